@@ -1,0 +1,62 @@
+# Everything runs from a fresh clone: each target makes .venv and installs the pinned set first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN_OK := $(VENV)/.installed
+DEV_OK := $(VENV)/.installed-dev
+# Fast tests share two cores; slow ones own the machine.
+export PYTHONDONTWRITEBYTECODE ?=
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: setup setup-dev demo test test-fast check format bench lock clean help
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(RUN_OK): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Tuningfork needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || \
+	  { echo "A C compiler is needed to build llama-cpp-python (Debian: apt-get install build-essential)." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned set; the first time llama-cpp-python is compiled, about four minutes on two cores."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_OK): $(RUN_OK) requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+setup: $(RUN_OK)     ## .venv with the pinned dependencies and the tuningfork command
+setup-dev: $(DEV_OK) ## the same plus what tests and checks need
+
+demo: $(RUN_OK)      ## the main job, unattended: sample data -> QLoRA run -> base and tuned side by side
+	$(BIN)/tuningfork demo
+
+test: $(DEV_OK)      ## all tests, the real default model included
+	$(BIN)/python -m pytest -q -m "not slow" -n 2
+	$(BIN)/python -m pytest -q -m slow
+
+test-fast: $(DEV_OK) ## the tests without the real model: under a minute
+	$(BIN)/python -m pytest -q -m "not slow" -n 2
+
+check: $(DEV_OK)     ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_OK)    ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV_OK)     ## the benchmarks behind every figure in benchmarks/RESULTS.md
+	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+lock:                ## resolve the pinned set anew from pyproject.toml
+	sh scripts/lock.sh
+
+clean:               ## remove .venv and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,288 @@
+"""Frozen dataclasses that rows of the store become; JSON columns arrive parsed, times are UTC milliseconds.
+Nothing here touches the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+Kind = Literal["instruction", "identity"]
+Status = Literal["draft", "ready", "rejected"]
+Split = Literal["train", "val", "test"]
+RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost"]
+Wanted = Literal["run", "stop", "kill"]
+Choice = Literal["a", "b", "tie", "both_bad"]
+ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
+Message = dict[str, str]
+"""One chat message: {"role", "content"}."""
+
+LIVE_STATES: frozenset[str] = frozenset({"starting", "running", "stopping"})
+END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairDraft:
+    """What a person or an import hands in; becomes a `Pair`."""
+
+    question: str
+    answer: str = ""
+    system: str = ""
+    history: tuple[Turn, ...] = ()
+    kind: Kind = "instruction"
+    status: Status = "ready"
+    tags: tuple[str, ...] = ()
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One training example. `source` says where it came from: {"file", "line"} or {"chat", "model", "seed"}."""
+
+    id: int
+    uid: str
+    revision: int
+    kind: Kind
+    system: str
+    history: tuple[Turn, ...]
+    question: str
+    answer: str
+    status: Status
+    tags: tuple[str, ...]
+    source: dict[str, Any]
+    content_hash: str
+    created_at: int
+    updated_at: int
+    deleted_at: int | None = None
+
+    def messages(self) -> list[Message]:
+        """The conversation as chat messages, the answer last."""
+        head = [{"role": "system", "content": self.system}] if self.system else []
+        turns = [{"role": t.role, "content": t.content} for t in self.history]
+        return [*head, *turns, {"role": "user", "content": self.question}, {"role": "assistant", "content": self.answer}]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One thing a person did to pairs: the unit of undo. `undoes` names the edit that this one takes back."""
+
+    id: int
+    actor: str
+    label: str
+    undoes: int | None
+    created_at: int
+    pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A named set of pairs. The counts are of live (not deleted) pairs; `ready` of those with status ready."""
+
+    id: int
+    name: str
+    description: str
+    created_at: int
+    pairs: int = 0
+    ready: int = 0
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dataset frozen by content hash."""
+
+    id: int
+    hash: str
+    dataset: str | None
+    rows: int
+    splits: dict[str, int]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """One frozen row; `messages` ends with the assistant's answer."""
+
+    ord: int
+    split: Split
+    kind: Kind
+    messages: list[Message]
+    content_hash: str
+    pair_uid: str | None = None
+    pair_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that the store knows. `ref` is its model reference."""
+
+    id: int
+    ref: str
+    kind: ModelKind
+    meta: dict[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One tuning job. `config` is engine.config.TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home."""
+
+    id: int
+    uid: str
+    name: str
+    base: str
+    snapshot: str
+    method: str
+    config: dict[str, Any]
+    config_hash: str
+    seed: int
+    state: RunState
+    wanted: Wanted
+    step: int
+    total_steps: int | None
+    error: str | None
+    adapter: str | None
+    env: dict[str, Any]
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One process that worked on a run. Alive means host + pid + process start time (`pid_started`, seconds since the epoch)."""
+
+    id: int
+    run_id: int
+    n: int
+    host: str
+    pid: int
+    pid_started: float
+    token: str
+    log_path: str
+    resume_from: int | None
+    heartbeat_at: int
+    progress_at: int
+    started_at: int
+    ended_at: int | None
+    exit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a run at a step."""
+
+    name: str
+    step: int
+    value: float | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a run has to say. `level` is info, warning or error; `body` is {"text": ...} and whatever else the kind needs."""
+
+    id: int
+    run_id: int | None
+    level: str
+    kind: str
+    body: dict[str, Any]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A resumable state on disk. `manifest` maps file name to {"sha256", "bytes"}; `path` is relative to home."""
+
+    id: int
+    run_id: int
+    step: int
+    path: str
+    manifest: dict[str, Any]
+    val_loss: float | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A conversation kept in the store. `meta` holds the lanes' model references, system prompt and sampling."""
+
+    id: int
+    title: str
+    meta: dict[str, Any]
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a chat tree; `lane` is a, b, … or empty for what both lanes share."""
+
+    id: int
+    chat_id: int
+    parent_id: int | None
+    lane: str
+    role: Role
+    text: str
+    model: str | None
+    sampling: dict[str, Any]
+    stats: dict[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Which lane's answer was better. `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered."""
+
+    id: int
+    prompt: list[Message]
+    a_model: str
+    b_model: str
+    a_text: str
+    b_text: str
+    a_left: bool
+    blind: bool
+    choice: Choice
+    sampling: dict[str, Any]
+    chat_id: int | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared case-folded."""
+
+    set: str
+    question: str
+    must: tuple[str, ...]
+    must_not: tuple[str, ...] = ()
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A file or folder made from a run. `state` is working, done, rejected or failed; `proof` the report of its checks."""
+
+    id: int
+    run: str
+    step: int | None
+    format: str
+    quant: str | None
+    path: str
+    state: str
+    sha256: str | None
+    bytes: int | None
+    proof: dict[str, Any]
+    error: str | None
+    created_at: int
+    ended_at: int | None
