@@ -1,5 +1,5 @@
-"""Talks to the chat server over HTTP and starts it when it is not there: the only way the screens and commands reach a model.
-Holds no model, template or sampling logic; httpx is imported on first use, to keep the user interface's start short."""
+"""Talks to the chat server over HTTP and starts it when it is not there: how screens and commands reach a model.
+No model, template or sampling logic here; httpx is imported on first use, to keep the user interface's start short."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How an answer ended. `text` is the whole answer, also when `stop` is "error"; `error` is then a sentence for a person.
+    """How an answer ended. `text` is the whole answer, also when `stop` is "error"; `error` is then a sentence.
 
-    Times are measured in the server: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
+    Times are the server's: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
     `context_used` of `context_size` tokens are taken after the answer; `dropped_turns` earlier messages did not fit.
     """
 
@@ -43,13 +43,13 @@ class Done:
 
 
 class Client:
-    """A connection to the chat server of one home. Use `await Client.connect(home)`, and `await client.close()` at the end."""
+    """A connection to the chat server of one home: `await Client.connect(home)`, at the end `await client.close()`."""
 
     @classmethod
     async def connect(cls, home: Home, *, start: bool = True) -> Client:
         """Reach the home's chat server, starting it detached when none answers.
 
-        Raises ServerError when it cannot be reached or started (with the tail of its log), NotFound when `start` is False.
+        Raises ServerError when it cannot be started (with the tail of its log), or is absent and `start` is False.
         """
         raise NotImplementedError
 
@@ -58,8 +58,8 @@ class Client:
     ) -> AsyncIterator[Delta | Done]:
         """Yield the answer's pieces, then one `Done`. Closing the iterator cancels the generation on the server.
 
-        `lane` names a conversation side whose prefix the server may keep. A request that the server refuses raises the error
-        it was refused with (NotFound, BadInput, …); an answer that breaks off ends in `Done(stop="error")` with the text so far.
+        `lane` names a conversation side whose prefix the server may keep. A refused request raises what it was refused
+        with (NotFound, BadInput, …); an answer that breaks off ends in `Done(stop="error")` with the text so far.
         """
         raise NotImplementedError
 

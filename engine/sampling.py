@@ -14,10 +14,10 @@ MAX_STOPS = 16
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling of one answer. `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0 and `repeat_penalty` 1 switch that filter off.
+    """Sampling of one answer. `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0, `repeat_penalty` 1 switch it off.
 
-    The filters run in the order penalty, temperature, top_k, top_p, min_p on every backend. `max_tokens` bounds the answer;
-    the answer ends before the first text in `stop`.
+    The filters run in the order penalty, temperature, top_k, top_p, min_p on every backend. `max_tokens` bounds the
+    answer, which ends before the first text in `stop`.
     """
 
     temperature: float = 0.0
@@ -68,14 +68,10 @@ _RANGES: dict[str, tuple[type, float, float]] = {
 
 def _number(key: str, value: object) -> float | int:
     kind, low, high = _RANGES[key]
-    fits = (
-        isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or float(value).is_integer())
-    )
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or value % 1 == 0)
     if not fits or not low <= value <= high:  # type: ignore[operator]
         name = "a whole number" if kind is int else "a number"
-        raise BadInput(
-            f"{key} must be {name} from {low:g} to {high:g}, not {value!r}.", where=key, todo=f"Correct {key}."
-        )
+        raise BadInput(f"{key} must be {name} from {low:g} to {high:g}, not {value!r}.", where=key)
     return kind(value)  # type: ignore[no-any-return]
 
 
@@ -88,5 +84,5 @@ def _stops(value: object) -> tuple[str, ...]:
         or len(texts) > MAX_STOPS
         or not all(isinstance(t, str) and t for t in texts)
     ):
-        raise BadInput(f"stop must be a text or a list of up to {MAX_STOPS} texts.", where="stop", todo="Correct stop.")
+        raise BadInput(f"stop must be a text or a list of up to {MAX_STOPS} texts.", where="stop")
     return tuple(texts)

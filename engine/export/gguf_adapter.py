@@ -1,5 +1,5 @@
 """A PEFT LoRA adapter folder becomes one GGUF adapter file for llama.cpp: numpy and gguf only, no torch.
-Every scale is folded into B, because llama.cpp itself knows alpha / rank alone (rsLoRA and per-module alphas would be silently wrong)."""
+Every scale is folded into B, because llama.cpp knows alpha / rank alone: rsLoRA and per-module alphas would be silently wrong."""
 
 from __future__ import annotations
 
@@ -30,17 +30,15 @@ _SIDES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_embedding_A": "a"
 def convert(adapter: Path, base: Path, out: Path) -> Path:
     """Write `adapter` (PEFT folder) for a base whose `config.json` is in the folder `base`, as float32, to `out`.
 
-    The file appears whole or not at all. Raises BadInput when a file is missing or broken, Unsupported naming what a GGUF
-    adapter cannot express (DoRA, saved modules, biases, an unknown architecture).
+    The file appears whole or not at all. Raises BadInput when a file is missing or broken, Unsupported naming what a
+    GGUF adapter cannot express (DoRA, saved modules, biases, an unknown architecture).
     """
     options = _read_json(adapter / "adapter_config.json")
     shape = shape_of(_read_json(base / "config.json"))
     _refuse_inexpressible(options)
     weights = adapter / "adapter_model.safetensors"
     if not weights.is_file():
-        raise BadInput(
-            "The adapter has no weights.", where=str(weights), todo="Train the run again, or pick another checkpoint."
-        )
+        raise BadInput("The adapter has no weights.", where=str(weights), todo="Pick another checkpoint.")
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         _write(weights, options, shape, part)
@@ -106,9 +104,7 @@ def _pairs(tensors: Mapping[str, LocalTensor]) -> dict[str, _Pair]:
             raise _cannot(f"the tensor {name}")
         setattr(pairs.setdefault(name.removesuffix(suffix), _Pair()), _SIDES[suffix], tensors[full])
     if not pairs:
-        raise BadInput(
-            "The adapter file holds no LoRA tensors.", todo="Train the run again, or pick another checkpoint."
-        )
+        raise BadInput("The adapter file holds no LoRA tensors.", todo="Pick another checkpoint.")
     return pairs
 
 
@@ -124,7 +120,7 @@ def _factors(module: str, pair: _Pair, options: Mapping[str, Any], shape: Shape)
 
 
 def _scale(module: str, rank: int, options: Mapping[str, Any]) -> float:
-    """What PEFT multiplies B @ A by: alpha / rank, or alpha / sqrt(rank) with rsLoRA, where alpha may differ by module."""
+    """What PEFT multiplies B @ A by: alpha / rank, or alpha / sqrt(rank) with rsLoRA; alpha may differ by module."""
     patterns: Mapping[str, float] = options.get("alpha_pattern") or {}
     alpha = next((v for p, v in patterns.items() if re.match(rf"(.*\.)?({p})$", module)), options["lora_alpha"])
     return float(alpha) / (sqrt(rank) if options.get("use_rslora") else rank)
@@ -160,9 +156,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise BadInput(
-            f"{path.name} is missing.", where=str(path), todo="Pick a complete adapter and base folder."
-        ) from None
+        raise BadInput(f"{path.name} is missing.", where=str(path), todo="Pick a complete folder.") from None
     except ValueError as error:
         raise BadInput(
             f"{path.name} is not valid JSON: {error}.", where=str(path), todo="Pick a complete folder."
