@@ -1,0 +1,159 @@
+"""The app: modes, themes, signals from the store, and the guard at the exit.
+What a screen shows is in tui.screens; what takes time is in tui.bridge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, ClassVar
+
+from store.db import Store
+from textual import work
+from textual.app import App
+from textual.screen import Screen
+from textual.signal import Signal
+
+from store.errors import TuningforkError
+from store.records import LIVE_STATES
+from tui import keys, settings, themes
+from tui.bridge import Bridge
+from tui.messages import LiveRuns
+from tui.text import clean
+
+_POLL_S = 0.5
+_Breakpoints = list[tuple[int, str]] | None
+_SCREENS = {
+    "data": "tui.screens.data:DataScreen",
+    "train": "tui.screens.train:TrainScreen",
+    "compare": "tui.screens.compare:CompareScreen",
+}
+
+
+def _mode(name: str) -> Screen[Any]:
+    """Import a mode's screen when it is first shown: start-up pays for one screen only."""
+    module, _, attribute = _SCREENS[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)()
+    except ModuleNotFoundError as missing:
+        if missing.name != module:
+            raise
+        from tui.screens.missing import MissingScreen
+
+        return MissingScreen(name)
+
+
+class TuningforkApp(App[int]):
+    """`store` is open; the app closes its own threads and leaves the store to whoever opened it."""
+
+    TITLE = "Tuningfork"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: partial(_mode, name) for name in _SCREENS}
+    DEFAULT_MODE = "data"
+    BINDINGS = keys.bindings(keys.APP)
+    HORIZONTAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-short"), (34, "-tall")]
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+        self.bridge = Bridge(store)
+        self.settings = settings.load(store.home)
+        self.live = LiveRuns()
+        self.live_changed: Signal[LiveRuns] = Signal(self, "live runs")
+        self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
+        self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events")
+        for theme in themes.ALL:
+            self.register_theme(theme)
+        self.theme = self.settings.theme if self.settings.theme in self.available_themes else themes.automatic()
+        if self.settings.keymap:
+            self.set_keymap(self.settings.keymap)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.VARIABLES
+
+    def on_mount(self) -> None:
+        self.set_interval(_POLL_S, self._poll)
+        self.call_after_refresh(self._poll)
+        self._catch_signals()
+
+    # -- what others changed ------------------------------------------------------------------------------------------
+
+    @work(group="poll", exclusive=True)
+    async def _poll(self) -> None:
+        pulse = await self.bridge.pulse()
+        if pulse is None:
+            return
+        if pulse.runs:
+            live = await self.bridge.call(_live_runs)
+            if live != self.live:
+                self.live = live
+                self.live_changed.publish(live)
+            self.runs_changed.publish(None)
+        if pulse.pairs:
+            self.pairs_changed.publish(None)
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def tell(self, text: str, *, title: str = "", severity: str = "information", timeout: float = 5) -> None:
+        """A short notice in the corner. Literal text: nothing in it is read as markup."""
+        self.notify(clean(text), title=clean(title), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+
+    def tell_error(self, error: TuningforkError) -> None:
+        """Show what happened, where, and what to do."""
+        self.tell(str(error), title="That did not work", severity="error", timeout=10)
+
+    # -- moving and leaving -------------------------------------------------------------------------------------------
+
+    def action_mode(self, mode: str) -> None:
+        """Show a mode's screen."""
+        self.switch_mode(mode)
+
+    async def action_help(self) -> None:
+        """Help for the screen that is shown."""
+
+    async def action_quit(self) -> None:
+        self.exit(0)
+
+    async def on_unmount(self) -> None:
+        self.bridge.close()
+
+    # -- the terminal goes away ---------------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        """A hang-up or a polite kill saves what was typed. Not in tests, where no terminal can go away."""
+        if self.is_headless or threading.current_thread() is not threading.main_thread():
+            return
+        import asyncio
+
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.leave_now, number)
+
+    def leave_now(self, number: int) -> None:
+        """Save drafts and end with 128 + signal; a terminal that is gone may block, so after 2 s end anyway."""
+        self.save_drafts()
+        code = 128 + number
+        watchdog = threading.Timer(2.0, os._exit, (code,))
+        watchdog.daemon = True
+        watchdog.start()
+        self.exit(code, return_code=code)
+
+    def save_drafts(self) -> None:
+        """Ask every open screen to write its unsaved text."""
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                save = getattr(screen, "save_drafts", None)
+                if save is not None:
+                    save()
+
+
+def _live_runs(store: Store) -> LiveRuns:
+    from store import runs
+
+    every = runs.all_runs(store)
+    return LiveRuns(
+        runs=tuple(run for run in every if run.state in LIVE_STATES), queued=sum(run.state == "queued" for run in every)
+    )

@@ -1,0 +1,106 @@
+"""Where the event loop meets the store: threads of our own run blocking calls, coroutines await them.
+Nothing else in the interface starts a thread or touches a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from store.db import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Call = tuple["Future[Any]", Callable[[], Any]]
+
+
+class _Threads:
+    """A few daemon threads over one queue. Daemons, because a pool's threads would hold up the exit of the program."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True) for n in range(size)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def close(self, timeout: float) -> None:
+        """Let what is queued finish, but wait `timeout` seconds a thread at most."""
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:  # it belongs to whoever awaits the future
+                future.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What moved in the store since the last look."""
+
+    pairs: bool
+    runs: bool
+
+
+class Bridge:
+    """Runs store calls off the event loop. Each thread gets its own connection from the store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._quick = _Threads("store", 2)
+        self._long = _Threads("job", 1)
+        self._watch = _Threads("watch", 1)  # data_version is a property of one connection, so of one thread
+        self._seen: tuple[int, Any, Any] | None = None
+
+    async def call(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`fn(store, *args)` in a thread; for what takes milliseconds."""
+        return await asyncio.wrap_future(self._quick.submit(lambda: fn(self.store, *args, **kwargs)))
+
+    async def job(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what takes seconds (imports, exports, preparing a model), one after another, beside `call`."""
+        return await asyncio.wrap_future(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
+
+    async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`fn(*args)` in a thread, for blocking work that needs no store."""
+        return await asyncio.wrap_future(self._quick.submit(lambda: fn(*args, **kwargs)))
+
+    async def pulse(self) -> Pulse | None:
+        """What any connection, ours or another process's, committed since the last call; None when nothing did."""
+        return await asyncio.wrap_future(self._watch.submit(self._look))
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Wait a moment for writes under way. Blocks; call it when the screen is gone."""
+        for threads in (self._watch, self._quick, self._long):
+            threads.close(timeout)
+
+    def _look(self) -> Pulse | None:
+        version = self.store.data_version()
+        if self._seen is not None and self._seen[0] == version:
+            return None
+        pairs = tuple(self.store.row(_PAIRS_MARK) or ())
+        runs = tuple(self.store.row(_RUNS_MARK) or ())
+        before, self._seen = self._seen, (version, pairs, runs)
+        if before is None:
+            return Pulse(pairs=False, runs=True)  # screens read the pairs when they open
+        return Pulse(pairs=before[1] != pairs, runs=before[2] != runs)
+
+
+_PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"
+_RUNS_MARK = """SELECT (SELECT max(id) FROM event), (SELECT max(rowid) FROM metric),
+    (SELECT group_concat(name || state || wanted || step) FROM run)"""

@@ -1,0 +1,16 @@
+"""What parts of the interface tell each other.
+A message carries facts, never a widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.records import Run
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRuns:
+    """The runs that are going on, and how many wait; what the masthead and the quit guard show."""
+
+    runs: tuple[Run, ...] = ()
+    queued: int = 0

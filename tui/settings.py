@@ -1,0 +1,58 @@
+"""What the interface remembers between two starts: theme, chosen dataset, names typed. A small JSON file in the home.
+Losing it loses nothing of value, so an unreadable file is simply replaced; never raises on reading."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from store.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`theme` empty means: chosen by what the terminal can do. `keymap` maps a binding id of tui.keys to keys."""
+
+    theme: str = ""
+    dataset: str = ""
+    name: str = "Ember"
+    author: str = "Northwind Labs"
+    keymap: dict[str, str] | None = None
+
+
+def path(home: Home) -> Path:
+    """Where the settings of a home are."""
+    return home.root / "settings.json"
+
+
+def load(home: Home) -> Settings:
+    """The settings of a home; the defaults for whatever is missing or of the wrong type."""
+    try:
+        found = json.loads(path(home).read_text("utf-8"))
+    except (OSError, ValueError):
+        return Settings()
+    return Settings(**_usable(found)) if isinstance(found, dict) else Settings()
+
+
+def save(home: Home, **changes: Any) -> Settings:
+    """Change some settings and write the file in one rename. Raises OSError when the home cannot be written."""
+    settings = replace(load(home), **changes)
+    target = path(home)
+    part = target.with_suffix(".part")
+    part.write_text(json.dumps(asdict(settings), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(target)
+    return settings
+
+
+def _usable(found: dict[str, Any]) -> dict[str, Any]:
+    usable: dict[str, Any] = {}
+    for field in fields(Settings):
+        value = found.get(field.name)
+        if field.name == "keymap":
+            if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+                usable["keymap"] = value
+        elif isinstance(value, str):
+            usable[field.name] = value
+    return usable

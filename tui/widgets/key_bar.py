@@ -1,0 +1,48 @@
+"""The last line of every screen: the keys that work here, as many as fit.
+Drawn by hand, because Textual's footer mounts a widget for every key each time the focus moves."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui.keys import display
+
+_RIGHT = ("app.help",)
+
+
+class KeyBar(Widget):
+    """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end."""
+
+    def compose(self) -> ComposeResult:
+        yield from ()
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def _changed(self, screen: Screen[object]) -> None:
+        if screen is self.screen:
+            self.refresh()
+
+    def render(self) -> Content:
+        shown: dict[str, Binding] = {}
+        for _, binding, enabled, _ in self.screen.active_bindings.values():
+            if binding.show and enabled:
+                shown.setdefault(binding.action, binding)
+        right = Content("")
+        for binding in [b for b in shown.values() if b.id in _RIGHT]:
+            right += _hint(binding)
+        line, room = Content(" "), self.size.width - right.cell_length
+        for binding in [b for b in shown.values() if b.id not in _RIGHT]:
+            hint = _hint(binding)
+            if line.cell_length + hint.cell_length <= room:
+                line += hint
+        return line + " " * max(0, room - line.cell_length) + right
+
+
+def _hint(binding: Binding) -> Content:
+    key = display(binding.key.split(",")[0])
+    return Content.assemble((key, "bold $primary"), " ", (binding.description, "$faint"), "  ")

@@ -1,0 +1,41 @@
+"""The first line of every screen: the name, the modes with their keys, and what is running.
+Drawn by hand in one line; it is repainted often and must cost a slow link nothing."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from tui.messages import LiveRuns
+from tui.text import one_line
+
+MODES = (("data", "F2", "Data"), ("train", "F3", "Train"), ("compare", "F4", "Compare"))
+
+
+class Masthead(Widget):
+    """`mode` is the one shown; `live` is kept up to date by the app."""
+
+    live: reactive[LiveRuns] = reactive(LiveRuns())
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def render(self) -> Content:
+        left = Content.assemble((" Ψ ", "bold $primary"), ("Tuningfork", "bold"), "  ")
+        for mode, key, name in MODES:
+            style = "bold reverse" if mode == self.mode else "$faint"
+            left += Content.from_markup(f"[{style}][@click=app.mode('{mode}')] {key} {name} [/][/] ")
+        right = self._activity(self.size.width - left.cell_length - 1)
+        gap = self.size.width - left.cell_length - right.cell_length
+        return left + " " * max(1, gap) + right
+
+    def _activity(self, room: int) -> Content:
+        if not self.live.runs:
+            return Content.styled("nothing running " if room > 18 else "", "$faint")
+        run = self.live.runs[0]
+        part = f" {100 * run.step // run.total_steps}%" if run.total_steps else f" {run.state}"
+        more = f" +{len(self.live.runs) - 1 + self.live.queued}" if len(self.live.runs) - 1 + self.live.queued else ""
+        name = one_line(run.name, max(4, room - len(part) - len(more) - 3))
+        return Content.assemble(("● ", "$success"), (f"{name}{part}{more} ", "bold"))
