@@ -22,7 +22,7 @@ LONGEST_PROMPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a finished answer cost. Times in milliseconds; `context_used` in tokens; `dropped_turns` did not fit the context."""
+    """What an answer cost. Times in milliseconds, the context in tokens; `dropped_turns` did not fit into it."""
 
     tokens: int = 0
     prompt_tokens: int = 0
@@ -159,7 +159,7 @@ class Comparison:
         return self.lanes[lane].answers[turn]
 
     def history(self, lane: str, turn: int) -> list[Message]:
-        """What this lane's model reads for `turn`: its own earlier answers only. A turn it never answered is left out."""
+        """What this lane's model reads for `turn`: its own earlier answers only; what it never answered is left out."""
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         for earlier, said in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
             if said.text:
@@ -208,7 +208,7 @@ class Comparison:
                     answer.state = "stopped"
 
     def regenerate(self, lane: str | None = None, seed: int | None = None) -> None:
-        """Answer the last prompt again, in one lane or all, with the same seed or a new one. Takes a vote on it back."""
+        """Answer the last prompt again, in one lane or all, by the same seed or a new one; a vote on it is void."""
         turn = self._last_turn("regenerate")
         self.stop(lane)
         if seed is not None:
@@ -253,7 +253,7 @@ class Comparison:
         return copy
 
     def set_model(self, lane: str, model: str) -> None:
-        """Another model in a lane: it answers the conversation's prompts from the first on, so it reads nobody else's words."""
+        """Another model in a lane: it answers all the prompts so far itself, so it reads nobody else's words."""
         side = self.lanes[lane]
         if side.model == model:
             return
@@ -304,7 +304,7 @@ class Comparison:
     # -- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, choice: Choice, turn: int = -1) -> Ballot:
-        """Say which side of a turn was better. Conflict while it streams, when a lane said nothing, or when both are the same."""
+        """Say which side of a turn was better. Conflict while one streams, said nothing, or both said the same."""
         ballot = self.ballot(choice, turn)
         self.turns[ballot.turn].vote = choice
         return ballot

@@ -1,4 +1,4 @@
-"""Carries a comparison's requests to the chat server and its answers back: one asyncio task a lane, cancelled with its request.
+"""Carries a comparison's requests to the chat server and the answers back: an asyncio task a request, gone with it.
 Knows no screen and no HTTP; the conversation itself is engine.compare's."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any, Protocol
 
 from engine.compare import Comparison, Request, Stats
@@ -31,7 +32,8 @@ _FIGURES = tuple(f.name for f in fields(Stats))
 class Duet:
     """Keeps a comparison and its streams in step. Call `sync()` after every change of the comparison.
 
-    `on_change(lane)` is called for each piece and each end; `on_end(request)` once an answer has ended by itself or failed.
+    `on_change(lane)` is called for each piece and each end; `on_end(request)` once an answer
+    has ended by itself or failed.
     A server that went away fails the answer that was coming; the next request connects anew.
     """
 
@@ -66,7 +68,7 @@ class Duet:
         for request in self.comparison.due():
             task = asyncio.create_task(self._carry(request), name=f"lane-{request.lane}")
             self._tasks[request.id] = task
-            task.add_done_callback(lambda _, id=request.id: self._tasks.pop(id, None))
+            task.add_done_callback(partial(self._forget, request.id))
             self._on_change(request.lane)
 
     def replace(self, comparison: Comparison) -> None:
@@ -77,7 +79,7 @@ class Duet:
         self.sync()
 
     async def client(self) -> ChatClient:
-        """The connected client; connects when there is none. Raises TuningforkError when the server cannot be started."""
+        """The connected client; connects when there is none. Raises TuningforkError when no server can be started."""
         async with self._connecting:
             if self._client is None:
                 self._client = await self._connect()
@@ -128,6 +130,9 @@ class Duet:
         comparison.fail(
             request.id, "The answer broke off before its end. The next prompt starts the server again if it is gone."
         )
+
+    def _forget(self, id: int, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(id, None)
 
     def _retire(self) -> None:
         """Connect anew next time. The old client is closed when nobody streams: the other lane may be well."""

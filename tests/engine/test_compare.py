@@ -182,7 +182,7 @@ def test_a_blind_turn_is_hidden_until_the_vote_and_the_sides_are_as_recorded() -
     ballot = talk.vote("a" if left == "a" else "b")
     assert ballot.a_left is (left == "a")
     assert not talk.turns[0].hidden
-    assert [lane.name for lane, _ in talk.shown(0)][0] == left
+    assert next(lane.name for lane, _ in talk.shown(0)) == left
 
 
 def test_votes_that_make_no_sense_are_refused() -> None:
@@ -218,11 +218,11 @@ def test_regenerating_takes_the_vote_back() -> None:
     assert talk.turns[-1].vote is None
 
 
-# -- whatever a person does in whatever order ---------------------------------------------------------------------------
+# -- whatever a person does in whatever order ----------------------------------------------------------------------
 
 
 class Conversation(RuleBasedStateMachine):
-    """Every token carries its lane, model and request; any that is found elsewhere, or in a history that is not its own, fails."""
+    """Every token carries its lane, model and request; one found elsewhere, or in a history not its own, fails."""
 
     def __init__(self) -> None:
         super().__init__()
