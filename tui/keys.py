@@ -41,6 +41,59 @@ APP = (
 
 BACK = (Key("back", "escape", "back", "Back", "Go back one step; never quits"),)
 
+LANE = (
+    Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),
+)
+
+PROMPT = (
+    Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True, priority=True),
+    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Begin a new line in the prompt",
+        priority=True),
+)
+
+COMPARE = (
+    Key("compare.swap", "f6,ctrl+t", "swap", "Other lane", "Go to the other lane (a narrow window shows one at a time)",
+        bar=True),
+    Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again by the same seed", bar=True),
+    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again by a new seed, in every lane"),
+    Key("compare.edit", "e", "edit", "Edit", "Change the last prompt and send it again"),
+    Key("compare.left", "1", "vote('left')", "Left better", "Vote: the left answer is better"),
+    Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
+    Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
+    Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is any good"),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Take the last vote back"),
+    Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
+    Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
+    Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
+    Key("compare.correct", "c", "correct", "Correct", "Mend this answer in the editor and save it as a pair", bar=True),
+    Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
+    Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
+    Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
+    Key("compare.proof", "h,f9", "proof", "Proof", "Prove that the base lane is the plain base model"),
+    Key("compare.new", "n,ctrl+n", "new", "New", "Begin a new conversation with the same lanes"),
+    Key("compare.fork", "f", "fork", "Fork", "Go on from an earlier turn, in a conversation of its own"),
+    Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
+    Key("compare.votes", "v", "votes", "Votes", "All votes, who wins, and how sure that is"),
+    Key("compare.transcript", "x", "transcript", "Write", "Write this conversation to files (Markdown and JSONL)"),
+    Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or literally again"),
+    Key("compare.add", "plus", "add_lane", "Add lane", "Add one more lane (up to four)"),
+    Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
+)
+
+TRAIN = (
+    Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here"),
+    Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token"),
+)
+
+RUNS = (
+    Key("runs.stop", "s", "stop", "Stop", "Stop this run after saving a checkpoint; it can be resumed", bar=True),
+    Key("runs.kill", "S", "stop_now", "Stop now", "End this run at once, without a checkpoint"),
+    Key("runs.resume", "r", "resume", "Resume", "Go on from the last checkpoint", bar=True),
+    Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
+    Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
+)
+
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",

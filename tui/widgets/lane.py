@@ -1,0 +1,248 @@
+"""One side of a comparison as lines of text: a Line-API view that follows the tail only while its reader is at the bottom.
+It is given blocks and draws them; it knows no model, no conversation and no clock."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, zip_longest
+from typing import ClassVar, Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import BindingType
+from textual.events import Resize
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+
+from tui import keys
+from tui.widgets.flow import Flow
+
+BlockKind = Literal["prompt", "answer", "note", "error", "reveal-a", "reveal-b", "best"]
+GUTTER = 2
+WIDEST = 100
+"""Cells of a line of prose; wider lines are hard to read, however wide the terminal is."""
+_SIGN: dict[str, str] = {"prompt": "▌ ", "error": "! ", "best": "★ "}
+CURSOR = "▍"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A prompt, an answer, or a remark between them. `live` draws the cursor of an answer that is being written."""
+
+    kind: BlockKind
+    text: str
+    live: bool = False
+
+
+class _Laid:
+    """A block as wrapped lines, and a blank line after it unless the next block belongs to it."""
+
+    def __init__(self, block: Block, width: int, closed: bool) -> None:
+        self.block = block
+        self.flow = Flow(width, block.text)
+        self.closed = closed
+
+    @property
+    def text_lines(self) -> int:
+        return max(1, len(self.flow))
+
+    @property
+    def height(self) -> int:
+        return self.text_lines + self.closed
+
+
+class Lane(ScrollView, can_focus=True):
+    """Shows blocks; `show()` again with grown ones costs only what is new."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LANE)
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "lane--prompt", "lane--answer", "lane--note", "lane--error", "lane--reveal-a", "lane--reveal-b", "lane--best",
+        "lane--cursor",
+    }  # fmt: skip
+
+    class Followed(Message):
+        """The reader reached the bottom, or left it."""
+
+        def __init__(self, lane: Lane, following: bool) -> None:
+            super().__init__()
+            self.lane, self.following = lane, following
+
+        @property
+        def control(self) -> Lane:
+            return self.lane
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._blocks: list[Block] = []
+        self._laid: list[_Laid] = []
+        self._tops: list[int] = []
+        self._lines = 0
+        self._wrapped_at = 0
+        self._following = True
+
+    # -- what it shows ------------------------------------------------------------------------------------------------
+
+    @property
+    def following(self) -> bool:
+        """True while the last line is in view, so that new text moves the view."""
+        return self._following
+
+    @property
+    def allow_select(self) -> bool:
+        return True
+
+    def show(self, blocks: Sequence[Block]) -> None:
+        """Draw these blocks instead. Reading further up stays where it is."""
+        self._blocks = list(blocks)
+        if not self._width:
+            return  # hidden: laid out when it gets a size
+        first = self._lay()
+        self._fit()
+        self.refresh_lines(first, max(1, self._lines - first + 1))
+
+    def follow(self) -> None:
+        """Go to the last line and stay there."""
+        self._set_following(True)
+        self._fit()
+
+    def plain_text(self) -> str:
+        """All text, as it would be copied."""
+        return "\n\n".join(laid.flow.text for laid in self._laid)
+
+    # -- laying out ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _width(self) -> int:
+        return min(WIDEST, max(0, self.scrollable_content_region.width - GUTTER - 1))
+
+    def _lay(self) -> int:
+        """Wrap what changed; the first line that differs."""
+        width, first = self._width, None
+        if width != self._wrapped_at:
+            self._laid, self._wrapped_at = [], width
+        kept: list[_Laid] = []
+        line = 0
+        for n, (block, old) in enumerate(zip_longest(self._blocks, self._laid)):
+            if block is None:
+                first = line if first is None else first
+                break
+            closed = not (n + 1 < len(self._blocks) and self._blocks[n + 1].kind in ("note", "error", "best"))
+            closed = closed and not block.kind.startswith("reveal")
+            if old is None or old.block.kind != block.kind:
+                laid, changed = _Laid(block, width, closed), line
+            else:
+                same = old.block.live == block.live and old.closed == closed
+                laid, old.block, old.closed = old, block, closed
+                grown = laid.flow.grow(block.text)
+                changed = line + grown if grown < len(laid.flow) else line + laid.text_lines - 1 if not same else None
+            kept.append(laid)
+            first = changed if first is None else first
+            line += laid.height
+        self._laid = kept
+        self._tops = list(accumulate((laid.height for laid in kept), initial=0))
+        self._lines = self._tops[-1]
+        return self._lines if first is None else first
+
+    def _fit(self) -> None:
+        """Size the view. At the bottom it jumps half a page when text runs out of it: a view that moves with every line
+        is hard to read and costs a slow link a whole repaint a line."""
+        height = self.scrollable_content_region.height
+        if not height:
+            return
+        top = self.scroll_offset.y
+        if self._following and not top <= self._lines - 1 < top + height:
+            top = max(0, self._lines - height + (height // 2 if self._growing else 0))
+        bottom = max(self._lines, top + height if self._following else 0)
+        size = Size(self.scrollable_content_region.width, bottom)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        if top != self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False, immediate=True)
+
+    @property
+    def _growing(self) -> bool:
+        return any(block.live for block in self._blocks[-2:])
+
+    def on_resize(self, event: Resize) -> None:
+        if self._width and self._width != self._wrapped_at:
+            self._lay()
+            if self._following:
+                self.set_scroll(None, 0)
+        self._fit()
+        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        height = self.scrollable_content_region.height
+        if height:
+            self._set_following(self._lines <= round(new_value) + height)
+
+    def _set_following(self, following: bool) -> None:
+        if following != self._following:
+            self._following = following
+            self.post_message(self.Followed(self, following))
+
+    def action_bottom(self) -> None:
+        """Go to the last line and follow it."""
+        self.follow()
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        line = y + self.scroll_offset.y
+        width = self.size.width
+        base = self.rich_style
+        if line >= self._lines:
+            return Strip.blank(width, base)
+        n = bisect_right(self._tops, line) - 1
+        laid, row = self._laid[n], line - self._tops[n]
+        if row >= laid.text_lines:
+            return Strip.blank(width, base)
+        strip = Strip(self._segments(laid, row, line)).extend_cell_length(width, base)
+        return strip.crop(0, width).apply_offsets(0, line)
+
+    def _segments(self, laid: _Laid, row: int, line: int) -> list[Segment]:
+        kind = laid.block.kind
+        style = self.get_component_rich_style(f"lane--{kind}")
+        text = laid.flow.line(row) if len(laid.flow) else ""
+        sign = _SIGN.get(kind, "  ") if kind == "prompt" or row == 0 else "  "
+        segments = [Segment(sign, self.get_component_rich_style("lane--cursor") if kind == "prompt" else style)]
+        segments += self._selected(text, style, line)
+        if laid.block.live and row == laid.text_lines - 1:
+            segments.append(Segment(CURSOR, self.get_component_rich_style("lane--cursor")))
+        return segments
+
+    def _selected(self, text: str, style: Style, line: int) -> list[Segment]:
+        selection = self.text_selection
+        span = selection.get_span(line) if selection else None
+        if span is None:
+            return [Segment(text, style)]
+        start, end = max(0, span[0] - GUTTER), len(text) if span[1] < 0 else max(0, span[1] - GUTTER)
+        marked = style + self.screen.get_component_rich_style("screen--selection")
+        parts = ((text[:start], style), (text[start:end], marked), (text[end:], style))
+        return [Segment(part, how) for part, how in parts if part]
+
+    # -- selecting ----------------------------------------------------------------------------------------------------
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text as it was written: breaks that only the width made are taken out again."""
+        parts: list[str] = []
+        for top, laid in zip(self._tops, self._laid, strict=False):
+            for row in range(len(laid.flow)):
+                span = selection.get_span(top + row)
+                if span is None:
+                    continue
+                text = laid.flow.line(row)
+                start, end = max(0, span[0] - GUTTER), len(text) if span[1] < 0 else max(0, span[1] - GUTTER)
+                parts.append(text[start:end])
+                if span[1] < 0:
+                    parts.append(laid.flow.joint(row) if row + 1 < len(laid.flow) else "\n\n")
+        return ("".join(parts).rstrip("\n"), "\n") if parts else None
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self.refresh()

@@ -1,0 +1,160 @@
+"""A line chart in braille dots: the loss of a run over its steps, with a scale that a person can read.
+Pure drawing over numbers; eight dots a cell, no library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+Point = tuple[float, float]
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # row, column of a braille cell
+_MARK = "◆"
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """About `count` round numbers from `low` to `high` (1, 2 or 5 times a power of ten apart)."""
+    if count < 1 or not high > low:
+        return [low]
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def label(value: float) -> str:
+    """A scale's number in few cells: 0.05, 1.2, 340, 12k."""
+    if abs(value) >= 10_000:
+        return f"{value / 1000:g}k"
+    return f"{value:.3g}"
+
+
+class Canvas:
+    """A grid of braille cells; coordinates in dots, the origin at the upper left."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.cells = [[0] * width for _ in range(height)]
+
+    def dot(self, x: int, y: int) -> None:
+        if 0 <= x < self.width * 2 and 0 <= y < self.height * 4:
+            self.cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+
+    def line(self, x0: int, y0: int, x1: int, y1: int) -> None:
+        steps = max(abs(x1 - x0), abs(y1 - y0), 1)
+        for n in range(steps + 1):
+            self.dot(round(x0 + (x1 - x0) * n / steps), round(y0 + (y1 - y0) * n / steps))
+
+    def row(self, y: int) -> str:
+        return "".join(chr(0x2800 + bits) if bits else " " for bits in self.cells[y])
+
+
+class LossChart(Widget):
+    """`show(train, val, steps)` draws the training loss as a line and the validation loss as diamonds."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--line", "chart--axis", "chart--label", "chart--mark"}
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.train: list[Point] = []
+        self.val: list[Point] = []
+        self.steps: float = 1
+        self._strips: list[list[Segment]] = []
+        self._drawn: Size | None = None
+
+    def show(self, train: Sequence[Point], val: Sequence[Point] = (), steps: float | None = None) -> None:
+        """Points are (step, loss); those that are not finite are left out. `steps` is where the x axis ends."""
+        self.train = [p for p in train if math.isfinite(p[1])]
+        self.val = [p for p in val if math.isfinite(p[1])]
+        self.steps = max([1.0, *([steps] if steps else [p[0] for p in (*self.train, *self.val)])])
+        self._drawn = None
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._drawn = None
+
+    def render_line(self, y: int) -> Strip:
+        if self._drawn != self.size:
+            self._strips, self._drawn = self._draw(self.size.width, self.size.height), self.size
+        segments = self._strips[y] if y < len(self._strips) else []
+        return Strip(segments).extend_cell_length(self.size.width, self.rich_style).crop(0, self.size.width)
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def _draw(self, width: int, height: int) -> list[list[Segment]]:
+        dim = self.get_component_rich_style("chart--label")
+        if not self.train and not self.val:
+            words = "The loss appears here with the first step."
+            return [[] for _ in range(height // 2)] + [[Segment(words.center(width)[:width], dim)]]
+        low, high = self._range()
+        marks = ticks(low, high, max(1, height // 3))
+        gutter = max(len(label(m)) for m in marks) + 1
+        plot_w, plot_h = width - gutter - 2, height - 2
+        if plot_w < 4 or plot_h < 2:
+            last = (self.train or self.val)[-1]
+            return [[Segment(f"loss {label(last[1])}"[:width], dim)]]
+        return self._rows(low, high, marks, gutter, plot_w, plot_h)
+
+    def _range(self) -> tuple[float, float]:
+        values = [p[1] for p in (*self.train, *self.val)]
+        low, high = min(values), max(values)
+        if low >= 0 and low < 0.5 * high:
+            low = 0.0
+        if high <= low:
+            high = low + (abs(low) or 1.0) * 0.1
+        return low, high
+
+    def _rows(self, low: float, high: float, marks: list[float], gutter: int, w: int, h: int) -> list[list[Segment]]:
+        line = self.get_component_rich_style("chart--line")
+        axis = self.get_component_rich_style("chart--axis")
+        dim = self.get_component_rich_style("chart--label")
+
+        def at(point: Point) -> tuple[int, int]:
+            return round(point[0] / self.steps * (w * 2 - 1)), round((high - point[1]) / (high - low) * (h * 4 - 1))
+
+        canvas = Canvas(w, h)
+        dots = [at(p) for p in self.train]
+        for (x0, y0), (x1, y1) in zip(dots, dots[1:] or dots, strict=False):
+            canvas.line(x0, y0, x1, y1)
+        diamonds = {(y // 4, x // 2) for x, y in map(at, self.val)}
+        names = {min(h - 1, round((high - m) / (high - low) * (h - 1))): label(m) for m in marks}
+        rows = []
+        for y in range(h):
+            name = names.get(y)
+            edge = f"{name or '':>{gutter}} {'┤' if name else '│'}"
+            rows.append([Segment(edge, dim if name else axis), *self._cells(canvas.row(y), y, diamonds, line)])
+        rows.append([Segment(" " * (gutter + 1) + "└" + "─" * w, axis)])
+        rows.append([Segment(" " * (gutter + 2) + self._x_labels(w), dim)])
+        return rows
+
+    def _cells(self, text: str, y: int, diamonds: set[tuple[int, int]], line: object) -> list[Segment]:
+        mark = self.get_component_rich_style("chart--mark")
+        segments, start = [], 0
+        for x in sorted(x for row, x in diamonds if row == y and x < len(text)):
+            segments += [Segment(text[start:x], line), Segment(_MARK, mark)]  # type: ignore[arg-type]
+            start = x + 1
+        segments.append(Segment(text[start:], line))  # type: ignore[arg-type]
+        return segments
+
+    def _x_labels(self, w: int) -> str:
+        """Step numbers under the axis, the last one flush right, none touching another."""
+        cells = [" "] * w
+        end = label(self.steps)
+        spots = [(w - len(end), end)]
+        for value in ticks(0, self.steps, max(1, w // 14)):
+            text = label(value)
+            x = round(value / self.steps * (w - 1)) - len(text) // 2
+            spots.append((max(0, x), text))
+        taken = w + 1
+        for x, text in [spots[0], *sorted(spots[1:], reverse=True)]:
+            if x >= 0 and x + len(text) + 1 < taken or x == spots[0][0] and taken == w + 1:
+                cells[x : x + len(text)] = text
+                taken = x
+        return "".join(cells)[:w]
