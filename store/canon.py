@@ -1,0 +1,44 @@
+"""One spelling for one content: canonical JSON, content hashes, and ids that sort by time.
+Pure functions; nothing here touches a disk or the database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from store.records import Message
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_RANDOM_BITS = 18
+_lock = threading.Lock()
+_last_uid = 0
+
+
+def canonical(obj: Any) -> str:
+    """`obj` as JSON with sorted keys, no spaces and real characters: equal values give equal text. ValueError on NaN."""
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256(data: str | bytes) -> str:
+    """The SHA-256 of `data` (text as UTF-8), 64 hexadecimal digits."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def content_hash(messages: Sequence[Message]) -> str:
+    """The hash that says whether two conversations are the same: of roles and contents, nothing else."""
+    return sha256(canonical([{"role": m["role"], "content": m["content"]} for m in messages]))
+
+
+def new_uid() -> str:
+    """12 characters: 42 bits of UTC milliseconds, then 18 random bits. Rises strictly within a process, also in bulk."""
+    global _last_uid
+    with _lock:
+        fresh = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+        _last_uid = fresh if fresh > _last_uid else _last_uid + 1
+        value = _last_uid
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(55, -1, -5))

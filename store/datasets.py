@@ -1,0 +1,222 @@
+"""Datasets: named sets of pairs with a split for each, and their freezing into snapshots by content hash.
+What a split should be is decided in curate/split.py; here it is kept."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+from store.canon import canonical, sha256
+from store.curate.split import assign
+from store.db import Store, now
+from store.errors import BadInput, Conflict, NotFound, UserError
+from store.records import Dataset, Pair, Snapshot, SnapshotRow, Split, Status
+from store.search import pair_from
+
+_COUNTED = """
+SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train, coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test
+FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
+LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
+"""
+
+
+def create(store: Store, name: str, description: str = "") -> Dataset:
+    """Makes an empty dataset. Conflict when the name is taken, BadInput when it is no name."""
+    _check_name(name)
+    with store.write() as conn:
+        if store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)):
+            raise Conflict(f"there is a dataset {name!r} already", todo="Choose another name.")
+        conn.execute("INSERT INTO dataset (name, description, created_at) VALUES (?, ?, ?)", (name, description, now()))
+        return get(store, name)
+
+
+def get(store: Store, name: str) -> Dataset:
+    """The dataset of this name, with its counts. NotFound offers names that are near."""
+    return _dataset_from(store.rows(_COUNTED + "WHERE d.id = ? GROUP BY d.id", (get_id(store, name),))[0])
+
+
+def get_id(store: Store, name: str) -> int:
+    """The id of a dataset without counting its pairs. NotFound like `get`."""
+    found = store.scalar("SELECT id FROM dataset WHERE name = ?", (name,))
+    if found is None:
+        names = [row[0] for row in store.rows("SELECT name FROM dataset ORDER BY name")]
+        raise NotFound(f"there is no dataset {name!r}", todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"))
+    return int(found)
+
+
+def near(name: str, names: Sequence[str], what: str, make: str) -> str:
+    """What to do about a wrong name: the names it may have meant, else all (up to ten), else how to make the first."""
+    close = difflib.get_close_matches(name, names, 3, 0.5) or list(names[:10])
+    return f"Known {what}s: {', '.join(close)}." if close else f"There is no {what} yet; make one with: {make}"
+
+
+def ensure(store: Store, name: str) -> Dataset:
+    """The dataset of this name, made when missing."""
+    with store.write():
+        known = store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,))
+        return get(store, name) if known else create(store, name)
+
+
+def all_datasets(store: Store) -> list[Dataset]:
+    """Every dataset with its counts, by name."""
+    return [_dataset_from(row) for row in store.rows(_COUNTED + "GROUP BY d.id ORDER BY d.name")]
+
+
+def rename(store: Store, name: str, new_name: str) -> Dataset:
+    """Gives a dataset another name. Conflict when that is taken."""
+    _check_name(new_name)
+    with store.write() as conn:
+        dataset_id = get_id(store, name)
+        if new_name != name and store.scalar("SELECT 1 FROM dataset WHERE name = ?", (new_name,)):
+            raise Conflict(f"there is a dataset {new_name!r} already", todo="Choose another name.")
+        conn.execute("UPDATE dataset SET name = ? WHERE id = ?", (new_name, dataset_id))
+        return get(store, new_name)
+
+
+def remove(store: Store, name: str) -> None:
+    """Removes a dataset; its pairs and its snapshots stay."""
+    with store.write() as conn:
+        conn.execute("DELETE FROM dataset WHERE id = ?", (get_id(store, name),))
+
+
+def add(store: Store, name: str, uids: Sequence[str], split: Split = "train") -> int:
+    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined."""
+    _check_split(split)
+    with store.write() as conn:
+        return conn.execute(
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split)"
+            " SELECT ?, id, ? FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL ON CONFLICT DO NOTHING",
+            (ensure(store, name).id, split, json.dumps(list(uids))),
+        ).rowcount
+
+
+def drop(store: Store, name: str, uids: Sequence[str]) -> int:
+    """Takes pairs out of a dataset; they stay in the store. Returns how many left."""
+    return _on_members(store, name, uids, "DELETE FROM dataset_pair")
+
+
+def set_split(store: Store, name: str, uids: Sequence[str], split: Split) -> int:
+    """Moves members of a dataset to a split. Returns how many there were."""
+    _check_split(split)
+    return _on_members(store, name, uids, f"UPDATE dataset_pair SET split = '{split}'")
+
+
+def _on_members(store: Store, name: str, uids: Sequence[str], verb: str) -> int:
+    where = " WHERE dataset_id = ? AND pair_id IN (SELECT id FROM pair WHERE uid IN (SELECT value FROM json_each(?)))"
+    with store.write() as conn:
+        return conn.execute(verb + where, (get_id(store, name), json.dumps(list(uids)))).rowcount
+
+
+def members(
+    store: Store, name: str, *, split: Split | None = None, status: Status | None = "ready"
+) -> list[tuple[Pair, Split]]:
+    """The live pairs of a dataset with their splits, oldest first; `status=None` for all of them."""
+    sql = (
+        "SELECT p.*, d.split FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?1 AND p.deleted_at IS NULL"
+        " AND (?2 IS NULL OR d.split = ?2) AND (?3 IS NULL OR p.status = ?3) ORDER BY p.id"
+    )
+    return [(pair_from(row), row["split"]) for row in store.rows(sql, (get_id(store, name), split, status))]
+
+
+def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0) -> dict[str, int]:
+    """Deals a dataset's pairs out to train, val and test (fractions); returns the counts.
+
+    The same pairs and seed give the same splits, and pairs that ask the same question stay together.
+    """
+    if val < 0 or test < 0 or val + test >= 1:
+        raise BadInput(f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1.")
+    with store.write() as conn:
+        found = members(store, name, status=None)
+        splits = assign([pair.question for pair, _ in found], val=val, test=test, seed=seed)
+        rows = [(split, get_id(store, name), pair.id) for (pair, _), split in zip(found, splits, strict=True)]
+        conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
+    return {split: splits.count(split) for split in get_args(Split)}
+
+
+def freeze(store: Store, name: str) -> Snapshot:
+    """Freezes a dataset's ready pairs. The same content and splits give the same hash and so the snapshot that is there already.
+
+    UserError when no pair is ready (it says how many drafts there are) or none of them is to train on.
+    """
+    with store.write() as conn:
+        dataset = get(store, name)
+        found = members(store, name)
+        if not any(split == "train" for _, split in found):
+            raise _nothing_to_freeze(store, dataset, len(found))
+        ordered = sorted(found, key=lambda member: (member[1], member[0].content_hash, member[0].kind, member[0].id))
+        digest = sha256(canonical([[split, pair.content_hash, pair.kind] for pair, split in ordered]))
+        if not store.scalar("SELECT 1 FROM snapshot WHERE hash = ?", (digest,)):
+            _keep_snapshot(conn, dataset.id, digest, ordered)
+        return snapshot(store, digest)
+
+
+def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
+    if ready:
+        what, todo = f"none of its {ready} ready pairs is in the train split", f"tuningfork data split --dataset {dataset.name}"
+    elif dataset.pairs:
+        drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
+        what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
+        todo = "Mark the good ones as ready first."
+    else:
+        what, todo = "the dataset is empty", f"tuningfork data import FILE --dataset {dataset.name}"
+    return UserError(what, where=f"dataset {dataset.name}", todo=todo)
+
+
+def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, ordered: list[tuple[Pair, Split]]) -> None:
+    splits = Counter(split for _, split in ordered)
+    snapshot_id = conn.execute(
+        "INSERT INTO snapshot (hash, dataset_id, n_rows, splits, created_at) VALUES (?, ?, ?, ?, ?)",
+        (digest, dataset_id, len(ordered), canonical(splits), now()),
+    ).lastrowid
+    bodies = [(pair.content_hash, canonical(pair.messages())) for pair, _ in ordered]
+    conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
+    conn.executemany(
+        "INSERT INTO snapshot_row (snapshot_id, ord, split, kind, content_hash, pair_id, pair_revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(snapshot_id, n, split, pair.kind, pair.content_hash, pair.id, pair.revision) for n, (pair, split) in enumerate(ordered)],
+    )
+
+
+def snapshot(store: Store, hash: str) -> Snapshot:
+    """The snapshot with this hash, or a unique beginning of one (4 characters or more)."""
+    sql = (
+        "SELECT s.*, d.name AS dataset FROM snapshot s LEFT JOIN dataset d ON d.id = s.dataset_id"
+        " WHERE s.hash >= ?1 AND s.hash < ?1 || '~' LIMIT 2"
+    )
+    found = store.rows(sql, (hash,)) if len(hash) >= 4 else []
+    if len(found) != 1:
+        what = f"several snapshots begin with {hash!r}" if found else f"there is no snapshot {hash!r}"
+        raise NotFound(what, todo="Freeze a dataset with: tuningfork data freeze --dataset NAME")
+    row = found[0]
+    return Snapshot(row["id"], row["hash"], row["dataset"], row["n_rows"], json.loads(row["splits"]), row["created_at"])
+
+
+def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[SnapshotRow]:
+    """The frozen rows in their order, which is the same wherever the same content was frozen."""
+    sql = (
+        "SELECT r.*, c.body, p.uid FROM snapshot_row r JOIN content c ON c.hash = r.content_hash LEFT JOIN pair p ON p.id = r.pair_id"
+        " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
+    )
+    return [
+        SnapshotRow(row["ord"], row["split"], row["kind"], json.loads(row["body"]), row["content_hash"], row["uid"], row["pair_revision"])
+        for row in store.rows(sql, (snapshot(store, hash).id, split))
+    ]
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise BadInput(f"{name[:40]!r} is no name for a dataset", where="dataset", todo="Use 1 to 100 printable characters.")
+
+
+def _check_split(split: str) -> None:
+    if split not in get_args(Split):
+        raise BadInput(f"{split!r} is no split", where="split", todo=f"Use one of: {', '.join(get_args(Split))}.")
+
+
+def _dataset_from(row: sqlite3.Row) -> Dataset:
+    return Dataset(**{key: row[key] for key in Dataset.__dataclass_fields__})

@@ -1,0 +1,252 @@
+"""Connections to the store: pragmas, the one write context, migration at opening, backup and integrity.
+Knows no table but SQLite's own; what the tables mean is said in migrations.py and the modules that use them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from store.errors import BadInput, Conflict, NoSpace, TuningforkError
+from store.home import NO_ROOM, Home
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+BUSY_MS = 10_000
+"""How long a writer waits for another before it gives up, in milliseconds."""
+
+Params = Sequence[Any] | Mapping[str, Any]
+_import_lock = threading.Lock()
+
+
+def now() -> int:
+    """The time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def sqlite_utils() -> Any:
+    """The sqlite_utils package, imported without the pandas and numpy that it would pull in when they are installed (0.5 s, 80 MB)."""
+    with _import_lock:
+        hidden = [name for name in ("pandas", "numpy") if "sqlite_utils" not in sys.modules and name not in sys.modules]
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` raise ImportError
+        try:
+            return importlib.import_module("sqlite_utils")
+        finally:
+            for name in hidden:
+                sys.modules.pop(name, None)
+
+
+class Store:
+    """The open store of one home. Safe to share between threads: each gets a connection of its own."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[tuple[threading.Thread, sqlite3.Connection]] = []
+
+    @classmethod
+    def open(cls, home: Home, *, migrate: bool = True) -> Store:
+        """Opens (and makes, or brings up to date after a backup copy) the store of `home`.
+
+        Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace, Conflict when it stays busy.
+        """
+        from store import migrations
+
+        home.ensure()
+        store = cls(home)
+        try:
+            with translated(home.database, OSError):
+                os.close(os.open(home.database, os.O_RDWR | os.O_CREAT, 0o600))
+                if migrate and migrations.version(store.conn) < migrations.LATEST:
+                    migrations.migrate(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def conn(self) -> sqlite3.Connection:
+        """This thread's connection; rows answer to their column names."""
+        conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
+        if conn is None:
+            conn = self._local.conn = _connect(self.home.database)
+            with self._lock:
+                for thread, old in self._open:
+                    if not thread.is_alive():
+                        old.close()
+                self._open = [kept for kept in self._open if kept[0].is_alive()]
+                self._open.append((threading.current_thread(), conn))
+        return conn
+
+    @property
+    def db(self) -> Database:
+        """sqlite-utils over this thread's connection."""
+        db: Database | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = sqlite_utils().Database(self.conn, execute_plugins=False)
+        return db
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of the block or nothing. Begins immediate, so readers-turned-writers wait instead of failing.
+
+        Nested blocks join the outer one; an inner block that raises takes back its own writes alone.
+        """
+        conn = self.conn
+        nested = conn.in_transaction
+        with translated(self.home.database):
+            conn.execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
+            try:
+                yield conn
+                conn.execute("RELEASE nested" if nested else "COMMIT")
+            except BaseException:
+                if conn.in_transaction:  # a full disk may have rolled back already
+                    if nested:
+                        conn.execute("ROLLBACK TO nested")
+                        conn.execute("RELEASE nested")
+                    else:
+                        conn.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with translated(self.home.database):
+            return self.conn.execute(sql, params).fetchall()
+
+    def row(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
+        """The first row of a query, if any."""
+        with translated(self.home.database):
+            found: sqlite3.Row | None = self.conn.execute(sql, params).fetchone()
+            return found
+
+    def scalar(self, sql: str, params: Params = ()) -> Any:
+        """The first column of the first row, or None."""
+        found = self.row(sql, params)
+        return found[0] if found else None
+
+    def now(self) -> int:
+        """The time in UTC milliseconds."""
+        return now()
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed: a cheap poll."""
+        return int(self.scalar("PRAGMA data_version"))
+
+    def backup(self, path: Path) -> Path:
+        """Writes a consistent copy of the store to `path` (mode 0600), complete or not at all."""
+        part = path.with_name(path.name + ".part")
+        with translated(path, OSError):
+            part.unlink(missing_ok=True)
+            os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            try:
+                source, target = _connect(self.home.database), sqlite3.connect(part)
+                try:
+                    source.backup(target)
+                finally:
+                    target.close()
+                    source.close()
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+        return path
+
+    def integrity(self) -> list[str]:
+        """What is wrong with the file, its references and its search index; empty when all is sound."""
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            found += [f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in self.rows("PRAGMA foreign_key_check")]
+            for table in self.rows("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%fts5%'"):
+                with self.write() as conn:
+                    conn.execute(f"INSERT INTO {table[0]}({table[0]}, rank) VALUES ('integrity-check', 1)")
+        except (TuningforkError, sqlite3.DatabaseError) as error:
+            found = [f"the store cannot be checked: {error}"]
+        return found
+
+    def close(self) -> None:
+        """Closes every thread's connection."""
+        with self._lock:
+            for _, conn in self._open:
+                conn.close()
+            self._open.clear()
+        self._local = threading.local()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    from store import migrations
+
+    conn = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    conn.row_factory = sqlite3.Row
+    for pragma in ("foreign_keys=ON", "recursive_triggers=ON", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-16000"):
+        conn.execute(f"PRAGMA {pragma}")
+    migrations.check(conn, path)  # before the first pragma that would change a file that is not ours
+    _use_wal(conn)
+    return conn
+
+
+def _use_wal(conn: sqlite3.Connection) -> None:
+    """Turns on write-ahead logging. SQLite ignores its busy timeout here, so two first openers need this patience."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turns what SQLite (and `also`, say OSError) reports about the file at `path` into our errors.
+
+    Integrity errors pass unchanged: they are ours to prevent, or to name better where they are caught.
+    """
+    try:
+        yield
+    except (sqlite3.Error, *also) as error:
+        known = _known_trouble(error, str(path))
+        if known is None:
+            raise
+        raise known from error
+
+
+_TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
+    "SQLITE_FULL": (NoSpace, "no room is left on the disk; nothing was changed", "Free some space and try again."),
+    "SQLITE_IOERR": (TuningforkError, "the disk did not answer as it should; nothing was changed", "Check the disk with: tuningfork doctor"),
+    "SQLITE_BUSY": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
+    "SQLITE_LOCKED": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
+    "SQLITE_NOTADB": (BadInput, "is not a SQLite database", "Choose another home with --home DIR, or move this file away."),
+    "SQLITE_READONLY": (BadInput, "the store cannot be written", "Check the permissions of the home folder."),
+    "SQLITE_CANTOPEN": (BadInput, "the store cannot be opened", "Check the path and its permissions."),
+    "SQLITE_CORRUPT": (TuningforkError, "the store is damaged", "Restore a backup copy of it."),
+}
+
+
+def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
+    name = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, OSError):
+        if error.errno not in NO_ROOM:
+            return BadInput(f"cannot be opened ({error.strerror})", where=where, todo="Check the path and its permissions.")
+        name = "SQLITE_FULL"
+    elif name == "SQLITE_IOERR_WRITE":  # what a file-size limit or a quota looks like
+        name = "SQLITE_FULL"
+    for prefix, (kind, what, todo) in _TROUBLE.items():
+        if name.startswith(prefix):
+            return kind(what, where=where, todo=todo)
+    return None

@@ -1,0 +1,304 @@
+"""Pairs: make, change, delete, undo, redo. Every change is one edit that leaves a revision of each pair it touched.
+Finding and paging through many pairs is in search.py (and offered here too); files and formats are elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, get_args
+
+from store.canon import canonical, content_hash, new_uid
+from store.db import Store, now
+from store.errors import BadInput, Conflict, NotFound
+from store.records import Edit, Kind, Pair, PairDraft, Role, Split, Status, Turn
+from store.search import count, page, pair_from, search_ids
+
+__all__ = [
+    "Created", "check_draft", "count", "create", "create_many", "delete", "edit", "edits", "get", "page", "redo", "revisions",
+    "search_ids", "set_status", "undo",
+]
+
+_STATE = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
+_BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says."""
+
+    uids: list[str]
+    duplicates: int
+
+
+def check_draft(draft: PairDraft) -> PairDraft:
+    """`draft` itself when it can be a pair; BadInput names the field that cannot."""
+    texts = [("question", draft.question), ("answer", draft.answer), ("system", draft.system)]
+    texts += [(f"history[{n}]", turn.content) for n, turn in enumerate(draft.history)]
+    texts += [("tags", tag) for tag in draft.tags]
+    for field, text in texts:
+        check_text(field, text)
+    if not draft.question.strip():
+        raise BadInput("the question is empty", where="question", todo="Every pair needs a question.")
+    if draft.status == "ready" and not draft.answer.strip():
+        raise BadInput("the answer is empty", where="answer", todo="Write an answer, or keep the pair as a draft.")
+    for field, value, allowed in (("kind", draft.kind, Kind), ("status", draft.status, Status)):
+        if value not in get_args(allowed):
+            raise BadInput(f"{value!r} is no {field}", where=field, todo=f"Use one of: {', '.join(get_args(allowed))}.")
+    for turn in draft.history:
+        if turn.role not in get_args(Role):
+            raise BadInput(f"{turn.role!r} is no role", where="history", todo=f"Use one of: {', '.join(get_args(Role))}.")
+    return draft
+
+
+def check_text(field: str, text: object) -> None:
+    """BadInput unless `text` is a string that every later step can carry: valid Unicode without NUL."""
+    if not isinstance(text, str):
+        raise BadInput(f"is {type(text).__name__}, not text", where=field, todo="Write it as a string.")
+    if "\0" in text:
+        raise BadInput("holds a NUL character", where=field, todo="Remove it.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"holds half a character at position {error.start}", where=field, todo="Remove the lone surrogate.") from None
+
+
+def create(store: Store, draft: PairDraft, *, dataset: str | None = None, split: Split = "train", actor: str = "user") -> Pair:
+    """Makes one pair, in a dataset (made when missing) if one is named. BadInput names the field that is wrong."""
+    made = create_many(store, [draft], dataset=dataset, split=split, label="add", actor=actor, skip_duplicates=False)
+    return get(store, made.uids[0])
+
+
+def create_many(
+    store: Store, drafts: Iterable[PairDraft], *, dataset: str | None = None, split: Split = "train", label: str = "import",
+    actor: str = "user", skip_duplicates: bool = True,
+) -> Created:
+    """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
+
+    With `skip_duplicates` a draft whose content a live pair already has makes no second pair; that pair joins the dataset instead.
+    """
+    from store import datasets
+
+    uids: list[str] = []
+    duplicates = 0
+    with store.write() as conn:
+        dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
+        edit_id = _open_edit(conn, "do", actor, label)
+        at, stream = now(), iter(drafts)
+        while batch := [(content_hash(_messages(d)), check_draft(d)) for d in islice(stream, _BATCH)]:
+            if skip_duplicates:
+                fresh, known = _split_known(conn, batch)
+                duplicates += len(batch) - len(fresh)
+                _join(conn, dataset_id, split, known)
+                batch = fresh
+            uids += _insert(conn, batch, at)
+            first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
+            conn.execute(
+                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE}) SELECT id, 1, ?, {_STATE} FROM pair WHERE id >= ?",
+                (edit_id, first),
+            )
+            _join(conn, dataset_id, split, range(first, first + len(batch)))
+        _close_edit(conn, edit_id, len(uids))
+    return Created(uids, duplicates)
+
+
+def _split_known(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]) -> tuple[list[tuple[str, PairDraft]], list[int]]:
+    """The drafts of `batch` whose content is new, each content once, and the ids of the live pairs that have the others'."""
+    sql = "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
+    fresh = {key: draft for key, draft in reversed(batch) if key not in known}
+    return list(reversed(fresh.items())), list(known.values())
+
+
+def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:
+    uids = [new_uid() for _ in batch]
+    conn.executemany(
+        "INSERT INTO pair (uid, kind, system, history, question, answer, status, tags, source, content_hash, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(uid, *_columns(draft), key, at, at) for uid, (key, draft) in zip(uids, batch, strict=True)],
+    )
+    return uids
+
+
+def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Iterable[int]) -> None:
+    if dataset_id is not None:
+        rows = [(dataset_id, pair_id, split) for pair_id in ids]
+        conn.executemany("INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+
+
+def get(store: Store, uid: str, deleted: bool = False) -> Pair:
+    """The pair with this uid, or a unique beginning of one (4 characters or more). NotFound says when there are several."""
+    alive = "" if deleted else " AND deleted_at IS NULL"
+    exact = store.row(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
+    if exact:
+        return pair_from(exact)
+    near = []
+    if len(uid) >= 4:
+        near = store.rows(f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3", (uid, uid + "~"))
+    if len(near) == 1:
+        return pair_from(near[0])
+    if near:
+        some = ", ".join(row["uid"] for row in near)
+        raise NotFound(f"several pairs begin with {uid!r}", todo=f"Write more of it: {some} …")
+    raise NotFound(f"there is no pair {uid!r}", todo="List the pairs with: tuningfork data list")
+
+
+def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | None = None, **changes: Any) -> Pair:
+    """Changes fields of one pair (those of `PairDraft`). Nothing new, no new revision.
+
+    Raises Conflict when `expect_revision` is no longer the pair's revision, BadInput for a field or value that cannot be.
+    """
+    unknown = changes.keys() - PairDraft.__dataclass_fields__.keys()
+    if unknown:
+        known = ", ".join(PairDraft.__dataclass_fields__)
+        raise BadInput(f"a pair has no field {sorted(unknown)[0]!r}", todo=f"Its fields are: {known}.")
+    with store.write() as conn:
+        old = get(store, uid)
+        if expect_revision not in (None, old.revision):
+            raise Conflict(
+                f"the pair {old.uid} was changed meanwhile (revision {old.revision}, you saw {expect_revision})",
+                todo="Open it again, then repeat your change.",
+            )
+        before = PairDraft(**{field: getattr(old, field) for field in PairDraft.__dataclass_fields__})
+        after = check_draft(replace(before, **changes))
+        if after == before:
+            return old
+        edit_id = _open_edit(conn, "do", actor, "edit")
+        conn.execute(
+            "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?, source = ?,"
+            " content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+            (*_columns(after), content_hash(_messages(after)), now(), old.id),
+        )
+        _keep_revisions(conn, edit_id, [old.id])
+        _close_edit(conn, edit_id, 1)
+        return get(store, old.uid)
+
+
+def delete(store: Store, uids: Sequence[str], actor: str = "user") -> int:
+    """Takes pairs out of every list, as one edit that undo brings back. Returns how many there were."""
+    return _change(store, uids, "delete", actor, "deleted_at = ?", now(), "1")
+
+
+def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "user") -> int:
+    """Sets the status of pairs as one edit; returns how many changed. BadInput when one without an answer would become ready."""
+    if status not in get_args(Status):
+        raise BadInput(f"{status!r} is no status", where="status", todo=f"Use one of: {', '.join(get_args(Status))}.")
+    with store.write() as conn:
+        if status == "ready":
+            sql = "SELECT uid FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND trim(answer) = '' AND deleted_at IS NULL"
+            bare = conn.execute(sql, (json.dumps(list(uids)),)).fetchall()
+            if bare:
+                raise BadInput(
+                    f"{len(bare)} of these pairs have no answer, so they cannot be ready", where=f"pair {bare[0][0]}",
+                    todo="Write their answers first, or reject them.",
+                )
+        return _change(store, uids, f"mark {status}", actor, "status = ?", status, "status <> ?2")
+
+
+def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: str, value: Any, where: str) -> int:
+    """One assignment over many live pairs, as one edit; no pair touched, no edit."""
+    with store.write() as conn:
+        sql = f"SELECT id FROM pair WHERE uid IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND {where} AND ?2 IS NOT NULL"
+        ids = [row[0] for row in conn.execute(sql, (json.dumps(list(uids)), value)).fetchall()]
+        if not ids:
+            return 0
+        edit_id = _open_edit(conn, "do", actor, label)
+        conn.execute(
+            f"UPDATE pair SET {assign}, revision = revision + 1, updated_at = ? WHERE id IN (SELECT value FROM json_each(?))",
+            (value, now(), json.dumps(ids)),
+        )
+        _keep_revisions(conn, edit_id, ids)
+        _close_edit(conn, edit_id, len(ids))
+        return len(ids)
+
+
+def undo(store: Store, actor: str = "user") -> Edit | None:
+    """Takes back the newest edit that stands; returns the edit that does it, or None when there is nothing left."""
+    with store.write() as conn:
+        target = conn.execute("SELECT id, label FROM edit WHERE kind <> 'undo' AND undone_by IS NULL ORDER BY id DESC LIMIT 1").fetchone()
+        return _revert(store, conn, target, "undo", actor) if target else None
+
+
+def redo(store: Store, actor: str = "user") -> Edit | None:
+    """Takes back the newest undo, unless something new was done since; returns the edit that does it, or None."""
+    with store.write() as conn:
+        sql = (
+            "SELECT id, label FROM edit WHERE kind = 'undo' AND undone_by IS NULL"
+            " AND id > (SELECT coalesce(max(id), 0) FROM edit WHERE kind = 'do') ORDER BY id DESC LIMIT 1"
+        )
+        target = conn.execute(sql).fetchone()
+        return _revert(store, conn, target, "redo", actor) if target else None
+
+
+def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: str, actor: str) -> Edit:
+    """Puts each pair of the target edit back to its revision before it, as a new revision; before its first it is deleted."""
+    edit_id = _open_edit(conn, kind, actor, target["label"], target["id"])
+    back = ", ".join(f"iif(old.pair_id IS NULL, p.{name}, old.{name})" for name in _STATE.split(", ")[:-1])
+    kept = conn.execute(
+        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
+        f" SELECT p.id, p.revision + 1, ?, {back}, iif(old.pair_id IS NULL, ?, old.deleted_at)"
+        " FROM pair_revision did JOIN pair p ON p.id = did.pair_id"
+        " LEFT JOIN pair_revision old ON old.pair_id = did.pair_id AND old.revision = did.revision - 1 WHERE did.edit_id = ?",
+        (edit_id, now(), target["id"]),
+    ).rowcount
+    values = ", ".join(f"{name} = r.{name}" for name in ["revision", *_STATE.split(", ")])
+    conn.execute(
+        f"UPDATE pair SET {values}, updated_at = ? FROM pair_revision r WHERE r.edit_id = ? AND r.pair_id = pair.id", (now(), edit_id)
+    )
+    conn.execute("UPDATE edit SET undone_by = ? WHERE id = ?", (edit_id, target["id"]))
+    _close_edit(conn, edit_id, kept)
+    return _edit_from(store.rows("SELECT * FROM edit WHERE id = ?", (edit_id,))[0])
+
+
+def edits(store: Store, limit: int = 50) -> list[Edit]:
+    """What was done to pairs, newest first."""
+    return [_edit_from(row) for row in store.rows("SELECT * FROM edit ORDER BY id DESC LIMIT ?", (limit,))]
+
+
+def revisions(store: Store, uid: str) -> list[Pair]:
+    """Every state that a pair ever had, oldest first; `updated_at` is when it got it. Deleted pairs too."""
+    pair = get(store, uid, deleted=True)
+    sql = (
+        f"SELECT p.id, p.uid, p.created_at, r.revision, e.created_at AS updated_at, {', '.join('r.' + n for n in _STATE.split(', '))}"
+        " FROM pair_revision r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id = ? ORDER BY r.revision"
+    )
+    return [pair_from(row) for row in store.rows(sql, (pair.id,))]
+
+
+def _messages(draft: PairDraft) -> list[dict[str, str]]:
+    head = [Turn("system", draft.system)] if draft.system else []
+    turns = [*head, *draft.history, Turn("user", draft.question), Turn("assistant", draft.answer)]
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def _columns(draft: PairDraft) -> tuple[str, ...]:
+    history = canonical([{"role": t.role, "content": t.content} for t in draft.history]) if draft.history else "[]"
+    tags, source = canonical(list(draft.tags)), canonical(draft.source)
+    return draft.kind, draft.system, history, draft.question, draft.answer, draft.status, tags, source
+
+
+def _open_edit(conn: sqlite3.Connection, kind: str, actor: str, label: str, undoes: int | None = None) -> int:
+    sql = "INSERT INTO edit (kind, actor, label, undoes, created_at) VALUES (?, ?, ?, ?, ?)"
+    return int(conn.execute(sql, (kind, actor, label, undoes, now())).lastrowid or 0)
+
+
+def _close_edit(conn: sqlite3.Connection, edit_id: int, pairs: int) -> None:
+    """Notes how many pairs an edit touched; one that touched none leaves no trace."""
+    if pairs:
+        conn.execute("UPDATE edit SET pairs = ? WHERE id = ?", (pairs, edit_id))
+    else:
+        conn.execute("DELETE FROM edit WHERE id = ?", (edit_id,))
+
+
+def _keep_revisions(conn: sqlite3.Connection, edit_id: int, ids: Sequence[int]) -> None:
+    conn.execute(
+        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
+        f" SELECT id, revision, ?, {_STATE} FROM pair WHERE id IN (SELECT value FROM json_each(?))",
+        (edit_id, json.dumps(list(ids))),
+    )
+
+
+def _edit_from(row: sqlite3.Row) -> Edit:
+    return Edit(row["id"], row["actor"], row["label"], row["undoes"], row["created_at"], row["pairs"])

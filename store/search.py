@@ -1,0 +1,86 @@
+"""Finding pairs among many and reading them a page at a time: what lists and search-as-you-type stand on.
+Reads only; answers are lists of ids, so that a list of 100,000 costs one query and a page another."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+
+from store.db import Store
+from store.records import Kind, Pair, Split, Status, Turn
+
+_WORD = re.compile(r"\w")
+
+
+def search_ids(
+    store: Store, text: str = "", *, dataset: str | None = None, status: Status | None = None, kind: Kind | None = None,
+    split: Split | None = None,
+) -> list[int]:
+    """Ids of the live pairs that match, newest first. Every word of `text` must begin a word of the question or answer."""
+    tables, where, params = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"], []
+    match = match_expression(store, text)
+    if match is not None:
+        tables.insert(0, "pair_fts f")
+        where += ["f.rowid = p.id", "pair_fts MATCH ?"]
+        params.append(match)
+    if dataset is not None:
+        tables.append("dataset_pair d")
+        where += ["d.dataset_id = ?", "d.pair_id = p.id"]
+        params.append(_dataset_id(store, dataset))
+    if split is not None:
+        if dataset is None:
+            where.append("p.id IN (SELECT pair_id FROM dataset_pair WHERE split = ?)")
+        else:
+            where.append("d.split = ?")
+        params.append(split)
+    for column, value in (("status", status), ("kind", kind)):
+        if value is not None:
+            where.append(f"p.{column} = ?")
+            params.append(value)
+    if match is not None and len(where) == 3:  # the index holds live pairs only: no need to look at the pairs themselves
+        found = store.rows("SELECT rowid FROM pair_fts WHERE pair_fts MATCH ? ORDER BY rowid DESC", (match,))
+    else:
+        sql = f"SELECT p.id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(where)} ORDER BY p.id DESC"
+        found = store.rows(sql, params)
+    return [row[0] for row in found]
+
+
+def match_expression(store: Store, text: str) -> str | None:
+    """`text` as an FTS5 query: quoted phrases as they are, every other word as a prefix; None when it holds no word."""
+    words = re.findall(r'"[^"]*"|[^\s"]+', store.db.quote_fts(text)) if _WORD.search(text) else []
+    bare = [word for word in words if _WORD.search(word)]
+    return " ".join(word if " " in word else word + "*" for word in bare) or None
+
+
+def page(store: Store, ids: Sequence[int]) -> list[Pair]:
+    """The pairs with these ids, in the order given. One that was deleted since the search comes with `deleted_at` set."""
+    sql = "SELECT p.* FROM json_each(?) j CROSS JOIN pair p ON p.id = j.value ORDER BY j.key"
+    return [pair_from(row) for row in store.rows(sql, (json.dumps(list(ids)),))]
+
+
+def count(store: Store, dataset: str | None = None) -> int:
+    """How many live pairs there are, in all or in a dataset."""
+    if dataset is None:
+        return int(store.scalar("SELECT count(*) FROM pair WHERE deleted_at IS NULL"))
+    sql = "SELECT count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id AND p.deleted_at IS NULL WHERE d.dataset_id = ?"
+    return int(store.scalar(sql, (_dataset_id(store, dataset),)))
+
+
+def pair_from(row: sqlite3.Row) -> Pair:
+    """A `Pair` from a row that has its columns."""
+    history = row["history"]
+    turns = tuple(Turn(t["role"], t["content"]) for t in json.loads(history)) if history != "[]" else ()
+    return Pair(
+        id=row["id"], uid=row["uid"], revision=row["revision"], kind=row["kind"], system=row["system"], history=turns,
+        question=row["question"], answer=row["answer"], status=row["status"], tags=tuple(json.loads(row["tags"])),
+        source=json.loads(row["source"]), content_hash=row["content_hash"], created_at=row["created_at"],
+        updated_at=row["updated_at"], deleted_at=row["deleted_at"],
+    )
+
+
+def _dataset_id(store: Store, name: str) -> int:
+    from store import datasets
+
+    return datasets.get_id(store, name)
