@@ -1,0 +1,268 @@
+"""Runs as everybody but the worker sees them: create, list, queue, open and close attempts, read what they say.
+What the worker itself writes is in worker.py (offered here too); starting processes is the engine's business."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from store.canon import canonical, new_uid
+from store.datasets import near, snapshot
+from store.db import Store, now
+from store.errors import BadInput, Conflict, NotFound
+from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted
+from store.worker import (
+    add_checkpoint,
+    add_event,
+    attempt_from,
+    beat,
+    claim,
+    finish,
+    prune_checkpoint,
+    record,
+    run_from,
+    say,
+    set_state,
+)
+from store.worker import RUN_COLUMNS as _RUN
+
+__all__ = [
+    "add_checkpoint",
+    "all_runs",
+    "attempts",
+    "beat",
+    "by_id",
+    "checkpoints",
+    "claim",
+    "close_unstarted",
+    "create",
+    "events",
+    "finish",
+    "get",
+    "live_attempt",
+    "live_attempts",
+    "mark_lost",
+    "metrics",
+    "next_queued",
+    "open_attempt",
+    "prune_checkpoint",
+    "queue",
+    "record",
+    "remove",
+    "say",
+    "set_attempt_process",
+    "set_state",
+    "set_wanted",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def create(
+    store: Store,
+    *,
+    name: str,
+    base: str,
+    snapshot: str,
+    method: str,
+    config: dict[str, Any],
+    config_hash: str,
+    seed: int,
+) -> Run:
+    """Makes a queued run. `snapshot` is a hash (or its beginning). Conflict when the name is taken, BadInput when it is no name."""
+    if not _NAME.fullmatch(name):
+        todo = "Use 1 to 64 letters, digits, dots, dashes and underscores."
+        raise BadInput(f"{name[:70]!r} is no name for a run", where="name", todo=todo)
+    with store.write() as conn:
+        if store.scalar("SELECT 1 FROM run WHERE name = ?", (name,)):
+            raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
+        conn.execute(
+            "INSERT INTO run (uid, name, base, method, snapshot_id, config, config_hash, seed, created_at, queued_at)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+            (new_uid(), name, base, method, _snapshot_id(store, snapshot), canonical(config), config_hash, seed, now()),
+        )
+        return get(store, name)
+
+
+def _snapshot_id(store: Store, hash: str) -> int:
+    return snapshot(store, hash).id
+
+
+def get(store: Store, name: str) -> Run:
+    """The run of this name. NotFound offers names that are near."""
+    row = store.row(f"{_RUN} WHERE r.name = ?", (name,))
+    if row is None:
+        names = [found[0] for found in store.rows("SELECT name FROM run ORDER BY id DESC")]
+        raise NotFound(f"there is no run {name!r}", todo=near(name, names, "run", "tuningfork train --dataset NAME"))
+    return run_from(row)
+
+
+def by_id(store: Store, run_id: int) -> Run:
+    """The run with this id; NotFound when it was removed."""
+    row = store.row(f"{_RUN} WHERE r.id = ?", (run_id,))
+    if row is None:
+        raise NotFound("that run was removed", todo="List the runs with: tuningfork runs list")
+    return run_from(row)
+
+
+def all_runs(store: Store) -> list[Run]:
+    """Every run, newest first."""
+    return [run_from(row) for row in store.rows(f"{_RUN} ORDER BY r.id DESC")]
+
+
+def remove(store: Store, name: str) -> Path:
+    """Forgets a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
+
+    Conflict while a process works on it. Votes, evals and exports stay: they keep the run's name.
+    """
+    with store.write() as conn:
+        run = get(store, name)
+        if live_attempt(store, run.id):
+            raise Conflict(f"the run {name!r} is still going", todo=f"Stop it first: tuningfork runs stop {name}")
+        conn.execute("DELETE FROM run WHERE id = ?", (run.id,))
+    return store.home.run_dir(run.uid)
+
+
+def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
+    """Says what a run should do; its worker reads it with its next heartbeat. A queued run that should stop is stopped at once."""
+    if wanted not in get_args(Wanted):
+        raise BadInput(f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}.")
+    with store.write() as conn:
+        run = get(store, name)
+        conn.execute("UPDATE run SET wanted = ? WHERE id = ?", (wanted, run.id))
+        if run.state == "queued" and wanted != "run":
+            conn.execute("UPDATE run SET state = 'stopped', ended_at = ? WHERE id = ?", (now(), run.id))
+        return get(store, name)
+
+
+def events(store: Store, run_id: int | None, after_id: int = 0, limit: int = 500) -> list[Event]:
+    """What a run said after the event `after_id`, oldest first."""
+    sql = "SELECT * FROM event WHERE run_id IS ? AND id > ? ORDER BY id LIMIT ?"
+    return [
+        Event(row["id"], row["run_id"], row["level"], row["kind"], json.loads(row["body"]), row["at"])
+        for row in store.rows(sql, (run_id, after_id, limit))
+    ]
+
+
+def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after_step: int = -1) -> list[Metric]:
+    """A run's numbers after a step, by step then name; `names` limits which."""
+    sql = (
+        "SELECT name, step, value, at FROM metric WHERE run_id = ?1 AND step > ?2"
+        " AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3))) ORDER BY step, name"
+    )
+    wanted = None if names is None else json.dumps(list(names))
+    return [Metric(*row) for row in store.rows(sql, (run_id, after_step, wanted))]
+
+
+def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:
+    """The checkpoints that are still on the disk, oldest first."""
+    return [
+        Checkpoint(
+            row["id"],
+            row["run_id"],
+            row["step"],
+            row["path"],
+            json.loads(row["manifest"]),
+            row["val_loss"],
+            row["created_at"],
+        )
+        for row in store.rows("SELECT * FROM checkpoint WHERE run_id = ? AND pruned_at IS NULL ORDER BY step", (run_id,))
+    ]
+
+
+def attempts(store: Store, run_id: int) -> list[Attempt]:
+    """Every process that worked on a run, in order."""
+    return [attempt_from(row) for row in store.rows("SELECT * FROM attempt WHERE run_id = ? ORDER BY n", (run_id,))]
+
+
+def live_attempt(store: Store, run_id: int) -> Attempt | None:
+    """The attempt of a run that has not ended, if any. Whether its process lives is for the engine to see."""
+    row = store.row("SELECT * FROM attempt WHERE run_id = ? AND ended_at IS NULL", (run_id,))
+    return attempt_from(row) if row else None
+
+
+def live_attempts(store: Store) -> list[Attempt]:
+    """Every attempt that has not ended, oldest first."""
+    return [attempt_from(row) for row in store.rows("SELECT * FROM attempt WHERE ended_at IS NULL ORDER BY id")]
+
+
+def next_queued(store: Store) -> Run | None:
+    """The run that has waited longest."""
+    row = store.row(f"{_RUN} WHERE r.state = 'queued' ORDER BY r.queued_at, r.id LIMIT 1")
+    return run_from(row) if row else None
+
+
+def queue(store: Store, name: str) -> Run:
+    """Puts a run that ended early back into the queue, to be resumed. Conflict when it is going, or succeeded."""
+    with store.write() as conn:
+        run = get(store, name)
+        if run.state == "queued":
+            return run
+        if run.state not in END_STATES or run.state == "succeeded":
+            raise Conflict(f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed.")
+        conn.execute(
+            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE id = ?",
+            (now(), run.id),
+        )
+        return get(store, name)
+
+
+def open_attempt(
+    store: Store,
+    run_id: int,
+    *,
+    host: str,
+    pid: int,
+    pid_started: float,
+    token: str,
+    log_path: str,
+    resume_from: int | None = None,
+) -> Attempt:
+    """Opens the next attempt of a run and sets its state to starting. Conflict while another attempt is live."""
+    with store.write() as conn:
+        run = by_id(store, run_id)
+        if live_attempt(store, run_id):
+            raise Conflict(f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}")
+        at = now()
+        conn.execute(
+            "INSERT INTO attempt (run_id, n, host, pid, pid_started, token, log_path, resume_from,"
+            " heartbeat_at, progress_at, started_at)"
+            " VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM attempt WHERE run_id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)",
+            (run_id, host, pid, pid_started, token, log_path, resume_from, at),
+        )
+        conn.execute(
+            "UPDATE run SET state = 'starting', wanted = 'run', error = NULL, ended_at = NULL,"
+            " started_at = coalesce(started_at, ?) WHERE id = ?",
+            (at, run_id),
+        )
+        return attempts(store, run_id)[-1]
+
+
+def set_attempt_process(store: Store, attempt_id: int, pid: int, pid_started: float) -> None:
+    """Notes which process an attempt is, once it is known."""
+    with store.write() as conn:
+        conn.execute("UPDATE attempt SET pid = ?, pid_started = ? WHERE id = ?", (pid, pid_started, attempt_id))
+
+
+def mark_lost(store: Store, attempt_id: int, why: str) -> None:
+    """Ends an attempt whose process is gone; its run is lost and can be resumed. An attempt that ended meanwhile stays as it is."""
+    _end_attempt(store, attempt_id, "lost", why)
+
+
+def close_unstarted(store: Store, attempt_id: int, why: str) -> None:
+    """Ends an attempt whose process could not be started; its run failed."""
+    _end_attempt(store, attempt_id, "failed", why)
+
+
+def _end_attempt(store: Store, attempt_id: int, state: str, why: str) -> None:
+    with store.write() as conn:
+        sql = "UPDATE attempt SET ended_at = ?, exit = ? WHERE id = ? AND ended_at IS NULL RETURNING run_id"
+        ended: sqlite3.Row | None = conn.execute(sql, (now(), state, attempt_id)).fetchone()
+        if ended:
+            sql = "UPDATE run SET state = ?, error = ?, ended_at = ? WHERE id = ?"
+            conn.execute(sql, (state, why, now(), ended["run_id"]))
+            add_event(conn, ended["run_id"], why, kind="state", level="error", body={"state": state})
