@@ -160,7 +160,7 @@ class Store:
                 finally:
                     target.close()
                     source.close()
-                os.replace(part, path)
+                part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
         return path

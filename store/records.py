@@ -259,6 +259,39 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Two answers to one prompt, one preferred. `source` is {"vote", "chosen", "rejected"} (the models) or {"file", "line"}."""
+
+    prompt: list[Message]
+    chosen: str
+    rejected: str
+    source: dict[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceDraft:
+    """A preference that an import hands in; `prompt` ends with the user's message."""
+
+    prompt: tuple[Turn, ...]
+    chosen: str
+    rejected: str
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
+
+    a_model: str
+    b_model: str
+    a: int
+    b: int
+    tie: int
+    both_bad: int
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared case-folded."""
 
@@ -267,6 +300,29 @@ class Probe:
     must: tuple[str, ...]
     must_not: tuple[str, ...] = ()
     system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalItem:
+    """One probe's answer and whether it passed."""
+
+    question: str
+    text: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Eval:
+    """One model's sitting of a probe set. `run` names the run it was made for, if any; `summary` is what the engine noted."""
+
+    id: int
+    run: str | None
+    model: str
+    set: str
+    passed: int
+    of: int
+    summary: dict[str, Any]
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from store.datasets import near, snapshot
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
 from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted
+from store.worker import RUN_COLUMNS as _RUN
 from store.worker import (
     add_checkpoint,
     add_event,
@@ -28,7 +29,6 @@ from store.worker import (
     say,
     set_state,
 )
-from store.worker import RUN_COLUMNS as _RUN
 
 __all__ = [
     "add_checkpoint",
@@ -222,11 +222,13 @@ def open_attempt(
     log_path: str,
     resume_from: int | None = None,
 ) -> Attempt:
-    """Opens the next attempt of a run and sets its state to starting. Conflict while another attempt is live."""
+    """Opens the next attempt of a run and sets its state to starting. Conflict while another is live or a stop is wanted."""
     with store.write() as conn:
         run = by_id(store, run_id)
         if live_attempt(store, run_id):
             raise Conflict(f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}")
+        if run.wanted != "run":  # stopped between being chosen from the queue and being started
+            raise Conflict(f"the run {run.name!r} was stopped", todo=f"Resume it: tuningfork runs resume {run.name}")
         at = now()
         conn.execute(
             "INSERT INTO attempt (run_id, n, host, pid, pid_started, token, log_path, resume_from,"
@@ -235,7 +237,7 @@ def open_attempt(
             (run_id, host, pid, pid_started, token, log_path, resume_from, at),
         )
         conn.execute(
-            "UPDATE run SET state = 'starting', wanted = 'run', error = NULL, ended_at = NULL,"
+            "UPDATE run SET state = 'starting', error = NULL, ended_at = NULL,"
             " started_at = coalesce(started_at, ?) WHERE id = ?",
             (at, run_id),
         )

@@ -119,7 +119,7 @@ def finish(
 def add_event(conn: sqlite3.Connection, run_id: int, text: str, *, kind: str, level: str, body: Mapping[str, Any]) -> None:
     """Adds an event inside the open transaction."""
     sql = "INSERT INTO event (run_id, level, kind, body, at) VALUES (?, ?, ?, ?, ?)"
-    conn.execute(sql, (run_id, level, kind, canonical({"text": _valid(text), **body}), now()))
+    conn.execute(sql, (run_id, level, kind, _valid(canonical({"text": text, **body})), now()))
 
 
 def _own(conn: sqlite3.Connection, token: str) -> sqlite3.Row:

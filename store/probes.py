@@ -1,0 +1,51 @@
+"""Probe sets: the questions of an exam, with what a good answer must and must not contain.
+Asking and judging is the engine's business."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from store.canon import canonical
+from store.datasets import near
+from store.db import Store
+from store.errors import BadInput, NotFound
+from store.records import Probe
+
+
+def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
+    """Keeps a probe set, in place of one of the same name. Returns how many probes it has; BadInput when none or one is blank."""
+    rows = [(name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not))) for n, p in enumerate(probes)]
+    if not rows or not name.strip():
+        raise BadInput("a probe set needs a name and at least one probe", where=f"probe set {name}", todo="Add a question.")
+    for row in rows:
+        if not row[2].strip():
+            raise BadInput("the question is empty", where=f"probe set {name}, probe {row[1] + 1}", todo="Write a question.")
+    with store.write() as conn:
+        conn.execute("DELETE FROM probe WHERE set_name = ?", (name,))
+        conn.executemany("INSERT INTO probe (set_name, ord, question, system, must, must_not) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    return len(rows)
+
+
+def get_set(store: Store, name: str) -> list[Probe]:
+    """The probes of a set, in order. NotFound offers names that are near."""
+    rows = store.rows("SELECT * FROM probe WHERE set_name = ? ORDER BY ord", (name,))
+    if not rows:
+        todo = near(name, list(sets(store)), "probe set", "tuningfork probe --model REF --probes FILE")
+        raise NotFound(f"there is no probe set {name!r}", todo=todo)
+    return [
+        Probe(name, row["question"], tuple(json.loads(row["must"])), tuple(json.loads(row["must_not"])), row["system"])
+        for row in rows
+    ]
+
+
+def sets(store: Store) -> dict[str, int]:
+    """The names of all sets and how many probes each has."""
+    return {row[0]: row[1] for row in store.rows("SELECT set_name, count(*) FROM probe GROUP BY 1 ORDER BY 1")}
+
+
+def remove_set(store: Store, name: str) -> None:
+    """Forgets a probe set; evals made with it stay."""
+    with store.write() as conn:
+        get_set(store, name)
+        conn.execute("DELETE FROM probe WHERE set_name = ?", (name,))

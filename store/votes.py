@@ -1,0 +1,132 @@
+"""Votes between two answers, and the preferences that come from them or from files.
+What a win rate means is the engine's business; here votes are kept, counted and taken back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from store.canon import canonical, sha256
+from store.db import Store, now
+from store.errors import BadInput, NotFound
+from store.pairs import check_text
+from store.records import Choice, Message, Preference, PreferenceDraft, Tally, Vote
+
+
+def add(
+    store: Store,
+    *,
+    prompt: Sequence[Message],
+    a_model: str,
+    b_model: str,
+    a_text: str,
+    b_text: str,
+    choice: Choice,
+    a_left: bool = True,
+    blind: bool = False,
+    sampling: dict[str, Any] | None = None,
+    chat_id: int | None = None,
+) -> Vote:
+    """Keeps a vote. BadInput for a choice that cannot be, also for a winner between two equal texts."""
+    if choice not in get_args(Choice):
+        raise BadInput(f"{choice!r} is no choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}.")
+    if choice in ("a", "b") and a_text == b_text:
+        raise BadInput("both answers are the same, so neither is better", where="choice", todo="Vote tie or both bad.")
+    values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
+    with store.write() as conn:
+        vote_id = conn.execute(
+            "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling, chat_id, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, canonical(sampling or {}), chat_id, now()),
+        ).lastrowid
+        return _vote_from(store.rows("SELECT * FROM vote WHERE id = ?", (vote_id,))[0])
+
+
+def undo_last(store: Store) -> Vote | None:
+    """Takes back the newest vote and returns it; None when there is none."""
+    with store.write():
+        row = store.row("SELECT * FROM vote WHERE deleted_at IS NULL ORDER BY id DESC LIMIT 1")
+        if row is None:
+            return None
+        remove(store, row["id"])
+        return _vote_from(row)
+
+
+def remove(store: Store, vote_id: int) -> None:
+    """Takes back one vote. NotFound when it is not there."""
+    with store.write() as conn:
+        sql = "UPDATE vote SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
+        if not conn.execute(sql, (now(), vote_id)).rowcount:
+            raise NotFound(f"there is no vote {vote_id}", todo="List the votes to see their numbers.")
+
+
+def all_votes(store: Store, a: str | None = None, b: str | None = None) -> list[Vote]:
+    """Votes, newest first; with one or two models named, those between them, whichever lane each was in."""
+    sql = (
+        "SELECT * FROM vote WHERE deleted_at IS NULL AND (?1 IS NULL OR ?1 IN (a_model, b_model))"
+        " AND (?2 IS NULL OR ?2 IN (a_model, b_model)) AND (?1 IS NULL OR ?2 IS NULL OR ?1 <> ?2 OR a_model = b_model)"
+        " ORDER BY id DESC"
+    )
+    return [_vote_from(row) for row in store.rows(sql, (a, b))]
+
+
+def tally(store: Store) -> list[Tally]:
+    """The counts for each two models, by name; lanes that were swapped count together."""
+    sql = (
+        "SELECT min(a_model, b_model), max(a_model, b_model), sum(choice = iif(a_model <= b_model, 'a', 'b')),"
+        " sum(choice = iif(a_model <= b_model, 'b', 'a')), sum(choice = 'tie'), sum(choice = 'both_bad')"
+        " FROM vote WHERE deleted_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    return [Tally(*row) for row in store.rows(sql)]
+
+
+def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
+    """Every preference, oldest first: from votes with a winner and from imports; of one dataset's imports when one is named."""
+    sql = (
+        "SELECT * FROM preference WHERE ?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1)"
+        " ORDER BY created_at, import_id, vote_id"
+    )
+    return [
+        Preference(json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"])
+        for row in store.rows(sql, (dataset,))
+    ]
+
+
+def import_preferences(store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None) -> tuple[int, int]:
+    """Keeps preferences from a file; returns how many are new and how many were known. BadInput names a field that is wrong."""
+    from store import datasets
+
+    read = kept = 0
+    with store.write() as conn:
+        dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
+        for draft in drafts:
+            body = _checked(draft)
+            read += 1
+            kept += conn.execute(
+                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (*body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
+            ).rowcount
+    return kept, read - kept
+
+
+def _checked(draft: PreferenceDraft) -> tuple[str, str, str]:
+    texts = [("chosen", draft.chosen), ("rejected", draft.rejected), *(("prompt", turn.content) for turn in draft.prompt)]
+    for field, text in texts:
+        check_text(field, text)
+        if field != "prompt" and not text.strip():
+            raise BadInput("the answer is empty", where=field, todo="Write both answers.")
+    if not draft.prompt or draft.prompt[-1].role != "user" or not draft.prompt[-1].content.strip():
+        raise BadInput("does not end with what the user asked", where="prompt", todo="End the prompt with a user message.")
+    if draft.chosen == draft.rejected:
+        raise BadInput("chosen and rejected are the same", where="rejected", todo="Remove the row: it prefers nothing.")
+    prompt = canonical([{"role": turn.role, "content": turn.content} for turn in draft.prompt])
+    return prompt, draft.chosen, draft.rejected
+
+
+def _vote_from(row: sqlite3.Row) -> Vote:
+    values = {key: row[key] for key in Vote.__dataclass_fields__}
+    parsed = {"prompt": json.loads(row["prompt"]), "sampling": json.loads(row["sampling"])}
+    return Vote(**values | parsed | {"a_left": bool(row["a_left"]), "blind": bool(row["blind"])})
