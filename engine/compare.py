@@ -22,14 +22,18 @@ LONGEST_PROMPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What an answer cost. Times in milliseconds, the context in tokens; `dropped_turns` did not fit into it."""
+    """What an answer cost: times in milliseconds (None where unknown), the context in tokens.
+
+    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context.
+    """
 
     tokens: int = 0
     prompt_tokens: int = 0
     stop: str = "end"
-    ttft_ms: float = 0.0
-    tokens_per_s: float = 0.0
+    ttft_ms: float | None = None
+    tokens_per_s: float | None = None
     context_used: int = 0
+    context_size: int = 0
     dropped_turns: int = 0
 
 

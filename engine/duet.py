@@ -119,7 +119,7 @@ class Duet:
         try:
             async for piece in pieces:
                 if hasattr(piece, "stop"):
-                    comparison.finish(request.id, Stats(**{name: getattr(piece, name) for name in _FIGURES}))
+                    self._ended(comparison, request, piece)
                     return
                 if not comparison.feed(request.id, piece.text):
                     return  # stopped or replaced: closing the stream cancels it on the server
@@ -130,6 +130,13 @@ class Duet:
         comparison.fail(
             request.id, "The answer broke off before its end. The next prompt starts the server again if it is gone."
         )
+
+    def _ended(self, comparison: Comparison, request: Request, done: Any) -> None:
+        if done.stop == "error":
+            self._retire()
+            comparison.fail(request.id, done.error or "The answer broke off.")
+        else:
+            comparison.finish(request.id, Stats(**{name: getattr(done, name) for name in _FIGURES}))
 
     def _forget(self, id: int, _: asyncio.Task[None]) -> None:
         self._tasks.pop(id, None)

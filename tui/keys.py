@@ -55,7 +55,7 @@ COMPARE = (
     Key("compare.swap", "f6,ctrl+t", "swap", "Other lane", "Go to the other lane (a narrow window shows one at a time)",
         bar=True),
     Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again by the same seed", bar=True),
-    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again by a new seed, in every lane"),
+    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again by a new seed"),
     Key("compare.edit", "e", "edit", "Edit", "Change the last prompt and send it again"),
     Key("compare.left", "1", "vote('left')", "Left better", "Vote: the left answer is better"),
     Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),

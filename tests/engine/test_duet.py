@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
+from engine.client import Delta, Done
 from engine.compare import Comparison
 from engine.duet import Duet
 from engine.sampling import Sampling
@@ -34,9 +34,11 @@ class Scripted:
                 await asyncio.sleep(0)
                 if isinstance(piece, Exception):
                     raise piece
-                yield SimpleNamespace(text=piece)
-            yield SimpleNamespace(text="", tokens=2, prompt_tokens=5, stop="end", ttft_ms=9.0, tokens_per_s=50.0,
-                                  context_used=7, dropped_turns=0)
+                if isinstance(piece, Done):
+                    yield piece
+                    return
+                yield Delta(piece)
+            yield Done("", tokens=2, prompt_tokens=5, ttft_ms=9.0, tokens_per_s=50.0, context_used=7)
         finally:
             self.open -= 1
 
@@ -112,6 +114,16 @@ async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_an
     await settle(it)
     assert it.comparison.answer("a").text == "whole"
     assert len(made) == 2
+
+
+async def test_an_answer_that_ends_in_an_error_keeps_its_text_and_says_why() -> None:
+    client = Scripted({"base": ["half", Done("half", stop="error", error="The model ran out of memory.")]})
+    it = duet(client, "base")
+    it.comparison.send("One")
+    it.sync()
+    await settle(it)
+    answer = it.comparison.answer("a")
+    assert (answer.state, answer.text, answer.error) == ("failed", "half", "The model ran out of memory.")
 
 
 async def test_one_lanes_unknown_model_leaves_the_other_streaming() -> None:

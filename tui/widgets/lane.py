@@ -1,4 +1,4 @@
-"""One side of a comparison as lines of text: a Line-API view that follows the tail only while its reader is at the bottom.
+"""One side of a comparison as lines of text; it follows the tail only while its reader is at the bottom.
 It is given blocks and draws them; it knows no model, no conversation and no clock."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, zip_longest
+from itertools import accumulate
 from typing import ClassVar, Literal
 
 from rich.segment import Segment
@@ -65,6 +65,21 @@ class Lane(ScrollView, can_focus=True):
         "lane--cursor",
     }  # fmt: skip
 
+    DEFAULT_CSS = """
+    Lane {
+        overflow-x: hidden;
+        scrollbar-gutter: stable;
+        scrollbar-size-vertical: 1;
+        & .lane--prompt { text-style: bold; }
+        & .lane--note { color: $faint; }
+        & .lane--error { color: $error; }
+        & .lane--best { color: $success; text-style: bold; }
+        & .lane--reveal-a { color: $lane-a; text-style: bold; }
+        & .lane--reveal-b { color: $lane-b; text-style: bold; }
+        & .lane--cursor { color: $accent; }
+    }
+    """
+
     class Followed(Message):
         """The reader reached the bottom, or left it."""
 
@@ -81,9 +96,10 @@ class Lane(ScrollView, can_focus=True):
         self._blocks: list[Block] = []
         self._laid: list[_Laid] = []
         self._tops: list[int] = []
-        self._lines = 0
+        self._total = 0
         self._wrapped_at = 0
         self._following = True
+        self._prompted = 0
 
     # -- what it shows ------------------------------------------------------------------------------------------------
 
@@ -103,7 +119,7 @@ class Lane(ScrollView, can_focus=True):
             return  # hidden: laid out when it gets a size
         first = self._lay()
         self._fit()
-        self.refresh_lines(first, max(1, self._lines - first + 1))
+        self.refresh_lines(first, max(1, self._total - first + 1))
 
     def follow(self) -> None:
         """Go to the last line and stay there."""
@@ -122,47 +138,71 @@ class Lane(ScrollView, can_focus=True):
 
     def _lay(self) -> int:
         """Wrap what changed; the first line that differs."""
-        width, first = self._width, None
+        width = self._width
+        first: int | None = None
         if width != self._wrapped_at:
             self._laid, self._wrapped_at = [], width
         kept: list[_Laid] = []
         line = 0
-        for n, (block, old) in enumerate(zip_longest(self._blocks, self._laid)):
-            if block is None:
-                first = line if first is None else first
-                break
-            closed = not (n + 1 < len(self._blocks) and self._blocks[n + 1].kind in ("note", "error", "best"))
-            closed = closed and not block.kind.startswith("reveal")
+        for n, block in enumerate(self._blocks):
+            closed = self._ends(n)
+            old = self._laid[n] if n < len(self._laid) else None
             if old is None or old.block.kind != block.kind:
-                laid, changed = _Laid(block, width, closed), line
+                laid = _Laid(block, width, closed)
+                changed: int | None = line
             else:
-                same = old.block.live == block.live and old.closed == closed
-                laid, old.block, old.closed = old, block, closed
+                laid, as_was = old, old.block.live == block.live and old.closed == closed
+                laid.block, laid.closed = block, closed
                 grown = laid.flow.grow(block.text)
-                changed = line + grown if grown < len(laid.flow) else line + laid.text_lines - 1 if not same else None
+                if grown < len(laid.flow):
+                    changed = line + grown
+                else:
+                    changed = None if as_was else line + laid.text_lines - 1
             kept.append(laid)
             first = changed if first is None else first
             line += laid.height
+        if first is None and len(kept) < len(self._laid):
+            first = line
         self._laid = kept
         self._tops = list(accumulate((laid.height for laid in kept), initial=0))
-        self._lines = self._tops[-1]
-        return self._lines if first is None else first
+        self._total = self._tops[-1]
+        return self._total if first is None else first
 
-    def _fit(self) -> None:
-        """Size the view. At the bottom it jumps half a page when text runs out of it: a view that moves with every line
-        is hard to read and costs a slow link a whole repaint a line."""
+    def _ends(self, n: int) -> bool:
+        """Whether a blank line ends block `n`; a remark stands right under its answer, a reveal right above."""
+        following = self._blocks[n + 1].kind if n + 1 < len(self._blocks) else None
+        return following not in ("note", "error", "best") and not self._blocks[n].kind.startswith("reveal")
+
+    def _fit(self, anew: bool = False) -> None:
+        """Size the view and, at the bottom, move it.
+
+        A new prompt goes to the top of the view, so that the answers of all lanes begin on one line. An answer that
+        runs out of the view moves it by half a page: a view that moves with every line is hard to read and costs a slow link
+        a whole repaint a line.
+        """
         height = self.scrollable_content_region.height
         if not height:
             return
-        top = self.scroll_offset.y
-        if self._following and not top <= self._lines - 1 < top + height:
-            top = max(0, self._lines - height + (height // 2 if self._growing else 0))
-        bottom = max(self._lines, top + height if self._following else 0)
+        top, newest = self.scroll_offset.y, self._newest_prompt()
+        if self._following:
+            if newest != self._prompted:
+                top = newest
+            if anew or not top <= self._total - 1 < top + height:
+                top = max(0, self._total - height + (height // 2 if self._growing else 0))
+                if self._total - newest <= height:
+                    top = newest
+        self._prompted = newest
+        bottom = max(self._total, top + height if self._following else 0)
         size = Size(self.scrollable_content_region.width, bottom)
         if size != self.virtual_size:
             self.virtual_size = size
         if top != self.scroll_offset.y:
-            self.scroll_to(y=top, animate=False, immediate=True)
+            self.scroll_to(y=top, animate=False, force=True)
+
+    def _newest_prompt(self) -> int:
+        """The line where the last prompt begins; 0 while there is only one."""
+        return next((top for top, laid in zip(reversed(self._tops[:-1]), reversed(self._laid), strict=True)
+                     if laid.block.kind == "prompt"), 0)
 
     @property
     def _growing(self) -> bool:
@@ -171,16 +211,14 @@ class Lane(ScrollView, can_focus=True):
     def on_resize(self, event: Resize) -> None:
         if self._width and self._width != self._wrapped_at:
             self._lay()
-            if self._following:
-                self.set_scroll(None, 0)
-        self._fit()
+        self._fit(anew=True)
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         height = self.scrollable_content_region.height
         if height:
-            self._set_following(self._lines <= round(new_value) + height)
+            self._set_following(self._total <= round(new_value) + height)
 
     def _set_following(self, following: bool) -> None:
         if following != self._following:
@@ -197,7 +235,7 @@ class Lane(ScrollView, can_focus=True):
         line = y + self.scroll_offset.y
         width = self.size.width
         base = self.rich_style
-        if line >= self._lines:
+        if line >= self._total:
             return Strip.blank(width, base)
         n = bisect_right(self._tops, line) - 1
         laid, row = self._laid[n], line - self._tops[n]

@@ -58,6 +58,14 @@ class Canvas:
 class LossChart(Widget):
     """`show(train, val, steps)` draws the training loss as a line and the validation loss as diamonds."""
 
+    DEFAULT_CSS = """
+    LossChart {
+        & .chart--line { color: $accent; }
+        & .chart--mark { color: $secondary; text-style: bold; }
+        & .chart--axis { color: $hairline; }
+        & .chart--label { color: $faint; }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--line", "chart--axis", "chart--label", "chart--mark"}
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -147,14 +155,16 @@ class LossChart(Widget):
         """Step numbers under the axis, the last one flush right, none touching another."""
         cells = [" "] * w
         end = label(self.steps)
-        spots = [(w - len(end), end)]
+        last = w - len(end)
+        spots = []
         for value in ticks(0, self.steps, max(1, w // 14)):
             text = label(value)
             x = round(value / self.steps * (w - 1)) - len(text) // 2
             spots.append((max(0, x), text))
-        taken = w + 1
-        for x, text in [spots[0], *sorted(spots[1:], reverse=True)]:
-            if x >= 0 and x + len(text) + 1 < taken or x == spots[0][0] and taken == w + 1:
+        cells[last:] = end
+        taken = last
+        for x, text in sorted(spots, reverse=True):
+            if x + len(text) + 1 < taken:
                 cells[x : x + len(text)] = text
                 taken = x
         return "".join(cells)[:w]

@@ -19,7 +19,7 @@ def backlog(app: Any) -> int:
 
 
 class TokenPump:
-    """`mark(name)` says that something changed; `flush(names)` is called at most ten times a second. Asleep when idle."""
+    """`mark(name)` says that something changed; `flush(names)` follows, at most ten times a second. Idle, it sleeps."""
 
     def __init__(self, owner: MessagePump, flush: Callable[[set[str]], None], *, hertz: float = HERTZ) -> None:
         self._owner = owner
