@@ -14,7 +14,7 @@ MAX_STOPS = 16
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Sampling of one answer. `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0, `repeat_penalty` 1 switch it off.
+    """Sampling of one answer. `temperature` 0 is greedy; `top_k` 0, `top_p` 1, `min_p` 0, `repeat_penalty` 1 are off.
 
     The filters run in the order penalty, temperature, top_k, top_p, min_p on every backend. `max_tokens` bounds the
     answer, which ends before the first text in `stop`.

@@ -14,7 +14,7 @@ from store.errors import Unsupported
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """`name` is the GGUF architecture; `permutes_qk`: rows of q and k go from half-split to interleaved rotary order."""
+    """`name` is the GGUF architecture; `permutes_qk`: rows of q, k go from half-split to interleaved rotary order."""
 
     name: str
     permutes_qk: bool = False
@@ -43,7 +43,7 @@ class Shape:
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
-    """Read a Hugging Face `config.json`, or the text part of a multimodal one. Unsupported for an unknown architecture."""
+    """Read a Hugging Face `config.json`, or a multimodal one's text part. Unsupported for an unknown architecture."""
     name = (config.get("architectures") or ["none"])[0]
     if name not in ARCHITECTURES:
         raise Unsupported(

@@ -1,5 +1,5 @@
 """A PEFT LoRA adapter folder becomes one GGUF adapter file for llama.cpp: numpy and gguf only, no torch.
-Every scale is folded into B, because llama.cpp knows alpha / rank alone: rsLoRA and per-module alphas would be silently wrong."""
+Every scale is folded into B: llama.cpp knows alpha / rank alone, and would get rsLoRA and per-module alphas wrong."""
 
 from __future__ import annotations
 
