@@ -65,7 +65,7 @@ class Resolved:
 
 
 def parse(text: str) -> Ref:
-    """What kind of reference `text` is. BadInput when it breaks the grammar, NotFound for a name that nothing carries."""
+    """What kind of reference `text` is. BadInput when it breaks the grammar, NotFound for a name of nothing."""
     text = text.strip()
     if not text or any(ord(c) < 32 for c in text):
         raise BadInput("The model reference is empty or holds control characters.", todo=GRAMMAR)

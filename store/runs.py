@@ -43,6 +43,7 @@ __all__ = [
     "events",
     "finish",
     "get",
+    "last_event",
     "live_attempt",
     "live_attempts",
     "mark_lost",
@@ -142,10 +143,17 @@ def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
 def events(store: Store, run_id: int | None, after_id: int = 0, limit: int = 500) -> list[Event]:
     """What a run said after the event `after_id`, oldest first."""
     sql = "SELECT * FROM event WHERE run_id IS ? AND id > ? ORDER BY id LIMIT ?"
-    return [
-        Event(row["id"], row["run_id"], row["level"], row["kind"], json.loads(row["body"]), row["at"])
-        for row in store.rows(sql, (run_id, after_id, limit))
-    ]
+    return [_event_from(row) for row in store.rows(sql, (run_id, after_id, limit))]
+
+
+def last_event(store: Store, run_id: int) -> Event | None:
+    """A run's last word, if it has said any."""
+    row = store.row("SELECT * FROM event WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,))
+    return _event_from(row) if row else None
+
+
+def _event_from(row: sqlite3.Row) -> Event:
+    return Event(row["id"], row["run_id"], row["level"], row["kind"], json.loads(row["body"]), row["at"])
 
 
 def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after_step: int = -1) -> list[Metric]:

@@ -1,0 +1,39 @@
+"""Command line of the training process: `run` one attempt of the queue, or `prepare` a model for training.
+Started by engine.jobs only; a person uses the `tuningfork` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from store.home import Home
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code of the process."""
+    parser = argparse.ArgumentParser(prog="python -m engine.work")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="work on the attempt that carries this token")
+    run.add_argument("--token", required=True)
+    prepare = commands.add_parser("prepare", help="make the safetensors folder of a model")
+    prepare.add_argument("ref")
+    for command in (run, prepare):
+        command.add_argument("--home", required=True, type=Path)
+    options = parser.parse_args(argv)
+    home = Home(options.home)
+    if options.command == "prepare":
+        from engine.work import cache
+
+        return cache.main(home, options.ref)
+    from engine.work import shell
+
+    return shell.run(home, options.token)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # libraries leave threads and exit hooks behind that can hang a process which is done
