@@ -124,6 +124,15 @@ def members(
     return [(pair_from(row), row["split"]) for row in store.rows(sql, (get_id(store, name), split, status))]
 
 
+def of(store: Store, uid: str) -> list[tuple[str, Split]]:
+    """The datasets that a pair is in, by name, with its split in each."""
+    sql = (
+        "SELECT d.name, m.split FROM pair p JOIN dataset_pair m ON m.pair_id = p.id JOIN dataset d ON d.id = m.dataset_id"
+        " WHERE p.uid = ? ORDER BY d.name"
+    )
+    return [(row["name"], row["split"]) for row in store.rows(sql, (uid,))]
+
+
 def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0) -> dict[str, int]:
     """Deals a dataset's pairs out to train, val and test (fractions); returns the counts.
 

@@ -102,5 +102,4 @@ class Bridge:
 
 
 _PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"
-_RUNS_MARK = """SELECT (SELECT max(id) FROM event), (SELECT max(rowid) FROM metric),
-    (SELECT group_concat(name || state || wanted || step) FROM run)"""
+_RUNS_MARK = "SELECT (SELECT max(id) FROM event), (SELECT group_concat(name || state || wanted || step) FROM run)"

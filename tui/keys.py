@@ -41,6 +41,58 @@ APP = (
 
 BACK = (Key("back", "escape", "back", "Back", "Go back one step; never quits"),)
 
+TABLE = (
+    Key("table.up", "up,k", "move(-1)", "Up", "Go to the pair above"),
+    Key("table.down", "down,j", "move(1)", "Down", "Go to the pair below"),
+    Key("table.page_up", "pageup", "page(-1)", "Page up", "Go up by one screen"),
+    Key("table.page_down", "pagedown", "page(1)", "Page down", "Go down by one screen"),
+    Key("table.first", "home", "first", "First", "Go to the newest pair"),
+    Key("table.last", "end,G", "last", "Last", "Go to the oldest pair"),
+    Key("table.open", "enter,e", "open", "Edit", "Read and change this pair", bar=True),
+    Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions then go to all marked pairs", bar=True),
+    Key("table.stretch_up", "shift+up,K", "stretch(-1)", "Mark up", "Mark while going up"),
+    Key("table.stretch_down", "shift+down,J", "stretch(1)", "Mark down", "Mark while going down"),
+    Key("table.mark_all", "a", "mark_all", "Mark all", "Mark every listed pair, or none"),
+)
+
+DATA = (
+    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
+    Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
+    Key("data.ready", "r", "status('ready')", "Ready", "Mark as ready: the next run learns it", bar=True),
+    Key("data.draft", "d", "status('draft')", "Draft", "Mark as a draft: not learnt yet"),
+    Key("data.reject", "x", "status('rejected')", "Reject", "Mark as rejected: never learnt, but kept"),
+    Key("data.dataset", "g", "dataset", "Dataset", "Choose which dataset is listed, or make one", bar=True),
+    Key("data.add", "plus", "add_to_dataset", "Add to", "Put these pairs into a dataset"),
+    Key("data.drop", "minus", "drop_from_dataset", "Take out", "Take these pairs out of the listed dataset; they stay"),
+    Key("data.import", "i", "import_file", "Import", "Read pairs from a file", bar=True),
+    Key("data.export", "o", "export_file", "Write file", "Write the listed dataset to a file"),
+    Key("data.undo", "u,ctrl+z", "undo", "Undo", "Take back the last change"),
+    Key("data.redo", "U,ctrl+y", "redo", "Redo", "Do again what was taken back"),
+    Key("data.delete", "delete,D", "delete", "Delete", "Delete these pairs; u brings them back"),
+    Key("data.status", "s", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
+    Key("data.kind", "t", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
+    Key("data.detail", "v", "detail", "View", "Show or hide the whole pair beside the list"),
+    Key("data.rename", "f9", "rename_dataset", "Rename dataset", "Give the listed dataset another name"),
+    Key("data.split", "f7", "split_dataset", "Deal out", "Deal the listed dataset out to train and validation"),
+    Key("data.remove", "f8", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
+    Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
+)
+
+EDITOR = (
+    Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
+    Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save this pair and write another", bar=True, priority=True),
+    Key("editor.revert", "ctrl+r,f5", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
+)
+
+IMPORT = (
+    Key("import.go", "ctrl+s,f8", "go", "Import", "Read the file into the dataset", bar=True, priority=True),
+)
+
+CHOICE = (
+    Key("choice.next", "right,space,l", "step(1)", "Next", "Take the next of the choices"),
+    Key("choice.previous", "left,h", "step(-1)", "Previous", "Take the choice before"),
+)
+
 LANE = (
     Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),
 )
@@ -110,3 +162,23 @@ def display(key: str) -> str:
     if key.startswith("shift+"):
         return "Shift+" + display(key.removeprefix("shift+"))
     return key.upper() if len(key) > 1 and key[0] == "f" else key
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A screen's keys as help and palette list them: what acts, and how to get around."""
+
+    title: str
+    acts: tuple[tuple[Key, ...], ...] = ()
+    moves: tuple[tuple[Key, ...], ...] = ()
+
+
+PAGES: dict[str, Page] = {
+    "data": Page("Data", (DATA,), (TABLE,)),
+    "train": Page("Train", (TRAIN, RUNS)),
+    "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
+    "editor": Page("Pair", (EDITOR,), (CHOICE,)),
+    "import": Page("Import", (IMPORT,), (CHOICE,)),
+    "welcome": Page("Welcome"),
+}
+"""By the name of the page in tui/help."""

@@ -1,0 +1,69 @@
+"""What the Data screen asks the store: which pairs, and the first page of them, in one call.
+Runs in a thread of the bridge; knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store import datasets, pairs
+from store.db import Store
+from store.records import Dataset, Kind, Pair, Split, Status
+
+WINDOW = 64
+"""Pairs read on either side of the cursor together with the list, so that a new list never shows blank rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to list. None means: any."""
+
+    text: str = ""
+    dataset: str | None = None
+    status: Status | None = None
+    kind: Kind | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        """True when something besides the dataset limits the list."""
+        return bool(self.text.strip() or self.status or self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a query. `at` is where the wanted pair is now; `near` the pairs around it; `total` all live pairs."""
+
+    query: Query
+    ids: list[int]
+    at: int
+    near: list[Pair]
+    datasets: list[Dataset]
+    total: int
+
+
+def find(store: Store, query: Query, want_id: int | None = None, want_at: int = 0) -> Found:
+    """List what matches. The cursor belongs on `want_id`, or at `want_at` when that pair is no longer listed."""
+    known = datasets.all_datasets(store)
+    if query.dataset is not None and all(query.dataset != each.name for each in known):
+        query = Query(query.text, None, query.status, query.kind)  # removed meanwhile
+    ids = pairs.search_ids(store, query.text, dataset=query.dataset, status=query.status, kind=query.kind)
+    at = min(want_at, max(0, len(ids) - 1))
+    if want_id is not None and want_id in ids:
+        at = ids.index(want_id)
+    near = pairs.page(store, ids[max(0, at - WINDOW) : at + WINDOW])
+    return Found(query, ids, at, near, known, pairs.count(store))
+
+
+def page(store: Store, ids: Sequence[int]) -> list[Pair]:
+    """The pairs with these ids."""
+    return pairs.page(store, ids)
+
+
+def homes(store: Store, uid: str) -> list[tuple[str, Split]]:
+    """The datasets that a pair is in, with its split in each."""
+    return datasets.of(store, uid)
+
+
+def uids(store: Store, ids: Sequence[int]) -> list[str]:
+    """The uids of pairs by id, for what acts on a selection."""
+    return [pair.uid for pair in pairs.page(store, ids) if pair.deleted_at is None]
