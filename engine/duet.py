@@ -4,8 +4,9 @@ Knows no screen and no HTTP; the conversation itself is engine.compare's."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
 
@@ -27,6 +28,32 @@ class ChatClient(Protocol):
 
 Connect = Callable[[], Awaitable[ChatClient]]
 _FIGURES = tuple(f.name for f in fields(Stats))
+
+
+@dataclass(slots=True)
+class Meter:
+    """How fast an answer comes, seen from here; the server's own figures arrive at its end. Times in seconds."""
+
+    asked: float
+    first: float | None = None
+    pieces: int = 0
+
+    def tick(self) -> None:
+        if self.first is None:
+            self.first = time.monotonic()
+        self.pieces += 1
+
+    @property
+    def waited(self) -> float:
+        """Seconds without a word so far, or until the first one."""
+        return (self.first or time.monotonic()) - self.asked
+
+    @property
+    def rate(self) -> float | None:
+        """Pieces (about tokens) a second since the first; None until there are some."""
+        if self.first is None or self.pieces < 5:
+            return None
+        return (self.pieces - 1) / max(1e-3, time.monotonic() - self.first)
 
 
 class Duet:
@@ -52,6 +79,7 @@ class Duet:
         self._client: ChatClient | None = None
         self._retired: list[ChatClient] = []
         self._connecting = asyncio.Lock()
+        self.meters: dict[str, Meter] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -66,6 +94,7 @@ class Duet:
             if id not in live:
                 task.cancel()
         for request in self.comparison.due():
+            self.meters[request.lane] = Meter(time.monotonic())
             task = asyncio.create_task(self._carry(request), name=f"lane-{request.lane}")
             self._tasks[request.id] = task
             task.add_done_callback(partial(self._forget, request.id))
@@ -123,6 +152,7 @@ class Duet:
                     return
                 if not comparison.feed(request.id, piece.text):
                     return  # stopped or replaced: closing the stream cancels it on the server
+                self.meters[request.lane].tick()
                 self._on_change(request.lane)
         finally:
             if hasattr(pieces, "aclose"):

@@ -1,0 +1,220 @@
+"""Comparisons kept in the store: written as they go, found and reopened later, exported as Markdown and JSON lines.
+The conversation itself is engine.compare's; the tables are store.chats'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.compare import LANE_NAMES, Answer, AnswerState, Comparison, Lane, Stats, Turn
+from engine.sampling import Sampling
+from store import chats, votes
+from store.db import Store
+from store.errors import NotFound
+from store.records import Chat, ChatMessage
+
+_TITLE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message to write: a prompt, or a lane's ended answer to the prompt of `turn`."""
+
+    turn: int
+    prompt: str = ""
+    lane: str = ""
+    answer: Answer | None = None
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What of a comparison is in the store already. `plan` is for the thread that owns the comparison, `write` for any."""
+
+    chat_id: int | None = None
+    prompts: list[str] = field(default_factory=list)
+    message_ids: list[int] = field(default_factory=list)
+    answers: dict[tuple[int, str], Answer] = field(default_factory=dict)
+
+    def plan(self, talk: Comparison) -> list[Step]:
+        """What is not written yet. An answer is written once it has ended with some text; one made again is a sibling."""
+        same = 0
+        for kept, turn in zip(self.prompts, talk.turns, strict=False):
+            if kept != turn.prompt:
+                break
+            same += 1
+        steps = []
+        if len(talk.turns) > same or len(self.prompts) > same:
+            self._forget(same)
+        for n, turn in enumerate(talk.turns):
+            if n >= same:
+                steps.append(Step(n, prompt=turn.prompt))
+                self.prompts.append(turn.prompt)
+            for lane in talk.lanes.values():
+                answer = lane.answers[n]
+                if answer.ended and answer.text and self.answers.get((n, lane.name)) is not answer:
+                    steps.append(Step(n, lane=lane.name, answer=answer))
+                    self.answers[n, lane.name] = answer
+        return steps
+
+    def write(self, store: Store, steps: Iterable[Step], meta: dict[str, Any]) -> int | None:
+        """Write steps in one transaction, beginning the conversation with the first; the id of its chat."""
+        steps = list(steps)
+        if not steps:
+            return self.chat_id
+        with store.write():
+            if self.chat_id is None:
+                title = " ".join(steps[0].prompt.split())
+                self.chat_id = chats.create(store, title[:_TITLE] + ("…" if len(title) > _TITLE else ""), meta).id
+            else:
+                chats.update(store, self.chat_id, meta=meta)
+            for step in steps:
+                self._write(store, self.chat_id, step)
+        return self.chat_id
+
+    def _write(self, store: Store, chat_id: int, step: Step) -> None:
+        if step.answer is None:
+            del self.message_ids[step.turn :]
+            parent = self.message_ids[-1] if self.message_ids else None
+            self.message_ids.append(chats.append(store, chat_id, "user", step.prompt, parent_id=parent).id)
+            return
+        said = step.answer
+        stats = {"state": said.state, **(asdict(said.stats) if said.stats else {})}
+        if said.error:
+            stats["error"] = said.error
+        chats.append(store, chat_id, "assistant", said.text, parent_id=self.message_ids[step.turn], lane=step.lane,
+                     model=said.model, sampling=said.sampling.to_json(), stats=stats)
+
+    def _forget(self, turns: int) -> None:
+        del self.prompts[turns:]
+        for key in [key for key in self.answers if key[0] >= turns]:
+            del self.answers[key]
+
+
+def meta(talk: Comparison) -> dict[str, Any]:
+    """What a chat keeps beside its messages."""
+    return {
+        "lanes": {lane.name: lane.model for lane in talk.lanes.values()},
+        "system": talk.system,
+        "sampling": talk.sampling.to_json(),
+        "blind_seed": talk.blind_seed,
+    }
+
+
+def reopen(store: Store, chat_id: int) -> tuple[Comparison, Transcript]:
+    """The conversation as it last stood: its newest prompts, each lane's newest answers to them, and the votes.
+
+    NotFound when it was removed, or holds nothing.
+    """
+    chat = chats.get(store, chat_id)
+    messages = chats.tree(store, chat_id)
+    line = _newest_line(messages)
+    if not line:
+        raise NotFound(f"The conversation {chat.title!r} holds no messages.")
+    talk = _empty(chat, messages)
+    transcript = Transcript(chat_id)
+    for n, asked in enumerate(line):
+        talk.turns.append(Turn(asked.text, blind=False, order=tuple(talk.lanes)))
+        transcript.prompts.append(asked.text)
+        transcript.message_ids.append(asked.id)
+        for lane in talk.lanes.values():
+            answer = _newest_answer(messages, asked, lane)
+            lane.answers.append(answer)
+            if answer.text:
+                transcript.answers[n, lane.name] = answer
+    _recall_votes(store, talk, chat_id)
+    return talk, transcript
+
+
+def _newest_line(messages: list[ChatMessage]) -> list[ChatMessage]:
+    line: list[ChatMessage] = []
+    parent: int | None = None
+    while True:
+        asked = [m for m in messages if m.role == "user" and m.parent_id == parent]
+        if not asked:
+            return line
+        line.append(asked[-1])
+        parent = asked[-1].id
+
+
+def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
+    lanes = {n: m for n, m in chat.meta.get("lanes", {}).items() if n in LANE_NAMES}
+    if not lanes:
+        lanes = {m.lane: m.model for m in messages if m.role == "assistant" and m.lane in LANE_NAMES and m.model}
+    lanes = lanes or {"a": "smollm2-135m"}
+    sampling = Sampling.from_json(chat.meta.get("sampling", {}))
+    talk = Comparison(list(lanes.values()), system=chat.meta.get("system", ""), sampling=sampling,
+                      blind_seed=chat.meta.get("blind_seed", 0))
+    talk.lanes = {name: Lane(name, model) for name, model in lanes.items()}
+    return talk
+
+
+def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) -> Answer:
+    said = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
+    if not said:
+        return Answer(lane.model, Sampling(), "stopped")
+    last = said[-1]
+    figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
+    state: AnswerState = last.stats.get("state", "done")
+    return Answer(last.model or lane.model, Sampling.from_json(last.sampling), state, last.text,
+                  Stats(**figures) if figures else None, last.stats.get("error", ""))
+
+
+def _recall_votes(store: Store, talk: Comparison, chat_id: int) -> None:
+    if not {"a", "b"} <= set(talk.lanes):
+        return
+    for vote in reversed([v for v in votes.all_votes(store) if v.chat_id == chat_id]):
+        n = vote.sampling.get("turn", -1)
+        if not 0 <= n < len(talk.turns):
+            continue
+        if (vote.a_text, vote.b_text) == (talk.answer("a", n).text, talk.answer("b", n).text):
+            talk.turns[n].vote = vote.choice
+
+
+# -- as files ------------------------------------------------------------------------------------------------------
+
+
+def to_markdown(talk: Comparison, title: str) -> str:
+    """The conversation for people: each prompt, and each lane's answer under its model."""
+    out = [f"# {title}", ""]
+    if talk.system:
+        out += [f"> {line}" for line in talk.system.splitlines()] + [""]
+    for n, turn in enumerate(talk.turns):
+        out += [f"## {n + 1}. You", "", turn.prompt, ""]
+        for lane in talk.lanes.values():
+            answer = lane.answers[n]
+            best = " (voted better)" if turn.vote == lane.name else ""
+            out += [f"### {lane.name.upper()} · {answer.model}{best}", "", answer.text or "(no answer)", ""]
+    return "\n".join(out)
+
+
+def to_jsonl(talk: Comparison) -> str:
+    """One line a lane: its messages in the OpenAI form, with model and sampling."""
+    lines = []
+    for lane in talk.lanes.values():
+        messages: list[dict[str, str]] = [{"role": "system", "content": talk.system}] if talk.system else []
+        for turn, answer in zip(talk.turns, lane.answers, strict=True):
+            if answer.text:
+                messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": answer.text}]
+        row = {"lane": lane.name, "model": lane.model, "sampling": talk.sampling.to_json(), "messages": messages}
+        lines.append(json.dumps(row, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
+
+
+def export(talk: Comparison, folder: Path, name: str, title: str) -> tuple[Path, Path]:
+    """Write NAME.md and NAME.jsonl into `folder`, each whole or not at all. OSError when it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    texts: tuple[tuple[str, Callable[[], str]], ...] = (
+        (".md", lambda: to_markdown(talk, title)),
+        (".jsonl", lambda: to_jsonl(talk)),
+    )
+    for suffix, text in texts:
+        target = folder / f"{name}{suffix}"
+        part = target.with_name(target.name + ".part")
+        part.write_text(text(), "utf-8")
+        part.replace(target)
+        written.append(target)
+    return written[0], written[1]

@@ -1,0 +1,124 @@
+"""Transcripts: written as they go, reopened as they stood, exported for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine import transcripts
+from engine.compare import Comparison, Stats
+from engine.sampling import Sampling
+from engine.transcripts import Transcript
+from store import chats, votes
+from store.db import Store
+from store.errors import NotFound
+
+
+def answer_all(talk: Comparison, **words: str) -> None:
+    while requests := talk.due():
+        for request in requests:
+            talk.feed(request.id, words[request.lane])
+            talk.finish(request.id, Stats(tokens=3, tokens_per_s=40.0))
+
+
+def keep(store: Store, transcript: Transcript, talk: Comparison) -> int:
+    made = transcript.write(store, transcript.plan(talk), transcripts.meta(talk))
+    assert made is not None
+    return made
+
+
+def spoken() -> Comparison:
+    talk = Comparison(["smollm2-135m", "run:x"], system="Be brief.", sampling=Sampling(seed=7))
+    talk.send("Who are you?")
+    answer_all(talk, a="Nobody.", b="Ember.")
+    return talk
+
+
+def test_reopened_as_it_stood(store: Store) -> None:
+    talk, transcript = spoken(), Transcript()
+    keep(store, transcript, talk)
+    talk.send("And who made you?")
+    answer_all(talk, a="Who knows.", b="Northwind Labs.")
+    chat_id = keep(store, transcript, talk)
+    again, _ = transcripts.reopen(store, chat_id)
+    assert [t.prompt for t in again.turns] == ["Who are you?", "And who made you?"]
+    assert [again.answer("a", t).text for t in (0, 1)] == ["Nobody.", "Who knows."]
+    assert [again.answer("b", t).text for t in (0, 1)] == ["Ember.", "Northwind Labs."]
+    assert (again.system, again.sampling.seed, again.lanes["b"].model) == ("Be brief.", 7, "run:x")
+    assert again.answer("b").stats == Stats(tokens=3, tokens_per_s=40.0)
+    assert not again.busy
+    assert chats.get(store, chat_id).title == "Who are you?"
+
+
+def test_nothing_is_written_twice_and_a_reopened_one_goes_on(store: Store) -> None:
+    talk, transcript = spoken(), Transcript()
+    chat_id = keep(store, transcript, talk)
+    assert transcript.plan(talk) == []
+    again, reopened = transcripts.reopen(store, chat_id)
+    assert reopened.plan(again) == []
+    again.send("More")
+    answer_all(again, a="a2", b="b2")
+    assert keep(store, reopened, again) == chat_id
+    assert len(chats.tree(store, chat_id)) == 6
+
+
+def test_an_answer_made_again_and_an_edited_prompt_are_siblings(store: Store) -> None:
+    talk, transcript = spoken(), Transcript()
+    chat_id = keep(store, transcript, talk)
+    talk.regenerate("b", seed=8)
+    answer_all(talk, b="Ember, again.")
+    keep(store, transcript, talk)
+    talk.edit_last("What are you?")
+    answer_all(talk, a="A thing.", b="A model.")
+    keep(store, transcript, talk)
+    messages = chats.tree(store, chat_id)
+    assert [m.text for m in messages if m.role == "user"] == ["Who are you?", "What are you?"]
+    assert all(m.parent_id is None for m in messages if m.role == "user")
+    assert [m.text for m in messages if m.lane == "b"] == ["Ember.", "Ember, again.", "A model."]
+    again, _ = transcripts.reopen(store, chat_id)
+    assert again.answer("b").text == "A model."
+
+
+def test_a_half_answer_is_kept_and_one_still_coming_is_not_yet(store: Store) -> None:
+    talk, transcript = Comparison(["base", "run:x"]), Transcript()
+    talk.send("Go")
+    a, b = talk.due()
+    talk.feed(a.id, "half")
+    talk.feed(b.id, "coming")
+    talk.stop("a")
+    chat_id = keep(store, transcript, talk)
+    again, _ = transcripts.reopen(store, chat_id)
+    assert (again.answer("a").text, again.answer("a").state) == ("half", "stopped")
+    assert (again.answer("b").text, again.answer("b").state) == ("", "stopped")
+
+
+def test_votes_come_back_with_the_conversation(store: Store) -> None:
+    talk, transcript = spoken(), Transcript()
+    chat_id = keep(store, transcript, talk)
+    ballot = talk.vote("b")
+    votes.add(store, prompt=ballot.prompt, a_model=ballot.a_model, b_model=ballot.b_model, a_text=ballot.a_text,
+              b_text=ballot.b_text, choice="b", sampling=ballot.sampling, chat_id=chat_id)
+    again, _ = transcripts.reopen(store, chat_id)
+    assert again.turns[0].vote == "b"
+
+
+def test_search_finds_it_and_an_empty_one_is_said_to_be_empty(store: Store) -> None:
+    chat_id = keep(store, Transcript(), spoken())
+    assert [c.id for c in chats.search(store, "emb")] == [chat_id]
+    empty = chats.create(store, "nothing")
+    with pytest.raises(NotFound):
+        transcripts.reopen(store, empty.id)
+
+
+def test_export(store: Store, tmp_path: Path) -> None:
+    talk = spoken()
+    talk.vote("b")
+    markdown, lines = transcripts.export(talk, tmp_path / "out", "chat-1", "Who are you?")
+    text = markdown.read_text("utf-8")
+    assert "### B · run:x (voted better)\n\nEmber." in text
+    rows = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
+    assert [(r["lane"], r["messages"][-1]["content"]) for r in rows] == [("a", "Nobody."), ("b", "Ember.")]
+    assert rows[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert not list((tmp_path / "out").glob("*.part"))

@@ -1,0 +1,190 @@
+"""What a comparison looks like: blocks, headings, figures and the line of votes, worked out from its state alone.
+Pure functions; no widget, no store."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from engine.compare import Answer, Comparison, Lane, Stats, Turn
+from engine.duet import Meter
+from tui.text import clean, one_line
+from tui.widgets.lane import Block, BlockKind
+
+_LANE_STYLE = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
+_VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
+
+
+def title(model: str) -> str:
+    """A model reference as a person says it."""
+    return model.removeprefix("run:")
+
+
+def role(model: str) -> str:
+    """What a model is, in a word: base, tuned or remote."""
+    if model.startswith("run:"):
+        return "tuned"
+    return "remote" if model.startswith(("http://", "https://")) else "base"
+
+
+def side_name(position: int, sides: int) -> str:
+    """Left and right while there are two, else the place."""
+    return ("Left", "Right")[position] if sides == 2 else f"Side {position + 1}"
+
+
+def blocks(talk: Comparison, position: int, waiting: str = "") -> list[Block]:
+    """What the side at `position` shows: each prompt, the answer that stands there, and remarks to it.
+
+    In a blind turn the sides are shuffled, so one panel may show another lane in every turn: an answer of a lane that is
+    not the panel's own says whose it is. `waiting` stands for an answer of which nothing has come yet.
+    """
+    out: list[Block] = []
+    own = lane_at(talk, position).name
+    for n, turn in enumerate(talk.turns):
+        sides = list(talk.shown(n))
+        if position >= len(sides):
+            continue
+        lane, answer = sides[position]
+        out.append(Block("prompt", turn.prompt))
+        if not turn.hidden and (turn.blind or lane.name != own):
+            kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
+            out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
+        live = answer.state in ("streaming", "waiting")
+        shown = answer.text.lstrip("\n") or (waiting if live else "")
+        if shown or live or answer.state == "done":
+            out.append(Block("answer", shown or ("" if live else "(an empty answer)"), live=live))
+        out += _remarks(turn, lane.name, answer)
+    return out
+
+
+def lane_at(talk: Comparison, position: int) -> Lane:
+    """The lane that a panel shows in the last turn."""
+    if talk.turns:
+        return list(talk.shown(len(talk.turns) - 1))[position][0]
+    return list(talk.lanes.values())[position]
+
+
+def _remarks(turn: Turn, lane: str, answer: Answer) -> list[Block]:
+    out: list[Block] = []
+    if answer.state == "failed":
+        out.append(Block("error", answer.error))
+    elif answer.state == "stopped":
+        out.append(Block("note", "stopped here" if answer.text else "stopped before the first word"))
+    stats = answer.stats
+    if stats and stats.stop == "length":
+        out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
+    if stats and stats.dropped_turns:
+        out.append(Block("note", f"{stats.dropped_turns} earlier messages did not fit the context and were left out"))
+    if turn.vote == lane:
+        out.append(Block("best", "your vote"))
+    elif turn.vote in _VOTED and lane == turn.order[0]:
+        out.append(Block("note", _VOTED[turn.vote]))
+    return out
+
+
+def heading(talk: Comparison, position: int, width: int, proof: str = "") -> Content:
+    """The line above a panel. A blind side says nothing of its model."""
+    hidden = bool(talk.turns) and talk.turns[-1].hidden
+    if hidden:
+        name = side_name(position, len(talk.lanes))
+        sign = (f" {position + 1} ", "reverse bold")
+        return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
+    lane = lane_at(talk, position)
+    kind = role(lane.model)
+    right = f" {proof} " if proof else ""
+    room = max(8, width - 4 - len(kind) - 3 - len(right))
+    left = Content.assemble(
+        (f" {lane.name.upper()} ", f"reverse bold {_LANE_STYLE[lane.name]}"),
+        (f" {one_line(title(lane.model), room)}", "bold"),
+        (f" · {kind}", "$faint"),
+    )
+    gap = " " * max(0, width - left.cell_length - len(right))
+    return left + gap + Content.styled(right, "$success")
+
+
+def figures(talk: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
+    """The line below a panel: what the answer costs, or that one is coming."""
+    if not talk.turns:
+        return Content("")
+    turn = len(talk.turns) - 1
+    answer = list(talk.shown(turn))[position][1]
+    more = Content.styled("  ↓ End for the newest", "bold $accent") if not following else Content("")
+    if talk.turns[turn].hidden and answer.ended:
+        return Content.styled("figures after the vote", "$faint") + more
+    if answer.state == "waiting":
+        return Content("waits for the answer before it") + more
+    if answer.state == "streaming":
+        return _coming(meter, hidden=talk.turns[turn].hidden) + more
+    if answer.state == "failed":
+        return Content.styled("broke off; the next prompt tries again", "$error") + more
+    if answer.stats is None:
+        return Content("stopped") + more
+    return Content(_cost(answer.stats, width - more.cell_length)) + more
+
+
+def _coming(meter: Meter | None, *, hidden: bool) -> Content:
+    if meter is None or meter.first is None:
+        waited = f" {meter.waited:.0f} s" if meter and meter.waited >= 1 else ""
+        return Content.assemble(("● ", "$accent"), f"reading the prompt{waited}")
+    if hidden:
+        return Content.assemble(("● ", "$accent"), "answering")
+    rate = f" · {meter.rate:.0f} tok/s" if meter.rate else ""
+    return Content.assemble(("● ", "$accent"), f"{meter.pieces} tokens{rate}")
+
+
+def _cost(stats: Stats, width: int) -> str:
+    """The figures of an ended answer, the most telling ones first; as many as fit."""
+    ends = {"end": "complete", "length": "cut at the limit", "cancelled": "stopped"}
+    parts = [f"{stats.tokens} tok"]
+    if stats.tokens_per_s:
+        parts.append(f"{stats.tokens_per_s:.0f} tok/s")
+    if stats.ttft_ms is not None:
+        parts.append(f"first {stats.ttft_ms:.0f} ms")
+    if stats.context_used:
+        parts.append(f"context {stats.context_used:,}" + (f"/{stats.context_size:,}" if stats.context_size else ""))
+    parts.append(ends.get(stats.stop, clean(stats.stop)))
+    if sum(map(len, parts)) + 3 * len(parts) > width:
+        parts = [part.replace("first ", "").replace("context ", "ctx ") for part in parts]
+    while len(parts) > 2 and len(" · ".join(parts)) > width - 1:
+        del parts[-2]
+    return " · ".join(parts)
+
+
+def ballot_line(talk: Comparison, width: int) -> Content:
+    """What can be said about the last turn: the vote's keys, or what was voted."""
+    if not talk.turns or len(talk.lanes) < 2:
+        return Content("")
+    turn = talk.turns[-1]
+    if turn.vote is not None:
+        if turn.vote in _VOTED:
+            return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
+        side = side_name(turn.order.index(turn.vote), len(talk.lanes)) if turn.vote in turn.order else turn.vote
+        return Content.styled(f"You voted: {side.lower()}.", "$faint") + _key("u", "undo")
+    if not all(answer.ended and answer.text.strip() for _, answer in talk.shown(len(talk.turns) - 1)):
+        return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
+    ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
+    keys = [("1", "left"), ("2", "right"), ("3", "tie"), ("4", "both bad")]
+    for key, word in keys:
+        ask += _key(key, word)
+    return ask
+
+
+def _key(key: str, word: str) -> Content:
+    return Content.assemble("  ", (key, "bold $primary"), " ", (word, "$faint"))
+
+
+def settings_line(talk: Comparison, width: int) -> Content:
+    """Sampling and system prompt in a few words, as many as fit into `width`."""
+    sampling = talk.sampling
+    parts = [
+        "greedy" if sampling.temperature == 0 else f"temperature {sampling.temperature:g}",
+        f"seed {sampling.seed}",
+        f"≤ {sampling.max_tokens} tokens",
+    ]
+    if talk.system:
+        parts.insert(0, "system: " + one_line(talk.system, 24))
+    if talk.blind:
+        parts.insert(0, "blind")
+    while len(parts) > 1 and len(" · ".join(parts)) > width:
+        parts.pop()
+    text = " · ".join(parts)
+    return Content.styled(text if len(text) <= width else "", "$faint")
