@@ -219,7 +219,7 @@ def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, *also) as error:
+    except (sqlite3.Error, *also) as error:  # type: ignore[misc]  # mypy cannot see through the star
         known = _known_trouble(error, str(path))
         if known is None:
             raise

@@ -19,7 +19,8 @@ def search_ids(
     split: Split | None = None,
 ) -> list[int]:
     """Ids of the live pairs that match, newest first. Every word of `text` must begin a word of the question or answer."""
-    tables, where, params = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"], []
+    tables, where = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"]
+    params: list[str | int] = []
     match = match_expression(store, text)
     if match is not None:
         tables.insert(0, "pair_fts f")

@@ -102,7 +102,7 @@ def import_preferences(store: Store, drafts: Iterable[PreferenceDraft], *, datas
     with store.write() as conn:
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         for draft in drafts:
-            body = _checked(draft)
+            body = _columns(check_draft(draft))
             read += 1
             kept += conn.execute(
                 "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id, created_at)"
@@ -112,7 +112,8 @@ def import_preferences(store: Store, drafts: Iterable[PreferenceDraft], *, datas
     return kept, read - kept
 
 
-def _checked(draft: PreferenceDraft) -> tuple[str, str, str]:
+def check_draft(draft: PreferenceDraft) -> PreferenceDraft:
+    """`draft` itself when it can be kept; BadInput names the field that cannot."""
     texts = [("chosen", draft.chosen), ("rejected", draft.rejected), *(("prompt", turn.content) for turn in draft.prompt)]
     for field, text in texts:
         check_text(field, text)
@@ -121,7 +122,11 @@ def _checked(draft: PreferenceDraft) -> tuple[str, str, str]:
     if not draft.prompt or draft.prompt[-1].role != "user" or not draft.prompt[-1].content.strip():
         raise BadInput("does not end with what the user asked", where="prompt", todo="End the prompt with a user message.")
     if draft.chosen == draft.rejected:
-        raise BadInput("chosen and rejected are the same", where="rejected", todo="Remove the row: it prefers nothing.")
+        raise BadInput("is the same as chosen", where="rejected", todo="Remove the row: it prefers nothing.")
+    return draft
+
+
+def _columns(draft: PreferenceDraft) -> tuple[str, str, str]:
     prompt = canonical([{"role": turn.role, "content": turn.content} for turn in draft.prompt])
     return prompt, draft.chosen, draft.rejected
 
