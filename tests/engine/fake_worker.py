@@ -1,0 +1,111 @@
+"""A real detached worker process with a stand-in for training: the real shell, store and signals, no torch.
+Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recipe says how the training behaves."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine import process
+from engine.work import __main__ as command
+from engine.work import shell
+from engine.work.sft import Job, Outcome
+from store.errors import BadInput
+
+
+def argv(*arguments: str) -> list[str]:
+    """Stands in for engine.process.command."""
+    return [sys.executable, "-m", "tests.engine.fake_worker", *arguments]
+
+
+def train(job: Job) -> Outcome:
+    mode, _, number = job.config.recipe.partition("=")
+    match mode:
+        case "error":
+            raise BadInput("The rows are of no use.", where="row 3", todo="Mend row 3.")
+        case "crash":
+            raise RuntimeError("first line\nsecond line")
+        case "memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        case "disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        case "module":
+            __import__("no_such_module_here")
+        case "exit":
+            sys.exit(3)
+        case "vanish":
+            print("the last word", flush=True)
+            os._exit(9)
+        case "gil":
+            job.reporter.say("holding the GIL")
+            ctypes.PyDLL(None).sleep(int(number))  # PyDLL keeps the GIL: no other thread runs meanwhile
+            job.reporter.say("let go of the GIL")
+        case "child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            (job.out / "child.pid").write_text(str(child.pid))
+    return _steps(job, float(number) if mode == "steps" and number else 0.02 if mode == "quick" else 0.1)
+
+
+def _steps(job: Job, pace_s: float) -> Outcome:
+    total = job.config.steps or 4
+    first = int(job.resume_from.name.removeprefix("step-")) if job.resume_from else 0
+    job.reporter.total(total, {"device": "fake"})
+    for step in range(first + 1, total + 1):
+        time.sleep(pace_s)
+        job.reporter.metrics(step, {"loss": 4.0 / step, "lr": 1e-3})
+        if job.config.save_every and step % job.config.save_every == 0:
+            _save(job, step)
+        if job.reporter.wanted() != "run":
+            return Outcome(_save(job, step), "stopped", step)
+    adapter = job.out / "adapter"
+    adapter.mkdir(exist_ok=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    return Outcome(adapter, "succeeded", total)
+
+
+def _save(job: Job, step: int) -> Path:
+    folder = job.out / "checkpoints" / f"step-{step}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text("{}")
+    job.reporter.checkpoint(step, folder, {}, None)
+    return folder
+
+
+def slow_prepare(source: Path, out: Path, say: object) -> Path:
+    """Stands in for engine.work.prepare.prepare: slow enough to race, and it counts how often it worked."""
+    part = out.with_name(out.name + ".part")
+    part.mkdir()
+    (part / "model.safetensors").write_bytes(source.read_bytes())
+    with (out.parent / "prepared.log").open("a") as file:
+        file.write("once\n")
+    time.sleep(0.5)
+    (part / ".complete").write_text('{"model.safetensors": %d}' % source.stat().st_size)
+    part.rename(out)
+    return out
+
+
+def main() -> int:
+    process.command = argv  # the next run in the queue is started from here
+    shell.BEAT_S = 0.2
+    if sys.argv[1] == "prepare":
+        from engine.work import prepare
+
+        prepare.prepare = slow_prepare
+        return command.main()
+    if os.environ.get("FAKE_WORKER_STARTS_STOPPED"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    original = shell.run
+    shell.run = lambda home, token: original(home, token, train)
+    return command.main()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
