@@ -1,0 +1,193 @@
+"""Examines what Tuningfork needs on this machine: one mark, one sentence and one remedy for each thing.
+Looks only: mends nothing, loads no model, and asks about torch in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from engine import embedded, process
+from store import home as homes
+from store.errors import TuningforkError
+from store.home import Home
+
+Mark = Literal["ok", "warn", "fail"]
+_TORCH_S = 60.0
+_ROOM_BYTES = 2_000_000_000
+_MEMORY_BYTES = 3_000_000_000
+_CUDA = """
+import json, torch
+cuda = torch.cuda.is_available()
+names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []
+print(json.dumps({"built": torch.version.cuda, "names": names}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `todo` is empty when nothing needs to be done."""
+
+    name: str
+    mark: Mark
+    what: str
+    todo: str = ""
+
+
+def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
+    """Every check, one after another; the slow one (torch, some seconds) comes last. Raises nothing."""
+    checks: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("python", _python),
+        ("cores and memory", _machine),
+        ("home", lambda: _home(home)),
+        ("disk", lambda: _disk(home)),
+        ("store", lambda: _store(home)),
+        ("base model", lambda: _base(home)),
+        ("llama.cpp", _llama),
+        ("terminal", lambda: _terminal(environ)),
+        ("torch", lambda: _package("torch", "Training needs it.")),
+        ("cuda", _cuda),
+    )
+    for name, check in checks:
+        try:
+            yield check()
+        except TuningforkError as error:
+            yield Check(name, "fail", f"{error.where}: {error.what}" if error.where else error.what, error.todo or "")
+        except Exception as error:  # an examination that stops half-way helps nobody
+            yield Check(name, "fail", f"This check itself failed: {type(error).__name__}: {error}", "Report this.")
+
+
+def _python() -> Check:
+    return Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _machine() -> Check:
+    memory = psutil.virtual_memory()
+    what = f"{process.cores()} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory free"
+    if memory.available < _MEMORY_BYTES:
+        return Check("cores and memory", "warn", what, "A run of the default model takes about 3 GB; close something.")
+    return Check("cores and memory", "ok", what)
+
+
+def _home(home: Home) -> Check:
+    if not home.root.exists():
+        parent = next(folder for folder in home.root.parents if folder.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
+            return Check("home", "fail", f"{home.root} does not exist and cannot be made.", todo)
+        return Check("home", "ok", f"{home.root} will be made on first use.")
+    if not home.root.is_dir():
+        todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
+        return Check("home", "fail", f"{home.root} is a file, not a folder.", todo)
+    if not os.access(home.root, os.W_OK | os.X_OK):
+        return Check("home", "fail", f"{home.root} cannot be written.", f"Check who owns it: ls -ld {home.root}")
+    found = homes.warnings(home)
+    if found:
+        return Check("home", "warn", "; ".join(found), "Make it private: chmod 700 " + str(home.root))
+    return Check("home", "ok", f"{home.root}, mode {home.root.stat().st_mode & 0o777:04o}")
+
+
+def _disk(home: Home) -> Check:
+    place = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    what = f"{free / 1e9:.1f} GB free under {place}"
+    if free < _ROOM_BYTES:
+        return Check("disk", "warn", what, "The default model and its first run take about 1 GB; free some space.")
+    return Check("disk", "ok", what)
+
+
+def _store(home: Home) -> Check:
+    if not home.database.exists():
+        return Check("store", "ok", "There is none yet; the first command makes it.")
+    from store.db import Store
+
+    with Store.open(home, migrate=False) as store:
+        trouble = store.integrity()
+    if trouble:
+        todo = f"Copy {home.database} away, then restore a backup of it."
+        return Check("store", "fail", "; ".join(trouble[:3]), todo)
+    return Check("store", "ok", f"sound, {home.database.stat().st_size / 1e6:.1f} MB")
+
+
+def _base(home: Home) -> Check:
+    path = embedded.gguf()
+    if embedded.prepared(home) is None:
+        what = f"{embedded.NAME} is installed ({path.stat().st_size / 1e6:.0f} MB), not prepared yet"
+        return Check("base model", "ok", what, f"The first use prepares it, or: tuningfork models add {embedded.NAME}")
+    return Check("base model", "ok", f"{embedded.NAME} is installed and prepared")
+
+
+def _llama() -> Check:
+    """Loads the library in a process of its own: a build for another processor ends its process."""
+    found = _package("llama-cpp-python", "Chat on the CPU needs it.")
+    if found.mark != "ok":
+        return Check("llama.cpp", found.mark, found.what, found.todo)
+    code = "import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_TORCH_S)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or f"signal {-done.returncode}").splitlines()[-1]
+        todo = (
+            "Build it for this processor: pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
+        )
+        return Check("llama.cpp", "fail", f"{found.what} cannot be loaded: {last}", todo)
+    return Check("llama.cpp", "ok", found.what)
+
+
+def _terminal(environ: Mapping[str, str]) -> Check:
+    term, colours = environ.get("TERM", ""), "16"
+    if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        colours = "16 million"
+    elif "256" in term:
+        colours = "256"
+    size = shutil.get_terminal_size((80, 24))
+    what = f"{term or 'none'}, {colours} colours, {size.columns}x{size.lines}"
+    if environ.get("NO_COLOR"):
+        what += ", NO_COLOR is set"
+    if not term or term == "dumb":
+        return Check("terminal", "warn", what, "The app needs a real terminal; the commands work without.")
+    if size.columns < 80 or size.lines < 24:
+        return Check("terminal", "warn", what, "The app needs 80x24 cells.")
+    remote = environ.get("SSH_CONNECTION") or environ.get("SSH_TTY")
+    if remote and colours == "16":
+        return Check("terminal", "ok", what, "Over SSH colours get lost; if yours has more: export COLORTERM=truecolor")
+    return Check("terminal", "ok", what)
+
+
+def _package(name: str, why: str) -> Check:
+    try:
+        return Check(name, "ok", f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Check(name, "fail", f"{name} is not installed.", f"{why} Install it: pip install {name}")
+
+
+def _cuda() -> Check:
+    try:
+        done = subprocess.run([sys.executable, "-c", _CUDA], capture_output=True, text=True, timeout=_TORCH_S)
+    except subprocess.TimeoutExpired:
+        return Check("cuda", "warn", f"torch gave no answer in {_TORCH_S:.0f} s.", "Look at the driver: nvidia-smi")
+    if done.returncode != 0:
+        last = (done.stderr.strip() or f"signal {-done.returncode}").splitlines()[-1]
+        return Check(
+            "cuda", "fail", f"torch cannot be imported: {last}", "Install it again: pip install --force-reinstall torch"
+        )
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["names"]:
+        return Check("cuda", "ok", f"CUDA {found['built']}: {', '.join(found['names'])}")
+    if _has_nvidia():
+        todo = "The driver may be too old for this torch, or CUDA_VISIBLE_DEVICES hides the GPU."
+        return Check("cuda", "warn", "There is an NVIDIA GPU, but torch cannot use it.", todo)
+    return Check("cuda", "ok", "no GPU: models train and answer on the CPU")
+
+
+def _has_nvidia() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None

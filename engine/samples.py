@@ -1,0 +1,34 @@
+"""Finds the sample data that comes with Tuningfork: identity and product pairs, rehearsal rows, preferences, probes.
+Only names and paths; the files are read by whoever imports them."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+
+from store.errors import NotFound
+
+_PACKAGE = "sample_data"
+_SUFFIXES = (".json", ".jsonl")
+
+
+def names() -> list[str]:
+    """The files that `path` finds, folders first in the name: `identity.json`, `probes/identity.jsonl`, …"""
+    root = _root()
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in _SUFFIXES)
+
+
+def path(name: str) -> Path:
+    """The sample file `name` (its suffix may be left out). NotFound names those that there are."""
+    known = names()
+    for candidate in (name, *(name + suffix for suffix in _SUFFIXES)):
+        if candidate in known:
+            return _root() / candidate
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    todo = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    raise NotFound(f"There is no sample file {name!r}.", todo=todo)
+
+
+def _root() -> Path:
+    return Path(str(files(_PACKAGE)))

@@ -1,0 +1,63 @@
+"""The command line: one file a group, each imported only when its command runs.
+Commands parse, call store and engine, and print; what they do lives there, not here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tui.cli.command import Root, print_version
+
+__all__ = ["cli"]
+
+EPILOG = """\
+Exit codes: 0 done, 1 our fault, 2 the command or its input must be mended, 130 interrupted.
+Results go to stdout, progress and messages to stderr. `--json`, `--home DIR` and `--debug` work behind every command.
+
+\b
+Tab completion:
+  bash  eval "$(_TUNINGFORK_COMPLETE=bash_source tuningfork)"     in ~/.bashrc
+  zsh   eval "$(_TUNINGFORK_COMPLETE=zsh_source tuningfork)"      in ~/.zshrc
+  fish  _TUNINGFORK_COMPLETE=fish_source tuningfork | source      in ~/.config/fish/config.fish
+"""
+
+COMMANDS = {
+    "demo": "tui.cli.demo:demo",
+    "data": "tui.cli.data:data",
+    "preflight": "tui.cli.train:preflight",
+    "train": "tui.cli.train:train",
+    "runs": "tui.cli.runs:runs",
+    "compare": "tui.cli.compare:compare",
+    "chat": "tui.cli.chat:chat",
+    "probe": "tui.cli.probe:probe",
+    "serve": "tui.cli.serve:serve",
+    "models": "tui.cli.models:models",
+    "doctor": "tui.cli.doctor:doctor",
+}
+
+
+@click.command(
+    "tuningfork",
+    cls=Root,
+    commands=COMMANDS,
+    epilog=EPILOG,
+    example="""
+    tuningfork                 open the app
+    tuningfork demo            see the whole loop at work, unattended
+    tuningfork doctor          is everything here that it needs?
+    """,
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=print_version, help="Print the version."
+)
+@click.pass_context
+def cli(context: click.Context, **_: Any) -> None:
+    """Curate pairs, tune a language model, compare it with its base, export what won.
+
+    Without a command it opens the app in this terminal.
+    """
+    if context.invoked_subcommand is None:
+        from tui.cli.app import open_app
+
+        open_app()

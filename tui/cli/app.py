@@ -1,0 +1,26 @@
+"""Opens the app in this terminal.
+The only place of the command line that imports textual."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from store.errors import UserError
+from tui.cli.session import session
+
+
+def open_app() -> None:
+    """Run the app on the session's home until the person quits; ends with the app's own exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError(
+            "The app needs a terminal, and this is a pipe or a file.",
+            todo="Run it in a terminal, or use a command: tuningfork --help",
+        )
+    if os.environ.get("TERM") == "dumb":
+        raise UserError("This terminal cannot move its cursor (TERM=dumb).", todo="Use a command: tuningfork --help")
+    from tui.app import TuningforkApp
+
+    app = TuningforkApp(session().store)
+    code = app.run()
+    sys.exit(code or app.return_code or 0)

@@ -1,0 +1,159 @@
+"""The click classes that all commands share: common options, examples in the help, lazy groups, one way to fail.
+Knows how a command is spelled and how it ends, never what it does."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from tui.cli.session import Session, remember
+
+FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
+
+
+def _common(*, json: bool) -> list[click.Parameter]:
+    options: list[click.Parameter] = [
+        click.Option(["--home"], metavar="DIR", expose_value=False, callback=remember, help="Use this home folder."),
+        click.Option(["--debug"], is_flag=True, expose_value=False, callback=remember, help="On an error, show where."),
+    ]
+    if json:
+        options.insert(
+            0, click.Option(["--json"], is_flag=True, expose_value=False, callback=remember, help="Print JSON.")
+        )
+    return options
+
+
+class _WithExamples(click.Command):
+    """A command whose help ends with examples; every command must have some."""
+
+    example: str = ""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.example:
+            with formatter.section("Examples"):
+                for line in self.example.splitlines():
+                    formatter.write(f"  {line}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class Command(_WithExamples):
+    """A leaf: takes `--json`, `--home` and `--debug` behind its own options."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *_common(json=True)]
+        super().__init__(*args, **kwargs)
+        self.example = inspect.cleandoc(example)
+
+
+class Group(_WithExamples, click.Group):
+    """A group of leaves; shows its commands in the order in which they were written."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = inspect.cleandoc(example)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Root(_WithExamples, click.Group):
+    """The first word. Imports a command's module when needed; turns every way to fail into message and exit code."""
+
+    def __init__(self, *args: Any, commands: dict[str, str], example: str = "", **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *_common(json=False)]
+        kwargs["invoke_without_command"] = True
+        super().__init__(*args, **kwargs)
+        self.lazy = commands
+        self.example = inspect.cleandoc(example)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = self.lazy.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        found: click.Command = getattr(import_module(module), name)
+        return found
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run and exit: 0 done, 1 our fault, 2 the user's mistake, 130 interrupted. Never returns."""
+        words = list(sys.argv[1:] if args is None else args)
+        carried = Session()
+        extra = {"obj": carried, **extra, "standalone_mode": False}
+        try:
+            result = super().main(words, prog_name, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wanted
+            sys.exit(0)
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                raise
+            sys.exit(_fail(error, carried, "--json" in words))
+        finally:
+            carried.close()
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
+    """Say on stderr what went wrong; the exit code."""
+    from tui.cli.output import complain, translated
+
+    as_json = as_json or carried.as_json
+    if carried.debug and not isinstance(error, click.exceptions.Abort | click.ClickException):
+        traceback.print_exception(error)
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        shown = {"error": "Interrupted", "what": carried.goes_on, "where": None, "todo": carried.back}
+        complain(shown, as_json=as_json, head="Interrupted.")
+        return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return MISTAKE
+    if isinstance(error, click.ClickException):
+        complain(_usage(error), as_json=as_json)
+        return MISTAKE
+    known = translated(error)
+    if known is not None:
+        complain(known.as_dict(), as_json=as_json)
+        return known.exit_code
+    what = f"Something went wrong that should not: {type(error).__name__}: {error}"
+    todo = "Run it again with --debug to see where, and report that."
+    complain({"error": type(error).__name__, "what": what, "where": None, "todo": todo}, as_json=as_json)
+    return FAULT
+
+
+def _usage(error: click.ClickException) -> dict[str, str | None]:
+    """Click's complaint about the command line in our shape; the option is `where`, the help `todo`."""
+    where = None
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        where = error.param.get_error_hint(error.ctx) if error.ctx else error.param.name
+    what = error.message if where and not isinstance(error, click.MissingParameter) else error.format_message()
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "tuningfork"
+    return {"error": "UsageError", "what": what, "where": where, "todo": f"See: {path} --help"}
+
+
+def print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Callback of `--version`."""
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("tuningfork")
+        except PackageNotFoundError:
+            number = "(not installed: runs from its source folder)"
+        click.echo(f"tuningfork {number}")
+        context.exit()

@@ -1,0 +1,249 @@
+"""`tuningfork data`: datasets, their files in and out, and what makes them ready to train on.
+The commands on single pairs are in pairs.py; what is done to data lives in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from store.errors import BadInput
+from tui.cli import pairs
+from tui.cli.command import Group
+from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
+from tui.cli.output import Progress, confirm, emit, emit_json, fields, say, table
+from tui.cli.session import session
+from tui.say import ago, count
+
+SAMPLE = "sample:"
+_FORMATS = "alpaca, openai, sharegpt, prompt-completion, csv, parquet or preference"
+
+
+@click.group(
+    cls=Group,
+    example="""
+    tuningfork data import sample:identity.json --dataset ember --set name=Ember --set author="Northwind Labs"
+    tuningfork data list
+    """,
+)
+def data() -> None:
+    """Pairs and datasets: bring them in, look at them, mend them."""
+
+
+@data.command(
+    "import",
+    example="""
+    tuningfork data import pairs.jsonl more.json --dataset support
+    tuningfork data import sample:identity.json --dataset ember --set name=Ember --set author="Northwind Labs"
+    tuningfork data import chats.txt --format openai --dataset support --split val
+    """,
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="Put the pairs here; made when missing.")
+@click.option(
+    "--format",
+    "format_",
+    default="auto",
+    show_default=True,
+    metavar="F",
+    help=f"What the files hold: auto, {_FORMATS}.",
+)
+@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the files.")
+@click.option("--kind", type=KINDS, help="What the pairs are; otherwise told from the files.")
+@click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new pairs.")
+def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
+    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork.
+
+    Rows that cannot be used are left out and listed, with reasons, in a report. Trouble with a whole file stops the
+    import before anything is written.
+    """
+    from store.importing import import_files
+
+    paths = [_source(name) for name in files]
+    filled = dict(assignment(text) for text in variables)
+    with Progress("Importing row", unit="") as progress:
+        report = import_files(
+            session().store,
+            paths,
+            dataset=dataset,
+            format=format_,
+            variables=filled,
+            on_progress=progress.update,
+            **how,
+        )
+    where = str(session().home.absolute(report.report)) if report.report else None
+    if session().as_json:
+        names = ("read", "kept", "rejected", "duplicates", "dataset", "problems")
+        emit_json({**{name: getattr(report, name) for name in names}, "report": where})
+        return
+    emit(f"{count(report.kept, 'pair')} imported into {dataset} of {count(report.read, 'row')} read.")
+    if report.duplicates:
+        emit(f"{count(report.duplicates, 'row')} said what a pair already says; that pair is in {dataset} now.")
+    if report.rejected:
+        emit(f"{count(report.rejected, 'row')} could not be used; the reasons are in {where}")
+        for problem in report.problems[:5]:
+            say(f"  {problem}")
+
+
+def _source(name: str) -> Path:
+    if name.startswith(SAMPLE):
+        from engine import samples
+
+        return samples.path(name.removeprefix(SAMPLE))
+    return Path(name).expanduser()
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Name and value of a `--set NAME=VALUE`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise BadInput(f"{text!r} is not NAME=VALUE.", where="--set", todo='Write it like --set name="Ember".')
+    return name.strip(), value
+
+
+@data.command("export", example="tuningfork data export --dataset support --format openai support.jsonl")
+@click.argument("file", metavar="FILE")
+@dataset_option
+@click.option("--format", "format_", required=True, metavar="F", help=f"{_FORMATS}.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+def export(file: str, dataset: str, format_: str, overwrite: bool) -> None:
+    """Write a dataset's pairs into a file."""
+    from store.importing import export_dataset
+
+    path = Path(file).expanduser()
+    written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite)
+    if session().as_json:
+        emit_json({"dataset": dataset, "format": format_, "path": str(path.absolute()), "rows": written})
+    else:
+        emit(f"{count(written, 'pair')} of {dataset} written to {path}.")
+
+
+@data.command("list", example="tuningfork data list --json")
+def list_() -> None:
+    """List the datasets."""
+    from store import datasets
+    from store.pairs import count as count_pairs
+
+    store = session().store
+    found = datasets.all_datasets(store)
+    if session().as_json:
+        emit_json([_dataset(dataset) for dataset in found])
+        return
+    if not found:
+        say("There is no dataset yet. Bring data in: tuningfork data import FILE --dataset NAME")
+        return
+    rows = [(d.name, d.pairs, d.ready, d.train, d.val, d.test, ago(d.created_at), d.description) for d in found]
+    numbers = ("pairs", "ready", "train", "val", "test")
+    table(("name", *numbers, "made", "about"), rows, right=numbers, wide="about")
+    say(f"{count(count_pairs(store), 'pair')} in the store.")
+
+
+def _dataset(dataset: Any) -> dict[str, Any]:
+    names = ("name", "description", "pairs", "ready", "train", "val", "test", "created_at")
+    return {name: getattr(dataset, name) for name in names}
+
+
+@data.command("split", example="tuningfork data split --dataset support --val 0.1 --test 0.1")
+@dataset_option
+@click.option("--val", type=float, default=0.1, show_default=True, help="Fraction to validate on.")
+@click.option("--test", type=float, default=0.0, show_default=True, help="Fraction to keep back for a test.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another deal.")
+def split(dataset: str, val: float, test: float, seed: int) -> None:
+    """Deal a dataset out to train, val and test. The same pairs and seed give the same splits."""
+    from store import datasets
+
+    counts = datasets.resplit(session().store, dataset, val=val, test=test, seed=seed)
+    if session().as_json:
+        emit_json({"dataset": dataset, **counts})
+    else:
+        emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+
+
+@data.command("freeze", example="tuningfork data freeze --dataset support --json")
+@dataset_option
+def freeze(dataset: str) -> None:
+    """Freeze the ready pairs of a dataset into a snapshot, named by a hash of its content."""
+    from store import datasets
+
+    snapshot = datasets.freeze(session().store, dataset)
+    if session().as_json:
+        emit_json(
+            {"hash": snapshot.hash, "dataset": snapshot.dataset, "rows": snapshot.rows, "splits": snapshot.splits,
+             "created_at": snapshot.created_at}
+        )  # fmt: skip
+    else:
+        emit(f"{count(snapshot.rows, 'row')} frozen as {snapshot.hash}")
+
+
+@data.command("stats", example="tuningfork data stats --dataset support")
+@dataset_option
+def stats(dataset: str) -> None:
+    """Count a dataset's pairs by split, status and kind, and measure their lengths in characters."""
+    from store import datasets
+
+    found = datasets.members(session().store, dataset, status=None)
+    facts: dict[str, Any] = {"dataset": dataset, "pairs": len(found)}
+    facts["split"] = _tally(split for _, split in found)
+    facts["status"] = _tally(pair.status for pair, _ in found)
+    facts["kind"] = _tally(pair.kind for pair, _ in found)
+    facts["tags"] = _tally(tag for pair, _ in found for tag in pair.tags)
+    facts["with_system"] = sum(bool(pair.system) for pair, _ in found)
+    facts["with_history"] = sum(bool(pair.history) for pair, _ in found)
+    facts["question_chars"] = _spread([len(pair.question) for pair, _ in found])
+    facts["answer_chars"] = _spread([len(pair.answer) for pair, _ in found])
+    if session().as_json:
+        emit_json(facts)
+    else:
+        fields((name.replace("_", " "), _shown(value)) for name, value in facts.items())
+
+
+def _tally(values: Any) -> dict[str, int]:
+    from collections import Counter
+
+    return dict(Counter(values).most_common())
+
+
+def _spread(lengths: list[int]) -> dict[str, int]:
+    if not lengths:
+        return {}
+    ordered = sorted(lengths)
+    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1], "total": sum(ordered)}
+
+
+def _shown(value: Any) -> Any:
+    return ", ".join(f"{name} {n:,}" for name, n in value.items()) if isinstance(value, dict) else value
+
+
+@data.command("rename", example="tuningfork data rename suport support")
+@click.argument("old", type=DATASET)
+@click.argument("new")
+def rename(old: str, new: str) -> None:
+    """Give a dataset another name."""
+    from store import datasets
+
+    datasets.rename(session().store, old, new)
+    if session().as_json:
+        emit_json({"dataset": new})
+    else:
+        emit(f"{old} is called {new} now.")
+
+
+@data.command("drop", example="tuningfork data drop old-set --yes")
+@click.argument("dataset", type=DATASET)
+@yes_option
+def drop(dataset: str, yes: bool) -> None:
+    """Remove a dataset. Its pairs stay in the store, its snapshots and runs too."""
+    from store import datasets
+
+    found = datasets.get(session().store, dataset)
+    confirm(f"Remove the dataset {found.name}? Its {count(found.pairs, 'pair')} stay in the store.", yes)
+    datasets.remove(session().store, dataset)
+    if session().as_json:
+        emit_json({"dropped": dataset, "pairs_kept": found.pairs})
+    else:
+        emit(f"{dataset} is removed; its {count(found.pairs, 'pair')} stay in the store.")
+
+
+for _command in (pairs.search, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo):
+    data.add_command(_command)

@@ -1,0 +1,83 @@
+"""`tuningfork demo`: the whole loop at work, unattended, in a home of its own.
+The loop itself is engine.demo's; here are the table at its end and what to do next."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from store.errors import Conflict
+from store.home import Home
+from tui.cli.columns import NARROWEST, side_by_side
+from tui.cli.command import Command
+from tui.cli.output import columns, emit, emit_json, say, table
+from tui.cli.session import session
+from tui.say import duration
+
+_OTHER = "Name a folder that is new or empty, or leave --home out."
+
+
+@click.command(
+    "demo",
+    cls=Command,
+    example="""
+    tuningfork demo
+    tuningfork demo --home ./ember --json
+    """,
+)
+def demo() -> None:
+    """Teach the embedded model that it is Ember by Northwind Labs, and show it side by side with its base.
+
+    Imports sample pairs, freezes them, runs QLoRA, then asks both models questions that were not in the training set.
+    Takes a few minutes on two cores. It works in a fresh home, so nothing of yours is touched.
+    """
+    from engine.demo import run_demo
+
+    home = _fresh_home()
+    session().goes_on = f"What the demo has made so far is in {home.root}."
+    session().back = f"Look at its runs: tuningfork runs list --home {shlex.quote(str(home.root))}"
+    found = run_demo(home, say)
+    if session().as_json:
+        emit_json(found)
+        return
+    _table(found)
+    emit(f"Open it: tuningfork --home {shlex.quote(str(home.root))}")
+
+
+def _fresh_home() -> Home:
+    """The home that was asked for, if nothing is in it; else a new one beside the usual home."""
+    usual = session().home
+    if session().home_given:
+        if usual.database.exists():
+            raise Conflict(
+                "The demo wants a fresh home, and this one holds a store.", where=str(usual.root), todo=_OTHER
+            )
+        return usual.ensure()
+    for n in itertools.count(1):
+        fresh = Home(usual.root.with_name(f"{usual.root.name}-demo{f'-{n}' if n > 1 else ''}"))
+        if not fresh.root.exists():
+            return fresh.ensure()
+    raise AssertionError("unreachable")
+
+
+def _table(found: dict[str, Any]) -> None:
+    """The answers side by side, then the scores."""
+    for item in found.get("answers", ()):
+        emit(f"> {item['question']}")
+        if sys.stdout.isatty() and columns() >= NARROWEST:
+            for line in side_by_side(item["base"], item["tuned"], columns()):
+                click.echo(line)
+        else:
+            emit(f"base   {item['base']}\ntuned  {item['tuned']}")
+        emit()
+    rows = [(name, _of(found[name], "base"), _of(found[name], "tuned")) for name in ("identity", "retention")]
+    table(("probes", "base", "tuned"), rows, right=("base", "tuned"))
+    emit(f"Run {found['run']}: {duration(found['train_s'])} of training.")
+
+
+def _of(score: dict[str, int], side: str) -> str:
+    return f"{score[side]} of {score['of']}"

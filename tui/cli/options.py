@@ -1,0 +1,87 @@
+"""Options that several commands share, with completion of the names that the store knows.
+Completion must never fail or make a home: it offers nothing instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+from click.shell_completion import CompletionItem
+
+from store.records import Kind, Split, Status
+from tui.cli.session import Session
+
+if TYPE_CHECKING:
+    from engine.sampling import Sampling
+    from store.db import Store
+
+KINDS, SPLITS, STATUSES = (click.Choice(get_args(choice)) for choice in (Kind, Split, Status))
+
+
+class StoreName(click.ParamType):
+    """A name from the store; `find` lists those to offer."""
+
+    def __init__(self, name: str, find: Callable[[Store], Iterable[str]]) -> None:
+        self.name = name
+        self._find = find
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            session = ctx.find_object(Session) or Session(home_given=ctx.find_root().params.get("home"))
+            if not session.home.database.exists():
+                return []
+            found = [name for name in self._find(session.store) if name.startswith(incomplete)]
+        except Exception:  # whatever is wrong, the person is only typing: the command itself will say it
+            return []
+        return [CompletionItem(name) for name in found]
+
+
+def _datasets(store: Store) -> Iterable[str]:
+    from store import datasets
+
+    return [dataset.name for dataset in datasets.all_datasets(store)]
+
+
+def _runs(store: Store) -> Iterable[str]:
+    from store import runs
+
+    return [run.name for run in runs.all_runs(store)]
+
+
+def _models(store: Store) -> Iterable[str]:
+    from engine import refs
+
+    return refs.known(store)
+
+
+DATASET, RUN, MODEL = StoreName("name", _datasets), StoreName("run", _runs), StoreName("ref", _models)
+
+dataset_option = click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="The dataset.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that decide how tokens are chosen; `sampling_of` makes the record from them."""
+    options = (
+        click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same text."),
+        click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the likeliest token."),
+        click.option("--top-p", type=float, default=1.0, show_default=True, help="Keep this share of likelihood."),
+        click.option("--top-k", type=int, default=0, show_default=True, help="Keep so many tokens; 0 keeps all."),
+        click.option("--min-p", type=float, default=0.0, show_default=True, help="Drop what is rarer than this share."),
+        click.option("--repeat-penalty", type=float, default=1.0, show_default=True, help="Above 1 repeats less."),
+        click.option("--max-tokens", type=int, default=256, show_default=True, help="The longest answer."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+SAMPLING = ("seed", "temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens")
+
+
+def sampling_of(values: dict[str, Any]) -> Sampling:
+    """Take the sampling options out of a command's keyword arguments; BadInput names one that is out of range."""
+    from engine.sampling import Sampling
+
+    return Sampling.from_json({name: values.pop(name) for name in SAMPLING})

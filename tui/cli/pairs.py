@@ -1,0 +1,298 @@
+"""The commands of `tuningfork data` that work on pairs: find, show, add, edit, remove, mark, undo, redo.
+What a pair may be is checked by the store; text for an editor is made and read here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import BadInput, UserError
+from tui.cli.command import Command
+from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES
+from tui.cli.output import columns, emit, emit_json, fields, say, table
+from tui.cli.session import session
+from tui.say import count
+
+if TYPE_CHECKING:
+    from store.db import Store
+    from store.records import Pair
+
+_SHOWN = 50
+_HEADINGS = ("system", "question", "answer")
+_FORM = (
+    "<!-- Write below the lines with ===. A question is needed; a pair without an answer is a draft.\n"
+    "     Save and leave the editor; leave it without a change to give up. -->\n"
+)
+
+
+def pair_json(pair: Pair) -> dict[str, Any]:
+    """A pair as scripts see it: everything but the row's number in the database."""
+    plain = asdict(pair)
+    del plain["id"]
+    return plain
+
+
+@click.command(
+    "search",
+    cls=Command,
+    example="""
+    tuningfork data search "refund policy" --dataset support
+    tuningfork data search --status draft --json
+    """,
+)
+@click.argument("text", default="")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Only pairs of this dataset.")
+@click.option("--status", type=STATUSES, help="Only pairs with this status.")
+@click.option("--kind", type=KINDS, help="Only pairs of this kind.")
+@click.option("--split", type=SPLITS, help="Only pairs in this split.")
+@click.option(
+    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+)
+def search(text: str, limit: int | None, **wanted: Any) -> None:
+    """Find pairs, newest first. Every word must begin a word of the pair; "quoted words" belong together."""
+    from store.search import page, search_ids
+
+    store, as_json = session().store, session().as_json
+    if limit is None:
+        limit = 0 if as_json else _SHOWN
+    ids = search_ids(store, text, **wanted)
+    found = page(store, ids[:limit] if limit else ids)
+    if as_json:
+        emit_json([pair_json(pair) for pair in found])
+        return
+    if not found:
+        say("No pair matches.")
+        return
+    half = max(20, (columns() - 34) // 2) if sys.stdout.isatty() else 10_000
+    rows = [(p.uid, p.kind, p.status, p.question[:half], p.answer) for p in found]
+    table(("uid", "kind", "status", "question", "answer"), rows, wide="answer")
+    if len(ids) > len(found):
+        say(f"{len(found)} of {count(len(ids), 'pair')}; --limit 0 shows all.")
+
+
+@click.command("show", cls=Command, example="tuningfork data show 06f3 --history")
+@click.argument("uid")
+@click.option("--history", is_flag=True, help="Every revision, oldest first.")
+def show(uid: str, history: bool) -> None:
+    """Show a pair. UID may be shortened to four characters or more."""
+    from store import pairs
+
+    store = session().store
+    if history:
+        states = pairs.revisions(store, pairs.get(store, uid, deleted=True).uid)
+        if session().as_json:
+            emit_json([pair_json(state) for state in states])
+            return
+        for state in states:
+            emit(f"revision {state.revision}, {_time(state.updated_at)}{', deleted' if state.deleted_at else ''}")
+            _print(state)
+            emit()
+        return
+    pair = pairs.get(store, uid)
+    if session().as_json:
+        emit_json(pair_json(pair))
+    else:
+        _print(pair)
+
+
+def _print(pair: Pair) -> None:
+    rows: list[tuple[str, Any]] = [("uid", pair.uid), ("kind", pair.kind), ("status", pair.status)]
+    if pair.tags:
+        rows.append(("tags", ", ".join(pair.tags)))
+    if pair.source:
+        rows.append(("source", ", ".join(f"{name} {value}" for name, value in pair.source.items())))
+    rows += [("system", pair.system)] if pair.system else []
+    rows += [(turn.role, turn.content) for turn in pair.history]
+    fields([*rows, ("question", pair.question), ("answer", pair.answer)])
+
+
+def _time(at_ms: int) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def _texts(command: Any) -> Any:
+    """The options that carry a pair's own fields; `-` reads a text from stdin."""
+    for option in reversed((
+        click.option("--question", "-q", metavar="TEXT", help="The question; - reads it from stdin."),
+        click.option("--answer", "-a", metavar="TEXT", help="The answer; - reads it from stdin."),
+        click.option("--system", metavar="TEXT", help="The system text; - reads it from stdin."),
+        click.option("--kind", type=KINDS, help="What kind of pair it is."),
+        click.option("--status", type=STATUSES, help="Whether it may be trained on."),
+        click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; may be given several times."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command(
+    "add",
+    cls=Command,
+    example="""
+    tuningfork data add --dataset support -q "Where is my order?" -a "Under Orders, at the top."
+    tuningfork data add --dataset support          (opens your editor)
+    """,
+)
+@_texts
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Put it here too; made when missing.")
+@click.option("--split", type=SPLITS, default="train", show_default=True, help="Its split in the dataset.")
+def add(dataset: str | None, split: Any, **given: Any) -> None:
+    """Add a pair. Without --question it opens your editor; without an answer the pair is a draft."""
+    from store import pairs
+    from store.records import PairDraft
+
+    texts = _given(given)
+    if "question" not in texts:
+        texts |= _edited({name: texts.get(name, "") for name in _HEADINGS})
+    if not texts.get("answer", "").strip():
+        texts.setdefault("status", "draft")
+    pair = pairs.create(session().store, PairDraft(**texts), dataset=dataset, split=split)
+    if session().as_json:
+        emit_json(pair_json(pair))
+        return
+    emit(f"Pair {pair.uid} added{f' to {dataset}' if dataset else ''}.")
+    if pair.status == "draft":
+        say("It is a draft: it is not trained on until its status is ready.")
+
+
+@click.command(
+    "edit",
+    cls=Command,
+    example="""
+    tuningfork data edit 06f3 --answer "Under Orders, at the top." --status ready
+    tuningfork data edit 06f3                      (opens your editor)
+    """,
+)
+@click.argument("uid")
+@_texts
+def edit(uid: str, **given: Any) -> None:
+    """Change a pair. Without options it opens your editor. `data undo` takes the change back."""
+    from store import pairs
+
+    store = session().store
+    pair = pairs.get(store, uid)
+    changes = _given(given)
+    if not changes:
+        before = {name: getattr(pair, name) for name in _HEADINGS}
+        changes = {name: text for name, text in _edited(before).items() if text != before[name].strip("\n")}
+    after = pairs.edit(store, pair.uid, expect_revision=pair.revision, **changes)
+    if session().as_json:
+        emit_json(pair_json(after))
+    elif after.revision == pair.revision:
+        emit(f"Pair {pair.uid} is as it was.")
+    else:
+        emit(f"Pair {pair.uid} is changed (revision {after.revision}). Take it back: tuningfork data undo")
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; a text of `-` is read from stdin, which can be given once."""
+    found = {name: value for name, value in options.items() if value not in (None, ())}
+    piped = [name for name in _HEADINGS if found.get(name) == "-"]
+    if len(piped) > 1:
+        raise BadInput("Only one text can come from stdin.", where=f"--{piped[1]}", todo="Give the other as an option.")
+    for name in piped:
+        found[name] = sys.stdin.read().strip("\n")
+    return found
+
+
+def _edited(texts: dict[str, str]) -> dict[str, str]:
+    """Let the person write the texts in $EDITOR; UserError when there is no terminal or nothing was changed."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError(
+            "There is nothing to write, and no terminal for an editor.", todo="Give --question and --answer."
+        )
+    form = _FORM + "".join(f"\n=== {name} ===\n{texts[name]}\n" for name in _HEADINGS)
+    try:
+        written = click.edit(form, extension=".md", require_save=False)
+    except click.ClickException as error:
+        raise UserError(error.format_message(), todo="Set EDITOR, or give --question and --answer.") from error
+    if written is None or written == form:
+        raise UserError("Nothing was written, so nothing was changed.")
+    return read_form(written)
+
+
+def read_form(text: str) -> dict[str, str]:
+    """The texts under the headings of an edited form. BadInput when a heading is missing."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in text.removeprefix(_FORM).splitlines():
+        name = line.removeprefix("=== ").removesuffix(" ===")
+        if line == f"=== {name} ===" and name in _HEADINGS and name not in found:
+            current = found.setdefault(name, [])
+        elif current is not None:
+            current.append(line)
+    for name in _HEADINGS:
+        if name not in found:
+            raise BadInput(f"The line `=== {name} ===` is gone.", where="editor", todo="Leave those three lines.")
+    return {name: "\n".join(lines).strip("\n") for name, lines in found.items()}
+
+
+@click.command(
+    "rm",
+    cls=Command,
+    example="""
+    tuningfork data rm 06f3 06f4
+    tuningfork data rm 06f3 --dataset support      (only out of this dataset)
+    """,
+)
+@click.argument("uids", nargs=-1, required=True, metavar="UID...")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Take them out of this dataset; they stay in the store.")
+def rm(uids: tuple[str, ...], dataset: str | None) -> None:
+    """Delete pairs, or take them out of one dataset. `data undo` brings deleted pairs back."""
+    from store import datasets, pairs
+
+    store = session().store
+    exact = [pairs.get(store, uid).uid for uid in uids]
+    n = datasets.drop(store, dataset, exact) if dataset else pairs.delete(store, exact)
+    if session().as_json:
+        emit_json({"removed": n, "uids": exact, "dataset": dataset})
+    elif dataset:
+        emit(f"{count(n, 'pair')} taken out of {dataset}; they stay in the store.")
+    else:
+        emit(f"{count(n, 'pair')} deleted. Bring them back: tuningfork data undo")
+
+
+@click.command("mark", cls=Command, example="tuningfork data mark ready 06f3 06f4")
+@click.argument("status", type=STATUSES)
+@click.argument("uids", nargs=-1, required=True, metavar="UID...")
+def mark(status: Any, uids: tuple[str, ...]) -> None:
+    """Set the status of pairs. Only ready ones are trained on."""
+    from store import pairs
+
+    store = session().store
+    n = pairs.set_status(store, [pairs.get(store, uid).uid for uid in uids], status)
+    if session().as_json:
+        emit_json({"changed": n, "status": status})
+    else:
+        emit(f"{count(n, 'pair')} marked {status}.")
+
+
+@click.command("undo", cls=Command, example="tuningfork data undo")
+def undo() -> None:
+    """Take back the last change of pairs: an import, an edit, a deletion."""
+    from store import pairs
+
+    _tell(pairs.undo, "undo")
+
+
+@click.command("redo", cls=Command, example="tuningfork data redo")
+def redo() -> None:
+    """Do again what was undone last."""
+    from store import pairs
+
+    _tell(pairs.redo, "redo")
+
+
+def _tell(step: Any, word: str) -> None:
+    store: Store = session().store
+    done = step(store)
+    if done is None:
+        raise UserError(f"There is nothing to {word}.")
+    if session().as_json:
+        emit_json({"done": word, "label": done.label, "pairs": done.pairs, "edit": done.id})
+    else:
+        emit(f"{word.capitalize()}: {done.label}, {count(done.pairs, 'pair')}.")

@@ -1,0 +1,139 @@
+"""`tuningfork probe`: ask models the questions of a probe set and count the good answers.
+Asking and judging are engine.probe's; results are kept in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import BadInput
+from tui.cli.asking import connect, together, warm
+from tui.cli.command import Command
+from tui.cli.data import assignment
+from tui.cli.options import MODEL, sampling_of, sampling_options
+from tui.cli.output import Progress, emit, emit_json, table
+from tui.cli.session import session
+
+if TYPE_CHECKING:
+    from engine.probe import ProbeResult
+
+    from engine.sampling import Sampling
+    from store.records import Probe
+
+SAMPLE = "sample:"
+
+
+@click.command(
+    "probe",
+    cls=Command,
+    example="""
+    tuningfork probe --model run:ember --against smollm2-135m --probes sample:retention
+    tuningfork probe --model run:ember --probes sample:identity --set name=Ember --set author="Northwind Labs"
+    tuningfork probe --model run:support --probes questions.jsonl --json
+    """,
+)
+@click.option("--model", type=MODEL, required=True, metavar="REF", help="Whom to ask.")
+@click.option("--against", type=MODEL, metavar="REF", help="Whom else to ask, such as its base.")
+@click.option(
+    "--probes", default="sample:retention", show_default=True, metavar="FILE",
+    help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; or a kept set.",
+)  # fmt: skip
+@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
+@sampling_options
+def probe(model: str, against: str | None, probes: str, variables: tuple[str, ...], **given: Any) -> None:
+    """Score a model, or two side by side, on questions with known marks of a good answer. The results are kept."""
+    from engine import refs
+
+    sampling = sampling_of(given)
+    asked = _probes(probes, dict(assignment(text) for text in variables))
+    models = [model, *([against] if against else [])]
+    for ref in models:
+        refs.resolve(session().store, ref)
+    results = asyncio.run(_ask(models, asked, sampling))
+    for result in results:
+        _keep(result, probes, sampling)
+    if session().as_json:
+        emit_json({"probes": probes, "of": len(asked), "seed": sampling.seed,
+                   "model": _side(results[0]), "against": _side(results[1]) if against else None})  # fmt: skip
+    else:
+        _print(results)
+
+
+def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
+    """The probes of a sample, a file, or a set that the store knows, with their placeholders filled."""
+    from dataclasses import replace
+
+    from engine import probe as probing
+    from engine import samples
+    from store import probes as kept
+    from store.formats import fill, unfilled
+
+    if name.startswith(SAMPLE):
+        found = probing.load(samples.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")))
+    elif not Path(name).expanduser().exists() and name in kept.sets(session().store):
+        found = kept.get_set(session().store, name)
+    else:
+        found = probing.load(Path(name).expanduser())
+
+    def filled(text: str) -> str:
+        done = fill(text, variables)
+        if missing := unfilled(done):
+            todo = " ".join(f"--set {each}=VALUE" for each in missing)
+            raise BadInput(f"The probes leave {{{{{missing[0]}}}}} open.", where=name, todo=f"Add {todo}")
+        return done
+
+    return [
+        replace(p, question=filled(p.question), system=filled(p.system),
+                must=tuple(map(filled, p.must)), must_not=tuple(map(filled, p.must_not)))
+        for p in found
+    ]  # fmt: skip
+
+
+async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> list[ProbeResult]:
+    from engine import probe as probing
+
+    client = await connect(session().home)
+    try:
+        await warm(client, *models)
+        done = dict.fromkeys(models, 0)
+        with Progress("Asking", len(asked) * len(models), "answers") as progress:
+
+            def on_progress(ref: str) -> Any:
+                def tell(n: int, *_: Any) -> None:
+                    done[ref] = n
+                    progress.update(sum(done.values()))
+
+                return tell
+
+            work = [probing.run(client, ref, asked, sampling, on_progress(ref)) for ref in dict.fromkeys(models)]
+            found = {result.model: result for result in await together(*work)}
+        return [found[ref] for ref in models]
+    finally:
+        await client.close()
+
+
+def _keep(result: ProbeResult, name: str, sampling: Sampling) -> None:
+    from engine import refs
+    from store import evals
+
+    parsed = refs.parse(result.model)
+    run = parsed.value if parsed.kind == "run" else None
+    summary = {"passed": result.passed, "of": result.of, "sampling": sampling.to_json()}
+    evals.save(session().store, run=run, model=result.model, set=name, items=result.items, summary=summary)
+
+
+def _side(result: ProbeResult) -> dict[str, Any]:
+    items = [{"question": i.question, "text": i.text, "passed": i.passed} for i in result.items]
+    return {"model": result.model, "passed": result.passed, "of": result.of, "items": items}
+
+
+def _print(results: list[ProbeResult]) -> None:
+    marks = [["yes" if item.passed else "no" for item in result.items] for result in results]
+    questions = [item.question for item in results[0].items]
+    names = [result.model for result in results]
+    table(("question", *names), zip(questions, *marks, strict=True), wide="question")
+    for result in results:
+        emit(f"{result.model}: {result.passed} of {result.of}")

@@ -1,0 +1,279 @@
+"""`tuningfork runs`: what became of tuning jobs, from any terminal.
+Starts and stops through engine.jobs; nothing here touches a process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import NotFound
+from tui.cli.command import Group
+from tui.cli.following import check_end, follow, resume_command, run_json, stop_command, watch_command
+from tui.cli.options import RUN, yes_option
+from tui.cli.output import confirm, emit, emit_json, fields, say, table
+from tui.cli.session import session
+from tui.say import ago, duration
+
+if TYPE_CHECKING:
+    from store.db import Store
+    from store.records import Run
+
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+@click.group(
+    cls=Group,
+    example="""
+    tuningfork runs list
+    tuningfork runs watch ember
+    """,
+)
+def runs() -> None:
+    """Tuning runs: list, follow, stop, resume, remove."""
+
+
+def _fresh() -> Store:
+    """The store, after runs whose process is gone have been marked as lost."""
+    from engine import jobs
+
+    store = session().store
+    for name in jobs.reap(store):
+        say(f"Run {name} is lost: its process is gone. Take it up again: {resume_command(name)}")
+    return store
+
+
+@runs.command("list", example="tuningfork runs list --json")
+def list_() -> None:
+    """List the runs, newest first."""
+    from store import runs as kept
+
+    store = _fresh()
+    found = kept.all_runs(store)
+    if session().as_json:
+        names = (
+            "name",
+            "state",
+            "step",
+            "total_steps",
+            "base",
+            "snapshot",
+            "method",
+            "error",
+            "created_at",
+            "ended_at",
+        )
+        emit_json([{name: getattr(run, name) for name in names} for run in found])
+        return
+    if not found:
+        say("There is no run yet. Start one: tuningfork train --dataset NAME")
+        return
+    table(
+        ("name", "state", "step", "base", "method", "made", "took"),
+        ((r.name, r.state, _steps(r), r.base, r.method, ago(r.created_at), _took(r)) for r in found),
+        right=("step", "took"),
+        wide="base",
+    )
+
+
+def _steps(run: Run) -> str:
+    return f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step or "-")
+
+
+def _took(run: Run) -> str:
+    return duration((run.ended_at - run.started_at) / 1000) if run.ended_at and run.started_at else "-"
+
+
+@runs.command("show", example="tuningfork runs show ember --json")
+@click.argument("name", type=RUN)
+def show(name: str) -> None:
+    """Show a run: state, configuration, figures, checkpoints, what it said."""
+    from engine import jobs
+    from store import runs as kept
+
+    store = _fresh()
+    run = kept.get(store, name)
+    if session().as_json:
+        emit_json(run_json(store, run))
+        return
+    status = jobs.status(store, name)
+    rows: list[tuple[str, Any]] = [("run", run.name), ("state", _state(status)), ("base", run.base)]
+    rows += [("snapshot", run.snapshot[:16]), ("step", _steps(run)), ("elapsed", duration(status.elapsed))]
+    if status.seconds_left is not None:
+        rows.append(("left", duration(status.seconds_left)))
+    rows += [(metric, _curve(values)) for metric, values in _curves(store, run).items()]
+    if run.adapter:
+        rows.append(("adapter", store.home.absolute(run.adapter)))
+    rows += [("checkpoint", f"step {c.step}: {store.home.absolute(c.path)}") for c in kept.checkpoints(store, run.id)]
+    rows += [("log", store.home.absolute(a.log_path)) for a in kept.attempts(store, run.id)[-1:]]
+    rows.append(
+        ("config", ", ".join(f"{key} {value}" for key, value in run.config.items() if value not in (None, False)))
+    )
+    if run.error:
+        rows.append(("error", run.error))
+    fields(rows)
+    for event in kept.events(store, run.id)[-10:]:
+        emit(f"  {_clock(event.at)}  {event.body.get('text', event.kind)}")
+    if run.adapter:
+        say(f"Compare it: tuningfork compare --a {run.base} --b run:{run.name} --prompt TEXT{session().flags()}")
+
+
+def _state(status: Any) -> str:
+    return f"{status.state}, but no step for a long time: it may hang" if status.hung else str(status.state)
+
+
+def _clock(at_ms: int) -> str:
+    import time
+
+    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def _curves(store: Store, run: Run) -> dict[str, list[float]]:
+    from store import runs as kept
+
+    curves: dict[str, list[float]] = {}
+    for metric in kept.metrics(store, run.id):
+        if metric.value is not None:
+            curves.setdefault(metric.name, []).append(metric.value)
+    return curves
+
+
+def _curve(values: list[float]) -> str:
+    """`2.41 → 0.38  █▆▄▂▁`: first, last, and the shape in at most 24 cells."""
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    picked = [values[i * (len(values) - 1) // 23] for i in range(24)] if len(values) > 24 else values
+    low, high = min(picked), max(picked)
+    sparks = "".join(_SPARKS[round((v - low) / ((high - low) or 1) * (len(_SPARKS) - 1))] for v in picked)
+    return f"{values[0]:.4g} → {values[-1]:.4g}  {sparks}"
+
+
+@runs.command("watch", example="tuningfork runs watch ember")
+@click.argument("name", type=RUN)
+def watch(name: str) -> None:
+    """Follow a run to its end; leave with Ctrl-C, the run goes on. With --json: JSON lines, the run itself last."""
+    from store import runs as kept
+
+    store = _fresh()
+    kept.get(store, name)
+    _report(store, follow(store, name, lines=session().as_json))
+
+
+def _report(store: Store, run: Run) -> None:
+    if session().as_json:
+        emit_json({"type": "run", **run_json(store, run)})
+    else:
+        took = f" in {_took(run)}" if run.ended_at and run.started_at else ""
+        emit(f"Run {run.name} {run.state}{took} after {_steps(run)} steps.")
+
+
+@runs.command(
+    "stop",
+    example="""
+    tuningfork runs stop ember
+    tuningfork runs stop ember --now          (kill it; what came after its last checkpoint is lost)
+    """,
+)
+@click.argument("name", type=RUN)
+@click.option("--now", is_flag=True, help="Do not wait for a checkpoint.")
+def stop(name: str, now: bool) -> None:
+    """Stop a run after its current step; it saves a checkpoint first, so it can be resumed and compared."""
+    from engine import jobs
+    from store import runs as kept
+
+    store = _fresh()
+    jobs.stop(store, name, now=now)
+    run = kept.get(store, name)
+    if session().as_json:
+        emit_json({"run": name, "state": run.state, "wanted": run.wanted})
+    elif run.state in ("stopped", "failed", "lost"):
+        emit(f"Run {name} is {run.state}.")
+    else:
+        emit(f"Run {name} will stop after this step and save a checkpoint.")
+        say(f"Follow it: {watch_command(name)}")
+
+
+@runs.command("resume", example="tuningfork runs resume ember --wait")
+@click.argument("name", type=RUN)
+@click.option("--wait", is_flag=True, help="Follow it to its end.")
+def resume(name: str, wait: bool) -> None:
+    """Take up a run that was stopped, failed or lost, from its last checkpoint."""
+    from engine import jobs
+    from store import runs as kept
+
+    store = _fresh()
+    jobs.resume(store, name)
+    if wait:
+        _report(store, follow(store, name))
+        return
+    tell_started(kept.get(store, name))
+
+
+def tell_started(run: Run) -> None:
+    """Say that a run started or waits, and how to follow and stop it."""
+    check_end(run)
+    if session().as_json:
+        plain = {"run": run.name, "state": run.state, "snapshot": run.snapshot, "base": run.base, "config": run.config}
+        emit_json({**plain, "watch": watch_command(run.name), "stop": stop_command(run.name)})
+        return
+    emit(f"Run {run.name} {'waits in the queue' if run.state == 'queued' else 'has started'}.")
+    say(f"  follow it  {watch_command(run.name)}\n  stop it    {stop_command(run.name)}")
+
+
+@runs.command("rm", example="tuningfork runs rm ember --yes")
+@click.argument("names", nargs=-1, required=True, type=RUN, metavar="NAME...")
+@yes_option
+def rm(names: tuple[str, ...], yes: bool) -> None:
+    """Remove runs with their checkpoints and adapters. This cannot be undone."""
+    from engine import jobs
+    from store import runs as kept
+
+    store = _fresh()
+    for name in names:
+        kept.get(store, name)
+    confirm(f"Remove {', '.join(names)} with all checkpoints and adapters? This cannot be undone.", yes)
+    for name in names:
+        jobs.remove(store, name)
+    if session().as_json:
+        emit_json({"removed": list(names)})
+    else:
+        emit(f"Removed: {', '.join(names)}.")
+
+
+@runs.command("queue", example="tuningfork runs queue")
+def queue() -> None:
+    """Show what runs now and what waits, in the order in which it will start."""
+    from store import runs as kept
+    from store.records import LIVE_STATES
+
+    store = _fresh()
+    every = kept.all_runs(store)
+    live = [run for run in every if run.state in LIVE_STATES]
+    waiting = [run for run in reversed(every) if run.state == "queued"]
+    if session().as_json:
+        emit_json({"live": [r.name for r in live], "queued": [r.name for r in waiting]})
+    elif not live and not waiting:
+        say("Nothing runs and nothing waits.")
+    else:
+        table(("", "name", "state", "step", "base"),
+              [("now", r.name, r.state, _steps(r), r.base) for r in live]
+              + [(n, r.name, r.state, "-", r.base) for n, r in enumerate(waiting, 1)])  # fmt: skip
+
+
+@runs.command("log", example="tuningfork runs log ember")
+@click.argument("name", type=RUN)
+def log(name: str) -> None:
+    """Print what the run's last process wrote."""
+    from store import runs as kept
+
+    store = _fresh()
+    run = kept.get(store, name)
+    tried = kept.attempts(store, run.id)
+    path = store.home.absolute(tried[-1].log_path) if tried else None
+    if path is None or not path.exists():
+        raise NotFound(f"Run {name} has no log yet.")
+    text = path.read_text("utf-8", "replace")
+    if session().as_json:
+        emit_json({"run": name, "log": str(path), "text": text})
+    else:
+        emit(text.rstrip("\n"))
