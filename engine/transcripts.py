@@ -31,7 +31,7 @@ class Step:
 
 @dataclass(slots=True)
 class Transcript:
-    """What of a comparison is in the store already. `plan` is for the thread that owns the comparison, `write` for any."""
+    """What of a comparison is in the store. `plan` is for the thread that owns the comparison, `write` for any."""
 
     chat_id: int | None = None
     prompts: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Transcript:
     answers: dict[tuple[int, str], Answer] = field(default_factory=dict)
 
     def plan(self, talk: Comparison) -> list[Step]:
-        """What is not written yet. An answer is written once it has ended with some text; one made again is a sibling."""
+        """What is not written yet. An answer is written once it has ended with a text; one made again is a sibling."""
         same = 0
         for kept, turn in zip(self.prompts, talk.turns, strict=False):
             if kept != turn.prompt:

@@ -132,6 +132,10 @@ COMPARE = (
     Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
 )
 
+SETTINGS = (
+    Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),
+)
+
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
     Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here"),

@@ -3,6 +3,8 @@ Pure functions; no widget, no store."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.content import Content
 
 from engine.compare import Answer, Comparison, Lane, Stats, Turn
@@ -31,11 +33,11 @@ def side_name(position: int, sides: int) -> str:
     return ("Left", "Right")[position] if sides == 2 else f"Side {position + 1}"
 
 
-def blocks(talk: Comparison, position: int, waiting: str = "") -> list[Block]:
+def blocks(talk: Comparison, position: int) -> list[Block]:
     """What the side at `position` shows: each prompt, the answer that stands there, and remarks to it.
 
-    In a blind turn the sides are shuffled, so one panel may show another lane in every turn: an answer of a lane that is
-    not the panel's own says whose it is. `waiting` stands for an answer of which nothing has come yet.
+    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of a lane that is
+    not the panel's own says whose it is.
     """
     out: list[Block] = []
     own = lane_at(talk, position).name
@@ -49,7 +51,7 @@ def blocks(talk: Comparison, position: int, waiting: str = "") -> list[Block]:
             kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
             out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
         live = answer.state in ("streaming", "waiting")
-        shown = answer.text.lstrip("\n") or (waiting if live else "")
+        shown = answer.text.lstrip("\n")
         if shown or live or answer.state == "done":
             out.append(Block("answer", shown or ("" if live else "(an empty answer)"), live=live))
         out += _remarks(turn, lane.name, answer)
@@ -149,7 +151,7 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(talk: Comparison, width: int) -> Content:
+def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False) -> Content:
     """What can be said about the last turn: the vote's keys, or what was voted."""
     if not talk.turns or len(talk.lanes) < 2:
         return Content("")
@@ -162,6 +164,8 @@ def ballot_line(talk: Comparison, width: int) -> Content:
     if not all(answer.ended and answer.text.strip() for _, answer in talk.shown(len(talk.turns) - 1)):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
     ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
+    if in_prompt:
+        ask += _key("Esc", "then")
     keys = [("1", "left"), ("2", "right"), ("3", "tie"), ("4", "both bad")]
     for key, word in keys:
         ask += _key(key, word)
@@ -188,3 +192,20 @@ def settings_line(talk: Comparison, width: int) -> Content:
         parts.pop()
     text = " · ".join(parts)
     return Content.styled(text if len(text) <= width else "", "$faint")
+
+
+def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter]) -> Content:
+    """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream."""
+    hidden = bool(talk.turns) and talk.turns[-1].hidden
+    room = max(6, width // max(1, len(talk.lanes)) - 16)
+    out = Content("")
+    for position in range(len(talk.lanes)):
+        lane = lane_at(talk, position)
+        name = side_name(position, len(talk.lanes)) if hidden else one_line(title(lane.model), room)
+        sign = f"{position + 1}" if hidden else lane.name.upper()
+        dot = " ●" if lane.streaming else ""
+        meter = meters.get(lane.name)
+        rate = f" {meter.rate:.0f}/s" if lane.streaming and meter and meter.rate and not hidden else ""
+        style = "bold reverse" if position == front else "$faint"
+        out += Content.assemble((f" {sign} {name}", style), (f"{dot}{rate} ", style), " ")
+    return out + Content.assemble(("F6", "bold $primary"), (" other", "$faint"))

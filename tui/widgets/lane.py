@@ -177,8 +177,8 @@ class Lane(ScrollView, can_focus=True):
         """Size the view and, at the bottom, move it.
 
         A new prompt goes to the top of the view, so that the answers of all lanes begin on one line. An answer that
-        runs out of the view moves it by half a page: a view that moves with every line is hard to read and costs a slow link
-        a whole repaint a line.
+        runs out of the view moves it by half a page: a view that moves with every line is hard to read and costs a slow
+        link a whole repaint a line.
         """
         height = self.scrollable_content_region.height
         if not height:

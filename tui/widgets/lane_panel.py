@@ -50,20 +50,17 @@ class LanePanel(Vertical):
     def __init__(self, position: int) -> None:
         super().__init__(id=f"panel-{position}")
         self.position = position
+        self.lane = Lane(id=f"lane-{position}")
+        self._heading = Heading(position)
+        self._status = Static(classes="lane-status", markup=False)
 
     def compose(self) -> ComposeResult:
-        yield Heading(self.position)
-        yield Lane(id=f"lane-{self.position}")
-        yield Static(classes="lane-status", markup=False)
+        yield self._heading
+        yield self.lane
+        yield self._status
 
-    @property
-    def lane(self) -> Lane:
-        return self.query_one(Lane)
-
-    def head(self, text: Content) -> None:
-        """Show the heading."""
-        self.query_one(Heading).update(text)
-
-    def figures(self, text: Content) -> None:
-        """Show the status line."""
-        self.query_one(".lane-status", Static).update(text)
+    def say(self, heading: Content, status: Content) -> None:
+        """Show these above and below the lane; what is shown already costs nothing."""
+        for widget, text in ((self._heading, heading), (self._status, status)):
+            if widget.content != text:
+                widget.update(text, layout=False)

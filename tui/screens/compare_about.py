@@ -1,0 +1,39 @@
+"""A few words on a model for a lane in which nothing was said yet.
+Reads the store in a thread of the bridge; knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine import embedded
+from store import datasets, runs
+from store.db import Store
+from store.errors import TuningforkError
+from tui import say
+
+
+def about(store: Store, models: Sequence[str]) -> dict[str, str]:
+    """A paragraph on each model reference."""
+    return {ref: _about(store, ref, alone=len(models) == 1) for ref in models}
+
+
+def _about(store: Store, ref: str, *, alone: bool) -> str:
+    if ref.startswith("run:"):
+        return _run(store, ref)
+    if ref.startswith(("http://", "https://")):
+        return "A model behind another server. It gets the same prompts and the same sampling."
+    known = "The model that comes with Tuningfork" if ref == embedded.NAME else "A model"
+    plain = f"{known}, as it is, without any tuning."
+    return f"{plain}\n\nNo tuned model stands beside it yet: F3 tunes one, and + adds a lane." if alone else plain
+
+
+def _run(store: Store, ref: str) -> str:
+    name, _, step = ref.removeprefix("run:").partition("@")
+    try:
+        run = runs.get(store, name)
+        snapshot = datasets.snapshot(store, run.snapshot)
+    except TuningforkError as error:
+        return error.what
+    at = f" at step {step}" if step else f", {say.count(run.step, 'step')}"
+    learnt = f"{say.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
+    return f"{run.base} tuned on {learnt}{at}, {say.ago(run.ended_at or run.created_at)}."

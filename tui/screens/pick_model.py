@@ -1,0 +1,42 @@
+"""Chooses a model reference: the ones that are known, or one that is typed.
+Asks the store what there is; loads nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import embedded, refs
+from store import runs
+from store.db import Store
+from store.errors import TuningforkError
+from tui import say
+from tui.screens.pick import Entry, Pick
+
+if TYPE_CHECKING:
+    from tui.app import TuningforkApp
+
+HINT = "Also a folder, a .gguf file, org/name, run:NAME@STEP, or http://host:port/v1#model."
+
+
+def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
+    """The known models with a word on each; `base_only` leaves out what cannot be tuned."""
+    notes = {f"run:{run.name}": f"tuned, {say.ago(run.ended_at or run.created_at)}" for run in runs.all_runs(store)}
+    out = []
+    for ref in refs.known(store):
+        if base_only and ref.startswith(("run:", "http://", "https://")):
+            continue
+        out.append(Entry(ref, ref, "comes with Tuningfork" if ref == embedded.NAME else notes.get(ref, "added")))
+    return out
+
+
+async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only: bool = False) -> str | None:
+    """Let a person choose; the reference as the store resolves it, or None. Call it from a worker."""
+    known = await app.bridge.call(entries, base_only=base_only)
+    picked = await app.push_screen_wait(Pick(title, known, current=current, create="Use", hint=HINT))
+    if picked is None:
+        return None
+    try:
+        return (await app.bridge.call(refs.resolve, picked.value)).ref
+    except TuningforkError as error:
+        app.tell_error(error)
+        return None
