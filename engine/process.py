@@ -123,12 +123,13 @@ def how_it_ended(pid: int) -> str | None:
 def kill_group(pid: int, started: float, wait_s: float = 5.0) -> bool:
     """Kill a detached process and all that it started, at once. True when it is gone within `wait_s` seconds.
 
-    Does nothing (and says True) when the pid is no longer that process.
+    Does nothing (and says True) when the pid is no longer that process. Never touches the caller's own group.
     """
     if not is_running(pid, started):
         return True
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)  # spawn made it the leader of its group
+        if os.getpgid(pid) == pid != os.getpgrp():  # spawn made it the leader of its group
+            os.killpg(pid, signal.SIGKILL)
     child = _children.get(pid)
     with contextlib.suppress(psutil.Error, subprocess.TimeoutExpired):
         if child is not None:

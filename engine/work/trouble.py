@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from store.errors import NoSpace, TuningforkError
+from store.home import NO_ROOM
 
 _MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
 _DISK_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file write failed")
-_DISK_CODES = {errno.ENOSPC, errno.EDQUOT}
 
 
 def explain(error: BaseException, log: Path) -> str:
@@ -46,7 +46,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether a full disk or quota is what lies behind an error, also behind one that a library made of it."""
     return any(
         isinstance(link, NoSpace)
-        or (isinstance(link, OSError) and link.errno in _DISK_CODES)
+        or (isinstance(link, OSError) and link.errno in NO_ROOM)
         or any(word in str(link).lower() for word in _DISK_WORDS)
         for link in _chain(error)
     )

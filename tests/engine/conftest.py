@@ -1,4 +1,4 @@
-"""Fixtures for tests of jobs: a model folder that only looks like one, a dataset, and real worker processes that train nothing.
+"""Fixtures for tests of jobs: a folder that only looks like a model, a dataset, real workers that train nothing.
 Every worker that a test leaves behind is killed by its pid."""
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def fake_workers(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     yield
     for run in runs.all_runs(store):
         for attempt in runs.attempts(store, run.id):
-            process.kill_group(attempt.pid, attempt.pid_started)
+            if attempt.pid in process._children:  # only what this test process started
+                process.kill_group(attempt.pid, attempt.pid_started)
 
 
 @pytest.fixture

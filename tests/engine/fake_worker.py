@@ -4,9 +4,7 @@ Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recip
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -34,7 +32,8 @@ def train(job: Job) -> Outcome:
         case "memory":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         case "disk":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with Path("/dev/full").open("w") as full:  # a real ENOSPC
+                full.write("x" * 100_000)
         case "module":
             __import__("no_such_module_here")
         case "exit":
@@ -85,7 +84,7 @@ def slow_prepare(source: Path, out: Path, say: object) -> Path:
     with (out.parent / "prepared.log").open("a") as file:
         file.write("once\n")
     time.sleep(0.5)
-    (part / ".complete").write_text('{"model.safetensors": %d}' % source.stat().st_size)
+    (part / ".complete").write_text(f'{{"model.safetensors": {source.stat().st_size}}}')
     part.rename(out)
     return out
 
@@ -98,8 +97,6 @@ def main() -> int:
 
         prepare.prepare = slow_prepare
         return command.main()
-    if os.environ.get("FAKE_WORKER_STARTS_STOPPED"):
-        os.kill(os.getpid(), signal.SIGSTOP)
     original = shell.run
     shell.run = lambda home, token: original(home, token, train)
     return command.main()

@@ -1,7 +1,9 @@
-"""Runs as processes: the queue, launching, stopping, resuming, what a reader sees. Workers are real; training is a stand-in."""
+"""Runs as processes: the queue, launching, stopping, resuming, what a reader sees.
+Workers are real processes; training is a stand-in."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import signal
@@ -174,7 +176,7 @@ class TestQueue:
         for name in names:
             assert ended(store, name).state == "succeeded"
         spans = [runs.attempts(store, runs.get(store, name).id)[0] for name in names]
-        for earlier, later in zip(spans, spans[1:], strict=False):
+        for earlier, later in itertools.pairwise(spans):
             assert earlier.ended_at is not None and earlier.ended_at <= later.started_at
 
     def test_the_worker_that_ends_starts_the_next(self, store: Store, submit: Submit) -> None:

