@@ -25,13 +25,12 @@ Tab completion:
 COMMANDS = {
     "demo": "tui.cli.demo:demo",
     "data": "tui.cli.data:data",
-    "preflight": "tui.cli.train:preflight",
+    "preflight": "tui.cli.preflight:preflight",
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
     "compare": "tui.cli.compare:compare",
     "chat": "tui.cli.chat:chat",
     "probe": "tui.cli.probe:probe",
-    "serve": "tui.cli.serve:serve",
     "models": "tui.cli.models:models",
     "doctor": "tui.cli.doctor:doctor",
 }

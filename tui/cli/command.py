@@ -86,6 +86,13 @@ class Root(_WithExamples, click.Group):
         found: click.Command = getattr(import_module(module), name)
         return found
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it exit code 1
+            _hush()
+            ctx.exit(0)
+
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
@@ -97,7 +104,7 @@ class Root(_WithExamples, click.Group):
             result = super().main(words, prog_name, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wanted
+            _hush()
             sys.exit(0)
         except BaseException as error:
             if isinstance(error, SystemExit):
@@ -106,6 +113,11 @@ class Root(_WithExamples, click.Group):
         finally:
             carried.close()
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def _hush() -> None:
+    """The reader of stdout, such as head, has what it wanted and is gone: let nothing complain about that at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
@@ -139,7 +151,7 @@ def _usage(error: click.ClickException) -> dict[str, str | None]:
     """Click's complaint about the command line in our shape; the option is `where`, the help `todo`."""
     where = None
     if isinstance(error, click.BadParameter) and error.param is not None:
-        where = error.param.get_error_hint(error.ctx) if error.ctx else error.param.name
+        where = (error.param.get_error_hint(error.ctx) if error.ctx else error.param.name or "").replace("'", "")
     what = error.message if where and not isinstance(error, click.MissingParameter) else error.format_message()
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tuningfork"

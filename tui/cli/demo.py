@@ -30,10 +30,11 @@ _OTHER = "Name a folder that is new or empty, or leave --home out."
     """,
 )
 def demo() -> None:
-    """Teach the embedded model that it is Ember by Northwind Labs, and show it side by side with its base.
+    """Teach the embedded model a name, and show it beside its base.
 
-    Imports sample pairs, freezes them, runs QLoRA, then asks both models questions that were not in the training set.
-    Takes a few minutes on two cores. It works in a fresh home, so nothing of yours is touched.
+    It learns that it is Ember by Northwind Labs: the demo imports sample pairs, freezes them, runs QLoRA, then asks
+    both models questions that were not in the training set. It takes a few minutes on two cores, and works in a fresh
+    home, so nothing of yours is touched.
     """
     from engine.demo import run_demo
 

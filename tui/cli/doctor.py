@@ -18,7 +18,10 @@ _WORDS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", 
 @click.command("doctor", cls=Command, example="tuningfork doctor --json")
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Examine Python, memory, disk, home, store, models, llama.cpp, terminal, torch and CUDA. Exits 1 if one fails."""
+    """Examine what Tuningfork needs on this machine.
+
+    Looks at Python, memory, disk, home, store, base model, llama.cpp, terminal, torch and CUDA. Exits 1 if one fails.
+    """
     from engine.doctor import examine
     from tui.cli.columns import wrap
 

@@ -44,7 +44,10 @@ SAMPLE = "sample:"
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @sampling_options
 def probe(model: str, against: str | None, probes: str, variables: tuple[str, ...], **given: Any) -> None:
-    """Score a model, or two side by side, on questions with known marks of a good answer. The results are kept."""
+    """Score a model, or two, on a probe set.
+
+    Each probe is a question with what a good answer must and must not contain. The results are kept in the store.
+    """
     from engine import refs
 
     sampling = sampling_of(given)

@@ -1,81 +1,21 @@
-"""`tuningfork train` and `tuningfork preflight`: from a dataset to a run.
-Numbers are checked by engine.config; the training itself is a process of its own."""
+"""`tuningfork train`: from a dataset to a run.
+The numbers are config_options'; the training itself is a process of its own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 import click
 
 from store.errors import BadInput
 from tui.cli.command import Command
+from tui.cli.config_options import config_of, config_options
 from tui.cli.following import follow, run_json, watch_command
-from tui.cli.options import DATASET, MODEL
+from tui.cli.options import DATASET
 from tui.cli.output import emit, emit_json, say
 from tui.cli.runs import tell_started
 from tui.cli.session import session
 from tui.say import count
-
-if TYPE_CHECKING:
-    from engine.config import TrainConfig
-
-_METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"method": "lora"},
-    "qlora": {"method": "qlora"},
-    "dora": {"method": "lora", "dora": True},
-    "qdora": {"method": "qlora", "dora": True},
-}
-
-
-def _config_options(command: Any) -> Any:
-    """Every number of a run; what is not given is the recipe's."""
-    from engine.config import Dtype, Packing, Scheduler
-    from engine.embedded import NAME
-    from engine.recipes import DEFAULT, RECIPES
-
-    recipes = "; ".join(f"{recipe.name}: {recipe.summary}" for recipe in RECIPES.values())
-    for option in reversed((
-        click.option("--model", type=MODEL, default=NAME, show_default=True, metavar="REF", help="The base model."),
-        click.option("--recipe", type=click.Choice(list(RECIPES)), default=DEFAULT, show_default=True, help=recipes),
-        click.option("--method", type=click.Choice(list(_METHODS)), help="How the adapter is trained."),
-        click.option("--epochs", type=float, help="Passes over the data."),
-        click.option("--steps", type=int, help="Optimizer steps, instead of epochs."),
-        click.option("--lr", type=float, help="Learning rate."),
-        click.option("--rank", type=int, help="Rank of the adapter."),
-        click.option("--alpha", type=float, help="Scale of the adapter, over its rank."),
-        click.option("--dropout", type=float, help="Dropout of the adapter."),
-        click.option("--targets", metavar="NAMES", help="Modules to adapt, with commas, or all-linear."),
-        click.option("--rslora", is_flag=True, default=None, help="Scale by the root of the rank."),
-        click.option("--batch-size", type=int, help="Rows per optimizer step."),
-        click.option("--max-length", type=int, help="Tokens of the longest row; longer ones are cut, and counted."),
-        click.option("--scheduler", type=click.Choice(get_args(Scheduler)), help="How the rate falls."),
-        click.option("--warmup", type=float, help="Ratio of the steps in which the rate rises."),
-        click.option("--weight-decay", type=float, help="Decay of the adapter's weights."),
-        click.option("--max-grad-norm", type=float, help="Clip gradients at this norm; 0 does not."),
-        click.option("--dtype", type=click.Choice(get_args(Dtype)), help="Numbers to train in."),
-        click.option("--packing", type=click.Choice(get_args(Packing)), help="How rows share a batch."),
-        click.option("--seed", type=int, help="Same seed and data, same run."),
-        click.option("--save-every", type=int, help="Steps between checkpoints; 0 saves at the end."),
-        click.option("--keep-checkpoints", type=int, help="How many of them to keep."),
-        click.option("--threads", type=int, help="CPU threads of the run."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _config(given: dict[str, Any]) -> TrainConfig:
-    from engine.recipes import config_for
-
-    recipe, model = given.pop("recipe"), given.pop("model")
-    targets = given.get("targets")
-    if targets is not None and targets != "all-linear":
-        given["targets"] = tuple(name.strip() for name in targets.split(",") if name.strip())
-    given |= _METHODS.get(given.pop("method") or "", {})
-    try:
-        return config_for(recipe, model, **given)
-    except BadInput as error:
-        option = f"--{error.where.replace('_', '-')}" if error.where else None
-        raise BadInput(error.what, where=option, todo=error.todo) from None
 
 
 @click.command(
@@ -90,7 +30,7 @@ def _config(given: dict[str, Any]) -> TrainConfig:
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Train on this dataset, frozen as it is now.")
 @click.option("--snapshot", metavar="HASH", help="Train on this snapshot instead.")
 @click.option("--name", metavar="RUN", help="The run's name; otherwise made from the dataset's.")
-@_config_options
+@config_options
 @click.option("--wait", is_flag=True, help="Follow the run to its end.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
     """Tune a model on a dataset. The run is a process of its own: it goes on when this terminal closes."""
@@ -100,7 +40,7 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     if bool(dataset) == bool(snapshot):
         raise BadInput("One of --dataset and --snapshot says what to train on.", todo="List them: tuningfork data list")
     store = session().store
-    config = _config(given)
+    config = config_of(given)
     run = jobs.submit(store, config, _data(dataset, snapshot), name)
     session().goes_on = f"Run {run.name} is in the queue."
     session().back = f"Follow it: {watch_command(run.name)}"

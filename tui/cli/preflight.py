@@ -1,0 +1,96 @@
+"""`tuningfork preflight`: what a run would learn from, how long it would take and how much memory, before it starts.
+Checks and estimates are engine.preflight's and engine.estimate's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import BadInput
+from tui.cli.command import Command
+from tui.cli.config_options import config_of, config_options
+from tui.cli.options import dataset_option
+from tui.cli.output import Progress, emit, emit_json, fields, say
+from tui.cli.session import session
+from tui.say import count, duration, size
+from tui.text import clean
+
+if TYPE_CHECKING:
+    from engine.preflight import Preflight
+
+
+@click.command(
+    "preflight",
+    cls=Command,
+    example="""
+    tuningfork preflight --dataset ember
+    tuningfork preflight --dataset support --model ./my-model --max-length 512 --json
+    """,
+)
+@dataset_option
+@config_options
+def preflight(dataset: str, **given: Any) -> None:
+    """Check a dataset against a model without training.
+
+    Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model will read them,
+    with what is trained marked. Fails when a run on this data would.
+    """
+    from engine.estimate import estimate, machine, model_facts
+    from engine.preflight import check
+    from engine.template import ChatTemplate
+
+    from engine import jobs, refs
+    from store import datasets
+
+    store, config = session().store, config_of(given)
+    rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash, split="train")
+    refs.resolve(store, config.model)
+    with Progress("Preparing") as progress:
+
+        def on_line(line: str) -> None:
+            progress.clear()
+            say(line)
+
+        folder = jobs.prepare(store, config.model, on_line=on_line)
+    found = check(rows, ChatTemplate.load(folder), config)
+    guess = estimate(config, found, model_facts(folder), machine())
+    if session().as_json:
+        emit_json(
+            {"dataset": dataset, "model": config.model, **asdict(found), "ok": found.ok, "estimate": asdict(guess)}
+        )
+    else:
+        _print(found)
+        takes = f"{duration(guess.seconds)} and {size(guess.memory_bytes)} of memory"
+        emit(f"A run of {count(guess.steps, 'step')} takes about {takes}.")
+        if guess.note:
+            emit(guess.note)
+    if not found.ok:
+        raise BadInput(
+            " ".join(found.problems), where=f"dataset {dataset}", todo="Mend those pairs, or leave them out."
+        )
+
+
+def _print(found: Preflight) -> None:
+    marked = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for sample in found.samples:
+        for text, trained in sample:
+            shown = clean(text)
+            click.echo((click.style(shown, reverse=True) if marked else f"[[{shown}]]") if trained else shown, nl=False)
+        click.echo("\n")
+    say("Marked is what the model learns to say; the rest is what it reads." if found.samples else "")
+    fields(
+        (
+            ("rows", found.rows),
+            ("tokens", f"{found.tokens:,}, of them {found.trained_tokens:,} trained"),
+            ("longest", f"{found.longest:,} tokens"),
+            ("shared prefix", f"{found.prefix_tokens:,} tokens"),
+            ("cut", len(found.truncated)),
+            ("nothing to learn", len(found.masked)),
+            ("empty", len(found.empty)),
+            ("end of turn", "trained" if found.eot_trained else "NOT trained: the model would not learn to stop"),
+        )
+    )
