@@ -1,0 +1,185 @@
+"""The tensors of a Hugging Face folder, read one at a time, with a LoRA's delta added on the way: numpy only, no torch.
+Nothing here knows GGUF names or writes a file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf.utility import LocalTensor, SafetensorsLocal
+
+from store.errors import BadInput, Unsupported
+
+# PEFT options that change what the adapter computes in a way that B @ A alone cannot express.
+INEXPRESSIBLE = (
+    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication", "target_parameters",
+    "use_qalora", "use_bdlora", "fan_in_fan_out", "alora_invocation_tokens",
+)  # fmt: skip
+_SIDES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_embedding_A": "a", ".lora_embedding_B": "b"}
+_NUMPY = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a model folder. BadInput when the file is missing or is not one."""
+    todo = "Pick a complete folder."
+    try:
+        loaded = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path.name} is missing.", where=str(path), todo=todo) from None
+    except ValueError as error:
+        raise BadInput(f"{path.name} is not valid JSON: {error}.", where=str(path), todo=todo) from None
+    if not isinstance(loaded, dict):
+        raise BadInput(f"{path.name} is not a JSON object.", where=str(path), todo=todo)
+    return loaded
+
+
+def table_of(weights: Path, todo: str) -> dict[str, LocalTensor]:
+    """A safetensors file's table of contents by name; values are read later. BadInput when it is broken or cut off."""
+    try:
+        tensors: dict[str, LocalTensor] = SafetensorsLocal(weights).tensors
+    except FileNotFoundError:
+        raise BadInput("The weights are missing.", where=str(weights), todo=todo) from None
+    except (ValueError, KeyError, UnicodeDecodeError, MemoryError, OverflowError) as error:
+        raise BadInput(f"The safetensors file is broken: {error}.", where=str(weights), todo=todo) from None
+    end = max((t.data_range.offset + t.data_range.size for t in tensors.values()), default=0)
+    if end > weights.stat().st_size:
+        raise BadInput("The safetensors file is cut off.", where=str(weights), todo=todo)
+    return tensors
+
+
+def float32(tensor: LocalTensor) -> np.ndarray:
+    """The values as float32, in the tensor's shape; bfloat16, which numpy lacks, is the upper half of a float32."""
+    raw = tensor.mmap_bytes()
+    if tensor.dtype == "BF16":
+        return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(tensor.shape)
+    if tensor.dtype not in _NUMPY:
+        raise Unsupported(f"Weights of type {tensor.dtype} cannot be read.", todo="Use a float32, float16 or bfloat16 copy.")
+    return raw.view(_NUMPY[tensor.dtype]).astype(np.float32, copy=False).reshape(tensor.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is multiplied by."""
+
+    a: LocalTensor
+    b: LocalTensor
+    scale: float
+
+    def factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """A and the scaled B as float32."""
+        return float32(self.a), float32(self.b) * np.float32(self.scale)
+
+    def dense(self) -> np.ndarray:
+        """scale * B @ A as float32: what PEFT adds when it merges a float32 base."""
+        return (float32(self.b) @ float32(self.a)) * np.float32(self.scale)
+
+
+def read_adapter(folder: Path) -> dict[str, Delta]:
+    """The deltas of a PEFT LoRA folder by module name, for example `model.layers.0.self_attn.q_proj`.
+
+    Raises BadInput when a file is missing or broken, Unsupported naming what B @ A cannot express (DoRA, saved modules, biases).
+    """
+    options = read_json(folder / "adapter_config.json")
+    _refuse_inexpressible(options)
+    todo = "Pick another checkpoint."
+    sides: dict[str, dict[str, LocalTensor]] = {}
+    for full, tensor in table_of(folder / "adapter_model.safetensors", todo).items():
+        name = full.removeprefix("base_model.model.")
+        if name.endswith(".base_layer.weight"):
+            continue  # PEFT may keep a copy of a frozen base layer beside the factors
+        suffix = next((s for s in _SIDES if name.endswith(s)), None)
+        if suffix is None:
+            raise cannot(f"the tensor {name}")
+        sides.setdefault(name.removesuffix(suffix), {})[_SIDES[suffix]] = tensor
+    if not sides:
+        raise BadInput("The adapter file holds no LoRA tensors.", where=str(folder), todo=todo)
+    deltas = {}
+    for module, pair in sides.items():
+        if set(pair) != {"a", "b"}:
+            raise BadInput(f"The adapter holds only one of the two factors of {module}.", where=str(folder), todo=todo)
+        deltas[module] = Delta(pair["a"], pair["b"], _scale(module, pair["a"].shape[0], options))
+    return deltas
+
+
+class Weights:
+    """A base folder's tensors by Hugging Face name, with `adapter` merged in when it is read.
+
+    Raises BadInput when a file is missing, cut off or of another base, Unsupported for a quantised checkpoint.
+    """
+
+    def __init__(self, base: Path, adapter: Path | None = None) -> None:
+        todo = "Prepare the base model again: tuningfork models add."
+        self.base = base
+        self.tensors: dict[str, LocalTensor] = {}
+        for part in _parts(base):
+            self.tensors |= table_of(base / part, todo)
+        self.deltas = read_adapter(adapter) if adapter else {}
+        for module, delta in self.deltas.items():
+            self._check_fits(module, delta)
+        self.merged: set[str] = set()
+
+    def __call__(self, name: str) -> np.ndarray:
+        """The tensor as float32 (float16 stays), its delta added in float32."""
+        tensor = self.tensors[name]
+        module = name.removesuffix(".weight")
+        if module not in self.deltas:
+            if tensor.dtype == "F16":
+                return tensor.mmap_bytes().view(np.float16).reshape(tensor.shape)
+            return float32(tensor)
+        self.merged.add(module)
+        return float32(tensor) + self.deltas[module].dense()
+
+    def check_consumed(self) -> None:
+        """Raise when some delta never went into a tensor: the export would be less than the run."""
+        if left := sorted(set(self.deltas) - self.merged):
+            raise Unsupported(f"{len(left)} of the adapter's modules were not merged, first {left[0]}.", todo="Export the adapter instead.")
+
+    def _check_fits(self, module: str, delta: Delta) -> None:
+        tensor = self.tensors.get(f"{module}.weight")
+        shape = (delta.b.shape[0], delta.a.shape[1])
+        if tensor is None or tuple(tensor.shape) != shape:
+            has = "no such module" if tensor is None else f"the shape {tuple(tensor.shape)}, not {shape}"
+            raise BadInput(
+                f"The adapter belongs to another base: {module} has {has} in this one.",
+                where=str(self.base),
+                todo="Export with the base model that the run was made from.",
+            )
+
+
+def cannot(what: str) -> Unsupported:
+    """What to raise for an adapter that low-rank factors alone cannot express."""
+    return Unsupported(f"Low-rank factors alone cannot express {what}.", todo="Export a merged model instead.")
+
+
+def _parts(base: Path) -> list[str]:
+    index = base / "model.safetensors.index.json"
+    if index.is_file():
+        return sorted(set(read_json(index)["weight_map"].values()))
+    parts = sorted(path.name for path in base.glob("model*.safetensors"))
+    if not parts:
+        raise BadInput("The base model has no safetensors weights.", where=str(base), todo="Prepare it again: tuningfork models add.")
+    return parts
+
+
+def _scale(module: str, rank: int, options: Mapping[str, Any]) -> float:
+    """alpha / rank, or alpha / sqrt(rank) with rsLoRA (https://arxiv.org/abs/2312.03732); alpha may differ by module."""
+    patterns: Mapping[str, float] = options.get("alpha_pattern") or {}
+    alpha = next((v for p, v in patterns.items() if re.match(rf"(.*\.)?({p})$", module)), options["lora_alpha"])
+    return float(alpha) / (sqrt(rank) if options.get("use_rslora") else rank)
+
+
+def _refuse_inexpressible(options: Mapping[str, Any]) -> None:
+    kind = options.get("peft_type", "LORA")
+    if kind != "LORA":
+        raise cannot(f"a {kind} adapter")
+    used = [name for name in INEXPRESSIBLE if options.get(name)]
+    if options.get("bias", "none") != "none":
+        used.append("bias")
+    if used:
+        raise cannot(", ".join(used))
