@@ -108,11 +108,14 @@ def is_running(pid: int, started: float) -> bool | None:
 
 
 def how_it_ended(pid: int) -> str | None:
-    """What the exit status of a child of this process says; None for a process of somebody else's."""
+    """What the exit status of an ended child says; None for a process of somebody else's."""
     child = _children.get(pid)
-    if child is None or child.poll() is None:
+    if child is None:
         return None
-    code = child.returncode
+    try:
+        code = child.wait(1.0)  # a killed process is a zombie a moment before all its threads are gone
+    except subprocess.TimeoutExpired:
+        return None
     if code == -signal.SIGKILL:
         return "it was killed (SIGKILL): by a person, or by the system for want of memory"
     if code < 0:
