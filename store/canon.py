@@ -15,13 +15,14 @@ from store.records import Message
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
 _RANDOM_BITS = 18
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _lock = threading.Lock()
 _last_uid = 0
 
 
 def canonical(obj: Any) -> str:
     """`obj` as JSON with sorted keys, no spaces and real characters: equal values give equal text. ValueError on NaN."""
-    return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(obj)
 
 
 def sha256(data: str | bytes) -> str:
@@ -31,7 +32,7 @@ def sha256(data: str | bytes) -> str:
 
 def content_hash(messages: Sequence[Message]) -> str:
     """The hash that says whether two conversations are the same: of roles and contents, nothing else."""
-    return sha256(canonical([{"role": m["role"], "content": m["content"]} for m in messages]))
+    return sha256(canonical([(m["role"], m["content"]) for m in messages]))
 
 
 def new_uid() -> str:

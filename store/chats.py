@@ -58,7 +58,9 @@ def append(
     with store.write() as conn:
         get(store, chat_id)
         if parent_id is not None and message(store, parent_id).chat_id != chat_id:
-            raise BadInput("that message belongs to another chat", where="parent", todo="Answer a message of this chat.")
+            raise BadInput(
+                "that message belongs to another chat", where="parent", todo="Answer a message of this chat."
+            )
         at = now()
         made = conn.execute(
             "INSERT INTO message (chat_id, parent_id, lane, role, text, model, sampling, stats, created_at)"

@@ -46,7 +46,10 @@ def get_id(store: Store, name: str) -> int:
     found = store.scalar("SELECT id FROM dataset WHERE name = ?", (name,))
     if found is None:
         names = [row[0] for row in store.rows("SELECT name FROM dataset ORDER BY name")]
-        raise NotFound(f"there is no dataset {name!r}", todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"))
+        raise NotFound(
+            f"there is no dataset {name!r}",
+            todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"),
+        )
     return int(found)
 
 
@@ -139,7 +142,9 @@ def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, see
     The same pairs and seed give the same splits, and pairs that ask the same question stay together.
     """
     if val < 0 or test < 0 or val + test >= 1:
-        raise BadInput(f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1.")
+        raise BadInput(
+            f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
+        )
     with store.write() as conn:
         found = members(store, name, status=None)
         splits = assign([pair.question for pair, _ in found], val=val, test=test, seed=seed)
@@ -167,7 +172,10 @@ def freeze(store: Store, name: str) -> Snapshot:
 
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
-        what, todo = f"none of its {ready} ready pairs is in the train split", f"tuningfork data split --dataset {dataset.name}"
+        what, todo = (
+            f"none of its {ready} ready pairs is in the train split",
+            f"tuningfork data split --dataset {dataset.name}",
+        )
     elif dataset.pairs:
         drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
         what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
@@ -187,7 +195,10 @@ def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, order
     conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
     conn.executemany(
         "INSERT INTO snapshot_row (snapshot_id, ord, split, kind, content_hash, pair_id, pair_revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(snapshot_id, n, split, pair.kind, pair.content_hash, pair.id, pair.revision) for n, (pair, split) in enumerate(ordered)],
+        [
+            (snapshot_id, n, split, pair.kind, pair.content_hash, pair.id, pair.revision)
+            for n, (pair, split) in enumerate(ordered)
+        ],
     )
 
 
@@ -212,14 +223,24 @@ def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[S
         " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
     )
     return [
-        SnapshotRow(row["ord"], row["split"], row["kind"], json.loads(row["body"]), row["content_hash"], row["uid"], row["pair_revision"])
+        SnapshotRow(
+            row["ord"],
+            row["split"],
+            row["kind"],
+            json.loads(row["body"]),
+            row["content_hash"],
+            row["uid"],
+            row["pair_revision"],
+        )
         for row in store.rows(sql, (snapshot(store, hash).id, split))
     ]
 
 
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise BadInput(f"{name[:40]!r} is no name for a dataset", where="dataset", todo="Use 1 to 100 printable characters.")
+        raise BadInput(
+            f"{name[:40]!r} is no name for a dataset", where="dataset", todo="Use 1 to 100 printable characters."
+        )
 
 
 def _check_split(split: str) -> None:

@@ -128,6 +128,13 @@ class Store:
         with translated(self.home.database):
             return self.conn.execute(sql, params).fetchall()
 
+    def column(self, sql: str, params: Params = ()) -> list[Any]:
+        """The first column of all rows: twice as fast as `rows` for a long list of ids."""
+        with translated(self.home.database):
+            cursor = self.conn.cursor()
+            cursor.row_factory = None
+            return [row[0] for row in cursor.execute(sql, params).fetchall()]
+
     def row(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
         """The first row of a query, if any."""
         with translated(self.home.database):
@@ -169,7 +176,9 @@ class Store:
         """What is wrong with the file, its references and its search index; empty when all is sound."""
         try:
             found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
-            found += [f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in self.rows("PRAGMA foreign_key_check")]
+            found += [
+                f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in self.rows("PRAGMA foreign_key_check")
+            ]
             for table in self.rows("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%fts5%'"):
                 with self.write() as conn:
                     conn.execute(f"INSERT INTO {table[0]}({table[0]}, rank) VALUES ('integrity-check', 1)")
@@ -191,7 +200,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
     conn = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     conn.row_factory = sqlite3.Row
-    for pragma in ("foreign_keys=ON", "recursive_triggers=ON", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-16000"):
+    for pragma in (
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+        "synchronous=NORMAL",
+        "temp_store=MEMORY",
+        "cache_size=-16000",
+    ):
         conn.execute(f"PRAGMA {pragma}")
     migrations.check(conn, path)  # before the first pragma that would change a file that is not ours
     _use_wal(conn)
@@ -228,10 +243,18 @@ def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
 
 _TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
     "SQLITE_FULL": (NoSpace, "no room is left on the disk; nothing was changed", "Free some space and try again."),
-    "SQLITE_IOERR": (TuningforkError, "the disk did not answer as it should; nothing was changed", "Check the disk with: tuningfork doctor"),
+    "SQLITE_IOERR": (
+        TuningforkError,
+        "the disk did not answer as it should; nothing was changed",
+        "Check the disk with: tuningfork doctor",
+    ),
     "SQLITE_BUSY": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
     "SQLITE_LOCKED": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
-    "SQLITE_NOTADB": (BadInput, "is not a SQLite database", "Choose another home with --home DIR, or move this file away."),
+    "SQLITE_NOTADB": (
+        BadInput,
+        "is not a SQLite database",
+        "Choose another home with --home DIR, or move this file away.",
+    ),
     "SQLITE_READONLY": (BadInput, "the store cannot be written", "Check the permissions of the home folder."),
     "SQLITE_CANTOPEN": (BadInput, "the store cannot be opened", "Check the path and its permissions."),
     "SQLITE_CORRUPT": (TuningforkError, "the store is damaged", "Restore a backup copy of it."),
@@ -242,7 +265,9 @@ def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
     name = getattr(error, "sqlite_errorname", "")
     if isinstance(error, OSError):
         if error.errno not in NO_ROOM:
-            return BadInput(f"cannot be opened ({error.strerror})", where=where, todo="Check the path and its permissions.")
+            return BadInput(
+                f"cannot be opened ({error.strerror})", where=where, todo="Check the path and its permissions."
+            )
         name = "SQLITE_FULL"
     elif name == "SQLITE_IOERR_WRITE":  # what a file-size limit or a quota looks like
         name = "SQLITE_FULL"

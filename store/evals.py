@@ -26,7 +26,13 @@ class Judged(Protocol):
 
 
 def save(
-    store: Store, *, run: str | None, model: str, set: str, items: Iterable[Judged], summary: dict[str, Any] | None = None
+    store: Store,
+    *,
+    run: str | None,
+    model: str,
+    set: str,
+    items: Iterable[Judged],
+    summary: dict[str, Any] | None = None,
 ) -> int:
     """Keeps a result and returns its id. `run` is a run's name, `model` a model reference."""
     rows = [(n, item.question, item.text, int(item.passed)) for n, item in enumerate(items)]
@@ -51,7 +57,9 @@ def get(store: Store, eval_id: int) -> Eval:
 
 def items(store: Store, eval_id: int) -> list[EvalItem]:
     """The answers of a result, in the order of its probes."""
-    rows = store.rows("SELECT question, text, passed FROM eval_item WHERE eval_id = ? ORDER BY ord", (get(store, eval_id).id,))
+    rows = store.rows(
+        "SELECT question, text, passed FROM eval_item WHERE eval_id = ? ORDER BY ord", (get(store, eval_id).id,)
+    )
     return [EvalItem(row["question"], row["text"], bool(row["passed"])) for row in rows]
 
 

@@ -13,7 +13,9 @@ from store.errors import Conflict, NotFound
 from store.records import Export
 
 
-def start(store: Store, *, run: str, format: str, path: str, quant: str | None = None, step: int | None = None) -> Export:
+def start(
+    store: Store, *, run: str, format: str, path: str, quant: str | None = None, step: int | None = None
+) -> Export:
     """Notes that an export has begun: its state is working until `finish` or `fail`."""
     with store.write() as conn:
         made = conn.execute(

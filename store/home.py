@@ -11,7 +11,9 @@ from pathlib import Path
 
 from store.errors import BadInput, NoSpace
 
-_NETWORK_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "fuse.s3fs", "lustre", "ceph"})
+_NETWORK_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "fuse.s3fs", "lustre", "ceph"}
+)
 _LOW_SPACE = 1 << 30
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The errno values that mean a full disk, quota or file limit."""
@@ -80,8 +82,12 @@ def _make_private(folder: Path) -> None:
         raise BadInput("is a file, not a folder", where=str(folder), todo=_ELSEWHERE) from None
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise NoSpace("no room to make the home folder", where=str(folder), todo="Free some space, or " + _ELSEWHERE) from error
-        raise BadInput(f"the home folder cannot be made ({error.strerror})", where=str(folder), todo=_ELSEWHERE) from error
+            raise NoSpace(
+                "no room to make the home folder", where=str(folder), todo="Free some space, or " + _ELSEWHERE
+            ) from error
+        raise BadInput(
+            f"the home folder cannot be made ({error.strerror})", where=str(folder), todo=_ELSEWHERE
+        ) from error
 
 
 def find_home(explicit: Path | str | None = None) -> Home:

@@ -82,7 +82,7 @@ def import_files(
         taken = [source for source in sources if source.format.name != "preference"]
         drafts = (row for source in taken for row in counter.rows(source) if isinstance(row, PairDraft))
         label = f"import {', '.join(source.path.name for source in sources)}"
-        made = pairs.create_many(store, drafts, dataset=dataset, split=split, label=label, actor=actor)
+        made = pairs.create_many(store, drafts, dataset=dataset, split=split, label=label, actor=actor, checked=True)
         kept, known = votes.import_preferences(store, counter.preferences(sources), dataset=dataset)
         if not counter.good:
             raise counter.hopeless(sources)
@@ -194,7 +194,9 @@ class _Counter:
     def hopeless(self, sources: list[_Source]) -> BadInput:
         """What to say when no row can be used."""
         if not self.problems:
-            return BadInput("the file holds no rows", where=str(sources[0].path), todo="Check that the right file was saved.")
+            return BadInput(
+                "the file holds no rows", where=str(sources[0].path), todo="Check that the right file was saved."
+            )
         first = self.problems[0]
         path = next(source.path for source in sources if source.path.name == first.file)
         where = f"{path}:{first.line}"
@@ -211,7 +213,13 @@ class _Counter:
             if self._file is None:
                 handle = os.open(self.report, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 self._file = self._stack.enter_context(os.fdopen(handle, "w", encoding="utf-8"))
-            line = {"file": entry.file, "line": entry.line, "field": entry.field, "what": entry.what, "row": problem.row}
+            line = {
+                "file": entry.file,
+                "line": entry.line,
+                "field": entry.field,
+                "what": entry.what,
+                "row": problem.row,
+            }
             self._file.write(json.dumps(line, default=str) + "\n")
 
 

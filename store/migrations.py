@@ -40,7 +40,8 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
         raise BadInput("is a database of another program", where=str(path), todo="Choose another home with --home DIR.")
     if found > LATEST:
         raise NewerStore(
-            f"the store has version {found}, this Tuningfork knows {LATEST}", where=str(path),
+            f"the store has version {found}, this Tuningfork knows {LATEST}",
+            where=str(path),
             todo="Upgrade Tuningfork, or choose another home with --home DIR.",
         )
 

@@ -16,9 +16,13 @@ from store.records import Model, ModelKind
 def upsert(store: Store, ref: str, kind: ModelKind, meta: dict[str, Any] | None = None) -> Model:
     """Registers a model, or replaces the kind and facts of a known one."""
     if kind not in get_args(ModelKind):
-        raise BadInput(f"{kind!r} is no kind of model", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}.")
+        raise BadInput(
+            f"{kind!r} is no kind of model", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}."
+        )
     if not ref.strip():
-        raise BadInput("the model reference is empty", where="model", todo="Name a model, a folder, a file or an address.")
+        raise BadInput(
+            "the model reference is empty", where="model", todo="Name a model, a folder, a file or an address."
+        )
     with store.write() as conn:
         conn.execute(
             "INSERT INTO model (ref, kind, meta, created_at) VALUES (?, ?, ?, ?)"
@@ -33,7 +37,10 @@ def get(store: Store, ref: str) -> Model:
     row = store.row("SELECT * FROM model WHERE ref = ?", (ref,))
     if row is None:
         known = ", ".join(model.ref for model in all_models(store)[:10])
-        raise NotFound(f"no model {ref!r} is registered", todo=f"Registered: {known}." if known else "Add one: tuningfork models add REF")
+        raise NotFound(
+            f"no model {ref!r} is registered",
+            todo=f"Registered: {known}." if known else "Add one: tuningfork models add REF",
+        )
     return _model_from(row)
 
 

@@ -8,17 +8,30 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, get_args
+from typing import Any
 
 from store.canon import canonical, content_hash, new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
-from store.records import Edit, Kind, Pair, PairDraft, Role, Split, Status, Turn
+from store.records import KINDS, ROLES, STATUSES, Edit, Pair, PairDraft, Split, Status, Turn
 from store.search import count, page, pair_from, search_ids
 
 __all__ = [
-    "Created", "check_draft", "count", "create", "create_many", "delete", "edit", "edits", "get", "page", "redo", "revisions",
-    "search_ids", "set_status", "undo",
+    "Created",
+    "check_draft",
+    "count",
+    "create",
+    "create_many",
+    "delete",
+    "edit",
+    "edits",
+    "get",
+    "page",
+    "redo",
+    "revisions",
+    "search_ids",
+    "set_status",
+    "undo",
 ]
 
 _STATE = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
@@ -35,21 +48,20 @@ class Created:
 
 def check_draft(draft: PairDraft) -> PairDraft:
     """`draft` itself when it can be a pair; BadInput names the field that cannot."""
-    texts = [("question", draft.question), ("answer", draft.answer), ("system", draft.system)]
-    texts += [(f"history[{n}]", turn.content) for n, turn in enumerate(draft.history)]
-    texts += [("tags", tag) for tag in draft.tags]
-    for field, text in texts:
-        check_text(field, text)
-    if not draft.question.strip():
+    check_text("question", draft.question)
+    check_text("answer", draft.answer)
+    check_text("system", draft.system)
+    for n, turn in enumerate(draft.history):
+        check_text(f"history[{n}]", turn.content)
+        _check_one_of(f"history[{n}]", turn.role, ROLES)
+    for tag in draft.tags:
+        check_text("tags", tag)
+    _check_one_of("kind", draft.kind, KINDS)
+    _check_one_of("status", draft.status, STATUSES)
+    if not draft.question or draft.question.isspace():
         raise BadInput("the question is empty", where="question", todo="Every pair needs a question.")
-    if draft.status == "ready" and not draft.answer.strip():
+    if draft.status == "ready" and (not draft.answer or draft.answer.isspace()):
         raise BadInput("the answer is empty", where="answer", todo="Write an answer, or keep the pair as a draft.")
-    for field, value, allowed in (("kind", draft.kind, Kind), ("status", draft.status, Status)):
-        if value not in get_args(allowed):
-            raise BadInput(f"{value!r} is no {field}", where=field, todo=f"Use one of: {', '.join(get_args(allowed))}.")
-    for turn in draft.history:
-        if turn.role not in get_args(Role):
-            raise BadInput(f"{turn.role!r} is no role", where="history", todo=f"Use one of: {', '.join(get_args(Role))}.")
     return draft
 
 
@@ -57,27 +69,45 @@ def check_text(field: str, text: object) -> None:
     """BadInput unless `text` is a string that every later step can carry: valid Unicode without NUL."""
     if not isinstance(text, str):
         raise BadInput(f"is {type(text).__name__}, not text", where=field, todo="Write it as a string.")
+    if text.isascii() and "\0" not in text:
+        return
     if "\0" in text:
         raise BadInput("holds a NUL character", where=field, todo="Remove it.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"holds half a character at position {error.start}", where=field, todo="Remove the lone surrogate.") from None
+        what = f"holds half a character at position {error.start}"
+        raise BadInput(what, where=field, todo="Remove the lone surrogate.") from None
 
 
-def create(store: Store, draft: PairDraft, *, dataset: str | None = None, split: Split = "train", actor: str = "user") -> Pair:
+def _check_one_of(field: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise BadInput(f"{value!r} is no {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
+
+
+def create(
+    store: Store, draft: PairDraft, *, dataset: str | None = None, split: Split = "train", actor: str = "user"
+) -> Pair:
     """Makes one pair, in a dataset (made when missing) if one is named. BadInput names the field that is wrong."""
     made = create_many(store, [draft], dataset=dataset, split=split, label="add", actor=actor, skip_duplicates=False)
     return get(store, made.uids[0])
 
 
 def create_many(
-    store: Store, drafts: Iterable[PairDraft], *, dataset: str | None = None, split: Split = "train", label: str = "import",
-    actor: str = "user", skip_duplicates: bool = True,
+    store: Store,
+    drafts: Iterable[PairDraft],
+    *,
+    dataset: str | None = None,
+    split: Split = "train",
+    label: str = "import",
+    actor: str = "user",
+    skip_duplicates: bool = True,
+    checked: bool = False,
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
     With `skip_duplicates` a draft whose content a live pair already has makes no second pair; that pair joins the dataset instead.
+    `checked` says that `check_draft` has seen every draft already.
     """
     from store import datasets
 
@@ -87,7 +117,7 @@ def create_many(
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         edit_id = _open_edit(conn, "do", actor, label)
         at, stream = now(), iter(drafts)
-        while batch := [(content_hash(_messages(d)), check_draft(d)) for d in islice(stream, _BATCH)]:
+        while batch := [(_hash(draft if checked else check_draft(draft)), draft) for draft in islice(stream, _BATCH)]:
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
@@ -99,12 +129,18 @@ def create_many(
                 f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE}) SELECT id, 1, ?, {_STATE} FROM pair WHERE id >= ?",
                 (edit_id, first),
             )
+            conn.execute(
+                "INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair WHERE id >= ?",
+                (first,),
+            )
             _join(conn, dataset_id, split, range(first, first + len(batch)))
         _close_edit(conn, edit_id, len(uids))
     return Created(uids, duplicates)
 
 
-def _split_known(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]) -> tuple[list[tuple[str, PairDraft]], list[int]]:
+def _split_known(
+    conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]
+) -> tuple[list[tuple[str, PairDraft]], list[int]]:
     """The drafts of `batch` whose content is new, each content once, and the ids of the live pairs that have the others'."""
     sql = "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
     known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
@@ -125,7 +161,9 @@ def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: in
 def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Iterable[int]) -> None:
     if dataset_id is not None:
         rows = [(dataset_id, pair_id, split) for pair_id in ids]
-        conn.executemany("INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+        conn.executemany(
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows
+        )
 
 
 def get(store: Store, uid: str, deleted: bool = False) -> Pair:
@@ -136,7 +174,9 @@ def get(store: Store, uid: str, deleted: bool = False) -> Pair:
         return pair_from(exact)
     near = []
     if len(uid) >= 4:
-        near = store.rows(f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3", (uid, uid + "~"))
+        near = store.rows(
+            f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3", (uid, uid + "~")
+        )
     if len(near) == 1:
         return pair_from(near[0])
     if near:
@@ -169,7 +209,7 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
         conn.execute(
             "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?, source = ?,"
             " content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
-            (*_columns(after), content_hash(_messages(after)), now(), old.id),
+            (*_columns(after), _hash(after), now(), old.id),
         )
         _keep_revisions(conn, edit_id, [old.id])
         _close_edit(conn, edit_id, 1)
@@ -183,15 +223,15 @@ def delete(store: Store, uids: Sequence[str], actor: str = "user") -> int:
 
 def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "user") -> int:
     """Sets the status of pairs as one edit; returns how many changed. BadInput when one without an answer would become ready."""
-    if status not in get_args(Status):
-        raise BadInput(f"{status!r} is no status", where="status", todo=f"Use one of: {', '.join(get_args(Status))}.")
+    _check_one_of("status", status, STATUSES)
     with store.write() as conn:
         if status == "ready":
             sql = "SELECT uid FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND trim(answer) = '' AND deleted_at IS NULL"
             bare = conn.execute(sql, (json.dumps(list(uids)),)).fetchall()
             if bare:
                 raise BadInput(
-                    f"{len(bare)} of these pairs have no answer, so they cannot be ready", where=f"pair {bare[0][0]}",
+                    f"{len(bare)} of these pairs have no answer, so they cannot be ready",
+                    where=f"pair {bare[0][0]}",
                     todo="Write their answers first, or reject them.",
                 )
         return _change(store, uids, f"mark {status}", actor, "status = ?", status, "status <> ?2")
@@ -217,7 +257,9 @@ def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: s
 def undo(store: Store, actor: str = "user") -> Edit | None:
     """Takes back the newest edit that stands; returns the edit that does it, or None when there is nothing left."""
     with store.write() as conn:
-        target = conn.execute("SELECT id, label FROM edit WHERE kind <> 'undo' AND undone_by IS NULL ORDER BY id DESC LIMIT 1").fetchone()
+        target = conn.execute(
+            "SELECT id, label FROM edit WHERE kind <> 'undo' AND undone_by IS NULL ORDER BY id DESC LIMIT 1"
+        ).fetchone()
         return _revert(store, conn, target, "undo", actor) if target else None
 
 
@@ -245,7 +287,8 @@ def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: s
     ).rowcount
     values = ", ".join(f"{name} = r.{name}" for name in ["revision", *_STATE.split(", ")])
     conn.execute(
-        f"UPDATE pair SET {values}, updated_at = ? FROM pair_revision r WHERE r.edit_id = ? AND r.pair_id = pair.id", (now(), edit_id)
+        f"UPDATE pair SET {values}, updated_at = ? FROM pair_revision r WHERE r.edit_id = ? AND r.pair_id = pair.id",
+        (now(), edit_id),
     )
     conn.execute("UPDATE edit SET undone_by = ? WHERE id = ?", (edit_id, target["id"]))
     _close_edit(conn, edit_id, kept)
@@ -267,16 +310,16 @@ def revisions(store: Store, uid: str) -> list[Pair]:
     return [pair_from(row) for row in store.rows(sql, (pair.id,))]
 
 
-def _messages(draft: PairDraft) -> list[dict[str, str]]:
+def _hash(draft: PairDraft) -> str:
     head = [Turn("system", draft.system)] if draft.system else []
     turns = [*head, *draft.history, Turn("user", draft.question), Turn("assistant", draft.answer)]
-    return [{"role": turn.role, "content": turn.content} for turn in turns]
+    return content_hash([{"role": turn.role, "content": turn.content} for turn in turns])
 
 
 def _columns(draft: PairDraft) -> tuple[str, ...]:
     history = canonical([{"role": t.role, "content": t.content} for t in draft.history]) if draft.history else "[]"
-    tags, source = canonical(list(draft.tags)), canonical(draft.source)
-    return draft.kind, draft.system, history, draft.question, draft.answer, draft.status, tags, source
+    tags = canonical(list(draft.tags)) if draft.tags else "[]"
+    return draft.kind, draft.system, history, draft.question, draft.answer, draft.status, tags, canonical(draft.source)
 
 
 def _open_edit(conn: sqlite3.Connection, kind: str, actor: str, label: str, undoes: int | None = None) -> int:

@@ -15,15 +15,24 @@ from store.records import Probe
 
 def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
     """Keeps a probe set, in place of one of the same name. Returns how many probes it has; BadInput when none or one is blank."""
-    rows = [(name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not))) for n, p in enumerate(probes)]
+    rows = [
+        (name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not)))
+        for n, p in enumerate(probes)
+    ]
     if not rows or not name.strip():
-        raise BadInput("a probe set needs a name and at least one probe", where=f"probe set {name}", todo="Add a question.")
+        raise BadInput(
+            "a probe set needs a name and at least one probe", where=f"probe set {name}", todo="Add a question."
+        )
     for row in rows:
         if not row[2].strip():
-            raise BadInput("the question is empty", where=f"probe set {name}, probe {row[1] + 1}", todo="Write a question.")
+            raise BadInput(
+                "the question is empty", where=f"probe set {name}, probe {row[1] + 1}", todo="Write a question."
+            )
     with store.write() as conn:
         conn.execute("DELETE FROM probe WHERE set_name = ?", (name,))
-        conn.executemany("INSERT INTO probe (set_name, ord, question, system, must, must_not) VALUES (?, ?, ?, ?, ?, ?)", rows)
+        conn.executemany(
+            "INSERT INTO probe (set_name, ord, question, system, must, must_not) VALUES (?, ?, ?, ?, ?, ?)", rows
+        )
     return len(rows)
 
 

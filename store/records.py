@@ -4,7 +4,7 @@ Nothing here touches the database."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["instruction", "identity"]
@@ -17,6 +17,10 @@ ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
 Message = dict[str, str]
 """One chat message: {"role", "content"}."""
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STATUSES: tuple[Status, ...] = get_args(Status)
+SPLITS: tuple[Split, ...] = get_args(Split)
+ROLES: tuple[Role, ...] = get_args(Role)
 LIVE_STATES: frozenset[str] = frozenset({"starting", "running", "stopping"})
 END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"})
 
@@ -67,7 +71,12 @@ class Pair:
         """The conversation as chat messages, the answer last."""
         head = [{"role": "system", "content": self.system}] if self.system else []
         turns = [{"role": t.role, "content": t.content} for t in self.history]
-        return [*head, *turns, {"role": "user", "content": self.question}, {"role": "assistant", "content": self.answer}]
+        return [
+            *head,
+            *turns,
+            {"role": "user", "content": self.question},
+            {"role": "assistant", "content": self.answer},
+        ]
 
 
 @dataclass(frozen=True, slots=True)

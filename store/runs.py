@@ -131,7 +131,9 @@ def remove(store: Store, name: str) -> Path:
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
     """Says what a run should do; its worker reads it with its next heartbeat. A queued run that should stop is stopped at once."""
     if wanted not in get_args(Wanted):
-        raise BadInput(f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}.")
+        raise BadInput(
+            f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
+        )
     with store.write() as conn:
         run = get(store, name)
         conn.execute("UPDATE run SET wanted = ? WHERE id = ?", (wanted, run.id))
@@ -178,7 +180,9 @@ def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:
             row["val_loss"],
             row["created_at"],
         )
-        for row in store.rows("SELECT * FROM checkpoint WHERE run_id = ? AND pruned_at IS NULL ORDER BY step", (run_id,))
+        for row in store.rows(
+            "SELECT * FROM checkpoint WHERE run_id = ? AND pruned_at IS NULL ORDER BY step", (run_id,)
+        )
     ]
 
 
@@ -211,7 +215,9 @@ def queue(store: Store, name: str) -> Run:
         if run.state == "queued":
             return run
         if run.state not in END_STATES or run.state == "succeeded":
-            raise Conflict(f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed.")
+            raise Conflict(
+                f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
+            )
         conn.execute(
             "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE id = ?",
             (now(), run.id),
@@ -234,7 +240,9 @@ def open_attempt(
     with store.write() as conn:
         run = by_id(store, run_id)
         if live_attempt(store, run_id):
-            raise Conflict(f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}")
+            raise Conflict(
+                f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}"
+            )
         if run.wanted != "run":  # stopped between being chosen from the queue and being started
             raise Conflict(f"the run {run.name!r} was stopped", todo=f"Resume it: tuningfork runs resume {run.name}")
         at = now()

@@ -14,6 +14,7 @@ CREATE TABLE pair (
 ) STRICT;
 -- Lists and counts walk this narrow index instead of the wide rows.
 CREATE INDEX pair_live ON pair (id, status, kind) WHERE deleted_at IS NULL;
+CREATE INDEX pair_deleted ON pair (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX pair_content ON pair (content_hash) WHERE deleted_at IS NULL;
 
 -- An edit is one thing a person did, the unit of undo. undoes/undone_by link an edit with the one that took it back.
@@ -34,20 +35,17 @@ CREATE INDEX pair_revision_edit ON pair_revision (edit_id);
 CREATE TRIGGER pair_revision_frozen BEFORE UPDATE ON pair_revision BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
 CREATE TRIGGER pair_revision_kept BEFORE DELETE ON pair_revision BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
 
--- Search as you type over live pairs. The triggers are our own: they fire on text and deletion only, not on every update.
-CREATE VIEW pair_text AS SELECT id, question, answer FROM pair WHERE deleted_at IS NULL;
+-- Search as you type. Deleted pairs stay in the index and are left out when searching: taking 100,000 words out costs seconds.
+-- The trigger is our own: it fires on changed text only. There is none for new rows: pairs are made in one place, which fills
+-- the index in bulk, ten times as fast as a trigger row by row. One-letter prefixes have an index, they are the slow ones.
 CREATE VIRTUAL TABLE pair_fts USING fts5(
-  question, answer, content='pair_text', content_rowid='id', tokenize='unicode61 remove_diacritics 2', prefix='1 2 3'
+  question, answer, content='pair', content_rowid='id', tokenize='unicode61 remove_diacritics 2', prefix='1'
 );
-CREATE TRIGGER pair_fts_insert AFTER INSERT ON pair WHEN new.deleted_at IS NULL BEGIN
-  INSERT INTO pair_fts (rowid, question, answer) VALUES (new.id, new.question, new.answer);
-END;
-CREATE TRIGGER pair_fts_update AFTER UPDATE OF question, answer, deleted_at ON pair
-  WHEN old.question <> new.question OR old.answer <> new.answer OR (old.deleted_at IS NULL) <> (new.deleted_at IS NULL)
+CREATE TRIGGER pair_fts_update AFTER UPDATE OF question, answer ON pair
+  WHEN old.question <> new.question OR old.answer <> new.answer
 BEGIN
-  INSERT INTO pair_fts (pair_fts, rowid, question, answer)
-    SELECT 'delete', old.id, old.question, old.answer WHERE old.deleted_at IS NULL;
-  INSERT INTO pair_fts (rowid, question, answer) SELECT new.id, new.question, new.answer WHERE new.deleted_at IS NULL;
+  INSERT INTO pair_fts (pair_fts, rowid, question, answer) VALUES ('delete', old.id, old.question, old.answer);
+  INSERT INTO pair_fts (rowid, question, answer) VALUES (new.id, new.question, new.answer);
 END;
 
 -- A dataset is a named choice of pairs, each in one split.
@@ -137,7 +135,7 @@ CREATE TABLE message (
 CREATE INDEX message_chat ON message (chat_id, id);
 CREATE INDEX message_parent ON message (parent_id);
 CREATE VIRTUAL TABLE message_fts USING fts5(
-  text, content='message', content_rowid='id', tokenize='unicode61 remove_diacritics 2', prefix='1 2 3'
+  text, content='message', content_rowid='id', tokenize='unicode61 remove_diacritics 2', prefix='1'
 );
 CREATE TRIGGER message_fts_insert AFTER INSERT ON message BEGIN
   INSERT INTO message_fts (rowid, text) VALUES (new.id, new.text);

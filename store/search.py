@@ -15,7 +15,12 @@ _WORD = re.compile(r"\w")
 
 
 def search_ids(
-    store: Store, text: str = "", *, dataset: str | None = None, status: Status | None = None, kind: Kind | None = None,
+    store: Store,
+    text: str = "",
+    *,
+    dataset: str | None = None,
+    status: Status | None = None,
+    kind: Kind | None = None,
     split: Split | None = None,
 ) -> list[int]:
     """Ids of the live pairs that match, newest first. Every word of `text` must begin a word of the question or answer."""
@@ -40,12 +45,16 @@ def search_ids(
         if value is not None:
             where.append(f"p.{column} = ?")
             params.append(value)
-    if match is not None and len(where) == 3:  # the index holds live pairs only: no need to look at the pairs themselves
-        found = store.rows("SELECT rowid FROM pair_fts WHERE pair_fts MATCH ? ORDER BY rowid DESC", (match,))
-    else:
-        sql = f"SELECT p.id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(where)} ORDER BY p.id DESC"
-        found = store.rows(sql, params)
-    return [row[0] for row in found]
+    if (
+        match is not None and len(where) == 3
+    ):  # nothing but text: the few deleted pairs are looked up, not the many live ones
+        dead = "SELECT id FROM pair INDEXED BY pair_deleted WHERE deleted_at IS NOT NULL"
+        return store.column(
+            f"SELECT rowid FROM pair_fts WHERE pair_fts MATCH ? AND rowid NOT IN ({dead}) ORDER BY rowid DESC", (match,)
+        )
+    return store.column(
+        f"SELECT p.id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(where)} ORDER BY p.id DESC", params
+    )
 
 
 def match_expression(store: Store, text: str) -> str | None:
@@ -71,13 +80,28 @@ def count(store: Store, dataset: str | None = None) -> int:
 
 def pair_from(row: sqlite3.Row) -> Pair:
     """A `Pair` from a row that has its columns."""
-    history = row["history"]
+    history, tags, source = (
+        row["history"],
+        row["tags"],
+        row["source"],
+    )  # mostly empty: parsing those would double the time
     turns = tuple(Turn(t["role"], t["content"]) for t in json.loads(history)) if history != "[]" else ()
     return Pair(
-        id=row["id"], uid=row["uid"], revision=row["revision"], kind=row["kind"], system=row["system"], history=turns,
-        question=row["question"], answer=row["answer"], status=row["status"], tags=tuple(json.loads(row["tags"])),
-        source=json.loads(row["source"]), content_hash=row["content_hash"], created_at=row["created_at"],
-        updated_at=row["updated_at"], deleted_at=row["deleted_at"],
+        id=row["id"],
+        uid=row["uid"],
+        revision=row["revision"],
+        kind=row["kind"],
+        system=row["system"],
+        history=turns,
+        question=row["question"],
+        answer=row["answer"],
+        status=row["status"],
+        tags=tuple(json.loads(tags)) if tags != "[]" else (),
+        source=json.loads(source) if source != "{}" else {},
+        content_hash=row["content_hash"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        deleted_at=row["deleted_at"],
     )
 
 

@@ -89,12 +89,16 @@ def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
         " ORDER BY created_at, import_id, vote_id"
     )
     return [
-        Preference(json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"])
+        Preference(
+            json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"]
+        )
         for row in store.rows(sql, (dataset,))
     ]
 
 
-def import_preferences(store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None) -> tuple[int, int]:
+def import_preferences(
+    store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None
+) -> tuple[int, int]:
     """Keeps preferences from a file; returns how many are new and how many were known. BadInput names a field that is wrong."""
     from store import datasets
 
@@ -114,13 +118,19 @@ def import_preferences(store: Store, drafts: Iterable[PreferenceDraft], *, datas
 
 def check_draft(draft: PreferenceDraft) -> PreferenceDraft:
     """`draft` itself when it can be kept; BadInput names the field that cannot."""
-    texts = [("chosen", draft.chosen), ("rejected", draft.rejected), *(("prompt", turn.content) for turn in draft.prompt)]
+    texts = [
+        ("chosen", draft.chosen),
+        ("rejected", draft.rejected),
+        *(("prompt", turn.content) for turn in draft.prompt),
+    ]
     for field, text in texts:
         check_text(field, text)
         if field != "prompt" and not text.strip():
             raise BadInput("the answer is empty", where=field, todo="Write both answers.")
     if not draft.prompt or draft.prompt[-1].role != "user" or not draft.prompt[-1].content.strip():
-        raise BadInput("does not end with what the user asked", where="prompt", todo="End the prompt with a user message.")
+        raise BadInput(
+            "does not end with what the user asked", where="prompt", todo="End the prompt with a user message."
+        )
     if draft.chosen == draft.rejected:
         raise BadInput("is the same as chosen", where="rejected", todo="Remove the row: it prefers nothing.")
     return draft

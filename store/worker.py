@@ -116,7 +116,9 @@ def finish(
         add_event(conn, attempt["run_id"], error or state, kind="state", level=level, body={"state": state})
 
 
-def add_event(conn: sqlite3.Connection, run_id: int, text: str, *, kind: str, level: str, body: Mapping[str, Any]) -> None:
+def add_event(
+    conn: sqlite3.Connection, run_id: int, text: str, *, kind: str, level: str, body: Mapping[str, Any]
+) -> None:
     """Adds an event inside the open transaction."""
     sql = "INSERT INTO event (run_id, level, kind, body, at) VALUES (?, ?, ?, ?, ?)"
     conn.execute(sql, (run_id, level, kind, _valid(canonical({"text": text, **body})), now()))
@@ -124,7 +126,9 @@ def add_event(conn: sqlite3.Connection, run_id: int, text: str, *, kind: str, le
 
 def _own(conn: sqlite3.Connection, token: str) -> sqlite3.Row:
     """The live attempt of this token; Superseded when it has ended."""
-    row: sqlite3.Row | None = conn.execute("SELECT * FROM attempt WHERE token = ? AND ended_at IS NULL", (token,)).fetchone()
+    row: sqlite3.Row | None = conn.execute(
+        "SELECT * FROM attempt WHERE token = ? AND ended_at IS NULL", (token,)
+    ).fetchone()
     if row is None:
         raise Superseded("this attempt has ended", todo="Another process owns the run now, or it was removed.")
     return row

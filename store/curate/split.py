@@ -17,7 +17,8 @@ def assign(questions: Sequence[str], *, val: float, test: float = 0.0, seed: int
     keys = [" ".join(question.casefold().split()) for question in questions]
     place = {key: int(sha256(f"{seed}:{key}")[:13], 16) / 16**13 for key in set(keys)}
     dealt: dict[str, Split] = {
-        key: "test" if at < test else "val" if at < test + val else "train" for key, at in sorted(place.items(), key=lambda item: item[1])
+        key: "test" if at < test else "val" if at < test + val else "train"
+        for key, at in sorted(place.items(), key=lambda item: item[1])
     }
     for split, fraction in (("test", test), ("val", val)):
         spare = [key for key in dealt if dealt[key] == "train"]

@@ -45,7 +45,9 @@ def sniff(path: Path) -> str:
         if n >= _LOOK_AT:
             break
     if first and not seen:
-        raise BadInput(first.what, where=f"{path}:{first.line}", todo="Correct that line, or save the data in another format.")
+        raise BadInput(
+            first.what, where=f"{path}:{first.line}", todo="Correct that line, or save the data in another format."
+        )
     fields = f"has the fields {', '.join(seen[:8])}" if seen else "has no JSON objects"
     raise BadInput(
         f"{fields}, which is no format that we know",

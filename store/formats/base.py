@@ -110,7 +110,9 @@ def turns_of(field: str, value: Any, role_key: str, text_key: str, roles: dict[s
             raise Wrong(at, f"is {type_name(item)}, not a message")
         role = as_text(f"{at}.{role_key}", item.get(role_key))
         if role not in roles:
-            raise Wrong(f"{at}.{role_key}", f"{role[:40]!r} is a role that cannot be trained on; use {', '.join(roles)}")
+            raise Wrong(
+                f"{at}.{role_key}", f"{role[:40]!r} is a role that cannot be trained on; use {', '.join(roles)}"
+            )
         turns.append(Turn(roles[role], _content(f"{at}.{text_key}", item.get(text_key))))  # type: ignore[arg-type]
     return turns
 
@@ -158,6 +160,8 @@ def write_json(path: Path, items: Iterable[dict[str, Any]]) -> int:
     with written(path, newline="\n") as file:
         file.write("" if lines else "[\n")
         for count, item in enumerate(items, 1):  # the count is the answer
-            file.write(("" if lines or count == 1 else ",\n") + json.dumps(item, ensure_ascii=False) + ("\n" if lines else ""))
+            file.write(
+                ("" if lines or count == 1 else ",\n") + json.dumps(item, ensure_ascii=False) + ("\n" if lines else "")
+            )
         file.write("" if lines else "\n]\n")
     return count

@@ -123,5 +123,7 @@ def _arrow(path: Path) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise Unsupported("Parquet needs the package pyarrow", where=str(path), todo="pip install pyarrow, or use JSON lines.") from error
+        raise Unsupported(
+            "Parquet needs the package pyarrow", where=str(path), todo="pip install pyarrow, or use JSON lines."
+        ) from error
     return pyarrow

@@ -8,7 +8,14 @@ from typing import Any
 from store.formats.base import Wrong, draft_of, text, turns_of
 from store.records import Pair, PairDraft
 
-ROLES = {"human": "user", "gpt": "assistant", "system": "system", "user": "user", "assistant": "assistant", "chatgpt": "assistant"}
+ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+}
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 

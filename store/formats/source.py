@@ -75,7 +75,9 @@ def objects(path: Path) -> Iterator[Value | Problem]:
         first = next((line for raw in file if (line := raw.removeprefix(_BOM).strip())), b"")
     _refuse_utf16(path, first)
     if not first:
-        raise BadInput("the file holds nothing but white space", where=str(path), todo="Check that the right file was saved.")
+        raise BadInput(
+            "the file holds nothing but white space", where=str(path), todo="Check that the right file was saved."
+        )
     if first.startswith(b"["):
         return _list(path, read_text(path))
     if first.startswith(b"{") and not _is_json(first):
@@ -183,7 +185,9 @@ def _plain(error: json.JSONDecodeError) -> str:
 
 def _refuse_utf16(path: Path, data: bytes) -> None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput("is UTF-16, not UTF-8", where=str(path), todo="Save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8 FILE")
+        raise BadInput(
+            "is UTF-16, not UTF-8", where=str(path), todo="Save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8 FILE"
+        )
 
 
 def _not_utf8(path: Path, line: int, offset: int, byte: int) -> BadInput:
