@@ -18,7 +18,8 @@ from engine.prepare import prepare
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
-from store.errors import BadInput, Conflict, NotFound, Unsupported, WorkerError
+from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, WorkerError
+from store.home import NO_ROOM
 from store.records import END_STATES, Attempt, Event, Metric, Run, Snapshot
 
 __all__ = [
@@ -204,7 +205,7 @@ def wait(
     called in this thread. Interrupting the wait does not touch the run.
     """
     run = runs.get(store, name)
-    seen_event, seen_step = 0, -1
+    seen_event, seen_metrics = 0, _Metrics()
     while True:
         reap(store)
         run = runs.by_id(store, run.id)  # read before the events: what an ended run had to say is all there by then
@@ -212,12 +213,27 @@ def wait(
             for event in events:
                 on_event(event)
             seen_event = events[-1].id
-        if on_metrics and (fresh := runs.metrics(store, run.id, after_step=seen_step)):
+        if on_metrics and (fresh := seen_metrics.fresh(store, run.id)):
             on_metrics(fresh)
-            seen_step = max(metric.step for metric in fresh)
         if run.state in END_STATES:
             return run
         time.sleep(poll_s)
+
+
+class _Metrics:
+    """Which numbers of a run were seen. One step's may come in several writes: its loss, later its val_loss."""
+
+    def __init__(self) -> None:
+        self._step, self._names = -1, set[str]()
+
+    def fresh(self, store: Store, run_id: int) -> list[Metric]:
+        """What has come since the last call."""
+        found = runs.metrics(store, run_id, after_step=self._step - 1)
+        fresh = [m for m in found if m.step > self._step or m.name not in self._names]
+        if fresh:
+            self._step = fresh[-1].step
+            self._names = {m.name for m in found if m.step == self._step}
+        return fresh
 
 
 def status(store: Store, name: str) -> RunStatus:
@@ -273,6 +289,9 @@ def _launch(store: Store, run: Run) -> Attempt:
             env=process.environment(run.config.get("threads")),
         )
     except OSError as error:
+        if error.errno in NO_ROOM:
+            todo = "Free some space, then start the run again."
+            raise NoSpace("The disk is full: the run was not started.", where=str(log.parent), todo=todo) from error
         raise WorkerError(
             f"The training process cannot be started: {error.strerror}.", where=str(log.parent)
         ) from error

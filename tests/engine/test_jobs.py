@@ -3,6 +3,7 @@ Workers are real processes; training is a stand-in."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import pty
@@ -20,7 +21,7 @@ from engine import jobs, process
 from engine.config import TrainConfig
 from store import datasets, pairs, runs
 from store.db import Store
-from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError, WorkerError
+from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError, WorkerError
 from store.home import Home
 from store.records import END_STATES, Attempt, PairDraft, Run
 from tests.engine import fake_worker
@@ -154,6 +155,30 @@ class TestLife:
         argv = process.command("run", "--home", str(store.home.root), "--token", "nobody")
         done = subprocess.run(argv, env=process.environment(), capture_output=True, text=True, timeout=30)
         assert done.returncode == 75 and "nothing to do" in done.stderr
+
+    def test_a_full_disk_is_said_at_the_start(
+        self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = submit("quick").name
+
+        def full(*args: object, **named: object) -> tuple[int, float]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(process, "spawn", full)
+        with pytest.raises(NoSpace):
+            jobs.start(store, name)
+        assert runs.get(store, name).state == "queued"
+
+    def test_numbers_of_one_step_may_come_in_two_writes(self, store: Store, submit: Submit) -> None:
+        run = submit("quick")
+        runs.open_attempt(store, run.id, host=process.here(), pid=1, pid_started=1, token="t", log_path="x")
+        seen = jobs._Metrics()
+        runs.record(store, "t", 1, {"loss": 2.0})
+        assert [m.name for m in seen.fresh(store, run.id)] == ["loss"]
+        runs.record(store, "t", 1, {"val_loss": 3.0})
+        runs.record(store, "t", 2, {"loss": 1.0})
+        assert [(m.step, m.name) for m in seen.fresh(store, run.id)] == [(1, "val_loss"), (2, "loss")]
+        assert seen.fresh(store, run.id) == []
 
     def test_remove_takes_row_and_folder(self, store: Store, submit: Submit) -> None:
         name = submit("steps", steps=100).name
