@@ -7,22 +7,26 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from store.db import Store
 from textual import work
 from textual.app import App
 from textual.screen import Screen
 from textual.signal import Signal
 
+from store.db import Store
 from store.errors import TuningforkError
 from store.records import LIVE_STATES
 from tui import keys, settings, themes
 from tui.bridge import Bridge
 from tui.messages import LiveRuns
 from tui.text import clean
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 _POLL_S = 0.5
 _Breakpoints = list[tuple[int, str]] | None
@@ -46,6 +50,13 @@ def _mode(name: str) -> Screen[Any]:
         return MissingScreen(name)
 
 
+def _actions() -> type[Provider]:
+    """The palette's provider, imported when the palette is first opened."""
+    from tui.commands import Actions
+
+    return Actions
+
+
 class TuningforkApp(App[int]):
     """`store` is open; the app closes its own threads and leaves the store to whoever opened it."""
 
@@ -54,6 +65,7 @@ class TuningforkApp(App[int]):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: partial(_mode, name) for name in _SCREENS}
     DEFAULT_MODE = "data"
     BINDINGS = keys.bindings(keys.APP)
+    COMMANDS = {_actions}  # noqa: RUF012 - Textual's own way
     HORIZONTAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-short"), (34, "-tall")]
 
@@ -63,6 +75,7 @@ class TuningforkApp(App[int]):
         self.bridge = Bridge(store)
         self.settings = settings.load(store.home)
         self.live = LiveRuns()
+        self._asked_to_quit = False
         self.live_changed: Signal[LiveRuns] = Signal(self, "live runs")
         self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
         self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events")
@@ -106,17 +119,78 @@ class TuningforkApp(App[int]):
         """Show what happened, where, and what to do."""
         self.tell(str(error), title="That did not work", severity="error", timeout=10)
 
+    def show_error(self, error: TuningforkError, title: str = "That did not work") -> None:
+        """The same in a dialog, for what stopped a longer piece of work."""
+        from tui.screens.error import ErrorDialog
+
+        self.push_screen(ErrorDialog(error, title))
+
+    @work(group="settings")
+    async def remember(self, **changes: str) -> None:
+        """Keep a setting for the next start. A home that cannot be written costs the memory, not the work."""
+        with suppress(OSError):
+            self.settings = await self.bridge.thread(partial(settings.save, self.store.home, **changes))
+
     # -- moving and leaving -------------------------------------------------------------------------------------------
 
     def action_mode(self, mode: str) -> None:
         """Show a mode's screen."""
         self.switch_mode(mode)
 
-    async def action_help(self) -> None:
-        """Help for the screen that is shown."""
+    async def act(self, action: str, mode: str | None = None) -> None:
+        """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""
+        if mode is not None and mode != self.current_mode:
+            await self.switch_mode(mode)
+        focused = self.screen.focused
+        name = "action_" + action.partition("(")[0]
+        path = focused.ancestors_with_self if focused is not None else [self.screen, self]
+        target = next((node for node in path if hasattr(node, name)), self.screen)
+        await self.run_action(action, default_namespace=target)
 
-    async def action_quit(self) -> None:
-        self.exit(0)
+    def action_help(self) -> None:
+        """Help for the screen that is shown; the key closes it too."""
+        from tui.screens.help import HelpScreen
+
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss(None)
+            return
+        pages = [getattr(screen, "PAGE", "") for screen in reversed(self.screen_stack)]
+        self.push_screen(HelpScreen(next(filter(None, pages), "data")))
+
+    def choose_theme(self, name: str) -> None:
+        """Take a theme, now and at the next start."""
+        self.theme = name
+        self.remember(theme=name)
+
+    def action_quit(self) -> None:  # type: ignore[override]
+        """Leave; say first what goes on or is unsaved. Asked twice, leave at once."""
+        notices = self._quit_notices()
+        if not notices or self._asked_to_quit:
+            self.save_drafts()
+            self.exit(0)
+        else:
+            self._ask_to_quit(notices)
+
+    def _quit_notices(self) -> list[str]:
+        notices = []
+        for run in self.live.runs:
+            part = f" ({100 * run.step // run.total_steps}%)" if run.total_steps else ""
+            notices.append(f"The run {run.name}{part} goes on without this window.")
+        screens = [screen for stack in self._screen_stacks.values() for screen in stack]
+        return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
+
+    @work(group="quit", exclusive=True)
+    async def _ask_to_quit(self, notices: list[str]) -> None:
+        from tui.screens.confirm import Confirm
+
+        self._asked_to_quit = True
+        ask = Confirm("Quit Tuningfork?", "\n".join(notices), "Quit", cancel="Stay", harmless=True)
+        try:
+            if await self.push_screen_wait(ask):
+                self.save_drafts()
+                self.exit(0)
+        finally:
+            self._asked_to_quit = False
 
     async def on_unmount(self) -> None:
         self.bridge.close()

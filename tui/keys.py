@@ -49,7 +49,7 @@ TABLE = (
     Key("table.first", "home", "first", "First", "Go to the newest pair"),
     Key("table.last", "end,G", "last", "Last", "Go to the oldest pair"),
     Key("table.open", "enter,e", "open", "Edit", "Read and change this pair", bar=True),
-    Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions then go to all marked pairs", bar=True),
+    Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions go to all marked pairs", bar=True),
     Key("table.stretch_up", "shift+up,K", "stretch(-1)", "Mark up", "Mark while going up"),
     Key("table.stretch_down", "shift+down,J", "stretch(1)", "Mark down", "Mark while going down"),
     Key("table.mark_all", "a", "mark_all", "Mark all", "Mark every listed pair, or none"),
@@ -68,19 +68,19 @@ DATA = (
     Key("data.export", "o", "export_file", "Write file", "Write the listed dataset to a file"),
     Key("data.undo", "u,ctrl+z", "undo", "Undo", "Take back the last change"),
     Key("data.redo", "U,ctrl+y", "redo", "Redo", "Do again what was taken back"),
-    Key("data.delete", "delete,D", "delete", "Delete", "Delete these pairs; u brings them back"),
+    Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
     Key("data.status", "s", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
     Key("data.kind", "t", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
     Key("data.detail", "v", "detail", "View", "Show or hide the whole pair beside the list"),
-    Key("data.rename", "f9", "rename_dataset", "Rename dataset", "Give the listed dataset another name"),
-    Key("data.split", "f7", "split_dataset", "Deal out", "Deal the listed dataset out to train and validation"),
-    Key("data.remove", "f8", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
+    Key("data.rename", "R", "rename_dataset", "Rename dataset", "Give the listed dataset another name"),
+    Key("data.split", "S", "split_dataset", "Deal out", "Deal the listed dataset out to train and validation"),
+    Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
 
 EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
-    Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save this pair and write another", bar=True, priority=True),
+    Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and write another pair", bar=True, priority=True),
     Key("editor.revert", "ctrl+r,f5", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
 )
 
@@ -134,6 +134,10 @@ COMPARE = (
 
 SETTINGS = (
     Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),
+)
+
+PICKER = (
+    Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),
 )
 
 TRAIN = (

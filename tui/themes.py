@@ -17,7 +17,6 @@ DARK = Theme(
     background="#12151b",
     surface="#191d25",
     panel="#222833",
-    boost="#2b3240",
     success="#8fbf7f",
     warning="#e0a458",
     error="#e0717a",
@@ -26,6 +25,9 @@ DARK = Theme(
         "lane-b": "#e3b261",
         "faint": "#8d95a5",
         "hairline": "#343c4b",
+        "lift": "#2d3546",
+        "block-cursor-blurred-background": "#2b3240",
+        "block-cursor-blurred-foreground": "#d8dbe2",
         "block-cursor-background": "#33405a",
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
@@ -52,7 +54,6 @@ LIGHT = Theme(
     background="#f7f5f0",
     surface="#fffdf8",
     panel="#ece8df",
-    boost="#e2ddd1",
     success="#3c7a35",
     warning="#9a5b00",
     error="#b3303b",
@@ -61,6 +62,9 @@ LIGHT = Theme(
         "lane-b": "#8a5a0b",
         "faint": "#676b74",
         "hairline": "#cfc9bc",
+        "lift": "#dfd9cb",
+        "block-cursor-blurred-background": "#e2ddd1",
+        "block-cursor-blurred-foreground": "#23262c",
         "block-cursor-background": "#d5e0f0",
         "block-cursor-foreground": "#101216",
         "block-cursor-text-style": "bold",
@@ -88,7 +92,6 @@ SIXTEEN = Theme(
     background="ansi_default",
     surface="ansi_default",
     panel="ansi_default",
-    boost="ansi_default",
     success="ansi_green",
     warning="ansi_yellow",
     error="ansi_red",
@@ -99,6 +102,7 @@ SIXTEEN = Theme(
         "lane-b": "ansi_yellow",
         "faint": "ansi_default",
         "hairline": "ansi_bright_black",
+        "lift": "ansi_default",
         "border": "ansi_yellow",
         "border-blurred": "ansi_bright_black",
         "block-cursor-foreground": "ansi_black",
@@ -113,7 +117,14 @@ SIXTEEN = Theme(
 )
 
 ALL = (DARK, LIGHT, SIXTEEN)
-VARIABLES = {"lane-a": "#7fa6d6", "lane-b": "#e3b261", "faint": "#8d95a5", "hairline": "#4a5261"}
+TITLES = {DARK.name: "dark", LIGHT.name: "light", SIXTEEN.name: "the terminal's own 16 colours"}
+VARIABLES = {
+    "lane-a": "#7fa6d6",
+    "lane-b": "#e3b261",
+    "faint": "#8d95a5",
+    "hairline": "#4a5261",
+    "lift": "#808080 25%",
+}
 """What our stylesheets use beyond Textual's own variables, for the themes that come with Textual."""
 
 

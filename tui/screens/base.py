@@ -3,11 +3,15 @@ A mode's own screen composes its body and nothing else."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.screen import Screen
 
+from store.errors import TuningforkError
 from tui import keys
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.masthead import Masthead
@@ -15,12 +19,29 @@ from tui.widgets.masthead import Masthead
 if TYPE_CHECKING:
     from tui.app import TuningforkApp
 
+Answer = TypeVar("Answer")
+P = ParamSpec("P")
 
-class ModeScreen(Screen[None]):
-    """Base of Data, Train and Compare. `MODE` is the mode's name, and the name of its page in tui/help."""
 
-    MODE: ClassVar[str] = ""
-    BINDINGS = keys.bindings(keys.BACK)
+def told(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """For coroutine methods of screens and widgets: an error of ours is shown to the person and goes no further."""
+
+    @wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await method(*args, **kwargs)
+        except TuningforkError as error:
+            screen: Any = args[0]
+            screen.app.tell_error(error)
+
+    return run
+
+
+class PageScreen(Screen[Answer]):
+    """Base of every screen that fills the window. `PAGE` is its page in tui/help and in keys.PAGES."""
+
+    PAGE: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK)
 
     @property
     def tuningfork(self) -> TuningforkApp:
@@ -28,7 +49,7 @@ class ModeScreen(Screen[None]):
         return cast("TuningforkApp", self.app)
 
     def compose(self) -> ComposeResult:
-        yield Masthead(self.MODE)
+        yield Masthead(self.app.current_mode)
         yield from self.compose_body()
         yield KeyBar()
 
@@ -52,3 +73,13 @@ class ModeScreen(Screen[None]):
 
     def save_drafts(self) -> None:
         """Write unsaved text to disk, at once and without awaiting: the process is about to end."""
+
+
+class ModeScreen(PageScreen[None]):
+    """Base of Data, Train and Compare. `MODE` is the mode's name, and the name of its page."""
+
+    MODE: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.PAGE = cls.MODE

@@ -3,7 +3,6 @@ Drawn by hand, because Textual's footer mounts a widget for every key each time 
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
 from textual.screen import Screen
@@ -16,9 +15,6 @@ _RIGHT = ("app.help",)
 
 class KeyBar(Widget):
     """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end."""
-
-    def compose(self) -> ComposeResult:
-        yield from ()
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -44,5 +40,6 @@ class KeyBar(Widget):
 
 
 def _hint(binding: Binding) -> Content:
-    key = display(binding.key.split(",")[0])
-    return Content.assemble((key, "bold $primary"), " ", (binding.description, "$faint"), "  ")
+    key = binding.key.split(",")[0]
+    label = f"[@click=app.simulate_key('{key}')]$label[/]"
+    return Content.from_markup(f"[bold $primary]$key[/] {label}  ", key=display(key), label=binding.description)

@@ -25,8 +25,10 @@ class Masthead(Widget):
     def render(self) -> Content:
         left = Content.assemble((" Ψ ", "bold $primary"), ("Tuningfork", "bold"), "  ")
         for mode, key, name in MODES:
-            style = "bold reverse" if mode == self.mode else "$faint"
-            left += Content.from_markup(f"[{style}][@click=app.mode('{mode}')] {key} {name} [/][/] ")
+            if mode == self.mode:
+                left += Content.assemble((f" {key} {name} ", "bold reverse $primary"), " ")
+            else:
+                left += Content.from_markup(f"[@click=app.mode('{mode}')] {key} {name} [/] ")
         right = self._activity(self.size.width - left.cell_length - 1)
         gap = self.size.width - left.cell_length - right.cell_length
         return left + " " * max(1, gap) + right

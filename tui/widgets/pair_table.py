@@ -44,7 +44,7 @@ class PairTable(ScrollView, can_focus=True):
         overflow-x: hidden;
         & .pair-table--header { color: $faint; text-style: bold; background: $surface; }
         & .pair-table--row { color: $foreground; }
-        & .pair-table--cursor { background: $boost; color: $foreground; }
+        & .pair-table--cursor { background: $lift; color: $foreground; }
         &:focus .pair-table--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
         & .pair-table--faint { color: $faint; }
         & .pair-table--match { color: $primary; text-style: bold underline; }
@@ -250,16 +250,22 @@ class PairTable(ScrollView, can_focus=True):
         """Widths of status, question, answer, tags and age; 0 leaves a column out."""
         status = 11 if width >= 100 else 2
         tags = 16 if width >= 120 else 0
-        age = 7 if width >= 70 else 0
-        rest = max(12, width - 3 - status - tags - age - 3)
+        age = 9 if width >= 70 else 0
+        rest = max(12, width - 3 - status - tags - age - 1)
         question = max(8, rest * 45 // 100)
         return status, question, max(4, rest - question - 2), tags, age
 
     def _header(self, width: int) -> Strip:
         style = self.get_component_rich_style("pair-table--header")
         status, question, answer, tags, age = self._columns(width)
-        text = "   " + fit("status" if status > 2 else "", status) + fit("question", question) + "  " + fit("answer", answer)
-        text += ("  " + fit("tags", tags - 2) if tags else "") + ("changed".rjust(age + 1) if age else "")
+        text = (
+            "   "
+            + fit("status" if status > 2 else "", status)
+            + fit("question", question)
+            + "  "
+            + fit("answer", answer)
+        )
+        text += ("  " + fit("tags", tags - 2) if tags else "") + ("changed".rjust(age) if age else "")
         return Strip([Segment(text, style)]).adjust_cell_length(width, style)
 
     def _cells(self, pair: Pair, row: int, width: int, base: Style) -> Iterable[Segment]:
@@ -280,7 +286,7 @@ class PairTable(ScrollView, can_focus=True):
             shown = ("identity " if pair.kind == "identity" else "") + " ".join(pair.tags)
             yield Segment("  " + fit(shown, tags - 2), faint)
         if age:
-            yield Segment(say.ago(pair.updated_at).rjust(age + 1), faint)
+            yield Segment(say.ago(pair.updated_at).rjust(age), faint)
 
     def _found(self, text: str, style: Style) -> Iterable[Segment]:
         """The text with the searched words marked."""

@@ -1,0 +1,71 @@
+"""Texts that were typed but not saved: one small JSON file each, so that a crash or a lost terminal costs nothing.
+Plain files beside the store, not in it: an unsaved text must survive a busy or damaged store too."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from store.home import Home
+
+NEW = "new"
+"""The key of the pair that has no uid yet."""
+CHAT = "chat"
+"""The key of a pair that is made from an answer of a chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the editor's fields held. `revision` is the pair's when the typing began, 0 for a new pair."""
+
+    key: str
+    question: str
+    answer: str
+    system: str
+    tags: str
+    kind: str
+    status: str
+    revision: int = 0
+    at: int = 0
+
+
+def folder(home: Home) -> Path:
+    """Where the drafts of a home are."""
+    return home.root / "drafts"
+
+
+def save(home: Home, draft: Draft) -> None:
+    """Write a draft in one rename. Raises OSError when the home cannot be written."""
+    target = _path(home, draft.key)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    part = target.with_suffix(".part")
+    fields = asdict(draft) | {"at": int(time.time() * 1000)}
+    part.write_text(json.dumps(fields, ensure_ascii=True), "utf-8")
+    part.chmod(0o600)
+    part.replace(target)
+
+
+def load(home: Home, key: str) -> Draft | None:
+    """The draft with this key; None when there is none, or none that can be read."""
+    try:
+        return Draft(**json.loads(_path(home, key).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def drop(home: Home, key: str) -> None:
+    """Forget a draft; one that is not there is forgotten already."""
+    _path(home, key).unlink(missing_ok=True)
+
+
+def keys(home: Home) -> set[str]:
+    """The uids (and NEW) that have a draft."""
+    return {path.stem for path in folder(home).glob("*.json")} if folder(home).is_dir() else set()
+
+
+def _path(home: Home, key: str) -> Path:
+    if not key.isalnum():
+        raise ValueError(f"{key!r} is no key of a draft")
+    return folder(home) / f"{key}.json"

@@ -1,0 +1,61 @@
+"""What all dialogs share: a titled box in the middle, Escape that takes nothing, arrows between buttons.
+Each dialog says what it asks; the answer goes to whoever opened it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from tui import keys
+from tui.text import clean, one_line
+
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer]):
+    """Base of the dialogs. `compose_body` and `compose_buttons` fill the box."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.bindings(keys.BACK),
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._heading = one_line(title, 76)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield from self.compose_body()
+            with Horizontal(classes="buttons"):
+                yield from self.compose_buttons()
+
+    def compose_body(self) -> ComposeResult:
+        yield from ()
+
+    def compose_buttons(self) -> ComposeResult:
+        yield from ()
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = Content(self._heading)
+
+    def action_back(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+
+def text(body: str, *classes: str) -> Static:
+    """A literal paragraph of a dialog."""
+    return Static(Content(clean(body)), classes=" ".join(classes))
+
+
+def button(label: str, id: str, variant: str = "default") -> Button:
+    """A button with literal text."""
+    return Button(Content(clean(label)), id=id, variant=variant, compact=True)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""A field for a path with the files that fit below it: Down chooses, Enter takes, a folder opens itself.
+Reads folders in a thread; knows nothing of what is in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from tui.text import clean
+
+Complete = Callable[[str], Awaitable[list[str]]]
+
+
+class PathField(Vertical):
+    """`value` is what was typed. Names that cannot be written in a terminal are listed clean, and taken as they are."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move(1)", show=False),
+        Binding("up", "move(-1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    PathField {
+        height: auto;
+        & OptionList { height: auto; max-height: 7; border: none; padding: 0; background: $surface; display: none; }
+        & OptionList > .option-list--option { padding: 0 1; }
+    }
+    """
+
+    class Changed(Message):
+        """Another path was typed or taken."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
+    class Submitted(Changed):
+        """Enter on a path that is no folder."""
+
+    def __init__(self, complete: Complete, value: str = "", *, placeholder: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._complete, self._start, self._placeholder = complete, value, placeholder
+        self._paths: list[str] = []
+        self._taken: tuple[str, str] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Input(clean(self._start), placeholder=self._placeholder, compact=True)
+        options = OptionList(compact=True, markup=False)
+        options.can_focus = False
+        yield options
+
+    @property
+    def value(self) -> str:
+        """The path: the real name of a taken one, even where its clean name is shown."""
+        shown = self.query_one(Input).value
+        return self._taken[1] if self._taken and self._taken[0] == shown else shown
+
+    def focus(self, scroll_visible: bool = True) -> PathField:
+        self.query_one(Input).focus(scroll_visible)
+        return self
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(self.value))
+        self._list()
+
+    @work(exclusive=True)
+    async def _list(self) -> None:
+        self._paths = await self._complete(self.value)
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(Content(clean(path))) for path in self._paths])
+        options.display = bool(self._paths) and self.query_one(Input).has_focus
+
+    def hide(self) -> bool:
+        """Close the list; False when it was closed."""
+        options = self.query_one(OptionList)
+        was_open, options.display = bool(options.display), False
+        return was_open
+
+    def on_descendant_blur(self) -> None:
+        self.hide()
+
+    def action_move(self, by: int) -> None:
+        options = self.query_one(OptionList)
+        if not options.display:
+            self.screen.focus_next() if by > 0 else self.screen.focus_previous()
+            return
+        at = -1 if options.highlighted is None else options.highlighted
+        options.highlighted = max(0, min(len(self._paths) - 1, at + by))
+
+    @on(Input.Submitted)
+    def _enter(self, event: Input.Submitted) -> None:
+        event.stop()
+        options = self.query_one(OptionList)
+        if options.display and options.highlighted is not None:
+            self._take(self._paths[options.highlighted])
+        elif self.value.strip():
+            self.hide()
+            self.post_message(self.Submitted(self.value))
+
+    @on(OptionList.OptionSelected)
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._take(self._paths[event.option_index])
+
+    def _take(self, path: str) -> None:
+        field = self.query_one(Input)
+        self._taken = (clean(path), path)
+        field.value = clean(path)
+        field.cursor_position = len(field.value)
+        field.focus()
