@@ -21,7 +21,10 @@ _last_uid = 0
 
 
 def canonical(obj: Any) -> str:
-    """`obj` as JSON with sorted keys, no spaces and real characters: equal values give equal text. ValueError on NaN."""
+    """`obj` as JSON with sorted keys, no spaces and real characters: equal values give equal text.
+
+    ValueError on NaN.
+    """
     return _ENCODER.encode(obj)
 
 
@@ -36,7 +39,10 @@ def content_hash(messages: Sequence[Message]) -> str:
 
 
 def new_uid() -> str:
-    """12 characters: 42 bits of UTC milliseconds, then 18 random bits. Rises strictly within a process, also in bulk."""
+    """12 characters: 42 bits of UTC milliseconds, then 18 random bits.
+
+    Rises strictly within a process, also in bulk.
+    """
     global _last_uid
     with _lock:
         fresh = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)

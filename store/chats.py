@@ -52,7 +52,10 @@ def append(
     sampling: dict[str, Any] | None = None,
     stats: dict[str, Any] | None = None,
 ) -> ChatMessage:
-    """Adds a message under `parent_id` (None: at the root). BadInput when the parent belongs to another conversation."""
+    """Adds a message under `parent_id` (None: at the root).
+
+    BadInput when the parent belongs to another conversation.
+    """
     if role not in get_args(Role):
         raise BadInput(f"{role!r} is no role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
     with store.write() as conn:
@@ -97,7 +100,7 @@ def path(store: Store, message_id: int) -> list[ChatMessage]:
 
 
 def search(store: Store, text: str) -> list[Chat]:
-    """Conversations in which one message has every word of `text`, the last used first; all of them for an empty text."""
+    """Conversations in which one message has every word of `text` (all for an empty text), the last used first."""
     match = match_expression(store, text)
     if match is None:
         return all_chats(store)

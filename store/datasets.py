@@ -19,7 +19,8 @@ from store.search import pair_from
 
 _COUNTED = """
 SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train, coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train,
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
   coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test
 FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
 LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
@@ -94,7 +95,8 @@ def add(store: Store, name: str, uids: Sequence[str], split: Split = "train") ->
     with store.write() as conn:
         return conn.execute(
             "INSERT INTO dataset_pair (dataset_id, pair_id, split)"
-            " SELECT ?, id, ? FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL ON CONFLICT DO NOTHING",
+            " SELECT ?, id, ? FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL"
+            " ON CONFLICT DO NOTHING",
             (ensure(store, name).id, split, json.dumps(list(uids))),
         ).rowcount
 
@@ -121,7 +123,8 @@ def members(
 ) -> list[tuple[Pair, Split]]:
     """The live pairs of a dataset with their splits, oldest first; `status=None` for all of them."""
     sql = (
-        "SELECT p.*, d.split FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?1 AND p.deleted_at IS NULL"
+        "SELECT p.*, d.split FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
+        " WHERE d.dataset_id = ?1 AND p.deleted_at IS NULL"
         " AND (?2 IS NULL OR d.split = ?2) AND (?3 IS NULL OR p.status = ?3) ORDER BY p.id"
     )
     return [(pair_from(row), row["split"]) for row in store.rows(sql, (get_id(store, name), split, status))]
@@ -130,7 +133,8 @@ def members(
 def of(store: Store, uid: str) -> list[tuple[str, Split]]:
     """The datasets that a pair is in, by name, with its split in each."""
     sql = (
-        "SELECT d.name, m.split FROM pair p JOIN dataset_pair m ON m.pair_id = p.id JOIN dataset d ON d.id = m.dataset_id"
+        "SELECT d.name, m.split FROM pair p JOIN dataset_pair m ON m.pair_id = p.id JOIN dataset d ON d.id ="
+        " m.dataset_id"
         " WHERE p.uid = ? ORDER BY d.name"
     )
     return [(row["name"], row["split"]) for row in store.rows(sql, (uid,))]
@@ -154,7 +158,7 @@ def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, see
 
 
 def freeze(store: Store, name: str) -> Snapshot:
-    """Freezes a dataset's ready pairs. The same content and splits give the same hash and so the snapshot that is there already.
+    """Freezes a dataset's ready pairs. The same content and splits give the snapshot that is there already.
 
     UserError when no pair is ready (it says how many drafts there are) or none of them is to train on.
     """
@@ -194,7 +198,8 @@ def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, order
     bodies = [(pair.content_hash, canonical(pair.messages())) for pair, _ in ordered]
     conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
     conn.executemany(
-        "INSERT INTO snapshot_row (snapshot_id, ord, split, kind, content_hash, pair_id, pair_revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO snapshot_row (snapshot_id, ord, split, kind, content_hash, pair_id, pair_revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             (snapshot_id, n, split, pair.kind, pair.content_hash, pair.id, pair.revision)
             for n, (pair, split) in enumerate(ordered)
@@ -219,7 +224,8 @@ def snapshot(store: Store, hash: str) -> Snapshot:
 def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[SnapshotRow]:
     """The frozen rows in their order, which is the same wherever the same content was frozen."""
     sql = (
-        "SELECT r.*, c.body, p.uid FROM snapshot_row r JOIN content c ON c.hash = r.content_hash LEFT JOIN pair p ON p.id = r.pair_id"
+        "SELECT r.*, c.body, p.uid FROM snapshot_row r JOIN content c ON c.hash = r.content_hash"
+        " LEFT JOIN pair p ON p.id = r.pair_id"
         " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
     )
     return [

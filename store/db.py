@@ -33,7 +33,7 @@ def now() -> int:
 
 
 def sqlite_utils() -> Any:
-    """The sqlite_utils package, imported without the pandas and numpy that it would pull in when they are installed (0.5 s, 80 MB)."""
+    """The sqlite_utils package, imported without the pandas and numpy that it would pull in (0.5 s, 80 MB)."""
     with _import_lock:
         hidden = [name for name in ("pandas", "numpy") if "sqlite_utils" not in sys.modules and name not in sys.modules]
         sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` raise ImportError
@@ -57,7 +57,8 @@ class Store:
     def open(cls, home: Home, *, migrate: bool = True) -> Store:
         """Opens (and makes, or brings up to date after a backup copy) the store of `home`.
 
-        Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace, Conflict when it stays busy.
+        Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace on a full
+        disk, Conflict when another program keeps it busy.
         """
         from store import migrations
 
@@ -103,7 +104,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of the block or nothing. Begins immediate, so readers-turned-writers wait instead of failing.
+        """One transaction: all of the block or nothing. Begins immediate: a reader turned writer waits, not fails.
 
         Nested blocks join the outer one; an inner block that raises takes back its own writes alone.
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 class TuningforkError(Exception):
     """Root of every error that we raise on purpose.
 
-    `what` is one sentence for a person; `where` names the file, line or field, if there is one; `todo` says what to do next.
+    `what` is one sentence for a person; `where` names the file, line or field, if any; `todo` says what to do next.
     `exit_code` is what the command line ends with: 2 for the user's mistake, 1 for ours.
     """
 

@@ -54,7 +54,10 @@ class Home:
         return self.runs / uid
 
     def ensure(self) -> Home:
-        """Makes the home and its folders, readable by their owner alone. BadInput where that cannot be; NoSpace on a full disk."""
+        """Makes the home and its folders, readable by their owner alone.
+
+        BadInput where that cannot be; NoSpace on a full disk.
+        """
         for folder in (self.root, self.runs, self.models, self.exports, self.logs, self.cache):
             if not folder.is_dir():
                 _make_private(folder)

@@ -38,7 +38,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `kept` rows are new, `duplicates` were known (they join the dataset); `report` lists the rejected ones."""
+    """What an import did.
+
+    `kept` rows are new, `duplicates` were known (they join the dataset); `report` lists the rejected ones.
+    """
 
     read: int
     kept: int
@@ -71,8 +74,9 @@ def import_files(
 ) -> ImportReport:
     """Imports files into a dataset (made when missing). Bad rows are reported and cost no good row.
 
-    A file that uses placeholders holds identity pairs, unless `kind` says otherwise. Raises BadInput, with nothing written, when a
-    file cannot be read, a placeholder has no value (it is named), or no row at all can be used. `on_progress` gets the rows read.
+    A file that uses placeholders holds identity pairs, unless `kind` says otherwise. `on_progress` gets the rows read.
+    Raises BadInput, with nothing written, when a file cannot be read, a placeholder has no value (it is named), or no
+    row at all can be used.
     """
     if not paths:
         raise BadInput("no file was named", todo="Name at least one file.")
@@ -110,7 +114,10 @@ def _source(path: Path, format: str, variables: Mapping[str, str], kind: Kind | 
 
 
 def _placeholders(path: Path, format: Format) -> dict[str, int]:
-    """The placeholders of a file and the line where each stands first. Most files have no brace pair at all: then no row is parsed."""
+    """The placeholders of a file and the line where each stands first.
+
+    Most files have no brace pair at all: then no row is parsed.
+    """
     if format.name != "parquet" and b"{{" not in read_bytes(path):
         return {}
     found: dict[str, int] = {}
@@ -147,7 +154,7 @@ def _filled(draft: PairDraft, source: _Source) -> PairDraft:
 
 
 class _Counter:
-    """Counts rows as they stream by, and writes the rejected ones to the report, which stays only when the import does."""
+    """Counts rows as they stream by, and writes the rejected ones to a report that stays only if the import does."""
 
     def __init__(self, report: Path, on_progress: Callable[[int], None] | None) -> None:
         self.report, self.on_progress = report, on_progress
@@ -226,7 +233,7 @@ class _Counter:
 def export_dataset(store: Store, name: str, format: str, path: Path | str, overwrite: bool = False) -> int:
     """Writes a dataset's ready pairs (its imported preferences, for that format) to a file; returns how many.
 
-    Conflict when the file is there and `overwrite` is not set; Unsupported when the format cannot say what a pair holds.
+    Conflict when the file is there and `overwrite` is not set; Unsupported when the format cannot hold a pair.
     """
     path = _free(path, overwrite)
     if format not in FORMATS:

@@ -47,7 +47,10 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
 
 
 def migrate(store: Store) -> None:
-    """Brings the store up to date in one transaction, after a backup copy of an older one. Racing processes take turns."""
+    """Brings the store up to date in one transaction, after a backup copy of an older one.
+
+    Racing processes take turns.
+    """
     with store.write() as conn:
         check(conn, store.home.database)
         found = version(conn)

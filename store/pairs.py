@@ -106,7 +106,7 @@ def create_many(
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
-    With `skip_duplicates` a draft whose content a live pair already has makes no second pair; that pair joins the dataset instead.
+    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset.
     `checked` says that `check_draft` has seen every draft already.
     """
     from store import datasets
@@ -126,7 +126,8 @@ def create_many(
             uids += _insert(conn, batch, at)
             first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
             conn.execute(
-                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE}) SELECT id, 1, ?, {_STATE} FROM pair WHERE id >= ?",
+                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
+                f" SELECT id, 1, ?, {_STATE} FROM pair WHERE id >= ?",
                 (edit_id, first),
             )
             conn.execute(
@@ -141,8 +142,11 @@ def create_many(
 def _split_known(
     conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]
 ) -> tuple[list[tuple[str, PairDraft]], list[int]]:
-    """The drafts of `batch` whose content is new, each content once, and the ids of the live pairs that have the others'."""
-    sql = "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    """The drafts whose content is new, each content once, and the ids of the live pairs that have the others'."""
+    sql = (
+        "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL"
+        " AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    )
     known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
     fresh = {key: draft for key, draft in reversed(batch) if key not in known}
     return list(reversed(fresh.items())), list(known.values())
@@ -151,7 +155,8 @@ def _split_known(
 def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:
     uids = [new_uid() for _ in batch]
     conn.executemany(
-        "INSERT INTO pair (uid, kind, system, history, question, answer, status, tags, source, content_hash, created_at, updated_at)"
+        "INSERT INTO pair (uid, kind, system, history, question, answer, status, tags, source, content_hash,"
+        " created_at, updated_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(uid, *_columns(draft), key, at, at) for uid, (key, draft) in zip(uids, batch, strict=True)],
     )
@@ -167,7 +172,10 @@ def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: I
 
 
 def get(store: Store, uid: str, deleted: bool = False) -> Pair:
-    """The pair with this uid, or a unique beginning of one (4 characters or more). NotFound says when there are several."""
+    """The pair with this uid, or a unique beginning of one (4 characters or more).
+
+    NotFound says when there are several.
+    """
     alive = "" if deleted else " AND deleted_at IS NULL"
     exact = store.row(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
     if exact:
@@ -188,7 +196,7 @@ def get(store: Store, uid: str, deleted: bool = False) -> Pair:
 def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | None = None, **changes: Any) -> Pair:
     """Changes fields of one pair (those of `PairDraft`). Nothing new, no new revision.
 
-    Raises Conflict when `expect_revision` is no longer the pair's revision, BadInput for a field or value that cannot be.
+    Raises Conflict when `expect_revision` is no longer the pair's revision, BadInput for a wrong field or value.
     """
     unknown = changes.keys() - PairDraft.__dataclass_fields__.keys()
     if unknown:
@@ -207,8 +215,8 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
             return old
         edit_id = _open_edit(conn, "do", actor, "edit")
         conn.execute(
-            "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?, source = ?,"
-            " content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+            "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
+            " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
             (*_columns(after), _hash(after), now(), old.id),
         )
         _keep_revisions(conn, edit_id, [old.id])
@@ -222,11 +230,17 @@ def delete(store: Store, uids: Sequence[str], actor: str = "user") -> int:
 
 
 def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "user") -> int:
-    """Sets the status of pairs as one edit; returns how many changed. BadInput when one without an answer would become ready."""
+    """Sets the status of pairs as one edit; returns how many changed.
+
+    BadInput when one without an answer would become ready.
+    """
     _check_one_of("status", status, STATUSES)
     with store.write() as conn:
         if status == "ready":
-            sql = "SELECT uid FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND trim(answer) = '' AND deleted_at IS NULL"
+            sql = (
+                "SELECT uid FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND trim(answer) = ''"
+                " AND deleted_at IS NULL"
+            )
             bare = conn.execute(sql, (json.dumps(list(uids)),)).fetchall()
             if bare:
                 raise BadInput(
@@ -240,13 +254,17 @@ def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "
 def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: str, value: Any, where: str) -> int:
     """One assignment over many live pairs, as one edit; no pair touched, no edit."""
     with store.write() as conn:
-        sql = f"SELECT id FROM pair WHERE uid IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND {where} AND ?2 IS NOT NULL"
+        sql = (
+            f"SELECT id FROM pair WHERE uid IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND {where}"
+            " AND ?2 IS NOT NULL"
+        )
         ids = [row[0] for row in conn.execute(sql, (json.dumps(list(uids)), value)).fetchall()]
         if not ids:
             return 0
         edit_id = _open_edit(conn, "do", actor, label)
         conn.execute(
-            f"UPDATE pair SET {assign}, revision = revision + 1, updated_at = ? WHERE id IN (SELECT value FROM json_each(?))",
+            f"UPDATE pair SET {assign}, revision = revision + 1, updated_at = ?"
+            " WHERE id IN (SELECT value FROM json_each(?))",
             (value, now(), json.dumps(ids)),
         )
         _keep_revisions(conn, edit_id, ids)
@@ -275,14 +293,15 @@ def redo(store: Store, actor: str = "user") -> Edit | None:
 
 
 def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: str, actor: str) -> Edit:
-    """Puts each pair of the target edit back to its revision before it, as a new revision; before its first it is deleted."""
+    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted."""
     edit_id = _open_edit(conn, kind, actor, target["label"], target["id"])
     back = ", ".join(f"iif(old.pair_id IS NULL, p.{name}, old.{name})" for name in _STATE.split(", ")[:-1])
     kept = conn.execute(
         f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
         f" SELECT p.id, p.revision + 1, ?, {back}, iif(old.pair_id IS NULL, ?, old.deleted_at)"
         " FROM pair_revision did JOIN pair p ON p.id = did.pair_id"
-        " LEFT JOIN pair_revision old ON old.pair_id = did.pair_id AND old.revision = did.revision - 1 WHERE did.edit_id = ?",
+        " LEFT JOIN pair_revision old ON old.pair_id = did.pair_id AND old.revision = did.revision - 1"
+        " WHERE did.edit_id = ?",
         (edit_id, now(), target["id"]),
     ).rowcount
     values = ", ".join(f"{name} = r.{name}" for name in ["revision", *_STATE.split(", ")])
@@ -304,8 +323,10 @@ def revisions(store: Store, uid: str) -> list[Pair]:
     """Every state that a pair ever had, oldest first; `updated_at` is when it got it. Deleted pairs too."""
     pair = get(store, uid, deleted=True)
     sql = (
-        f"SELECT p.id, p.uid, p.created_at, r.revision, e.created_at AS updated_at, {', '.join('r.' + n for n in _STATE.split(', '))}"
-        " FROM pair_revision r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id = ? ORDER BY r.revision"
+        "SELECT p.id, p.uid, p.created_at, r.revision, e.created_at AS updated_at,"
+        f" {', '.join('r.' + n for n in _STATE.split(', '))}"
+        " FROM pair_revision r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id ="
+        " ? ORDER BY r.revision"
     )
     return [pair_from(row) for row in store.rows(sql, (pair.id,))]
 

@@ -14,7 +14,10 @@ from store.records import Probe
 
 
 def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
-    """Keeps a probe set, in place of one of the same name. Returns how many probes it has; BadInput when none or one is blank."""
+    """Keeps a probe set, in place of one of the same name.
+
+    Returns how many probes it has; BadInput when none or one is blank.
+    """
     rows = [
         (name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not)))
         for n, p in enumerate(probes)

@@ -144,7 +144,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One tuning job. `config` is engine.config.TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home."""
+    """One tuning job.
+
+    `config` is engine.config.TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home.
+    """
 
     id: int
     uid: str
@@ -169,7 +172,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One process that worked on a run. Alive means host + pid + process start time (`pid_started`, seconds since the epoch)."""
+    """One process that worked on a run.
+
+    Alive means host + pid + process start time (`pid_started`, seconds since the epoch).
+    """
 
     id: int
     run_id: int
@@ -199,7 +205,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a run has to say. `level` is info, warning or error; `body` is {"text": ...} and whatever else the kind needs."""
+    """Something a run has to say.
+
+    `level` is info, warning or error; `body` is {"text": ...} and whatever else the kind needs.
+    """
 
     id: int
     run_id: int | None
@@ -251,7 +260,10 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Which lane's answer was better. `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered."""
+    """Which lane's answer was better.
+
+    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered.
+    """
 
     id: int
     prompt: list[Message]
@@ -269,7 +281,10 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Two answers to one prompt, one preferred. `source` is {"vote", "chosen", "rejected"} (the models) or {"file", "line"}."""
+    """Two answers to one prompt, one preferred.
+
+    `source` is {"vote", "chosen", "rejected"} (the models) or {"file", "line"}.
+    """
 
     prompt: list[Message]
     chosen: str
@@ -302,7 +317,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared case-folded."""
+    """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared
+    case-folded.
+    """
 
     set: str
     question: str
@@ -322,7 +339,10 @@ class EvalItem:
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """One model's sitting of a probe set. `run` names the run it was made for, if any; `summary` is what the engine noted."""
+    """One model's sitting of a probe set.
+
+    `run` names the run it was made for, if any; `summary` is what the engine noted.
+    """
 
     id: int
     run: str | None
@@ -336,7 +356,10 @@ class Eval:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file or folder made from a run. `state` is working, done, rejected or failed; `proof` the report of its checks."""
+    """A file or folder made from a run.
+
+    `state` is working, done, rejected or failed; `proof` the report of its checks.
+    """
 
     id: int
     run: str

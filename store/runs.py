@@ -74,7 +74,10 @@ def create(
     config_hash: str,
     seed: int,
 ) -> Run:
-    """Makes a queued run. `snapshot` is a hash (or its beginning). Conflict when the name is taken, BadInput when it is no name."""
+    """Makes a queued run. `snapshot` is a hash (or its beginning).
+
+    Conflict when the name is taken, BadInput when it is no name.
+    """
     if not _NAME.fullmatch(name):
         todo = "Use 1 to 64 letters, digits, dots, dashes and underscores."
         raise BadInput(f"{name[:70]!r} is no name for a run", where="name", todo=todo)
@@ -129,7 +132,10 @@ def remove(store: Store, name: str) -> Path:
 
 
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
-    """Says what a run should do; its worker reads it with its next heartbeat. A queued run that should stop is stopped at once."""
+    """Says what a run should do; its worker reads it with its next heartbeat.
+
+    A queued run that should stop is stopped at once.
+    """
     if wanted not in get_args(Wanted):
         raise BadInput(
             f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
@@ -219,7 +225,8 @@ def queue(store: Store, name: str) -> Run:
                 f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
             )
         conn.execute(
-            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE id = ?",
+            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE"
+            " id = ?",
             (now(), run.id),
         )
         return get(store, name)
@@ -236,7 +243,10 @@ def open_attempt(
     log_path: str,
     resume_from: int | None = None,
 ) -> Attempt:
-    """Opens the next attempt of a run and sets its state to starting. Conflict while another is live or a stop is wanted."""
+    """Opens the next attempt of a run and sets its state to starting.
+
+    Conflict while another is live or a stop is wanted.
+    """
     with store.write() as conn:
         run = by_id(store, run_id)
         if live_attempt(store, run_id):
@@ -249,7 +259,8 @@ def open_attempt(
         conn.execute(
             "INSERT INTO attempt (run_id, n, host, pid, pid_started, token, log_path, resume_from,"
             " heartbeat_at, progress_at, started_at)"
-            " VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM attempt WHERE run_id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)",
+            " VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM attempt WHERE run_id = ?1), ?2, ?3, ?4, ?5, ?6,"
+            " ?7, ?8, ?8, ?8)",
             (run_id, host, pid, pid_started, token, log_path, resume_from, at),
         )
         conn.execute(
@@ -267,7 +278,10 @@ def set_attempt_process(store: Store, attempt_id: int, pid: int, pid_started: fl
 
 
 def mark_lost(store: Store, attempt_id: int, why: str) -> None:
-    """Ends an attempt whose process is gone; its run is lost and can be resumed. An attempt that ended meanwhile stays as it is."""
+    """Ends an attempt whose process is gone; its run is lost and can be resumed.
+
+    An attempt that ended meanwhile stays as it is.
+    """
     _end_attempt(store, attempt_id, "lost", why)
 
 

@@ -9,7 +9,8 @@ CREATE TABLE pair (
   system TEXT NOT NULL DEFAULT '', history TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(history)),
   question TEXT NOT NULL CHECK (question <> ''), answer TEXT NOT NULL DEFAULT '',
   status TEXT NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'ready', 'rejected')),
-  tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)), source TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(source)),
+  tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
+  source TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(source)),
   content_hash TEXT NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, deleted_at INTEGER
 ) STRICT;
 -- Lists and counts walk this narrow index instead of the wide rows.
@@ -19,25 +20,29 @@ CREATE INDEX pair_content ON pair (content_hash) WHERE deleted_at IS NULL;
 
 -- An edit is one thing a person did, the unit of undo. undoes/undone_by link an edit with the one that took it back.
 CREATE TABLE edit (
-  id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('do', 'undo', 'redo')), actor TEXT NOT NULL, label TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('do', 'undo', 'redo')), actor TEXT NOT NULL,
+  label TEXT NOT NULL,
   undoes INTEGER REFERENCES edit (id), undone_by INTEGER REFERENCES edit (id), pairs INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL
 ) STRICT;
 
 -- What each pair was after each edit. Append-only: undo writes a new revision, so nothing is ever lost.
 CREATE TABLE pair_revision (
-  pair_id INTEGER NOT NULL REFERENCES pair (id), revision INTEGER NOT NULL, edit_id INTEGER NOT NULL REFERENCES edit (id),
+  pair_id INTEGER NOT NULL REFERENCES pair (id), revision INTEGER NOT NULL,
+  edit_id INTEGER NOT NULL REFERENCES edit (id),
   kind TEXT NOT NULL, system TEXT NOT NULL, history TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL,
   status TEXT NOT NULL, tags TEXT NOT NULL, source TEXT NOT NULL, content_hash TEXT NOT NULL, deleted_at INTEGER,
   PRIMARY KEY (pair_id, revision)
 ) STRICT;
 CREATE INDEX pair_revision_edit ON pair_revision (edit_id);
-CREATE TRIGGER pair_revision_frozen BEFORE UPDATE ON pair_revision BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
-CREATE TRIGGER pair_revision_kept BEFORE DELETE ON pair_revision BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
+CREATE TRIGGER pair_revision_frozen BEFORE UPDATE ON pair_revision
+BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
+CREATE TRIGGER pair_revision_kept BEFORE DELETE ON pair_revision
+BEGIN SELECT RAISE(ABORT, 'revisions are append-only'); END;
 
--- Search as you type. Deleted pairs stay in the index and are left out when searching: taking 100,000 words out costs seconds.
--- The trigger is our own: it fires on changed text only. There is none for new rows: pairs are made in one place, which fills
--- the index in bulk, ten times as fast as a trigger row by row. One-letter prefixes have an index, they are the slow ones.
+-- Search as you type. Deleted pairs stay in the index and are left out when searching: taking words out is slow.
+-- The trigger is our own: it fires on changed text only. There is none for new rows: pairs are made in one place,
+-- which fills the index in bulk, ten times as fast as row by row. One-letter prefixes are the slow ones: indexed.
 CREATE VIRTUAL TABLE pair_fts USING fts5(
   question, answer, content='pair', content_rowid='id', tokenize='unicode61 remove_diacritics 2', prefix='1'
 );
@@ -53,15 +58,18 @@ CREATE TABLE dataset (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE dataset_pair (
-  dataset_id INTEGER NOT NULL REFERENCES dataset (id) ON DELETE CASCADE, pair_id INTEGER NOT NULL REFERENCES pair (id),
-  split TEXT NOT NULL DEFAULT 'train' CHECK (split IN ('train', 'val', 'test')), PRIMARY KEY (dataset_id, pair_id)
+  dataset_id INTEGER NOT NULL REFERENCES dataset (id) ON DELETE CASCADE,
+  pair_id INTEGER NOT NULL REFERENCES pair (id),
+  split TEXT NOT NULL DEFAULT 'train' CHECK (split IN ('train', 'val', 'test')),
+  PRIMARY KEY (dataset_id, pair_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX dataset_pair_pair ON dataset_pair (pair_id);
 
--- A snapshot is what a run trained on, kept for ever: rows by content hash, each content once however many snapshots hold it.
+-- A snapshot is what a run trained on, kept for ever: rows by content hash, each content kept once for all snapshots.
 CREATE TABLE content (hash TEXT PRIMARY KEY, body TEXT NOT NULL CHECK (json_valid(body))) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshot (
-  id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, kind TEXT NOT NULL DEFAULT 'sft' CHECK (kind IN ('sft', 'preference')),
+  id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL DEFAULT 'sft' CHECK (kind IN ('sft', 'preference')),
   dataset_id INTEGER REFERENCES dataset (id) ON DELETE SET NULL, n_rows INTEGER NOT NULL,
   splits TEXT NOT NULL CHECK (json_valid(splits)), created_at INTEGER NOT NULL
 ) STRICT;
@@ -72,14 +80,16 @@ CREATE TABLE snapshot_row (
   PRIMARY KEY (snapshot_id, ord)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX snapshot_row_content ON snapshot_row (content_hash);
-CREATE TRIGGER snapshot_frozen BEFORE UPDATE OF hash, kind, n_rows, splits ON snapshot BEGIN SELECT RAISE(ABORT, 'snapshots are frozen'); END;
+CREATE TRIGGER snapshot_frozen BEFORE UPDATE OF hash, kind, n_rows, splits ON snapshot
+BEGIN SELECT RAISE(ABORT, 'snapshots are frozen'); END;
 CREATE TRIGGER snapshot_row_frozen BEFORE UPDATE ON snapshot_row BEGIN SELECT RAISE(ABORT, 'snapshots are frozen'); END;
 CREATE TRIGGER snapshot_row_kept BEFORE DELETE ON snapshot_row BEGIN SELECT RAISE(ABORT, 'snapshots are frozen'); END;
 CREATE TRIGGER content_frozen BEFORE UPDATE ON content BEGIN SELECT RAISE(ABORT, 'content is frozen'); END;
 
 -- Models that a person registered, by model reference.
 CREATE TABLE model (
-  id INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('base', 'adapter', 'gguf', 'endpoint')),
+  id INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL CHECK (kind IN ('base', 'adapter', 'gguf', 'endpoint')),
   meta TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(meta)), created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -98,7 +108,8 @@ CREATE TABLE run (
 CREATE INDEX run_queue ON run (queued_at) WHERE state = 'queued';
 CREATE TABLE attempt (
   id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE, n INTEGER NOT NULL,
-  host TEXT NOT NULL, pid INTEGER NOT NULL, pid_started REAL NOT NULL, token TEXT NOT NULL UNIQUE, log_path TEXT NOT NULL,
+  host TEXT NOT NULL, pid INTEGER NOT NULL, pid_started REAL NOT NULL, token TEXT NOT NULL UNIQUE,
+  log_path TEXT NOT NULL,
   resume_from INTEGER, heartbeat_at INTEGER NOT NULL, progress_at INTEGER NOT NULL,
   started_at INTEGER NOT NULL, ended_at INTEGER, exit TEXT, UNIQUE (run_id, n)
 ) STRICT;
@@ -129,7 +140,8 @@ CREATE TABLE message (
   id INTEGER PRIMARY KEY, chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE,
   parent_id INTEGER REFERENCES message (id) ON DELETE CASCADE, lane TEXT NOT NULL DEFAULT '',
   role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')), text TEXT NOT NULL, model TEXT,
-  sampling TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(sampling)), stats TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(stats)),
+  sampling TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(sampling)),
+  stats TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(stats)),
   created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX message_chat ON message (chat_id, id);
@@ -153,7 +165,8 @@ CREATE TABLE vote (
   id INTEGER PRIMARY KEY, prompt TEXT NOT NULL CHECK (json_valid(prompt)), a_model TEXT NOT NULL, b_model TEXT NOT NULL,
   a_text TEXT NOT NULL, b_text TEXT NOT NULL, a_left INTEGER NOT NULL CHECK (a_left IN (0, 1)),
   blind INTEGER NOT NULL CHECK (blind IN (0, 1)), choice TEXT NOT NULL CHECK (choice IN ('a', 'b', 'tie', 'both_bad')),
-  sampling TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(sampling)), chat_id INTEGER REFERENCES chat (id) ON DELETE SET NULL,
+  sampling TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(sampling)),
+  chat_id INTEGER REFERENCES chat (id) ON DELETE SET NULL,
   created_at INTEGER NOT NULL, deleted_at INTEGER
 ) STRICT;
 CREATE INDEX vote_models ON vote (a_model, b_model) WHERE deleted_at IS NULL;
@@ -174,7 +187,8 @@ CREATE VIEW preference AS
 -- Probes are the exam; an eval is one model's sitting, with the texts so that a changed judge can judge again.
 CREATE TABLE probe (
   set_name TEXT NOT NULL, ord INTEGER NOT NULL, question TEXT NOT NULL, system TEXT NOT NULL DEFAULT '',
-  must TEXT NOT NULL CHECK (json_valid(must)), must_not TEXT NOT NULL CHECK (json_valid(must_not)), PRIMARY KEY (set_name, ord)
+  must TEXT NOT NULL CHECK (json_valid(must)), must_not TEXT NOT NULL CHECK (json_valid(must_not)),
+  PRIMARY KEY (set_name, ord)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE eval (
   id INTEGER PRIMARY KEY, run TEXT, run_id INTEGER REFERENCES run (id) ON DELETE SET NULL, model TEXT NOT NULL,

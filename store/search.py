@@ -23,7 +23,10 @@ def search_ids(
     kind: Kind | None = None,
     split: Split | None = None,
 ) -> list[int]:
-    """Ids of the live pairs that match, newest first. Every word of `text` must begin a word of the question or answer."""
+    """Ids of the live pairs that match, newest first.
+
+    Every word of `text` must begin a word of the question or answer.
+    """
     tables, where = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"]
     params: list[str | int] = []
     match = match_expression(store, text)
@@ -65,7 +68,10 @@ def match_expression(store: Store, text: str) -> str | None:
 
 
 def page(store: Store, ids: Sequence[int]) -> list[Pair]:
-    """The pairs with these ids, in the order given. One that was deleted since the search comes with `deleted_at` set."""
+    """The pairs with these ids, in the order given.
+
+    One that was deleted since the search comes with `deleted_at` set.
+    """
     sql = "SELECT p.* FROM json_each(?) j CROSS JOIN pair p ON p.id = j.value ORDER BY j.key"
     return [pair_from(row) for row in store.rows(sql, (json.dumps(list(ids)),))]
 
@@ -74,7 +80,10 @@ def count(store: Store, dataset: str | None = None) -> int:
     """How many live pairs there are, in all or in a dataset."""
     if dataset is None:
         return int(store.scalar("SELECT count(*) FROM pair WHERE deleted_at IS NULL"))
-    sql = "SELECT count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id AND p.deleted_at IS NULL WHERE d.dataset_id = ?"
+    sql = (
+        "SELECT count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id AND p.deleted_at IS NULL WHERE"
+        " d.dataset_id = ?"
+    )
     return int(store.scalar(sql, (_dataset_id(store, dataset),)))
 
 

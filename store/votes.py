@@ -37,7 +37,8 @@ def add(
     values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
     with store.write() as conn:
         vote_id = conn.execute(
-            "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling, chat_id, created_at)"
+            "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling,"
+            " chat_id, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, canonical(sampling or {}), chat_id, now()),
         ).lastrowid
@@ -83,7 +84,9 @@ def tally(store: Store) -> list[Tally]:
 
 
 def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
-    """Every preference, oldest first: from votes with a winner and from imports; of one dataset's imports when one is named."""
+    """Every preference, oldest first: from votes with a winner and from imports; of one dataset's imports when one
+    is named.
+    """
     sql = (
         "SELECT * FROM preference WHERE ?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1)"
         " ORDER BY created_at, import_id, vote_id"
@@ -99,7 +102,10 @@ def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
 def import_preferences(
     store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None
 ) -> tuple[int, int]:
-    """Keeps preferences from a file; returns how many are new and how many were known. BadInput names a field that is wrong."""
+    """Keeps preferences from a file; returns how many are new and how many were known.
+
+    BadInput names a field that is wrong.
+    """
     from store import datasets
 
     read = kept = 0
@@ -109,7 +115,8 @@ def import_preferences(
             body = _columns(check_draft(draft))
             read += 1
             kept += conn.execute(
-                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id, created_at)"
+                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id,"
+                " created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (*body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
             ).rowcount

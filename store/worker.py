@@ -42,7 +42,10 @@ def set_state(
 
 
 def record(store: Store, token: str, step: int, values: Mapping[str, float | None]) -> None:
-    """Keeps the numbers of a step and notes the progress. A step that is replayed overwrites; NaN and infinity become None."""
+    """Keeps the numbers of a step and notes the progress.
+
+    A step that is replayed overwrites; NaN and infinity become None.
+    """
     at = now()
     with store.write() as conn:
         attempt = _own(conn, token)

@@ -10,7 +10,7 @@ from store.records import Split
 
 
 def assign(questions: Sequence[str], *, val: float, test: float = 0.0, seed: int = 0) -> list[Split]:
-    """One split for each question. A question's place depends on its words and the seed alone, so adding pairs moves none.
+    """One split for each question; adding questions moves no other, for a place depends on words and seed alone.
 
     Fractions hold on average; a wanted split of a small set is never left empty while another question can be spared.
     """

@@ -28,7 +28,10 @@ _LOOK_AT = 50
 
 
 def sniff(path: Path) -> str:
-    """The name of the format that `path` is in, by its suffix or the fields of its first rows. BadInput when none fits."""
+    """The name of the format that `path` is in, by its suffix or the fields of its first rows.
+
+    BadInput when none fits.
+    """
     for name in ("csv", "parquet"):
         if path.suffix.lower() in FORMATS[name].suffixes:
             return name
@@ -52,5 +55,5 @@ def sniff(path: Path) -> str:
     raise BadInput(
         f"{fields}, which is no format that we know",
         where=str(path),
-        todo="Name the fields instruction/output, messages, conversations, prompt/completion or prompt/chosen/rejected.",
+        todo="The fields may be instruction, output; messages; conversations; prompt, completion; prompt, chosen, rejected.",
     )

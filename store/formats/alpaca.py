@@ -1,5 +1,5 @@
 """Alpaca: {"instruction", "input", "output"}, with optional "system" and "history" [[question, answer], ...].
-Dolly's names ("context", "response") are read too. A question has no seam between instruction and input: it is written as instruction."""
+Dolly's names ("context", "response") are read too. A question is written as instruction, with an empty input."""
 
 from __future__ import annotations
 

@@ -28,7 +28,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A data format. `read` yields rows and problems and raises BadInput for trouble of the whole file; `write` gives the count."""
+    """A data format.
+
+    `read` yields rows and problems and raises BadInput for trouble of the whole file; `write` gives the count.
+    """
 
     name: str
     suffixes: tuple[str, ...]
@@ -76,7 +79,10 @@ def parsed(shape: Shape, line: int, value: Any) -> Row | Problem:
 
 
 def text(value: dict[str, Any], *names: str, default: str | None = None) -> str:
-    """The first of these fields that is there, as text. `default` stands for a missing or null one; without it that is Wrong."""
+    """The first of these fields that is there, as text.
+
+    `default` stands for a missing or null one; without it that is Wrong.
+    """
     for name in names:
         found = value.get(name)
         if found is not None:

@@ -73,7 +73,10 @@ def _shape(path: Path, columns: dict[str, Any], shapes: tuple[Any, ...]) -> Shap
 
 
 def write_csv(path: Path, pairs: Iterable[Pair]) -> int:
-    """Pairs as CSV (tab-separated for .tsv) with the columns system, question, answer. Unsupported for earlier turns."""
+    """Pairs as CSV (tab-separated for .tsv) with the columns system, question, answer.
+
+    Unsupported for earlier turns.
+    """
     count = 0
     with written(path, newline="") as file:
         writer = csv.writer(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Preferences: {"prompt", "chosen", "rejected"} as TRL reads them, text or messages; the prompt may also lie in both answers.
+"""Preferences: {"prompt", "chosen", "rejected"} as TRL reads them, text or messages, or the prompt in both answers.
 ShareGPT's and Alpaca's forms ("conversations" or "instruction" beside "chosen" and "rejected") are read too."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From bytes on the disk to values with line numbers: encoding, JSON lists, JSON lines, and what is wrong with them where.
+"""From bytes on the disk to values with line numbers: encoding, JSON lists, JSON lines, and what is wrong where.
 Knows no data format; a value may be anything that JSON can say."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AS_UTF8 = "Save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8 FILE"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that cannot be used: the line where it begins, the field (if one is to blame), what is wrong, and the row itself."""
+    """A row that cannot be used: where it begins, the field (if one is to blame), what is wrong, the row itself."""
 
     line: int
     field: str
@@ -68,7 +68,8 @@ def read_text(path: Path) -> str:
 def objects(path: Path) -> Iterator[Value | Problem]:
     """The values of a JSON list, of JSON lines, or of objects written one after another.
 
-    A bad line costs that line alone. Raises BadInput when the file cannot be opened, is empty or not UTF-8, or when a list is broken.
+    A bad line costs that line alone. Raises BadInput when the file cannot be opened, is empty or not UTF-8, or when a
+    list is broken.
     """
     check_file(path)
     with translated(path, OSError), path.open("rb") as file:
@@ -128,7 +129,10 @@ def _line(number: int, raw: bytes) -> Value | Problem:
 
 
 def _list(path: Path, text: str) -> Iterator[Value | Problem]:
-    """The items of a JSON list, each with its line. A list that is broken anywhere has no reliable rest: BadInput with the line."""
+    """The items of a JSON list, each with its line.
+
+    A list that is broken anywhere has no reliable rest: BadInput with the line.
+    """
     at, line = WHITESPACE.match(text, 0).end() + 1, 1
     line += text.count("\n", 0, at)
     at, line = _skip(text, at, line)
