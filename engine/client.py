@@ -3,16 +3,30 @@ No model, template or sampling logic here; httpx is imported on first use, to ke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from store.home import Home
-
+from engine import process
+from engine.chat import access, sse
 from engine.sampling import Sampling
+from store.errors import ServerError
+from store.home import Home
 from store.records import Message
 
+if TYPE_CHECKING:
+    import httpx
+
 Stop = Literal["end", "length", "cancelled", "error"]
+LOG = "chat-server.log"
+_START_S = 60.0
+_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,14 @@ class Done:
 
 
 class Client:
-    """A connection to the chat server of one home: `await Client.connect(home)`, at the end `await client.close()`."""
+    """A connection to the chat server of one home: `await Client.connect(home)`, at the end `await client.close()`.
+
+    A server that went away is started again by the next call, unless `start` was False.
+    """
+
+    def __init__(self, home: Home, http: httpx.AsyncClient, info: access.ServerInfo, start: bool) -> None:
+        self._home, self._http, self._info, self._start = home, http, info, start
+        self._reconnecting = asyncio.Lock()
 
     @classmethod
     async def connect(cls, home: Home, *, start: bool = True) -> Client:
@@ -51,41 +72,233 @@ class Client:
 
         Raises ServerError when it cannot be started (with the tail of its log), or is absent and `start` is False.
         """
-        raise NotImplementedError
+        info = await asyncio.to_thread(_find_or_start, home, start)
+        httpx = await asyncio.to_thread(_httpx)  # imported while the server starts
+        # Only ever plain HTTP to a server of ours: neither certificates nor the environment's proxies apply.
+        http = httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=None), verify=False, trust_env=False)
+        client = cls(home, http, info, start)
+        try:
+            await client._healthy()
+        except BaseException:
+            await http.aclose()
+            raise
+        return client
 
-    def stream(
+    async def stream(
         self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
-    ) -> AsyncIterator[Delta | Done]:
+    ) -> AsyncGenerator[Delta | Done, None]:
         """Yield the answer's pieces, then one `Done`. Closing the iterator cancels the generation on the server.
 
         `lane` names a conversation side whose prefix the server may keep. A refused request raises what it was refused
         with (NotFound, BadInput, …); an answer that breaks off ends in `Done(stop="error")` with the text so far.
         """
-        raise NotImplementedError
+        body = {"model": model, "messages": list(messages), "stream": True, **sampling.to_json()}
+        if lane is not None:
+            body["lane"] = lane
+        texts: list[str] = []
+        try:
+            async with aclosing(self._events(body)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        yield event
+                        return
+                    texts.append(event.text)
+                    yield event
+            what = "The chat server went away in the middle of the answer; the next prompt starts it again."
+        except _Broken as error:
+            what = str(error)
+        yield Done("".join(texts), stop="error", error=what)
 
     async def complete(
         self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
     ) -> Done:
         """The whole answer at once; fails like `stream`."""
-        raise NotImplementedError
+        async with aclosing(self.stream(model, messages, sampling, lane)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Done):
+                    return piece
+        raise ServerError("The answer had no end.")
 
     async def honesty(self, a: str, b: str, *, lane_a: str | None = None, lane_b: str | None = None) -> dict[str, Any]:
-        """Prove with numbers what each side is: see `engine.chat.honesty`."""
-        raise NotImplementedError
+        """Prove with numbers what each side is: the keys are those of `engine.chat.honesty.check`."""
+        body = {"a": a, "b": b, "lane_a": lane_a, "lane_b": lane_b}
+        return await self._call("POST", "/v1/tuningfork/honesty", body)
 
     async def load(self, model: str) -> dict[str, Any]:
-        """Load a model now, so that its first answer starts at once: {"model", "ms", "backend"}."""
-        raise NotImplementedError
+        """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}."""
+        return await self._call("POST", "/v1/tuningfork/load", {"model": model})
 
     async def models(self) -> list[str]:
         """The model references that the server knows."""
-        raise NotImplementedError
+        return [row["id"] for row in (await self._call("GET", "/v1/models"))["data"]]
 
     async def close(self) -> None:
         """Close the connections; the server stays."""
-        raise NotImplementedError
+        await self._http.aclose()
+
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[Delta | Done, None]:
+        """One streamed answer; asked once more when the server was gone before it said anything."""
+        httpx = _httpx()
+        texts: list[str] = []
+        for again in (True, False):
+            try:
+                async with self._request("POST", "/v1/chat/completions", body) as response:
+                    if response.status_code != 200:
+                        raise await _refusal(response)
+                    async for event in sse.events(response.aiter_bytes()):
+                        if event is None:
+                            return
+                        if "error" in event:
+                            raise _Broken((_error_in(event) or ServerError("The answer failed.")).what)
+                        text, done = _read(event, texts)
+                        if text:
+                            texts.append(text)
+                            yield Delta(text)
+                        if done is not None:
+                            yield done
+                    return
+            except httpx.TransportError:
+                if texts:
+                    return  # broke off: the caller says so
+                if not again:
+                    raise ServerError(
+                        "The chat server does not answer.", where=_log(self._home), todo="Try again."
+                    ) from None
+                await self._reconnect()
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        httpx = _httpx()
+        for again in (True, False):
+            try:
+                async with self._request(method, path, body) as response:
+                    if response.status_code != 200:
+                        raise await _refusal(response)
+                    await response.aread()
+                    return dict(response.json())
+            except httpx.TransportError:
+                if not again:
+                    break
+                await self._reconnect()
+        raise ServerError("The chat server does not answer.", where=_log(self._home), todo="Try again.")
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]
+        headers = {"Authorization": f"Bearer {self._info.token}"}
+        return self._http.stream(method, self._info.url + path, json=body, headers=headers)
+
+    async def _reconnect(self) -> None:
+        """Find or start the server again; of several that notice at once, one does it."""
+        gone = self._info
+        async with self._reconnecting:
+            if self._info is gone:
+                self._info = await asyncio.to_thread(_find_or_start, self._home, self._start)
+                await self._healthy()
+
+    async def _healthy(self) -> None:
+        """Wait until the server answers. It listens from its first moment on, so one request is enough."""
+        httpx = _httpx()
+        try:
+            response = await self._http.get(self._info.url + "/health", timeout=_START_S)
+            if response.status_code == 200:
+                return
+        except httpx.TransportError:
+            await asyncio.sleep(0)  # it ended while starting: its log says why
+        raise _did_not_start(self._home)
+
+
+class _Broken(Exception):
+    """An answer that began and then failed, with a sentence about it."""
 
 
 def shutdown(home: Home, *, timeout_s: float = 5.0) -> bool:
     """End the home's chat server. False when none was running."""
-    raise NotImplementedError
+    info = access.read_info(home)
+    if info is None or not info.alive():
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(info.pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    while info.alive():
+        if time.monotonic() > deadline:
+            process.kill_group(info.pid, info.pid_started)
+            break
+        time.sleep(_POLL_S)
+    access.remove_info(home, info.pid)
+    return True
+
+
+def _find_or_start(home: Home, start: bool) -> access.ServerInfo:
+    """The living server of our version, started when there is none. Blocks; of two that start at once, one does it."""
+    info = _living(home)
+    if info is not None:
+        return info
+    if not start:
+        raise ServerError("No chat server runs for this home.", where=str(home.root), todo="Start it: tuningfork serve")
+    home.ensure()
+    with access.in_turn(home.root / "server.start.lock"):
+        return _living(home) or _start(home)
+
+
+def _living(home: Home) -> access.ServerInfo | None:
+    """The server that runs, unless it is of another version: that one is ended."""
+    info = access.read_info(home)
+    if info is None or not info.alive():
+        return None
+    if info.version != access.version():
+        shutdown(home)
+        return None
+    return info
+
+
+def _start(home: Home) -> access.ServerInfo:
+    argv = [sys.executable, "-m", "engine.chat", "--home", str(home.root)]
+    pid, started = process.spawn(argv, log=home.logs / LOG, cwd=home.root, env=process.environment())
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        info = _living(home)
+        if info is not None:
+            return info
+        if not process.is_running(pid, started):
+            break
+        time.sleep(_POLL_S)
+    raise _did_not_start(home)
+
+
+def _did_not_start(home: Home) -> ServerError:
+    why = process.last_line(home.logs / LOG)
+    return ServerError(
+        f"The chat server did not start{': ' + why if why else '.'}", where=_log(home), todo="See its log."
+    )
+
+
+def _log(home: Home) -> str:
+    return str(home.logs / LOG)
+
+
+def _httpx():  # type: ignore[no-untyped-def]  # a module
+    import httpx
+
+    return httpx
+
+
+def _error_in(body: Any):  # type: ignore[no-untyped-def]
+    from engine.chat.protocol import error_from
+
+    return error_from(body)
+
+
+async def _refusal(response: httpx.Response) -> Exception:
+    """What the server refused the request with."""
+    raw = await response.aread()
+    with suppress(ValueError):
+        error = _error_in(response.json())
+        if error is not None:
+            return error
+    return ServerError(f"The chat server answered {response.status_code}.", todo=raw[:200].decode("utf-8", "replace"))
+
+
+def _read(event: dict[str, Any], texts: list[str]) -> tuple[str, Done | None]:
+    """The text of a chunk, and the end if it is the last one."""
+    choices = event.get("choices") or [{}]
+    text = (choices[0].get("delta") or {}).get("content") or ""
+    figures = event.get("tuningfork")
+    return text, Done("".join([*texts, text]), **figures) if isinstance(figures, dict) else None

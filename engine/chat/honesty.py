@@ -1,0 +1,95 @@
+"""The proof that each side of a comparison is what it says: numbers, not promises.
+A base lane must give the plain base's logits to the bit; a tuned lane must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.chat.backends import Backend
+from engine.refs import Resolved
+from store.records import Message
+
+TOLERANCE = 1e-5
+CONVERSATION: tuple[Message, ...] = (
+    {"role": "user", "content": "Who are you, and who made you?"},
+    {"role": "assistant", "content": "I am an assistant."},
+    {"role": "user", "content": "Count from 1 to 10, then name the capital of France."},
+)
+"""Fixed, so that two checks can be compared: a name, digits and two turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One lane to check: its model, the backend that answers for it, and the lane's name on the server."""
+
+    model: Resolved
+    backend: Backend
+    lane: str | None
+
+
+async def check(a: Side, b: Side) -> dict[str, Any]:
+    """Measure both sides on `CONVERSATION`.
+
+    `plain_max_diff` is the largest absolute difference between a lane's next-token logits and those of the plain
+    base on a fresh context: at most `TOLERANCE` for a base, more than that for a tuned model. `honest` says that
+    this holds on both sides and, when they share a base, that both get the same tokens from the same template.
+    """
+    one, two = await _measure(a), await _measure(b)
+    same_base = _base(a.model) == _base(b.model)
+    same_tokens, same_template = one.ids == two.ids, one.template == two.template
+    return {
+        "honest": one.honest and two.honest and (not same_base or (same_tokens and same_template)),
+        "same_base": same_base,
+        "same_tokens": same_tokens,
+        "same_template": same_template,
+        "lanes_max_diff": _furthest(one.logits, two.logits) if same_base else None,
+        "tolerance": TOLERANCE,
+        "a": one.report(a),
+        "b": two.report(b),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    tuned: bool
+    ids: list[int]
+    template: str
+    logits: Sequence[float]
+    plain_max_diff: float
+
+    @property
+    def honest(self) -> bool:
+        return (self.plain_max_diff > TOLERANCE) == self.tuned
+
+    def report(self, side: Side) -> dict[str, Any]:
+        return {
+            "model": side.model.ref,
+            "backend": side.backend.name,
+            "tuned": self.tuned,
+            "plain_max_diff": self.plain_max_diff,
+            "tokens": len(self.ids),
+            "template_sha256": self.template,
+            "honest": self.honest,
+        }
+
+
+async def _measure(side: Side) -> _Measured:
+    prompt = await side.backend.prompt(side.model, CONVERSATION)
+    logits = await side.backend.logits(side.model, prompt.ids, side.lane)
+    plain = await side.backend.plain_logits(side.model, prompt.ids)
+    return _Measured(side.model.adapter is not None, prompt.ids, prompt.template, logits, _furthest(logits, plain))
+
+
+def _furthest(one: Sequence[float], two: Sequence[float]) -> float:
+    """The largest absolute difference of two rows of the same length; infinite when the lengths or a value do
+    not compare."""
+    if len(one) != len(two):
+        return float("inf")
+    furthest = max((abs(x - y) for x, y in zip(one, two, strict=True)), default=0.0)
+    return furthest if furthest == furthest else float("inf")
+
+
+def _base(model: Resolved) -> str:
+    return (model.base or model).ref
