@@ -391,14 +391,23 @@ def test_prepare_works_once_for_two_callers(
     assert other.communicate(timeout=30)[0].strip() == str(out) and other.returncode == 0
     assert (home.models / "prepared.log").read_text() == "once\n"
     assert any(("waiting" in line) or ("Preparing" in line) for line in said)
+    assert not any("noise" in line for line in said)
     assert jobs.prepare(store, str(source)) == out, "nothing to do the second time"
     assert not list(home.models.glob("*.part*"))
 
 
-def test_prepare_hands_on_the_error(store: Store, tmp_path: Path) -> None:
+def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unsupported, match="endpoint"):
         jobs.prepare(store, "http://localhost:1/v1#x")
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"no")
     with pytest.raises(BadInput, match="GGUF"):
+        jobs.prepare(store, str(broken))
+    monkeypatch.setattr(process, "command", fake_worker.argv)
+    broken.write_bytes(b"GGUF")
+    with pytest.raises(NoSpace, match="cannot hold") as caught:
+        jobs.prepare(store, str(broken))
+    assert caught.value.todo == "Free 1 GB." and not list(store.home.models.glob("[!.]*"))
+    broken.write_bytes(b"GGUF" + b"x" * 10)
+    with pytest.raises(WorkerError, match="signal 9"):
         jobs.prepare(store, str(broken))
