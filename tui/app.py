@@ -23,6 +23,7 @@ from store.records import LIVE_STATES
 from tui import keys, settings, themes
 from tui.bridge import Bridge
 from tui.messages import LiveRuns
+from tui.run_news import RunNews
 from tui.text import clean
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class TuningforkApp(App[int]):
     def on_mount(self) -> None:
         self.set_interval(_POLL_S, self._poll)
         self.call_after_refresh(self._poll)
+        self.news = RunNews(self)
         self._catch_signals()
 
     # -- what others changed ------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
     def action_save(self) -> None:
         """Use these settings, if they can be used."""
         try:
-            sampling = Sampling.from_json({name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS})
+            typed = {name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS}
+            sampling = Sampling.from_json(typed)
         except BadInput as error:
             self.query_one(".problem", Static).update(content(error.what))
             if error.where:
