@@ -19,26 +19,27 @@ from tokenizers import Tokenizer
 from store.errors import BadInput
 from store.records import Message
 
-IGNORED = -100
+MASKED = -100
 """The label of a token that is not trained."""
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as the model reads it. `labels` are the ids where trained and IGNORED elsewhere; both have the same length.
+    """One row as the model reads it. `labels` are the ids where trained and MASKED elsewhere; both have the same length.
 
-    `prompt` is how many tokens come before the answer. The row ends with the end-of-turn token unless it was cut.
+    `n_prompt` is how many tokens come before the answer, `eot_trained` whether the end-of-turn token is among the labels.
     """
 
     ids: list[int]
     labels: list[int]
-    prompt: int
+    n_prompt: int
     truncated: bool
+    eot_trained: bool
 
     @property
     def n_trained(self) -> int:
-        return sum(label != IGNORED for label in self.labels)
+        return sum(label != MASKED for label in self.labels)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,15 @@ class ChatTemplate:
         """The text of ids, control tokens included."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """One text a token, to show where the tokens lie. A token that holds part of a character shows as a replacement mark."""
+        return [self.decode([i]) for i in ids]
+
+    @property
+    def control_tokens(self) -> list[str]:
+        """The texts of the special tokens, which data should not contain."""
+        return [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
+
     def example(self, messages: Sequence[Message], max_length: int) -> Example:
         """The training row of a conversation that ends with an assistant's answer: only that answer and its end are trained.
 
@@ -120,8 +130,9 @@ class ChatTemplate:
             full = prompt + self.ids(full_text[len(prompt_text) :])
         end = self._last_end(full, len(prompt))
         full = full[: end + 1]  # what a template writes after the end of the turn is never generated
-        labels = [IGNORED] * len(prompt) + full[len(prompt) :]
-        return Example(full[:max_length], labels[:max_length], min(len(prompt), max_length), len(full) > max_length)
+        labels = ([MASKED] * len(prompt) + full[len(prompt) :])[:max_length]
+        eot_trained = bool(labels) and labels[-1] in self.stop_ids
+        return Example(full[:max_length], labels, min(len(prompt), max_length), len(full) > max_length, eot_trained)
 
     def _last_end(self, ids: Sequence[int], start: int) -> int:
         ends = [at for at in range(start, len(ids)) if ids[at] in self.stop_ids]
