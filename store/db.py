@@ -3,6 +3,7 @@ Knows no table but SQLite's own; what the tables mean is said in migrations.py a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sqlite3
@@ -66,7 +67,7 @@ class Store:
         store = cls(home)
         try:
             with translated(home.database, OSError):
-                os.close(os.open(home.database, os.O_RDWR | os.O_CREAT, 0o600))
+                _make_private(home.database)
                 if migrate and migrations.version(store.conn) < migrations.LATEST:
                     migrations.migrate(store)
         except BaseException:
@@ -194,6 +195,13 @@ class Store:
                 conn.close()
             self._open.clear()
         self._local = threading.local()
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file, mode 0600, unless it is there. One that is there is never opened past SQLite: closing it again
+    would drop every lock that this process holds on it, and another process would then pull the log from under us."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
