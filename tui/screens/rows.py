@@ -32,7 +32,8 @@ class Rows(Dialog[None]):
     def compose_body(self) -> ComposeResult:
         found = self._found
         head = f"{say.count(found.rows, 'row')}; {found.trained_tokens:,} of {found.tokens:,} tokens are learnt. "
-        yield Static(Content.assemble(head, ("Marked so", _LEARNT), " is what it learns to say; the rest is what it reads."))
+        tail = " is what it learns to say; the rest is what it reads."
+        yield Static(Content.assemble(head, ("Marked so", _LEARNT), tail))
         with VerticalScroll():
             for n, sample in enumerate(found.samples):
                 text = Content.assemble(*((clean(piece), _LEARNT if learnt else "$faint") for piece, learnt in sample))

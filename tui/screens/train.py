@@ -157,6 +157,7 @@ class TrainScreen(ModeScreen):
 
     def action_new(self) -> None:
         self.query_one(RunList).go_to(None)
+        self._show()
         self.query_one(RunForm).focus_start()
 
     @on(RunForm.Changed)

@@ -40,6 +40,7 @@ class LogTail(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._entries: list[tuple[str, str, str]] = []
+        self._shown: list[tuple[str, str, str]] = []
         self._flows: list[Flow] = []
         self._starts: list[int] = [0]
         self._wrapped_at = 0
@@ -78,8 +79,6 @@ class LogTail(ScrollView, can_focus=True):
         self._starts = [0]
         for flow in self._flows:
             self._starts.append(self._starts[-1] + max(1, len(flow)))
-
-    _shown: list[tuple[str, str, str]] = []
 
     def _settle(self, follow: bool) -> None:
         total = self._starts[-1]

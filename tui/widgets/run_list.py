@@ -38,7 +38,8 @@ def state_words(status: RunStatus) -> str:
         return f"{word}, but silent"
     if status.state in ("running", "stopping") and status.total_steps:
         part = f"{100 * status.step // status.total_steps}%"
-        return f"{part}, {say.duration(status.seconds_left)} left" if status.seconds_left is not None else f"{word} {part}"
+        left = status.seconds_left
+        return f"{word} {part}" if left is None else f"{part}, {say.duration(left)} left"
     if status.state in ("stopped", "lost", "failed") and status.step:
         return f"{word} at step {status.step}"
     return word if status.loss is None or status.state != "succeeded" else f"{word}, loss {status.loss:.3g}"
@@ -107,9 +108,8 @@ class RunList(OptionList):
     def _prompt(self, row: RunRow) -> Content:
         sign, style = SIGN[row.run.state]
         width = max(10, self.size.width - 5)
-        return Content.assemble(
-            (sign, style), " ", one_line(row.run.name, width), "\n  ", (one_line(state_words(row.status), width), "$faint")
-        )
+        words = one_line(state_words(row.status), width)
+        return Content.assemble((sign, style), " ", one_line(row.run.name, width), "\n  ", (words, "$faint"))
 
     def on_option_list_option_highlighted(self, event: Any) -> None:
         event.stop()
