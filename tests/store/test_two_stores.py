@@ -23,7 +23,7 @@ with Store.open(Home(Path(sys.argv[1]))) as store:
 
 
 def test_opening_a_second_store_keeps_the_locks_of_the_first(store: Store, home: Home) -> None:
-    """Closing any file handle of the database drops this process's POSIX locks; the other process then removes the log."""
+    """Closing any file handle of the database drops this process's locks; another process then removes the log."""
     root = Path(__file__).parents[2]
     assert datasets.all_datasets(store) == []
     for n in range(2):

@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": "tui.cli.compare:compare",
     "chat": "tui.cli.chat:chat",
     "probe": "tui.cli.probe:probe",
+    "serve": "tui.cli.serve:serve",
     "models": "tui.cli.models:models",
     "doctor": "tui.cli.doctor:doctor",
 }

@@ -116,7 +116,7 @@ class Root(_WithExamples, click.Group):
 
 
 def _hush() -> None:
-    """The reader of stdout, such as head, has what it wanted and is gone: let nothing complain about that at the exit."""
+    """The reader of stdout, such as head, has what it wanted and is gone: let nothing complain about it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

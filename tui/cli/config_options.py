@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from store.errors import BadInput
-from tui.cli.options import MODEL
+from tui.cli.options import MODEL, options_named
 
 if TYPE_CHECKING:
     from engine.config import TrainConfig
@@ -66,8 +65,5 @@ def config_of(given: dict[str, Any]) -> TrainConfig:
     if targets is not None and targets != "all-linear":
         given["targets"] = tuple(name.strip() for name in targets.split(",") if name.strip())
     given |= _METHODS.get(given.pop("method") or "", {})
-    try:
+    with options_named():
         return config_for(recipe, model, **given)
-    except BadInput as error:
-        option = f"--{error.where.replace('_', '-')}" if error.where else None
-        raise BadInput(error.what, where=option, todo=error.todo) from None

@@ -46,7 +46,7 @@ def demo() -> None:
         emit_json(found)
         return
     _table(found)
-    emit(f"Open it: tuningfork --home {shlex.quote(str(home.root))}")
+    emit(f"Open the app on it: tuningfork --home {shlex.quote(str(home.root))}")
 
 
 def _fresh_home() -> Home:
@@ -66,18 +66,32 @@ def _fresh_home() -> Home:
 
 
 def _table(found: dict[str, Any]) -> None:
-    """The answers side by side, then the scores."""
-    for item in found.get("answers", ()):
+    """The identity answers side by side, then the scores of both probe sets."""
+    wide = sys.stdout.isatty() and columns() >= NARROWEST
+    if wide:
+        _sides("base model", "tuned model")
+    for item in found["questions"]:
+        if item["set"] != "identity":
+            continue
         emit(f"> {item['question']}")
-        if sys.stdout.isatty() and columns() >= NARROWEST:
-            for line in side_by_side(item["base"], item["tuned"], columns()):
-                click.echo(line)
+        base, tuned = (f"{_mark(item[side + '_passed'])} {item[side]}" for side in ("base", "tuned"))
+        if wide:
+            _sides(base, tuned)
         else:
-            emit(f"base   {item['base']}\ntuned  {item['tuned']}")
+            emit(f"base  {base}\ntuned {tuned}")
         emit()
     rows = [(name, _of(found[name], "base"), _of(found[name], "tuned")) for name in ("identity", "retention")]
-    table(("probes", "base", "tuned"), rows, right=("base", "tuned"))
-    emit(f"Run {found['run']}: {duration(found['train_s'])} of training.")
+    table(("questions it was not trained on", "base", "tuned"), rows, right=("base", "tuned"))
+    emit(f"Trained in {duration(found['train_s'])}.")
+
+
+def _sides(left: str, right: str) -> None:
+    for line in side_by_side(left, right, columns()):
+        click.echo(line)
+
+
+def _mark(passed: bool) -> str:
+    return "[+]" if passed else "[-]"
 
 
 def _of(score: dict[str, int], side: str) -> str:

@@ -3,12 +3,14 @@ Completion must never fail or make a home: it offers nothing instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from store.errors import BadInput
 from store.records import Kind, Split, Status
 from tui.cli.session import Session
 
@@ -84,4 +86,16 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
     """Take the sampling options out of a command's keyword arguments; BadInput names one that is out of range."""
     from engine.sampling import Sampling
 
-    return Sampling.from_json({name: values.pop(name) for name in SAMPLING})
+    with options_named():
+        return Sampling.from_json({name: values.pop(name) for name in SAMPLING})
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Let a complaint about a field name the option that a person typed, and say where the options are explained."""
+    try:
+        yield
+    except BadInput as error:
+        option = f"--{error.where.replace('_', '-')}" if error.where else None
+        todo = error.todo or f"See: {click.get_current_context().command_path} --help"
+        raise BadInput(error.what, where=option, todo=todo) from None

@@ -67,12 +67,11 @@ def probe(model: str, against: str | None, probes: str, variables: tuple[str, ..
 
 def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
     """The probes of a sample, a file, or a set that the store knows, with their placeholders filled."""
-    from dataclasses import replace
-
     from engine import probe as probing
     from engine import samples
+    from engine.demo import filled
     from store import probes as kept
-    from store.formats import fill, unfilled
+    from store.formats import unfilled
 
     if name.startswith(SAMPLE):
         found = probing.load(samples.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")))
@@ -80,19 +79,12 @@ def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
         found = kept.get_set(session().store, name)
     else:
         found = probing.load(Path(name).expanduser())
-
-    def filled(text: str) -> str:
-        done = fill(text, variables)
-        if missing := unfilled(done):
-            todo = " ".join(f"--set {each}=VALUE" for each in missing)
-            raise BadInput(f"The probes leave {{{{{missing[0]}}}}} open.", where=name, todo=f"Add {todo}")
-        return done
-
-    return [
-        replace(p, question=filled(p.question), system=filled(p.system),
-                must=tuple(map(filled, p.must)), must_not=tuple(map(filled, p.must_not)))
-        for p in found
-    ]  # fmt: skip
+    found = filled(found, variables)
+    texts = (text for p in found for text in (p.question, p.system, *p.must, *p.must_not))
+    if missing := unfilled("\n".join(texts)):
+        values = " ".join(f"--set {each}=VALUE" for each in missing)
+        raise BadInput(f"The placeholder {{{{{missing[0]}}}}} has no value.", where=name, todo=f"Add {values}.")
+    return found
 
 
 async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> list[ProbeResult]:

@@ -153,3 +153,14 @@ def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
 
     monkeypatch.setattr(Client, "connect", connect)
     return fake
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> str:
+    """A folder that resolves as a model; nothing can load it."""
+    folder = tmp_path / "fake-base"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "tokenizer.json").write_text("{}")
+    return str(folder)

@@ -1,0 +1,184 @@
+"""`tuningfork data`: each command once as it should be used, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import samples
+from store import datasets, pairs
+from store.db import Store
+from store.errors import BadInput, NotFound
+from tests.tui.cli.conftest import Cli
+from tui.cli.pairs import _FORM, read_form
+
+Write = Callable[[str, str | bytes], str]
+
+
+class TestImportExport:
+    def test_import_says_what_became_of_each_row(self, tf: Cli, write: Write) -> None:
+        good = {"instruction": "Where?", "output": "Here."}
+        file = write("rows.jsonl", "\n".join(map(json.dumps, [good, good, {"instruction": "Empty", "output": 3}])))
+        found = tf.json("data", "import", file, "--dataset", "d")
+        assert {k: found[k] for k in ("read", "kept", "rejected", "duplicates")} == {
+            "read": 3, "kept": 1, "rejected": 1, "duplicates": 1
+        }  # fmt: skip
+        assert json.loads(Path(found["report"]).read_text())["line"] == 3
+        assert found["problems"][0]["field"] == "output"
+
+    def test_import_for_a_person(self, tf: Cli, write: Write) -> None:
+        file = write("rows.jsonl", '{"instruction": "Where?", "output": "Here."}\n{"instruction": "x", "output": 3}\n')
+        result = tf("data", "import", file, "--dataset", "d")
+        assert result.stdout.startswith("1 pair imported into d of 2 rows read.")
+        assert "1 row could not be used" in result.stdout and ":2: output" in result.stderr
+
+    def test_the_sample_identity_is_filled(self, tf: Cli, store: Store) -> None:
+        words = ("data", "import", "sample:identity", "--dataset", "ember", "--set", "name=Ember")
+        found = tf.json(*words, "--set", "author=Northwind Labs")
+        assert found["kept"] >= 40 and found["rejected"] == 0 and found["report"] is None
+        texts = [pair.answer for pair, _ in datasets.members(store, "ember")]
+        assert any("Ember" in text for text in texts) and not any("{{" in text for text in texts)
+        assert {pair.kind for pair, _ in datasets.members(store, "ember")} == {"identity"}
+
+    def test_kind_and_split_are_taken_over(self, tf: Cli, write: Write, store: Store) -> None:
+        file = write("r.json", '[{"instruction": "Q", "output": "A"}]')
+        tf.ok("data", "import", file, "--dataset", "d", "--kind", "identity", "--split", "val")
+        [(pair, split)] = datasets.members(store, "d")
+        assert (pair.kind, split) == ("identity", "val")
+
+    @pytest.mark.parametrize("format_", ["alpaca", "openai", "sharegpt", "prompt-completion", "csv"])
+    def test_what_is_exported_comes_back(self, tf: Cli, facts: str, tmp_path: Path, format_: str) -> None:
+        file = tmp_path / f"out.{'csv' if format_ == 'csv' else 'jsonl'}"
+        found = tf.json("data", "export", str(file), "--dataset", facts, "--format", format_)
+        assert found == {"dataset": "facts", "format": format_, "path": str(file), "rows": 4}
+        again = tf.json("data", "import", str(file), "--dataset", "copy")
+        assert (again["kept"], again["duplicates"], again["rejected"]) == (0, 4, 0)
+
+    def test_an_export_replaces_nothing_unasked(self, tf: Cli, facts: str, write: Write) -> None:
+        file = write("mine.jsonl", "mine")
+        words = ("data", "export", file, "--dataset", facts, "--format", "openai")
+        assert tf.error(*words)["where"] == file
+        assert Path(file).read_text() == "mine"
+        tf.ok(*words, "--overwrite")
+        assert Path(file).read_text() != "mine"
+
+
+class TestDatasets:
+    def test_list(self, tf: Cli, facts: str) -> None:
+        [row] = tf.json("data", "list")
+        assert {k: v for k, v in row.items() if k != "created_at"} == {
+            "name": "facts", "description": "", "pairs": 4, "ready": 4, "train": 4, "val": 0, "test": 0
+        }  # fmt: skip
+        assert "facts" in tf.ok("data", "list")
+
+    def test_an_empty_home_says_how_to_begin(self, tf: Cli) -> None:
+        result = tf("data", "list")
+        assert result.stdout == "" and "data import" in result.stderr
+        assert tf.json("data", "list") == []
+
+    def test_split_freeze_stats(self, tf: Cli, facts: str) -> None:
+        counts = tf.json("data", "split", "--dataset", facts, "--val", "0.25")
+        assert counts["train"] + counts["val"] + counts["test"] == 4 and counts["val"] >= 1
+        first = tf.json("data", "freeze", "--dataset", facts)
+        assert first == tf.json("data", "freeze", "--dataset", facts)
+        assert len(first["hash"]) == 64 and first["rows"] == 4
+        stats = tf.json("data", "stats", "--dataset", facts)
+        assert stats["split"] == {k: v for k, v in counts.items() if k != "dataset" and v}
+        assert stats["answer_chars"] == {"min": 9, "median": 9, "max": 9, "total": 36}
+
+    def test_rename_and_drop_keep_the_pairs(self, tf: Cli, facts: str, store: Store) -> None:
+        tf.ok("data", "rename", facts, "kept")
+        error = tf.error("data", "drop", "kept")
+        assert "--yes" in error["todo"] and tf.json("data", "list")[0]["name"] == "kept"
+        assert tf.json("data", "drop", "kept", "--yes") == {"dropped": "kept", "pairs_kept": 4}
+        assert tf.json("data", "list") == [] and pairs.count(store) == 4
+
+
+class TestPairs:
+    def test_add_show_edit(self, tf: Cli) -> None:
+        made = tf.json("data", "add", "-q", "Who?", "-a", "Me.", "--dataset", "d", "--tag", "one", "--tag", "two")
+        assert (made["question"], made["answer"], made["status"], made["tags"]) == (
+            "Who?",
+            "Me.",
+            "ready",
+            ["one", "two"],
+        )
+        assert tf.json("data", "show", made["uid"][:11]) == made
+        after = tf.json("data", "edit", made["uid"], "--answer", "You.", "--status", "draft")
+        assert (after["answer"], after["status"], after["revision"], after["question"]) == ("You.", "draft", 2, "Who?")
+        states = tf.json("data", "show", made["uid"], "--history")
+        assert [state["answer"] for state in states] == ["Me.", "You."]
+        assert "revision 1" in tf.ok("data", "show", made["uid"], "--history")
+
+    def test_a_pair_without_an_answer_is_a_draft(self, tf: Cli) -> None:
+        assert tf.json("data", "add", "-q", "Who?")["status"] == "draft"
+
+    def test_a_text_can_come_from_stdin(self, tf: Cli) -> None:
+        result = tf("data", "add", "-q", "Who?", "-a", "-", "--json", input="line 1\nline 2\n")
+        assert json.loads(result.stdout)["answer"] == "line 1\nline 2"
+        assert tf("data", "add", "-q", "-", "-a", "-", input="x").exit_code == 2
+
+    def test_without_a_terminal_no_editor_opens(self, tf: Cli) -> None:
+        assert "--question" in tf.error("data", "add")["todo"]
+
+    def test_search_filters_and_limits(self, tf: Cli, facts: str) -> None:
+        tf.ok("data", "add", "-q", "Where is the moon?", "-a", "Up.", "--status", "draft")
+        assert [p["question"] for p in tf.json("data", "search", "moon")] == ["Where is the moon?"]
+        assert [p["question"] for p in tf.json("data", "search", "--status", "draft")] == ["Where is the moon?"]
+        assert len(tf.json("data", "search", "--dataset", facts)) == 4
+        result = tf("data", "search", "--limit", "2")
+        assert len(result.stdout.splitlines()) == 3 and "2 of 5 pairs" in result.stderr
+        assert tf.json("data", "search", "quark") == []
+
+    def test_rm_undo_redo(self, tf: Cli, facts: str) -> None:
+        uids = [pair["uid"] for pair in tf.json("data", "search")]
+        assert tf.json("data", "rm", *uids[:3])["removed"] == 3
+        assert len(tf.json("data", "search")) == 1
+        assert tf.json("data", "undo")["pairs"] == 3 and len(tf.json("data", "search")) == 4
+        assert tf.json("data", "redo")["pairs"] == 3 and len(tf.json("data", "search")) == 1
+        assert "nothing to redo" in tf("data", "redo").stderr
+
+    def test_rm_from_a_dataset_keeps_the_pair(self, tf: Cli, facts: str) -> None:
+        uid = tf.json("data", "search")[0]["uid"]
+        assert tf.json("data", "rm", uid, "--dataset", facts) == {"removed": 1, "uids": [uid], "dataset": facts}
+        assert tf.json("data", "list")[0]["pairs"] == 3 and len(tf.json("data", "search")) == 4
+
+    def test_mark(self, tf: Cli, facts: str) -> None:
+        uids = [pair["uid"] for pair in tf.json("data", "search")]
+        assert tf.json("data", "mark", "rejected", *uids[:2]) == {"changed": 2, "status": "rejected"}
+        assert tf.json("data", "list")[0]["ready"] == 2
+
+    def test_terminal_codes_in_data_never_reach_the_terminal(self, tf: Cli) -> None:
+        evil = "\x1b]52;c;ZXZpbA==\x07\u202e\x9b2J"
+        uid = tf.json("data", "add", "-q", f"Who?{evil}", "-a", f"Me.{evil}")["uid"]
+        for words in (("search",), ("show", uid), ("search", "--json"), ("show", uid, "--json")):
+            text = tf.ok("data", *words)
+            assert not set(text) & set("\x1b\x07\x9b\u202e"), words
+        assert tf.json("data", "show", uid)["answer"] == f"Me.{evil}"
+
+
+class TestForm:
+    def test_reads_back_what_was_written(self) -> None:
+        text = _FORM + "\n=== system ===\n\n=== question ===\n# A heading\n\nWho?\n\n=== answer ===\n  indented\n"
+        assert read_form(text) == {"system": "", "question": "# A heading\n\nWho?", "answer": "  indented"}
+
+    def test_a_lost_heading_is_named(self) -> None:
+        with pytest.raises(BadInput, match="answer"):
+            read_form("=== system ===\n=== question ===\nWho?\n")
+
+
+class TestSamples:
+    def test_every_name_is_a_file(self) -> None:
+        assert {"identity.json", "product.jsonl", "probes/identity.jsonl"} <= set(samples.names())
+        assert all(samples.path(name).is_file() for name in samples.names())
+        assert samples.path("identity") == samples.path("identity.json")
+
+    def test_an_unknown_name_gets_a_hint(self) -> None:
+        with pytest.raises(NotFound) as caught:
+            samples.path("identty")
+        assert caught.value.todo == "Did you mean identity.json?"
+        with pytest.raises(NotFound):
+            samples.path("../pyproject")

@@ -1,0 +1,89 @@
+"""`tuningfork serve`: the chat server in this terminal, for other programs that speak the OpenAI API.
+The server is engine.chat's; here its doors are checked and a person is told how to reach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from store.errors import Conflict, NotFound
+from tui.cli.command import Command
+from tui.cli.options import MODEL
+from tui.cli.output import emit, emit_json, say
+from tui.cli.session import session
+
+_PORT = 8642
+
+
+@click.command(
+    "serve",
+    cls=Command,
+    example="""
+    tuningfork serve --model run:ember
+    tuningfork serve --host 0.0.0.0 --token-file ./token --model smollm2-135m --model run:ember
+    tuningfork serve --stop
+    """,
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="Port to listen on.")
+@click.option("--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load it now and keep it loaded.")
+@click.option("--token-file", metavar="FILE", help="Token that clients must send; the home's own unless given.")
+@click.option("--context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens of a conversation.")
+@click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
+@click.option("--replace", is_flag=True, help="End the server of this home that runs already.")
+@click.option("--stop", is_flag=True, help="End the server of this home, start none.")
+@click.pass_context
+def serve(
+    context: click.Context, host: str, port: int, models: tuple[str, ...], token_file: str | None, replace: bool,
+    stop: bool, **how: object,
+) -> None:  # fmt: skip
+    """Serve models to other programs over the OpenAI chat-completions API, until Ctrl-C.
+
+    Any model reference may be asked for by name; those given with --model are loaded first and stay. Listens on
+    this machine only, unless a token file is named.
+    """
+    from engine import refs
+    from engine.chat import __main__ as server
+    from engine.chat import access
+    from engine.client import shutdown
+
+    home = session().home.ensure()
+    running = access.read_info(home)
+    running = running if running is not None and running.alive() else None
+    if stop or (replace and running):
+        ended = shutdown(home)
+        if stop:
+            _say_stopped(ended)
+            return
+    elif running:
+        todo = f"End it first: tuningfork serve --stop{session().flags()}, or take its place: add --replace"
+        raise Conflict(f"A chat server of this home runs already, at {running.url}.", todo=todo)
+    token = Path(token_file).expanduser() if token_file else None
+    access.check_bind(host, token)
+    access.token_of(home, token)
+    for ref in models:
+        refs.resolve(session().store, ref)
+    _say_where(f"http://{host}:{port}/v1", token or home.root / "token", models)
+    session().goes_on = "The server has ended."
+    words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
+    words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
+    words += [word for ref in models for word in ("--model", ref)]
+    context.exit(server.main([*words, "--token-file", str(token)] if token else words))
+
+
+def _say_where(url: str, token: Path, models: tuple[str, ...]) -> None:
+    if session().as_json:
+        emit_json({"url": url, "token_file": str(token), "models": list(models)})
+        return
+    emit(f"Serving at {url}")
+    say(f"  export OPENAI_BASE_URL={url} OPENAI_API_KEY=$(cat {token})")
+
+
+def _say_stopped(ended: bool) -> None:
+    if not ended:
+        raise NotFound("No chat server of this home is running.", todo="Start one: tuningfork serve")
+    if session().as_json:
+        emit_json({"stopped": True})
+    else:
+        emit("The chat server has ended.")
