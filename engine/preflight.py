@@ -73,7 +73,9 @@ def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConf
 
     notes = []
     if truncated:
-        notes.append(f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end of the answer is cut off.")
+        notes.append(
+            f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end of the answer is cut off."
+        )
     if spoilt := _with_control_tokens(rows, template):
         notes.append(f"{_rows(spoilt)} a control token of the model in its text, such as {_some(template)}.")
 
@@ -88,7 +90,9 @@ def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConf
         empty=empty,
         longest=max((len(e.ids) for e in examples), default=0),
         prefix_tokens=_shared(examples),
-        eot_trained=bool(examples) and all(e.eot_trained or e.truncated for e in examples) and any(e.eot_trained for e in examples),
+        eot_trained=bool(examples)
+        and all(e.eot_trained or e.truncated for e in examples)
+        and any(e.eot_trained for e in examples),
         samples=[show(example, template) for example in examples[:SAMPLES]],
         problems=problems,
         notes=notes,
@@ -100,7 +104,9 @@ def show(example: Example, template: ChatTemplate) -> list[tuple[str, bool]]:
     return [(piece, label != MASKED) for piece, label in zip(template.pieces(example.ids), example.labels, strict=True)]
 
 
-def _examples(rows: Iterable[SnapshotRow], template: ChatTemplate, max_length: int) -> tuple[dict[int, Example], list[str]]:
+def _examples(
+    rows: Iterable[SnapshotRow], template: ChatTemplate, max_length: int
+) -> tuple[dict[int, Example], list[str]]:
     """Examples by `ord`, and what the template has against the rows it refuses, each complaint once."""
     found: dict[int, Example] = {}
     refused: dict[str, list[int]] = {}
@@ -127,9 +133,13 @@ def _some(template: ChatTemplate) -> str:
 
 
 def _rows(ords: Sequence[int]) -> str:
-    """"Row 3 has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
+    """ "Row 3 has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
     if len(ords) == 1:
         return f"Row {ords[0]} has"
     shown, more = ords[:_NAMED_ROWS], len(ords) - _NAMED_ROWS
-    names = ", ".join(map(str, shown)) + f" and {more} more" if more > 0 else ", ".join(map(str, shown[:-1])) + f" and {shown[-1]}"
+    names = (
+        ", ".join(map(str, shown)) + f" and {more} more"
+        if more > 0
+        else ", ".join(map(str, shown[:-1])) + f" and {shown[-1]}"
+    )
     return f"Rows {names} have"

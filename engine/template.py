@@ -81,7 +81,11 @@ class ChatTemplate:
         try:
             return str(
                 self._compiled.render(
-                    messages=list(messages), tools=None, documents=None, add_generation_prompt=add_generation_prompt, **self.special
+                    messages=list(messages),
+                    tools=None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                    **self.special,
                 )
             )
         except jinja2.TemplateError as error:
@@ -219,5 +223,7 @@ def _json(file: Path, required: bool = False) -> dict[str, Any]:
     except FileNotFoundError:
         raise BadInput(f"{file.name} is missing.", where=str(file), todo="Pick a complete model folder.") from None
     except ValueError as error:
-        raise BadInput(f"{file.name} is not valid JSON: {error}.", where=str(file), todo="Pick a complete model folder.") from None
+        raise BadInput(
+            f"{file.name} is not valid JSON: {error}.", where=str(file), todo="Pick a complete model folder."
+        ) from None
     return loaded if isinstance(loaded, dict) else {}
