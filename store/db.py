@@ -3,7 +3,6 @@ Knows no table but SQLite's own; what the tables mean is said in migrations.py a
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sqlite3
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,9 +197,12 @@ class Store:
 
 
 def _make_private(path: Path) -> None:
-    """Makes the file, mode 0600, unless it is there. One that is there is never opened past SQLite: closing it again
-    would drop every lock that this process holds on it, and another process would then pull the log from under us."""
-    with contextlib.suppress(FileExistsError):
+    """Makes the file, mode 0600, unless it is there.
+
+    One that is there is never opened past SQLite: closing it again would drop every lock that this process holds on it,
+    and another process would then pull the log from under us.
+    """
+    with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 

@@ -65,12 +65,13 @@ def _shingles(text: str) -> frozenset[str]:
 
 
 def _close(chosen: list[int], sets: list[frozenset[str]], threshold: float) -> Iterable[tuple[int, int]]:
-    """Every two of the chosen sets that are close. Two sets that share enough must share one of their rarest shingles."""
+    """Every two of the chosen sets that are close: two that share enough share one of their rarest shingles."""
     often = Counter(shingle for n in chosen for shingle in sets[n])
     holders: dict[str, list[int]] = defaultdict(list)
     for n in sorted(chosen, key=lambda n: (len(sets[n]), n)):
         size = len(sets[n])
-        rare = sorted(sets[n], key=lambda shingle: (often[shingle], shingle))[: size - math.ceil(threshold * size) + 1]
+        rarest = sorted(sets[n], key=lambda shingle: (often[shingle], shingle))
+        rare = rarest[: size - math.ceil(threshold * size) + 1]
         seen = {other for shingle in rare for other in holders[shingle] if len(sets[other]) >= threshold * size}
         for other in seen:
             common = len(sets[n] & sets[other])

@@ -55,5 +55,5 @@ def sniff(path: Path) -> str:
     raise BadInput(
         f"{fields}, which is no format that we know",
         where=str(path),
-        todo="The fields may be instruction, output; messages; conversations; prompt, completion; prompt, chosen, rejected.",
+        todo="Known are instruction, output; messages; conversations; prompt, completion; prompt, chosen, rejected.",
     )

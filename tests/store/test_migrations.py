@@ -1,0 +1,115 @@
+"""Migrations: racing processes, an older store backed up first, a failing step that changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store import migrations, pairs
+from store.db import Store
+from store.home import Home
+from store.records import PairDraft
+from tests.store.test_db import finish, python
+
+
+def add_column(db: Any) -> None:
+    db.conn.execute("ALTER TABLE dataset ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'")
+
+
+def next_version(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
+    """This version, with one more step than the released one."""
+    monkeypatch.setattr(migrations, "STEPS", [*migrations.STEPS, ("9999_next", step)])
+    monkeypatch.setattr(migrations, "LATEST", migrations.LATEST + 1)
+
+
+def test_four_racing_processes_make_one_store(home: Home) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from store import pairs
+from store.db import Store
+from store.home import Home
+from store.records import PairDraft
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+with Store.open(Home(Path(sys.argv[1]))) as store:
+    pairs.create(store, PairDraft("q " + sys.argv[3], "a"))
+    print(store.scalar("SELECT count(*) FROM _sqlite_migrations"))
+"""
+    import time
+
+    start = str(time.time() + 1.5)
+    assert finish(*(python(code, str(home.root), start, str(n)) for n in range(4))) == ["1"] * 4
+    with Store.open(home) as store:
+        assert pairs.count(store) == 4
+        assert store.integrity() == []
+    assert list(home.root.glob("store-v*")) == [], "a new store has nothing to back up"
+
+
+def test_an_older_store_is_copied_then_migrated(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(home) as store:
+        pairs.create(store, PairDraft("q", "a"), dataset="d")
+    old = migrations.LATEST
+    next_version(monkeypatch, add_column)
+    with Store.open(home) as store:
+        assert store.scalar("SELECT colour FROM dataset") == "blue"
+        assert store.scalar("PRAGMA user_version") == old + 1
+    copies = list(home.root.glob(f"store-v{old}-*.db"))
+    assert len(copies) == 1
+    assert copies[0].stat().st_mode & 0o777 == 0o600
+    with Store.open(home):
+        pass
+    assert len(list(home.root.glob("store-v*.db"))) == 1, "an up-to-date store is not copied again"
+    monkeypatch.undo()
+    restored = Home(home.root / "restored").ensure()
+    copies[0].rename(restored.database)
+    with Store.open(restored) as store:
+        assert pairs.count(store, "d") == 1
+
+
+def test_a_step_that_fails_changes_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(home).close()
+    old = migrations.LATEST
+
+    def broken(db: Any) -> None:
+        add_column(db)
+        raise RuntimeError("broken step")
+
+    next_version(monkeypatch, broken)
+    with pytest.raises(RuntimeError, match="broken step"):
+        Store.open(home)
+    monkeypatch.undo()
+    with Store.open(home) as store:
+        assert store.scalar("PRAGMA user_version") == old
+        assert "colour" not in [row["name"] for row in store.rows("PRAGMA table_info(dataset)")]
+
+
+def test_opening_without_migration_leaves_an_old_store_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(home).close()
+    old = migrations.LATEST
+    next_version(monkeypatch, add_column)
+    with Store.open(home, migrate=False) as store:
+        assert store.scalar("PRAGMA user_version") == old
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("pair_revision", "UPDATE pair_revision SET answer = 'x'"),
+        ("pair_revision", "DELETE FROM pair_revision"),
+        ("snapshot", "UPDATE snapshot SET n_rows = 9"),
+        ("snapshot_row", "UPDATE snapshot_row SET split = 'val'"),
+        ("snapshot_row", "DELETE FROM snapshot_row"),
+        ("content", "UPDATE content SET body = '[]'"),
+    ],
+)
+def test_what_is_frozen_cannot_be_changed(store: Store, table: str, change: str) -> None:
+    import sqlite3
+
+    from store import datasets
+
+    pairs.create(store, PairDraft("q", "a"), dataset="d")
+    datasets.freeze(store, "d")
+    assert store.scalar(f"SELECT count(*) FROM {table}") > 0
+    with pytest.raises(sqlite3.IntegrityError), store.write() as conn:
+        conn.execute(change)
