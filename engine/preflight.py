@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
+from itertools import takewhile
 
 from engine.config import TrainConfig
 from engine.template import MASKED, ChatTemplate, Example
@@ -20,8 +20,8 @@ _NAMED_ROWS = 5
 class Preflight:
     """What training on these rows will be like. Counts are of the train split in tokens; lists hold the rows' `ord`.
 
-    `truncated` rows lose the end of their answer to max_length, `masked` ones train nothing, `empty` ones have no answer.
-    `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a look.
+    `truncated` rows lose the end of their answer to max_length, `masked` ones train nothing, `empty` ones have no
+    answer. `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a look.
     """
 
     rows: int
@@ -119,8 +119,10 @@ def _examples(
 
 
 def _shared(examples: Sequence[Example]) -> int:
-    """How many tokens all rows begin with: computed once by shared-prefix packing."""
-    return len(commonprefix([example.ids[: example.n_prompt] for example in examples])) if len(examples) > 1 else 0
+    """How many tokens all prompts begin with: computed once by shared-prefix packing."""
+    prompts = [example.ids[: example.n_prompt] for example in examples]
+    columns = zip(*prompts, strict=False) if len(prompts) > 1 else ()
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _with_control_tokens(rows: Sequence[SnapshotRow], template: ChatTemplate) -> list[int]:

@@ -1,34 +1,48 @@
-"""The one data path: messages -> the base model's own chat template -> tokens -> labels, for preflight, training and chat alike.
-Light on purpose (tokenizers and jinja2, no torch, no transformers); nothing here knows a model's weights."""
+"""The one data path: messages -> the model's own chat template -> tokens -> labels, for preflight, training and chat.
+Needs tokenizers and jinja2 only; text and ids equal transformers' apply_chat_template (tested). No torch, no store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
 
-from store.errors import BadInput
+from store.errors import BadInput, Unsupported
 from store.records import Message
 
 MASKED = -100
 """The label of a token that is not trained."""
-_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""What `ChatTemplate.load` reads of a folder, and what has to travel with an adapter."""
+
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_PROBE = "tuningfork"  # an answer that no template writes by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row as the model reads it. `labels` are the ids where trained and MASKED elsewhere; both have the same length.
+    """One row as tokens. `labels[i]` is `ids[i]` where the token is trained, else MASKED (unshifted).
 
-    `n_prompt` is how many tokens come before the answer, `eot_trained` whether the end-of-turn token is among the labels.
+    `n_prompt` tokens come before the first trained one. The row ends with the end of the last turn; `truncated` rows
+    were cut before it.
     """
 
     ids: list[int]
@@ -39,191 +53,242 @@ class Example:
 
     @property
     def n_trained(self) -> int:
-        return sum(label != MASKED for label in self.labels)
+        """How many tokens are trained."""
+        return len(self.ids) - self.n_prompt
 
 
-@dataclass(frozen=True)
 class ChatTemplate:
-    """A model folder's chat template with its tokenizer.
+    """A model's chat template with its tokenizer. `load` makes one from a folder; `source` is the template's text."""
 
-    `source` is the template's text, `eot_id` the token that ends an assistant's turn (None when the template writes none),
-    `stop_ids` every token at which generation stops.
-    """
-
-    source: str
-    tokenizer: Tokenizer
-    special: Mapping[str, str]
-    where: str
-    eot_id: int | None = None
-    stop_ids: frozenset[int] = frozenset()
-    _compiled: Any = field(default=None, repr=False)
+    def __init__(
+        self, tokenizer: Tokenizer, source: str, special: Mapping[str, str], stop: Sequence[int] = (), where: str = ""
+    ) -> None:
+        """`special` are the named special tokens that templates read (bos_token …), `stop` more ids that end a text."""
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer, self.source, self.special, self.where = tokenizer, source, dict(special), where
+        self._stop = tuple(stop)
+        try:
+            self._compiled = _environment().from_string(source)
+        except TemplateError as error:
+            todo = "Mend chat_template.jinja in a copy of the folder."
+            raise Unsupported(f"The model's chat template is broken: {error}", where=where, todo=todo) from None
 
     @classmethod
     def load(cls, folder: Path) -> ChatTemplate:
-        """Read tokenizer.json, tokenizer_config.json and chat_template.jinja of a model folder.
+        """Read the template and tokenizer of a Hugging Face folder.
 
-        Raises BadInput when a file is missing or broken, or the model has no chat template.
+        BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
         """
-        config = _json(folder / "tokenizer_config.json", required=True)
-        tokenizer = _tokenizer(folder / "tokenizer.json")
-        source = _source(folder, config)
+        config = _json(folder / "tokenizer_config.json")
         special = {**_texts(_json(folder / "special_tokens_map.json")), **_texts(config)}
-        bare = cls(source, tokenizer, special, str(folder), _compiled=_compile(source, str(folder)))
-        eot = bare._end_of_turn()
-        named = _json(folder / "generation_config.json").get("eos_token_id")
-        stops = {i for i in (named if isinstance(named, list) else [named]) if isinstance(i, int)}
-        eos = tokenizer.token_to_id(special["eos_token"]) if "eos_token" in special else None
-        stops |= {i for i in (eot, eos) if i is not None}
-        return cls(source, tokenizer, special, str(folder), eot, frozenset(stops), bare._compiled)
+        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(_json(folder / name))]
+        return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        """The conversation as text. BadInput with the template's own words when it refuses it, for example a system turn."""
+        """The conversation as the model reads it. BadInput when the template refuses it or loses its system text."""
         try:
-            return str(
-                self._compiled.render(
-                    messages=list(messages),
-                    tools=None,
-                    documents=None,
-                    add_generation_prompt=add_generation_prompt,
-                    **self.special,
-                )
+            text = self._compiled.render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self.special,
             )
-        except jinja2.TemplateError as error:
+        except TemplateError as error:
             raise BadInput(
-                f"The model's chat template refuses this conversation: {error}.",
+                f"The model's chat template refuses this conversation: {error}",
                 where=self.where,
-                todo="Many templates take no system turn, and want user and assistant in turn.",
+                todo="Many templates take no system text, and want user and assistant in turn.",
             ) from None
+        lost = [m["content"] for m in messages if m["role"] == "system" and m["content"].strip() not in text]
+        if lost:  # without a word, the model would be tuned on another conversation than the one that was written
+            raise BadInput(
+                "The model's chat template leaves the system text out.",
+                where=_short(lost[0]),
+                todo="Leave the system text empty for this model, or put it into the question.",
+            )
+        return text
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The ids of a conversation that ends with a question, and the generation prompt after it."""
+        """Ids of the prompt: the conversation and the opening of the assistant's next turn."""
         return self.ids(self.render(messages, add_generation_prompt=True))
 
     def ids(self, text: str) -> list[int]:
-        """The ids of rendered text: control tokens in it are read as such, and none are added."""
+        """Ids of rendered text: control tokens in it count as such, none are added. BadInput for broken Unicode."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                "The text holds half of a surrogate pair, which no tokenizer can read.",
+                where=_short(text[max(0, error.start - 40) : error.start]),
+                todo="Delete the broken character after this place.",
+            ) from None
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, control tokens included."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+    def decode(self, ids: Sequence[int], *, special: bool = True) -> str:
+        """The text of ids, with control tokens unless `special` is false."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=not special))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """One text a token, to show where the tokens lie. A token that holds part of a character shows as a replacement mark."""
-        return [self.decode([i]) for i in ids]
-
-    @property
-    def control_tokens(self) -> list[str]:
-        """The texts of the special tokens, which data should not contain."""
-        return [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
+        """The text that each token adds; the bytes of an unfinished character wait for the token that finishes it."""
+        stream = DecodeStream(skip_special_tokens=False)
+        return [stream.step(self.tokenizer, token) or "" for token in ids]
 
     def example(self, messages: Sequence[Message], max_length: int) -> Example:
-        """The training row of a conversation that ends with an assistant's answer: only that answer and its end are trained.
+        """The training row of a conversation: its final answer and the end of that turn are trained, all else masked.
 
-        The prompt's ids are those that chat would send, so what is trained is what is asked. Cut to `max_length` tokens.
-        Raises BadInput when the template does not write an answer as the continuation of its prompt.
+        Ids are those of the whole conversation up to the end of the last turn, cut to `max_length`. BadInput when the
+        conversation does not end with an answer, or the template does not show it.
         """
-        prompt_text, full_text = self.render(messages[:-1], True), self.render(messages)
-        if not full_text.startswith(prompt_text):
+        if not messages or messages[-1]["role"] != "assistant":
+            raise BadInput("A training row must end with an assistant's answer.")
+        ids, start = self._parted(messages)
+        ends = [at for at in range(start, len(ids)) if ids[at] == self.eot_id]
+        ids = ids[: ends[-1] + 1] if ends else ids  # a model never gets to what a template writes after its turn
+        kept = ids[:max_length]
+        start = min(start, len(kept))
+        labels = [MASKED] * start + kept[start:]
+        return Example(kept, labels, start, len(ids) > max_length, labels[-1:] == [self.eot_id])
+
+    def _parted(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Ids of the whole conversation, and the place where they part from those of its prompt."""
+        prompt, full = self.render(messages[:-1], add_generation_prompt=True), self.render(messages)
+        before, ids = self.ids(prompt), self.ids(full)
+        if full.startswith(prompt):
+            # A token that reaches over the boundary belongs to the answer: the model has to learn to write it.
+            return ids, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False)))
+        # The prompt opens the turn with what a finished turn does not show (`<think>`): train on what chat will send.
+        at = full.rfind(messages[-1]["content"].strip())
+        if at < 0:
             raise BadInput(
-                "The model's chat template does not write an answer as the continuation of its prompt.",
-                where=self.where,
-                todo="Such a template cannot be trained faithfully; use the model's own instruct version.",
+                "The model's chat template does not show the answer as it is.",
+                where=_short(messages[-1]["content"]),
+                todo="Use another base model, or mend chat_template.jinja in a copy of its folder.",
             )
-        prompt, full = self.ids(prompt_text), self.ids(full_text)
-        if full[: len(prompt)] != prompt:  # a token reaches over the boundary; in chat it cannot
-            full = prompt + self.ids(full_text[len(prompt_text) :])
-        end = self._last_end(full, len(prompt))
-        full = full[: end + 1]  # what a template writes after the end of the turn is never generated
-        labels = ([MASKED] * len(prompt) + full[len(prompt) :])[:max_length]
-        eot_trained = bool(labels) and labels[-1] in self.stop_ids
-        return Example(full[:max_length], labels, min(len(prompt), max_length), len(full) > max_length, eot_trained)
+        return before + self.ids(full[at:]), len(before)
 
-    def _last_end(self, ids: Sequence[int], start: int) -> int:
-        ends = [at for at in range(start, len(ids)) if ids[at] in self.stop_ids]
-        return ends[-1] if ends else len(ids) - 1
-
-    def _end_of_turn(self) -> int | None:
-        """The first control token that the template writes after an answer."""
-        question, answer = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}
-        text = self.render([question, answer])
-        after = text[text.rindex("Yes") + 3 :] if "Yes" in text else ""
+    @cached_property
+    def eot_id(self) -> int:
+        """The token that ends an assistant's turn, read off the template. Unsupported when it writes none."""
+        text = self.render([{"role": "user", "content": "?"}, {"role": "assistant", "content": _PROBE}])
         added = self.tokenizer.get_added_tokens_decoder()
-        return next((i for i in self.ids(after) if i in added and added[i].special), None)
+        for token in self.ids(text[text.rfind(_PROBE) + len(_PROBE) :]):
+            if token in added or token == self._id("eos_token"):
+                return token
+        raise Unsupported(
+            "The model's chat template writes no end-of-turn token after an answer: the model would not learn to stop.",
+            where=self.where,
+            todo="Use an instruction-tuned base model, or mend chat_template.jinja in a copy of its folder.",
+        )
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Every id that ends a generation: the end of a turn, of a text, and what the model's configuration adds."""
+        return frozenset(id for id in (self.eot_id, self._id("eos_token"), *self._stop) if id is not None)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The begin-of-text token. A template writes it where its model wants it: never add it."""
+        return self._id("bos_token")
+
+    @property
+    def pad_id(self) -> int:
+        """A token to fill rows with; masked wherever it is used."""
+        pad = self._id("pad_token")
+        return self.eot_id if pad is None else pad
+
+    @cached_property
+    def control_tokens(self) -> frozenset[str]:
+        """Texts that the tokenizer reads as control tokens, even inside a pair's own words."""
+        return frozenset(str(t.content) for t in self.tokenizer.get_added_tokens_decoder().values() if t.special)
+
+    def _id(self, name: str) -> int | None:
+        found = self.special.get(name)
+        return None if found is None else self.tokenizer.token_to_id(found)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Jinja as chat templates expect it. Sandboxed: a template comes with the weights and is not ours."""
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    env.filters["tojson"] = _tojson
+    env.globals["raise_exception"] = _refuse
+    env.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return env
 
 
 class _Generation(Extension):
-    """`{% generation %}`: marks the assistant's words in some templates; our labels do not need it, so it only shows its body."""
+    """`{% generation %} … {% endgeneration %}` marks what an assistant wrote in some templates; the text passes."""
 
-    tags = {"generation"}  # noqa: RUF012 - jinja2 reads it from the class
+    tags = {"generation"}  # noqa: RUF012 - jinja2 reads it off the class
 
-    def parse(self, parser: Any) -> list[nodes.Node]:
+    def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _compile(source: str, where: str) -> Any:
-    """The template in a sandbox, with what Hugging Face offers to templates."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    try:
-        return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise BadInput(f"The chat template is broken: {error}.", where=where, todo="Fix chat_template.jinja.") from None
-
-
-def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """Jinja's own filter escapes HTML; templates want plain JSON."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
+    raise TemplateError(message)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    todo = "Save it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+    if not path.is_file():
+        raise BadInput("The model has no tokenizer.json.", where=str(path.parent), todo=todo)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception for everything
+        raise BadInput(f"The model's tokenizer.json cannot be read: {error}", where=str(path), todo=todo) from error
 
 
 def _source(folder: Path, config: Mapping[str, Any]) -> str:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text("utf-8")
+    """The template's text: chat_template.jinja, or the one inside tokenizer_config.json."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text("utf-8")
     found = config.get("chat_template")
-    if isinstance(found, list):  # several by name
-        found = next((t["template"] for t in found if t.get("name") == "default"), None)
-    if not isinstance(found, str):
-        raise BadInput(
-            "The model has no chat template, so there is no telling how it wants to be asked.",
-            where=str(folder),
-            todo="Use the instruct version of the model, or add a chat_template.jinja to the folder.",
-        )
+    if isinstance(found, list):
+        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
+    if isinstance(found, str) and found:
+        return found
+    raise Unsupported(
+        "The model has no chat template: it was not made to chat.",
+        where=str(folder),
+        todo="Use its instruction-tuned sibling, or put a chat_template.jinja beside the tokenizer.",
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object, {} when the file is not there. BadInput when it is not one."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The model's {path.name} cannot be read: {error}", where=str(path)) from error
+    if not isinstance(found, dict):
+        raise BadInput(f"The model's {path.name} is not a JSON object.", where=str(path))
     return found
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens' texts; a config holds them as text or as {"content": text}."""
-    named = {name: config.get(name) for name in _SPECIAL}
-    texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
-    return {name: text for name, text in texts.items() if isinstance(text, str)}
+    """Named special tokens; each is a string or {"content": string}."""
+    named = ((name, config.get(name)) for name in _NAMED)
+    plain = ((name, token.get("content") if isinstance(token, dict) else token) for name, token in named)
+    return {name: token for name, token in plain if isinstance(token, str)}
 
 
-def _tokenizer(file: Path) -> Tokenizer:
-    loader: Callable[[str], Tokenizer] = Tokenizer.from_file
-    try:
-        return loader(str(file))
-    except Exception as error:  # the library raises bare Exception for a missing and for a broken file
-        what = "tokenizer.json is missing." if not file.is_file() else f"tokenizer.json cannot be read: {error}."
-        raise BadInput(what, where=str(file), todo="Prepare the model again: tuningfork models add.") from None
+def _eos_ids(config: Mapping[str, Any]) -> Iterator[int]:
+    found = config.get("eos_token_id")
+    yield from (id for id in (found if isinstance(found, list) else [found]) if isinstance(id, int))
 
 
-def _json(file: Path, required: bool = False) -> dict[str, Any]:
-    if not required and not file.is_file():
-        return {}
-    try:
-        loaded = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{file.name} is missing.", where=str(file), todo="Pick a complete model folder.") from None
-    except ValueError as error:
-        raise BadInput(
-            f"{file.name} is not valid JSON: {error}.", where=str(file), todo="Pick a complete model folder."
-        ) from None
-    return loaded if isinstance(loaded, dict) else {}
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
