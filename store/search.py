@@ -62,6 +62,7 @@ def search_ids(
 
 def match_expression(store: Store, text: str) -> str | None:
     """`text` as an FTS5 query: quoted phrases as they are, every other word as a prefix; None when it holds no word."""
+    text = text.encode(errors="replace").decode().replace("\0", " ")  # what SQLite cannot carry matches nothing
     words = re.findall(r'"[^"]*"|[^\s"]+', store.db.quote_fts(text)) if _WORD.search(text) else []
     bare = [word for word in words if _WORD.search(word)]
     return " ".join(word if " " in word else word + "*" for word in bare) or None

@@ -12,7 +12,7 @@ from store.records import Split
 def assign(questions: Sequence[str], *, val: float, test: float = 0.0, seed: int = 0) -> list[Split]:
     """One split for each question; adding questions moves no other, for a place depends on words and seed alone.
 
-    Fractions hold on average; a wanted split of a small set is never left empty while another question can be spared.
+    Fractions hold on average; in a small set no wanted split is empty while a question can be spared, and train never is.
     """
     keys = [" ".join(question.casefold().split()) for question in questions]
     place = {key: int(sha256(f"{seed}:{key}")[:13], 16) / 16**13 for key in set(keys)}
@@ -23,5 +23,7 @@ def assign(questions: Sequence[str], *, val: float, test: float = 0.0, seed: int
     for split, fraction in (("test", test), ("val", val)):
         spare = [key for key in dealt if dealt[key] == "train"]
         if fraction > 0 and split not in dealt.values() and len(spare) > 1:
-            dealt[spare[0]] = split  # type: ignore[assignment]  # the literal above
+            dealt[spare[0]] = split  # type: ignore[assignment]  # one of the two literals above
+    if dealt and "train" not in dealt.values():
+        dealt[list(dealt)[-1]] = "train"
     return [dealt[key] for key in keys]

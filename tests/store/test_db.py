@@ -124,9 +124,9 @@ with Store.open(Home(Path(sys.argv[1]))) as store:
 
 def test_a_writer_that_stays_away_too_long_is_a_conflict(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.db.BUSY_MS", 100)
-    with Store.open(home) as one, Store.open(home) as two, one.write():
-        with pytest.raises(Conflict, match="another program"):
-            datasets.create(two, "d")
+    busy = pytest.raises(Conflict, match="another program")
+    with Store.open(home) as one, Store.open(home) as two, one.write(), busy:
+        datasets.create(two, "d")
 
 
 def drafts(count: int) -> list[PairDraft]:

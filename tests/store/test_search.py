@@ -1,0 +1,143 @@
+"""Searching and paging: as you type, filtered, with any text a keyboard can make, and fast with very many pairs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store import datasets, pairs
+from store.db import Store
+from store.errors import NotFound
+from store.records import PairDraft
+
+
+def questions(store: Store, text: str = "", **filters: str) -> list[str]:
+    found = pairs.page(store, pairs.search_ids(store, text, **filters))  # type: ignore[arg-type]
+    return [pair.question for pair in found]
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    pairs.create(store, PairDraft("Where is the café?", "Round the corner."), dataset="d")
+    pairs.create(store, PairDraft("Who are you?", "I am Ember.", kind="identity"), dataset="d", split="val")
+    pairs.create(store, PairDraft("What is NOT AND OR NEAR(x)?", "Words of a query language.", status="draft"))
+    return store
+
+
+def test_every_word_begins_a_word(filled: Store) -> None:
+    assert questions(filled, "CAFE") == ["Where is the café?"], "case and accents do not matter"
+    assert questions(filled, "caf corn") == ["Where is the café?"]
+    assert questions(filled, "afe") == []
+    assert questions(filled, "w") == ["What is NOT AND OR NEAR(x)?", "Who are you?", "Where is the café?"], (
+        "newest first"
+    )
+    assert questions(filled, "ember") == ["Who are you?"], "answers are searched too"
+
+
+def test_a_phrase_in_quotes_stays_together(filled: Store) -> None:
+    assert questions(filled, '"the corner"') == ["Where is the café?"]
+    assert questions(filled, '"corner the"') == []
+    assert questions(filled, '"the cor') == [], "an open quote is a phrase too"
+
+
+def test_query_words_are_words(filled: Store) -> None:
+    assert questions(filled, "NOT AND OR") == ["What is NOT AND OR NEAR(x)?"]
+    assert questions(filled, "NEAR(x)") == ["What is NOT AND OR NEAR(x)?"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", '"', '""', "*", "(", ")", "' OR 1=1 --", "a:b", "^", "-", "🦊", "\x00", "^*"]
+)
+def test_any_text_can_be_searched(filled: Store, text: str) -> None:
+    assert isinstance(pairs.search_ids(filled, text), list)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30))
+def test_no_text_breaks_the_search(filled: Store, text: str) -> None:
+    found = pairs.search_ids(filled, text)
+    assert set(found) <= set(pairs.search_ids(filled))
+
+
+def test_filters_join(filled: Store) -> None:
+    assert questions(filled, status="draft") == ["What is NOT AND OR NEAR(x)?"]
+    assert questions(filled, kind="identity") == ["Who are you?"]
+    assert questions(filled, dataset="d") == ["Who are you?", "Where is the café?"]
+    assert questions(filled, dataset="d", split="train") == ["Where is the café?"]
+    assert questions(filled, split="val") == ["Who are you?"]
+    assert questions(filled, "w", dataset="d", kind="instruction", status="ready") == ["Where is the café?"]
+    with pytest.raises(NotFound, match="no dataset"):
+        pairs.search_ids(filled, dataset="missing")
+
+
+def test_changes_are_found_at_once(filled: Store) -> None:
+    pair = pairs.page(filled, pairs.search_ids(filled, "ember"))[0]
+    pairs.edit(filled, pair.uid, answer="I am Cinder.")
+    assert (questions(filled, "ember"), questions(filled, "cinder")) == ([], ["Who are you?"])
+    pairs.delete(filled, [pair.uid])
+    assert questions(filled, "cinder") == questions(filled, "cinder", dataset="d") == []
+    pairs.undo(filled)
+    pairs.undo(filled)
+    assert (questions(filled, "ember"), questions(filled, "cinder")) == (["Who are you?"], [])
+    assert filled.integrity() == []
+
+
+def test_a_page_keeps_the_order_and_shows_what_was_deleted_meanwhile(filled: Store) -> None:
+    ids = pairs.search_ids(filled)
+    gone = pairs.page(filled, ids)[1]
+    pairs.delete(filled, [gone.uid])
+    page = pairs.page(filled, [ids[2], ids[1], 999_999, ids[0]])
+    assert [pair.id for pair in page] == [ids[2], ids[1], ids[0]]
+    assert [pair.deleted_at is not None for pair in page] == [False, True, False]
+    assert pairs.page(filled, []) == []
+
+
+def quickest(what, times: int = 3) -> float:  # type: ignore[no-untyped-def]
+    """Milliseconds of the best of a few calls: the machine may be busy, the code may not."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        what()
+        taken.append(time.perf_counter() - start)
+    return min(taken) * 1e3
+
+
+@pytest.mark.slow
+def test_many_pairs_stay_fast(store: Store) -> None:
+    """120,000 pairs. The limits are several times what a quiet machine takes: they catch a lost index, no more."""
+    count = 120_000
+    start = time.perf_counter()
+    made = pairs.create_many(
+        store,
+        (
+            PairDraft(
+                f"How do I reset widget {n} in {['red', 'green', 'blue'][n % 3]}?", f"Hold it for {n % 97} seconds."
+            )
+            for n in range(count)
+        ),
+        dataset="big",
+    )
+    assert len(made.uids) == count
+    assert time.perf_counter() - start < 40
+    ids = pairs.search_ids(store)
+    limits = {
+        "all": (lambda: pairs.search_ids(store), 250),
+        "one letter": (lambda: pairs.search_ids(store, "w"), 400),
+        "two words": (lambda: pairs.search_ids(store, "widget 1199"), 60),
+        "dataset": (lambda: pairs.search_ids(store, dataset="big", split="train"), 500),
+        "page in the middle": (lambda: pairs.page(store, ids[60_000:60_064]), 10),
+        "count": (lambda: pairs.count(store), 80),
+        "datasets": (lambda: datasets.all_datasets(store), 600),
+    }
+    slow = {name: took for name, (what, limit) in limits.items() if (took := quickest(what)) > limit}
+    assert slow == {}
+    start = time.perf_counter()
+    undone = pairs.undo(store)
+    assert undone is not None and undone.pairs == count
+    assert (pairs.count(store), pairs.search_ids(store, "widget")) == (0, [])
+    assert pairs.redo(store) is not None
+    assert len(pairs.search_ids(store, "widget")) == count
+    assert time.perf_counter() - start < 30
