@@ -4,7 +4,7 @@ holds. Knows no backend; both sides of a comparison get their ids from here."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,7 @@ class Template(Protocol):
     @property
     def source(self) -> str: ...
     @property
-    def stop_ids(self) -> Sequence[int]: ...
+    def stop_ids(self) -> Collection[int]: ...
     def encode(self, messages: Sequence[Message]) -> list[int]: ...
 
 

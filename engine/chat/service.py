@@ -54,6 +54,7 @@ class Service:
         budget.taken = partial(training_threads, store, budget.cores)
         self._budget = budget
         self._backends: dict[str, Backend] = {}
+        self._making = asyncio.Lock()
         self._unloadable: set[tuple[object, ...]] = set()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, str] = {}
@@ -92,12 +93,6 @@ class Service:
         """Prove what each side is; see `engine.chat.honesty`."""
         async with self._gate.enter():
             sides = [honesty.Side(*await self._ready(ref), lane) for ref, lane in ((a, lane_a), (b, lane_b))]
-            for side in sides:
-                if side.model.kind == "endpoint":
-                    raise Unsupported(
-                        f"{side.model.ref} is an endpoint: its logits cannot be seen.",
-                        todo="Compare models on this machine.",
-                    )
             self.used_at = monotonic()
             return await honesty.check(*sides)
 
@@ -126,14 +121,14 @@ class Service:
         """
         model = await self._look(refs.resolve, ref)
         if model.kind == "endpoint":
-            return model, self._backend("endpoint")
+            return model, await self._backend("endpoint")
         wanted, home = self._options.backend, self._store.home
         mark = _version(model)
         if model.gguf is not None and wanted != "transformers" and mark not in self._unloadable:
             if adapters.must_convert(home, model) and model.folder is None:
                 self._prepare(model)
             try:
-                backend = self._backend("llama.cpp")
+                backend = await self._backend("llama.cpp")
                 await backend.load(model)
                 return model, backend
             except Unsupported:
@@ -144,15 +139,16 @@ class Service:
             raise Unsupported(f"{model.title} has no GGUF file.", todo="Start the server with --backend auto.")
         if model.folder is None:
             self._prepare(model)
-        return model, self._backend("transformers")
+        return model, await self._backend("transformers")
 
-    def _backend(self, name: str) -> Backend:
-        if name not in self._backends:
-            self._backends[name] = self._make(name)
-        return self._backends[name]
+    async def _backend(self, name: str) -> Backend:
+        """The backend of that name, made when the first model needs it: importing its libraries may take seconds."""
+        async with self._making:
+            if name not in self._backends:
+                self._backends[name] = await asyncio.to_thread(self._make, name)
+            return self._backends[name]
 
     def _make(self, name: str) -> Backend:
-        """Each backend's libraries are imported when the first model needs it."""
         if name == "endpoint":
             from engine.chat.backends.endpoint import Endpoint
 
@@ -173,8 +169,7 @@ class Service:
         if task is not None and task.done():
             del self._preparing[ref]
             task.result()  # raises what went wrong
-            return
-        if task is None:
+        elif task is None:
             self._progress[ref] = "starting"
             self._preparing[ref] = asyncio.create_task(self._prepare_now(ref))
         error = ServerError(f"{ref} is being prepared: {self._progress[ref]}.", todo="Try again in a few seconds.")

@@ -7,8 +7,10 @@ import hashlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.chat.prompts import Template
+if TYPE_CHECKING:
+    from engine.template import ChatTemplate
 
 _KEPT = 8
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -18,11 +20,11 @@ class Templates:
     """A small cache, the least recently used template dropped first."""
 
     def __init__(self) -> None:
-        self._by_content: OrderedDict[str, Template] = OrderedDict()
+        self._by_content: OrderedDict[str, ChatTemplate] = OrderedDict()
         self._contents: dict[tuple[object, ...], str] = {}
         self._lock = threading.Lock()
 
-    def of(self, folder: Path) -> Template:
+    def of(self, folder: Path) -> ChatTemplate:
         """The template of a folder with tokenizer.json.
 
         Raises BadInput or Unsupported when it has none that can be used.
@@ -30,7 +32,7 @@ class Templates:
         with self._lock:
             content = self._content(folder)
             if content not in self._by_content:
-                from engine.template import ChatTemplate  # tokenizers and jinja2: not for a server of bare GGUF files
+                from engine.template import ChatTemplate  # tokenizers and jinja2: not before they are needed
 
                 self._by_content[content] = ChatTemplate.load(folder)
                 if len(self._by_content) > _KEPT:
