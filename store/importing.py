@@ -118,8 +118,10 @@ def _placeholders(path: Path, format: Format) -> dict[str, int]:
 
     Most files have no brace pair at all: then no row is parsed.
     """
-    if format.name != "parquet" and b"{{" not in read_bytes(path):
-        return {}
+    if format.name != "parquet":
+        data = read_bytes(path)
+        if b"{{" not in data and rb"\u007b" not in data.lower():
+            return {}
     found: dict[str, int] = {}
     for row in format.read(path):
         if isinstance(row, Row) and isinstance(row.draft, PairDraft):

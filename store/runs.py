@@ -60,6 +60,7 @@ __all__ = [
     "set_wanted",
 ]
 
+_END_OF_QUEUE = "max(?, (SELECT coalesce(max(queued_at), 0) + 1 FROM run))"  # also when two come in one millisecond
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -86,7 +87,7 @@ def create(
             raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
         conn.execute(
             "INSERT INTO run (uid, name, base, method, snapshot_id, config, config_hash, seed, created_at, queued_at)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+            f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, {_END_OF_QUEUE.replace('?', '?9')})",
             (new_uid(), name, base, method, _snapshot_id(store, snapshot), canonical(config), config_hash, seed, now()),
         )
         return get(store, name)
@@ -225,7 +226,7 @@ def queue(store: Store, name: str) -> Run:
                 f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
             )
         conn.execute(
-            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE"
+            f"UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = {_END_OF_QUEUE} WHERE"
             " id = ?",
             (now(), run.id),
         )

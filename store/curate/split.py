@@ -12,7 +12,7 @@ from store.records import Split
 def assign(questions: Sequence[str], *, val: float, test: float = 0.0, seed: int = 0) -> list[Split]:
     """One split for each question; adding questions moves no other, for a place depends on words and seed alone.
 
-    Fractions hold on average; in a small set no wanted split is empty while a question can be spared, and train never is.
+    Fractions hold on average. In a small set no wanted split is empty while a question can be spared; train never is.
     """
     keys = [" ".join(question.casefold().split()) for question in questions]
     place = {key: int(sha256(f"{seed}:{key}")[:13], 16) / 16**13 for key in set(keys)}

@@ -79,7 +79,7 @@ def write_csv(path: Path, pairs: Iterable[Pair]) -> int:
     """
     count = 0
     with written(path, newline="") as file:
-        writer = csv.writer(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")
+        writer = csv.writer(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", quoting=csv.QUOTE_ALL)
         writer.writerow(_HEADER)
         for count, pair in enumerate(pairs, 1):  # noqa: B007  # the count is the answer
             if pair.history:
