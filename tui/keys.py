@@ -84,6 +84,11 @@ EDITOR = (
     Key("editor.revert", "ctrl+r,f5", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
 )
 
+PROSE = (
+    Key("prose.top", "ctrl+home", "top", "Top", "Go to the beginning of the text"),
+    Key("prose.bottom", "ctrl+end", "bottom", "Bottom", "Go to the end of the text"),
+)
+
 IMPORT = (
     Key("import.go", "ctrl+s,f8", "go", "Import", "Read the file into the dataset", bar=True, priority=True),
 )
@@ -130,6 +135,20 @@ COMPARE = (
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or literally again"),
     Key("compare.add", "plus", "add_lane", "Add lane", "Add one more lane (up to four)"),
     Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
+)
+
+CHATS = (
+    Key("chats.search", "slash,ctrl+f", "search", "Search", "Search what was asked and answered", bar=True),
+    Key("chats.remove", "delete,x", "remove", "Remove", "Remove this conversation", bar=True),
+)
+
+VOTES = (
+    Key("votes.remove", "delete,u", "remove", "Take back", "Take this vote back", bar=True),
+    Key("votes.write", "x", "write", "Write files", "Write all preferences to files that trainers read", bar=True),
+)
+
+DIFF = (
+    Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),
 )
 
 SETTINGS = (
@@ -183,9 +202,11 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "data": Page("Data", (DATA,), (TABLE,)),
-    "train": Page("Train", (TRAIN, RUNS)),
+    "train": Page("Train", (TRAIN, RUNS), (PICKER, CHOICE)),
     "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
-    "editor": Page("Pair", (EDITOR,), (CHOICE,)),
+    "chats": Page("Conversations", (CHATS,)),
+    "votes": Page("Votes", (VOTES,)),
+    "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome"),
 }

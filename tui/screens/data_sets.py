@@ -28,6 +28,9 @@ class DatasetActions(ModeScreen):
     def reload(self) -> None:
         raise NotImplementedError
 
+    def action_new(self) -> None:
+        raise NotImplementedError
+
     def list_dataset(self, name: str | None, wait: float = 0.0) -> None:
         raise NotImplementedError
 
@@ -165,4 +168,4 @@ class DatasetActions(ModeScreen):
         elif answer == "import":
             self.action_import_file()
         elif answer == "new":
-            self.run_action("new")
+            self.action_new()

@@ -3,9 +3,13 @@ Knows nothing of pairs."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
+from textual.binding import BindingType
 from textual.widgets import TextArea
 
+from tui import keys
 from tui.text import clean, clip
 
 LONGEST_TO_EDIT = 50_000
@@ -14,6 +18,8 @@ LONGEST_TO_EDIT = 50_000
 
 class Prose(TextArea):
     """`original` is what the store holds; `result` is the original unless a person changed what was shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROSE)
 
     def __init__(self, title: str, *, id: str) -> None:
         super().__init__(
@@ -41,6 +47,12 @@ class Prose(TextArea):
     def changed(self) -> bool:
         """Whether a person changed it."""
         return self.text != self._shown
+
+    def action_top(self) -> None:
+        self.move_cursor((0, 0))
+
+    def action_bottom(self) -> None:
+        self.move_cursor(self.document.end)
 
     def on_paste(self, event: events.Paste) -> None:
         event.text = clean(event.text)  # runs before TextArea's own handler

@@ -1,0 +1,118 @@
+"""Drives the app as a person would: keys in, the text of the screen out.
+Everything waits for a condition, never for a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from textual import events
+from textual.keys import _character_to_key
+from textual.pilot import Pilot
+
+from store import datasets, pairs
+from store.db import Store
+from store.records import PairDraft
+from tui.app import TuningforkApp
+
+Drive = Callable[..., AbstractAsyncContextManager["Driver"]]
+
+
+class Driver:
+    """An app under test."""
+
+    def __init__(self, app: TuningforkApp, pilot: Pilot[int]) -> None:
+        self.app, self.pilot = app, pilot
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, line by line."""
+        return "\n".join(strip.text.rstrip() for strip in self.app.screen._compositor.render_strips(self.app.size))
+
+    @property
+    def page(self) -> str:
+        """The class name of the screen that is shown."""
+        return type(self.app.screen).__name__
+
+    @property
+    def told(self) -> list[str]:
+        """The notices of this session, oldest first."""
+        return [str(notice.message) for notice in self.app._notifications]
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Type a text, character by character, into what has the focus."""
+        for char in text:
+            self.app.post_message(events.Key(_character_to_key(char), char))
+        await self.pilot.pause()
+
+    async def paste(self, text: str) -> None:
+        """Paste a text: much quicker than typing it."""
+        self.app.post_message(events.Paste(text))
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 10) -> None:
+        """Wait for a condition; on a timeout show the screen."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {timeout_s} s in vain; the screen:\n{self.text}\ntold: {self.told}")
+            await self.pilot.pause()
+            await asyncio.sleep(0.02)
+
+    async def see(self, *texts: str) -> None:
+        """Wait until all of these are on the screen."""
+        await self.until(lambda: all(text in self.text for text in texts))
+
+    async def see_page(self, name: str) -> None:
+        """Wait for a screen by its class name."""
+        await self.until(lambda: self.page == name)
+        await self.pilot.pause()
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours, SSH and themes as on a workstation, whatever runs the tests."""
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    for name in ("NO_COLOR", "COLORFGBG", "TEXTUAL_THEME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def drive(store: Store) -> Drive:
+    """`async with drive(size=(80, 24)) as app:` opens the app on the test's store."""
+
+    @asynccontextmanager
+    async def opened(size: tuple[int, int] = (80, 24), on: Store | None = None) -> AsyncIterator[Driver]:
+        app = TuningforkApp(on or store)
+        async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
+            await pilot.pause()
+            yield Driver(app, pilot)
+
+    return opened
+
+
+@pytest.fixture
+def some_pairs(store: Store) -> list[str]:
+    """Uids of twelve pairs, oldest first: three drafts, three rejected; all in `shop`, the first four in `care` too."""
+    status = ["ready", "ready", "draft", "rejected"]
+    things = ["order", "parcel", "refund", "lamp", "oven", "name", "bill", "door", "cat", "hat", "key", "cup"]
+    drafts = [
+        PairDraft(
+            f"Question {n}: where is my {thing}?",
+            f"Answer {n}: look under the {thing}.",
+            status=status[n % 4],  # type: ignore[arg-type]
+            kind="identity" if n == 5 else "instruction",
+            tags=("tagged",) if n == 3 else (),
+        )
+        for n, thing in enumerate(things)
+    ]
+    made = pairs.create_many(store, drafts, dataset="shop")
+    datasets.add(store, "care", made.uids[:4])
+    return made.uids

@@ -1,0 +1,336 @@
+"""The frame around the screens: modes, help, palette, leaving, signals, themes, and what may not be imported."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from store import datasets, pairs, runs
+from store.db import Store
+from tests.tui.conftest import Drive
+from tui import drafts, keys, settings, themes
+from tui.keys import PAGES
+from tui.screens.help import key_list, text
+
+HEAVY = ("torch", "transformers", "trl", "pandas", "numpy", "peft", "datasets", "pyarrow", "llama_cpp")
+OPEN_APP = """
+import asyncio, sys
+from pathlib import Path
+from store.db import Store
+from store.home import Home
+from tui.app import TuningforkApp
+
+async def main():
+    with Store.open(Home(Path(sys.argv[1])).ensure()) as store:
+        app = TuningforkApp(store)
+        async with app.run_test() as pilot:
+            await pilot.pause(0.3)
+            for key in sys.argv[3:]:
+                await pilot.press(key)
+                await pilot.pause(0.2)
+
+asyncio.run(main())
+print([name for name in sys.argv[2].split(",") if name in sys.modules])
+"""
+
+
+def python(code: str, *args: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | env,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_interface_stays_light() -> None:
+    code = f"import sys, tui.app, tui.screens.data\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    assert python(code) == "[]"
+
+
+def test_opening_the_app_and_its_dialogs_stays_light(tmp_path: Path) -> None:
+    found = python(OPEN_APP, str(tmp_path / "home"), ",".join(HEAVY), "escape", "n", "escape", "i", "escape", "f1")
+    assert found == "[]"
+
+
+@pytest.mark.parametrize(("ssh", "fps"), [("1.2.3.4 5 6.7.8.9 22", "20"), ("", "None")])
+def test_frames_are_few_over_ssh(ssh: str, fps: str) -> None:
+    env = {"SSH_CONNECTION": ssh, "SSH_TTY": ""}
+    assert python("import os, tui; print(os.environ.get('TEXTUAL_FPS'))", **env) == fps
+
+
+async def test_modes_by_key_and_by_click(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        for key, mode in (("f3", "train"), ("f4", "compare"), ("f2", "data")):
+            await app.press(key)
+            await app.until(lambda mode=mode: app.app.current_mode == mode)
+        await app.pilot.click("Masthead", offset=(28, 0))
+        await app.until(lambda: app.app.current_mode == "train")
+
+
+async def test_help_shows_the_page_and_every_key(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive(size=(100, 60)) as app:
+        await app.see("12 pairs")
+        await app.press("f1")
+        await app.see("Help: Data", "A pair is one thing the model should learn", "Write a new pair")
+        await app.press("f1")
+        await app.see_page("DataScreen")
+        await app.press("n", "f1")
+        await app.see("Help: Pair", "Save this pair and go back")
+        await app.press("escape")
+        await app.see_page("PairEditor")
+
+
+def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
+    for name, page in PAGES.items():
+        assert len(text(name)) > 100, name
+        listed = key_list(page).plain
+        for group in page.acts + page.moves:
+            for key in group:
+                assert key.help in listed
+    assert text("no-such-page") == ""
+
+
+def test_no_key_means_two_things_on_one_screen() -> None:
+    together = {
+        "data": (keys.APP, keys.BACK, keys.DATA, keys.TABLE),
+        "editor": (keys.APP, keys.BACK, keys.EDITOR, keys.PROSE),
+        "import": (keys.APP, keys.BACK, keys.IMPORT),
+    }
+    for screen, groups in together.items():
+        taken: dict[str, str] = {}
+        for key in (key for group in groups for key in group):
+            for one in key.keys.split(","):
+                assert one not in taken, f"{screen}: {one} is {taken[one]} and {key.id}"
+                taken[one] = key.id
+    everything = [key for group in vars(keys).values() if isinstance(group, tuple) for key in group]
+    for key in everything:
+        names = key.keys.split(",")
+        assert any(not name.startswith("ctrl+") for name in names) or key.id in {"prose.top", "prose.bottom"} | {
+            other.id for other in everything if other.id.startswith(("compare.", "prompt."))
+        }, f"{key.id} has no second way"
+        assert not {"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+left_square_bracket", "ctrl+b"} & set(names), key.id
+
+
+async def test_the_palette_finds_and_runs_actions_of_any_screen(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("ctrl+p")
+        await app.see_page("CommandPalette")
+        await app.type("data: new")
+        await app.see("Write a new pair")
+        await app.press("enter")
+        await app.see_page("PairEditor")
+        await app.press("escape", "f3")
+        await app.until(lambda: app.app.current_mode == "train")
+        await app.press("f12")
+        await app.see_page("CommandPalette")
+        await app.type("data: status filter")
+        await app.until(lambda: "Status filter" in app.text)
+        await app.press("enter")
+        await app.see("s draft", "3 pairs of 12")
+
+
+async def test_themes_are_chosen_and_remembered(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        for theme in themes.ALL:
+            app.app.choose_theme(theme.name)
+            await app.see("Question 11", "nothing running")
+        await app.until(lambda: settings.load(store.home).theme == themes.SIXTEEN.name)
+    async with drive() as app:
+        assert app.app.theme == themes.SIXTEEN.name
+        await app.see("12 pairs")
+
+
+@pytest.mark.parametrize(
+    ("environ", "theme"),
+    [
+        ({"COLORTERM": "truecolor", "TERM": "xterm"}, themes.DARK),
+        ({"TERM": "xterm-256color"}, themes.DARK),
+        ({"TERM": "linux"}, themes.SIXTEEN),
+        ({"TERM": "screen"}, themes.SIXTEEN),
+        ({"TERM": "xterm-256color", "COLORFGBG": "0;15"}, themes.LIGHT),
+    ],
+)
+def test_the_theme_fits_the_terminal(environ: dict[str, str], theme: object) -> None:
+    assert themes.automatic(environ) == theme.name  # type: ignore[attr-defined]
+
+
+async def test_no_color_is_obeyed(drive: Drive, some_pairs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with drive() as app:
+        await app.see("12 pairs", "✓", "○", "✗", "▌")
+        strips = app.app.screen._compositor.render_strips(app.app.size)
+        from textual.filter import Monochrome
+
+        filters = [each for each in app.app._filters if isinstance(each, Monochrome)]
+        assert filters
+        styles = [
+            s.style for strip in strips for s in filters[0].apply(list(strip), app.app.background_colors[1]) if s.style
+        ]
+        colours = {style.color.triplet for style in styles if style.color and style.color.triplet}
+        assert colours and all(c.red == c.green == c.blue for c in colours)
+
+
+async def test_leaves_at_once_when_nothing_is_at_stake(drive: Drive, some_pairs: list[str]) -> None:
+    for key in ("ctrl+q", "f10"):
+        async with drive() as app:
+            await app.see("12 pairs")
+            await app.press(key)
+            await app.until(lambda: not app.app.is_running)
+            assert app.app.return_value == 0
+
+
+async def test_says_that_a_run_goes_on_before_leaving(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    frozen = datasets.freeze(store, "shop")
+    runs.create(
+        store,
+        name="ember-1",
+        base="smollm2-135m",
+        snapshot=frozen.hash,
+        method="lora",
+        config={},
+        config_hash="x",
+        seed=0,
+    )
+    run = runs.get(store, "ember-1")
+    runs.open_attempt(store, run.id, host="h", pid=1, pid_started=1.0, token="t" * 32, log_path="x")
+    async with drive() as app:
+        await app.see("12 pairs", "● ember-1")
+        await app.press("ctrl+q")
+        await app.see("Quit Tuningfork?", "The run ember-1 goes on without this window.")
+        assert app.app.focused and app.app.focused.id == "cancel"
+        await app.press("enter")
+        await app.see_page("DataScreen")
+        assert app.app.is_running
+        await app.press("f10", "escape")
+        assert app.app.is_running
+        await app.press("f10", "right", "enter")
+        await app.until(lambda: not app.app.is_running)
+    assert runs.get(store, "ember-1").wanted == "run"
+
+
+async def test_leaving_with_unsaved_text_keeps_it(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("n")
+        await app.see_page("PairEditor")
+        await app.type("not saved")
+        await app.press("ctrl+q")
+        await app.see("Quit Tuningfork?", "Unsaved text is kept")
+        await app.press("ctrl+q")
+        await app.until(lambda: not app.app.is_running)
+    found = drafts.load(store.home, drafts.NEW)
+    assert found and found.question == "not saved"
+
+
+async def test_errors_say_what_where_and_what_to_do(drive: Drive, some_pairs: list[str]) -> None:
+    from store.errors import BadInput
+
+    error = BadInput("the field [/x] is \x1b[31mwrong", where="a file:3", todo="Run: tuningfork doctor")
+    async with drive() as app:
+        await app.see("12 pairs")
+        app.app.show_error(error)
+        await app.see("That did not work", "The field [/x] is [31mwrong", "a file:3", "Run: tuningfork doctor")
+        await app.press("enter")
+        await app.see_page("DataScreen")
+        app.app.tell_error(error)
+        assert app.told == ["a file:3: the field [/x] is [31mwrong\n  Run: tuningfork doctor"]
+        await app.see("a file:3: the field", "tuningfork doctor")
+
+
+def test_settings_survive_nonsense(store: Store) -> None:
+    path = settings.path(store.home)
+    for body in ("", "[]", '{"theme": 7, "keymap": {"a": 1}, "name": "Nova", "more": true}'):
+        path.write_text(body)
+        found = settings.load(store.home)
+        assert found.theme == "" and found.keymap is None
+    assert found.name == "Nova"
+    settings.save(store.home, theme="x", keymap={"data.new": "N"})
+    assert settings.load(store.home) == settings.Settings(theme="x", name="Nova", keymap={"data.new": "N"})
+
+
+async def test_a_user_keymap_moves_keys(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    settings.save(store.home, keymap={"data.new": "N"})
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("n")
+        assert app.page == "DataScreen"
+        await app.press("N")
+        await app.see_page("PairEditor")
+
+
+class Terminal:
+    """The app in a process of its own, on a pseudo-terminal."""
+
+    def __init__(self, home: Path) -> None:
+        self.master, slave = pty.openpty()
+        env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "TUNINGFORK_HOME": str(home)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tui"], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def see(self, text: str, timeout_s: float = 20) -> None:
+        deadline = time.monotonic() + timeout_s
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"no {text!r} in {self.seen[-2000:]!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def hang_up(self) -> None:
+        os.killpg(self.process.pid, signal.SIGHUP)
+        os.close(self.master)
+
+
+@pytest.mark.parametrize("how", ["hangup", "term"])
+def test_a_lost_terminal_or_a_polite_kill_keeps_what_was_typed(store: Store, some_pairs: list[str], how: str) -> None:
+    terminal = Terminal(store.home.root)
+    terminal.see("12 pairs")
+    terminal.type("n")
+    terminal.see("New pair")
+    terminal.type("typed and never saved")
+    terminal.see("saved")
+    began = time.monotonic()
+    if how == "hangup":
+        terminal.hang_up()
+    else:
+        terminal.process.terminate()
+    code = terminal.process.wait(timeout=10)
+    assert time.monotonic() - began < 4
+    assert code == 128 + (signal.SIGHUP if how == "hangup" else signal.SIGTERM)
+    found = drafts.load(store.home, drafts.NEW)
+    assert found and found.question == "typed and never saved"
+    assert pairs.count(store) == 12
+
+
+def test_first_paint_on_a_real_terminal_is_quick(store: Store, some_pairs: list[str]) -> None:
+    """The goal is under a second on an idle machine; other tests may share the cores, so best of three and some room."""
+    best = 99.0
+    for _ in range(3):
+        began = time.monotonic()
+        terminal = Terminal(store.home.root)
+        terminal.see("12 pairs")
+        best = min(best, time.monotonic() - began)
+        terminal.process.terminate()
+        terminal.process.wait(timeout=10)
+        os.close(terminal.master)
+    assert best < 1.5

@@ -1,0 +1,199 @@
+"""The Data screen lists, searches, filters, marks: every way to find a pair."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from store import pairs
+from store.db import Store
+from store.records import PairDraft
+from tests.tui.conftest import Drive
+from tui.screens.data import DataScreen
+from tui.widgets.dataset_list import DatasetList
+from tui.widgets.pair_table import PairTable
+
+
+def listed(app) -> list[str]:
+    """The rows of the table that are on the screen."""
+    return [line for line in app.text.splitlines() if "uestion " in line and "changed" not in line]
+
+
+async def test_lists_pairs_newest_first_with_status_signs(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs", "1/12")
+        rows = listed(app)
+        assert len(rows) == 12
+        assert "Question 11" in rows[0] and "✗" in rows[0] and "Question 0:" in rows[-1]
+        assert "✓" in rows[-1] and "○" in rows[1]
+
+
+async def test_search_as_you_type_and_escape_step_by_step(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("slash")
+        await app.type("lam")
+        await app.see("1 pair of 12", "lamp")
+        assert len(listed(app)) == 1
+        await app.press("escape")
+        assert isinstance(app.app.focused, PairTable)
+        await app.press("escape")
+        await app.see("12 pairs")
+        assert app.app.is_running
+
+
+async def test_search_that_finds_nothing_names_the_key_that_helps(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("slash")
+        await app.type("zebra")
+        await app.see("Nothing matches “zebra”", "Esc")
+        await app.press("escape")
+        await app.press("escape")
+        await app.see("12 pairs")
+
+
+async def test_filters_by_status_and_kind(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("s")
+        await app.see("3 pairs of 12", "s draft")
+        await app.press("s")
+        await app.see("6 pairs of 12", "s ready")
+        await app.press("s", "s")
+        await app.see("12 pairs", "any status")
+        await app.press("t", "t")
+        await app.see("1 pair of 12", "t identity")
+        await app.press("escape")
+        await app.see("12 pairs", "any kind")
+
+
+async def test_the_picker_lists_a_dataset_and_remembers_it(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see_page("Pick")
+        await app.see("care", "4", "shop", "6 ready of 12")
+        await app.type("car")
+        await app.press("enter")
+        await app.see("4 pairs of 12", "g care")
+        await app.until(lambda: app.app.settings.dataset == "care")
+    async with drive() as app:
+        await app.see("4 pairs of 12", "g care")
+
+
+async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.type("fresh")
+        await app.see("Make dataset “fresh”")
+        await app.press("enter")
+        await app.see("The dataset fresh has no pairs yet.", "Write a new pair", "Read pairs from a file")
+
+
+async def test_a_wide_window_shows_datasets_and_the_whole_pair(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive(size=(160, 45)) as app:
+        await app.see("All pairs", "care", "shop", "Question 11: where is my cup?", "revision 1", "shop (train)")
+        await app.press("end")
+        await app.see("care (train), shop (train)")
+        app.app.screen.query_one(DatasetList).focus()
+        await app.press("down")
+        await app.see("4 pairs of 12", "g care")
+
+
+async def test_a_tall_window_shows_the_pair_below_and_v_hides_it(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive(size=(80, 40)) as app:
+        await app.see("Answer 11: look under the cup.", "revision 1")
+        await app.press("v")
+        await app.until(lambda: "revision 1" not in app.text)
+    async with drive(size=(80, 24)) as app:
+        await app.see("12 pairs")
+        assert "revision 1" not in app.text
+        await app.press("v")
+        await app.see("revision 1")
+
+
+async def test_marks_by_space_stretch_and_all(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("space", "space")
+        await app.see("● 2 marked", "3/12")
+        await app.press("shift+down", "J")
+        await app.see("● 5 marked")
+        await app.press("a")
+        await app.see("● 12 marked")
+        await app.press("escape")
+        await app.until(lambda: "marked" not in app.text)
+
+
+async def test_another_process_writes_and_the_list_follows(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("down", "down")
+        other = Store.open(store.home)
+        pairs.create(other, PairDraft("Question 99: written elsewhere?", "Yes."), dataset="shop")
+        other.close()
+        await app.see("13 pairs", "Question 99", "4/13")  # the cursor stayed on its pair
+
+
+async def test_foreign_text_is_drawn_literally(drive: Drive, store: Store) -> None:
+    wild = "Question \x1b]52;c;SGVsbG8=\x07 [/foo] [red]x[/] \u202etxet 日本語" + "w" * 200_000
+    pairs.create(
+        store, PairDraft(wild, wild, tags=("[/b]",), source={"file": "[i]\x1b[31m.json", "line": 3}), dataset="[/d] 名"
+    )
+    async with drive(size=(160, 45)) as app:
+        await app.see("[/foo] [red]x[/]", "日本語", "#[/b]", "[/d] 名", "from [i][31m.json:3")
+        shown = app.app.screen.query_one("PairView Static").visual.plain
+        assert shown.count("more characters)") == 2
+        assert "\x1b" not in app.text and "\u202e" not in app.text
+        await app.press("g")
+        await app.see("List which pairs?", "[/d] 名")
+        await app.press("escape", "enter")
+        await app.see("too long to edit here, kept")
+
+
+async def test_120000_rows_open_and_scroll_quickly(drive: Drive, store: Store) -> None:
+    drafts = (PairDraft(f"Question {n} of many", f"answer {n}") for n in range(120_000))
+    pairs.create_many(store, drafts, skip_duplicates=False)
+    async with drive() as app:
+        await app.see("120,000 pairs")
+        screen = app.app.screen
+        assert isinstance(screen, DataScreen)
+        began = time.perf_counter()
+        await app.press("end")
+        await app.see("Question 0 of many")
+        assert time.perf_counter() - began < 1.5
+        began = time.perf_counter()
+        await app.press("slash")
+        await app.type("119999")
+        await app.see("1 pair of 120,000")
+        assert time.perf_counter() - began < 3
+        assert len(screen.table._kept) < 5_000
+
+
+def test_the_store_is_read_in_threads_only(some_pairs: list[str], store: Store, monkeypatch) -> None:
+    """Reading on the event loop's thread would freeze the keys while another program writes."""
+    import asyncio
+    import threading
+
+    from tui.app import TuningforkApp
+
+    main, seen = threading.current_thread(), []
+    plain = Store.rows
+
+    def rows(self: Store, sql: str, params=()) -> list[sqlite3.Row]:
+        seen.append(threading.current_thread() is main)
+        return plain(self, sql, params)
+
+    monkeypatch.setattr(Store, "rows", rows)
+
+    async def look() -> None:
+        app = TuningforkApp(store)
+        async with app.run_test() as pilot:
+            for key in ("down", "s", "s", "space", "r", "u"):
+                await pilot.press(key)
+                await pilot.pause(0.1)
+
+    asyncio.run(look())
+    assert seen and not any(seen)
