@@ -186,7 +186,7 @@ def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, P
 def _gguf(store: Store, ref: Ref) -> Resolved:
     path = Path(ref.value)
     if not path.is_file():
-        raise NotFound("There is no such GGUF file.", where=ref.value)
+        raise NotFound("There is no such GGUF file.", where=ref.value, todo="Check the path.")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
