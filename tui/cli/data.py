@@ -1,5 +1,5 @@
 """`tuningfork data`: datasets, their files in and out, and what makes them ready to train on.
-The commands on single pairs are in pairs.py; what is done to data lives in the store."""
+Commands on pairs are in pairs.py, those that judge in curate.py; what is done to data lives in the store."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from store.errors import BadInput
-from tui.cli import pairs
+from tui.cli import curate, pairs
 from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
-from tui.cli.output import Progress, confirm, emit, emit_json, fields, say, table
+from tui.cli.output import Progress, confirm, emit, emit_json, say, table
 from tui.cli.session import session
 from tui.say import ago, count
 
@@ -176,45 +176,6 @@ def freeze(dataset: str) -> None:
         emit(f"{count(snapshot.rows, 'row')} frozen as {snapshot.hash}")
 
 
-@data.command("stats", example="tuningfork data stats --dataset support")
-@dataset_option
-def stats(dataset: str) -> None:
-    """Count a dataset's pairs by split, status and kind, and measure their lengths in characters."""
-    from store import datasets
-
-    found = datasets.members(session().store, dataset, status=None)
-    facts: dict[str, Any] = {"dataset": dataset, "pairs": len(found)}
-    facts["split"] = _tally(split for _, split in found)
-    facts["status"] = _tally(pair.status for pair, _ in found)
-    facts["kind"] = _tally(pair.kind for pair, _ in found)
-    facts["tags"] = _tally(tag for pair, _ in found for tag in pair.tags)
-    facts["with_system"] = sum(bool(pair.system) for pair, _ in found)
-    facts["with_history"] = sum(bool(pair.history) for pair, _ in found)
-    facts["question_chars"] = _spread([len(pair.question) for pair, _ in found])
-    facts["answer_chars"] = _spread([len(pair.answer) for pair, _ in found])
-    if session().as_json:
-        emit_json(facts)
-    else:
-        fields((name.replace("_", " "), _shown(value)) for name, value in facts.items())
-
-
-def _tally(values: Any) -> dict[str, int]:
-    from collections import Counter
-
-    return dict(Counter(values).most_common())
-
-
-def _spread(lengths: list[int]) -> dict[str, int]:
-    if not lengths:
-        return {}
-    ordered = sorted(lengths)
-    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1], "total": sum(ordered)}
-
-
-def _shown(value: Any) -> Any:
-    return ", ".join(f"{name} {n:,}" for name, n in value.items()) if isinstance(value, dict) else value
-
-
 @data.command("rename", example="tuningfork data rename suport support")
 @click.argument("old", type=DATASET)
 @click.argument("new")
@@ -245,5 +206,7 @@ def drop(dataset: str, yes: bool) -> None:
         emit(f"{dataset} is removed; its {count(found.pairs, 'pair')} stay in the store.")
 
 
-for _command in (pairs.search, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo):
+_CURATE = (curate.lint, curate.dedupe, curate.stats)
+_PAIRS = (pairs.search, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo)
+for _command in (*_CURATE, *_PAIRS):
     data.add_command(_command)

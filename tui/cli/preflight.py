@@ -39,15 +39,14 @@ def preflight(dataset: str, **given: Any) -> None:
     Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model will read them,
     with what is trained marked. Fails when a run on this data would.
     """
+    from engine import jobs, refs
     from engine.estimate import estimate, machine, model_facts
     from engine.preflight import check
     from engine.template import ChatTemplate
-
-    from engine import jobs, refs
     from store import datasets
 
     store, config = session().store, config_of(given)
-    rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash, split="train")
+    rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash)
     refs.resolve(store, config.model)
     with Progress("Preparing") as progress:
 
@@ -84,13 +83,14 @@ def _print(found: Preflight) -> None:
     say("Marked is what the model learns to say; the rest is what it reads." if found.samples else "")
     fields(
         (
-            ("rows", found.rows),
+            ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),
             ("tokens", f"{found.tokens:,}, of them {found.trained_tokens:,} trained"),
             ("longest", f"{found.longest:,} tokens"),
             ("shared prefix", f"{found.prefix_tokens:,} tokens"),
             ("cut", len(found.truncated)),
             ("nothing to learn", len(found.masked)),
             ("empty", len(found.empty)),
+            *(("note", note) for note in found.notes),
             ("end of turn", "trained" if found.eot_trained else "NOT trained: the model would not learn to stop"),
         )
     )

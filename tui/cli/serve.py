@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from store.errors import Conflict, NotFound
-from tui.cli.command import Command
+from tui.cli.command import INTERRUPTED, Command
 from tui.cli.options import MODEL
 from tui.cli.output import emit, emit_json, say
 from tui.cli.session import session
@@ -33,9 +33,8 @@ _PORT = 8642
 @click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
 @click.option("--replace", is_flag=True, help="End the server of this home that runs already.")
 @click.option("--stop", is_flag=True, help="End the server of this home, start none.")
-@click.pass_context
 def serve(
-    context: click.Context, host: str, port: int, models: tuple[str, ...], token_file: str | None, replace: bool,
+    host: str, port: int, models: tuple[str, ...], token_file: str | None, replace: bool,
     stop: bool, **how: object,
 ) -> None:  # fmt: skip
     """Serve models to other programs over the OpenAI chat-completions API, until Ctrl-C.
@@ -69,7 +68,10 @@ def serve(
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
     words += [word for ref in models for word in ("--model", ref)]
-    context.exit(server.main([*words, "--token-file", str(token)] if token else words))
+    code = server.main([*words, "--token-file", str(token)] if token else words)
+    if code == INTERRUPTED:
+        raise click.Abort
+    click.get_current_context().exit(code)
 
 
 def _say_where(url: str, token: Path, models: tuple[str, ...]) -> None:

@@ -97,6 +97,55 @@ class TestDatasets:
         assert tf.json("data", "list") == [] and pairs.count(store) == 4
 
 
+class TestJudging:
+    @pytest.fixture
+    def poor(self, tf: Cli, write: Write) -> str:
+        rows = [
+            ("What is it?", "A radio."),
+            ("what is it", "a radio!"),
+            ("Where is it?", "Here <|im_end|>"),
+            ("When is it?", "At noon on most days of the week, they say."),
+            ("When is it?", "At ten on most days of the week, they say."),
+            ("Which key?", "AKIA" + "ABCDEFGHIJKLMNOP"),
+        ]
+        text = "\n".join(json.dumps({"instruction": q, "output": a}) for q, a in rows)
+        tf.ok("data", "import", write("poor.jsonl", text), "--dataset", "poor")
+        return "poor"
+
+    def test_lint(self, tf: Cli, poor: str) -> None:
+        found = tf.json("data", "lint", "--dataset", poor)
+        rules = [(f["level"], f["code"]) for f in found["findings"]]
+        assert {("error", "marker"), ("error", "secret"), ("warning", "conflict")} <= set(rules)
+        assert found["pairs"] == 6 and found["errors"] == sum(level == "error" for level, _ in rules)
+        assert set(found["findings"][0]) == {"uid", "code", "field", "what", "level"}
+        assert tf.json("data", "lint", "--dataset", poor, "--level", "error")["warnings"] == 0
+        shown = tf.ok("data", "lint", "--dataset", poor)
+        assert "<|im_end|>" in shown and "AKIA" not in shown
+
+    def test_lint_of_good_data(self, tf: Cli, facts: str) -> None:
+        assert tf.json("data", "lint", "--dataset", facts)["findings"] == []
+        assert "Nothing to say against 4 pairs." in tf.ok("data", "lint", "--dataset", facts)
+
+    def test_dedupe_deletes_only_when_asked_and_can_be_undone(self, tf: Cli, poor: str) -> None:
+        oldest = min(pair["uid"] for pair in tf.json("data", "search", "what"))
+        found = tf.json("data", "dedupe", "--dataset", poor)
+        assert (len(found["groups"]), found["duplicates"], found["deleted"]) == (1, 1, 0)
+        assert found["groups"][0][0] == oldest and len(tf.json("data", "search")) == 6
+        assert tf.json("data", "dedupe", "--dataset", poor, "--delete")["deleted"] == 1
+        assert [pair["uid"] for pair in tf.json("data", "search", "what")] == [oldest]
+        tf.ok("data", "undo")
+        assert len(tf.json("data", "search")) == 6
+        assert tf.json("data", "dedupe", "--dataset", poor, "--near", "0.4")["duplicates"] == 2
+
+    def test_the_same_words_after_another_turn_are_no_duplicate(self, tf: Cli, write: Write) -> None:
+        def chat(first: str) -> str:
+            words = (("user", first), ("assistant", "Yes?"), ("user", "And now?"), ("assistant", "Now this."))
+            return json.dumps({"messages": [{"role": role, "content": text} for role, text in words]})
+
+        tf.ok("data", "import", write("c.jsonl", chat("One") + "\n" + chat("Two")), "--dataset", "c")
+        assert tf.json("data", "dedupe", "--dataset", "c")["groups"] == []
+
+
 class TestPairs:
     def test_add_show_edit(self, tf: Cli) -> None:
         made = tf.json("data", "add", "-q", "Who?", "-a", "Me.", "--dataset", "d", "--tag", "one", "--tag", "two")
