@@ -60,7 +60,6 @@ __all__ = [
     "set_wanted",
 ]
 
-_END_OF_QUEUE = "max(?, (SELECT coalesce(max(queued_at), 0) + 1 FROM run))"  # also when two come in one millisecond
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -87,8 +86,19 @@ def create(
             raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
         conn.execute(
             "INSERT INTO run (uid, name, base, method, snapshot_id, config, config_hash, seed, created_at, queued_at)"
-            f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, {_END_OF_QUEUE.replace('?', '?9')})",
-            (new_uid(), name, base, method, _snapshot_id(store, snapshot), canonical(config), config_hash, seed, now()),
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                new_uid(),
+                name,
+                base,
+                method,
+                _snapshot_id(store, snapshot),
+                canonical(config),
+                config_hash,
+                seed,
+                now(),
+                _end_of_queue(store),
+            ),
         )
         return get(store, name)
 
@@ -226,11 +236,15 @@ def queue(store: Store, name: str) -> Run:
                 f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
             )
         conn.execute(
-            f"UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = {_END_OF_QUEUE} WHERE"
-            " id = ?",
-            (now(), run.id),
+            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE id = ?",
+            (_end_of_queue(store), run.id),
         )
         return get(store, name)
+
+
+def _end_of_queue(store: Store) -> int:
+    """A time after every other run's, also when two come in one millisecond."""
+    return max(now(), store.scalar("SELECT coalesce(max(queued_at), 0) + 1 FROM run"))
 
 
 def open_attempt(
