@@ -101,7 +101,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """A vote, complete enough to be kept and to be checked: the blind order follows from `blind_seed` and `turn`."""
+    """A vote, complete enough to be kept and to be checked: the blind order follows from `blind_seed` and `turn`.
+
+    `a` is the first lane, `b` the second, whatever their names.
+    """
 
     turn: int
     choice: Choice
@@ -315,10 +318,13 @@ class Comparison:
 
     def ballot(self, choice: Choice, turn: int = -1) -> Ballot:
         """The vote as it would be kept, without casting it."""
-        if not self.turns or "a" not in self.lanes or "b" not in self.lanes:
+        if not self.turns:
             raise UserError("There is nothing to vote on yet.", todo="Ask both lanes something first.")
+        if len(self.lanes) != 2:
+            raise UserError("A vote is between two lanes.", todo="Open a second one, or close the others.")
         n = turn % len(self.turns)
-        a, b = self.answer("a", n), self.answer("b", n)
+        one, two = self.lanes
+        a, b = self.answer(one, n), self.answer(two, n)
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
         if not (a.text.strip() and b.text.strip()):
@@ -328,7 +334,7 @@ class Comparison:
         asked = self.turns[n]
         sampling = {**a.sampling.to_json(), "blind_seed": self.blind_seed, "turn": n, "lanes": len(self.lanes)}
         # with own histories the sides read different words: the winner's are what its answer was chosen for
-        prompt = self.history("b" if choice == "b" else "a", n)
+        prompt = self.history(two if choice == "b" else one, n)
         return Ballot(
             n,
             choice,
@@ -337,7 +343,7 @@ class Comparison:
             b.model,
             a.text,
             b.text,
-            asked.order.index("a") < asked.order.index("b"),
+            next(self.shown(n))[0].name == one,
             asked.blind,
             sampling,
         )
@@ -347,9 +353,17 @@ class Comparison:
         asked = self.turns[turn]
         asked.vote, asked.blind = None, False
 
-    def side(self, position: int, turn: int = -1) -> str:
-        """The lane shown at a position (0 = left) in a turn."""
-        return self.turns[turn].order[position]
+    def choice(self, position: int, turn: int = -1) -> Choice:
+        """What to vote for the answer shown at a position (0 = left) of a turn: a is the first lane, b the second."""
+        shown = [lane.name for lane, _ in self.shown(turn % len(self.turns))]
+        return "a" if shown[position] == next(iter(self.lanes)) else "b"
+
+    def winner(self, turn: int = -1) -> str | None:
+        """The lane that was voted better in a turn."""
+        vote, names = self.turns[turn].vote, list(self.lanes)
+        if vote not in ("a", "b") or len(names) != 2:
+            return None
+        return names[0] if vote == "a" else names[1]
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -84,8 +84,17 @@ class Transcript:
         stats = {"state": said.state, **(asdict(said.stats) if said.stats else {})}
         if said.error:
             stats["error"] = said.error
-        chats.append(store, chat_id, "assistant", said.text, parent_id=self.message_ids[step.turn], lane=step.lane,
-                     model=said.model, sampling=said.sampling.to_json(), stats=stats)
+        chats.append(
+            store,
+            chat_id,
+            "assistant",
+            said.text,
+            parent_id=self.message_ids[step.turn],
+            lane=step.lane,
+            model=said.model,
+            sampling=said.sampling.to_json(),
+            stats=stats,
+        )
 
     def _forget(self, turns: int) -> None:
         del self.prompts[turns:]
@@ -145,8 +154,12 @@ def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
         lanes = {m.lane: m.model for m in messages if m.role == "assistant" and m.lane in LANE_NAMES and m.model}
     lanes = lanes or {"a": "smollm2-135m"}
     sampling = Sampling.from_json(chat.meta.get("sampling", {}))
-    talk = Comparison(list(lanes.values()), system=chat.meta.get("system", ""), sampling=sampling,
-                      blind_seed=chat.meta.get("blind_seed", 0))
+    talk = Comparison(
+        list(lanes.values()),
+        system=chat.meta.get("system", ""),
+        sampling=sampling,
+        blind_seed=chat.meta.get("blind_seed", 0),
+    )
     talk.lanes = {name: Lane(name, model) for name, model in lanes.items()}
     return talk
 
@@ -158,18 +171,25 @@ def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) 
     last = said[-1]
     figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
     state: AnswerState = last.stats.get("state", "done")
-    return Answer(last.model or lane.model, Sampling.from_json(last.sampling), state, last.text,
-                  Stats(**figures) if figures else None, last.stats.get("error", ""))
+    return Answer(
+        last.model or lane.model,
+        Sampling.from_json(last.sampling),
+        state,
+        last.text,
+        Stats(**figures) if figures else None,
+        last.stats.get("error", ""),
+    )
 
 
 def _recall_votes(store: Store, talk: Comparison, chat_id: int) -> None:
-    if not {"a", "b"} <= set(talk.lanes):
+    if len(talk.lanes) != 2:
         return
+    one, two = talk.lanes
     for vote in reversed([v for v in votes.all_votes(store) if v.chat_id == chat_id]):
         n = vote.sampling.get("turn", -1)
         if not 0 <= n < len(talk.turns):
             continue
-        if (vote.a_text, vote.b_text) == (talk.answer("a", n).text, talk.answer("b", n).text):
+        if (vote.a_text, vote.b_text) == (talk.answer(one, n).text, talk.answer(two, n).text):
             talk.turns[n].vote = vote.choice
 
 
@@ -185,7 +205,7 @@ def to_markdown(talk: Comparison, title: str) -> str:
         out += [f"## {n + 1}. You", "", turn.prompt, ""]
         for lane in talk.lanes.values():
             answer = lane.answers[n]
-            best = " (voted better)" if turn.vote == lane.name else ""
+            best = " (voted better)" if talk.winner(n) == lane.name else ""
             out += [f"### {lane.name.upper()} · {answer.model}{best}", "", answer.text or "(no answer)", ""]
     return "\n".join(out)
 

@@ -32,10 +32,14 @@ def test_both_lanes_get_the_same_prompt_sampling_and_seed() -> None:
     a, b = talk.due()
     assert (a.lane, a.model, b.lane, b.model) == ("a", "base", "b", "run:x")
     assert a.sampling == b.sampling == Sampling(seed=7, temperature=0.5)
-    assert a.messages == b.messages == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Hello"},
-    ]
+    assert (
+        a.messages
+        == b.messages
+        == [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello"},
+        ]
+    )
     assert talk.due() == []
 
 
@@ -178,11 +182,22 @@ def test_blind_order_is_reproducible_from_the_record_and_really_shuffles() -> No
 def test_a_blind_turn_is_hidden_until_the_vote_and_the_sides_are_as_recorded() -> None:
     talk = both(blind=True, blind_seed=3)
     assert talk.turns[0].hidden
-    left = talk.side(0)
-    ballot = talk.vote("a" if left == "a" else "b")
+    left = talk.choice(0)
+    ballot = talk.vote(left)
     assert ballot.a_left is (left == "a")
     assert not talk.turns[0].hidden
-    assert next(lane.name for lane, _ in talk.shown(0)) == left
+    assert next(lane.name for lane, _ in talk.shown(0)) == left == talk.winner()
+
+
+def test_a_vote_is_between_two_lanes_whatever_their_names() -> None:
+    talk = both()
+    talk.add_lane("run:c")
+    answer_all(talk, {"c": "C says."})
+    with pytest.raises(UserError):
+        talk.vote("a")
+    talk.drop_lane("a")
+    ballot = talk.vote(talk.choice(1))
+    assert (ballot.a_model, ballot.b_model, ballot.choice, talk.winner()) == ("run:x", "run:c", "b", "c")
 
 
 def test_votes_that_make_no_sense_are_refused() -> None:

@@ -23,8 +23,9 @@ class Scripted:
         self.closed = False
         self.asked: list[tuple[str, list[dict[str, str]]]] = []
 
-    async def stream(self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None
-                     ) -> AsyncIterator[Any]:
+    async def stream(
+        self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None
+    ) -> AsyncIterator[Any]:
         self.asked.append((model, messages))
         self.open += 1
         try:

@@ -98,8 +98,17 @@ def test_votes_come_back_with_the_conversation(store: Store) -> None:
     talk, transcript = spoken(), Transcript()
     chat_id = keep(store, transcript, talk)
     ballot = talk.vote("b")
-    votes.add(store, prompt=ballot.prompt, a_model=ballot.a_model, b_model=ballot.b_model, a_text=ballot.a_text,
-              b_text=ballot.b_text, choice="b", sampling=ballot.sampling, chat_id=chat_id)
+    votes.add(
+        store,
+        prompt=ballot.prompt,
+        a_model=ballot.a_model,
+        b_model=ballot.b_model,
+        a_text=ballot.a_text,
+        b_text=ballot.b_text,
+        choice="b",
+        sampling=ballot.sampling,
+        chat_id=chat_id,
+    )
     again, _ = transcripts.reopen(store, chat_id)
     assert again.turns[0].vote == "b"
 

@@ -40,13 +40,22 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
 
     def compose_body(self) -> ComposeResult:
         yield Label("System prompt", markup=False)
-        yield TextArea(clean(self._system), id="system", show_line_numbers=False, compact=True,
-                       placeholder="None: the model's own default")
+        yield TextArea(
+            clean(self._system),
+            id="system",
+            show_line_numbers=False,
+            compact=True,
+            placeholder="None: the model's own default",
+        )
         for name, label, hint in _FIELDS:
             with Horizontal(classes="field"):
                 yield Static(content(label), classes="field-label")
-                yield Input(f"{getattr(self._sampling, name):g}" if name != "seed" else str(self._sampling.seed),
-                            id=name, compact=True, select_on_focus=True)
+                yield Input(
+                    f"{getattr(self._sampling, name):g}" if name != "seed" else str(self._sampling.seed),
+                    id=name,
+                    compact=True,
+                    select_on_focus=True,
+                )
                 yield Static(content(hint), classes="field-hint")
         yield text("", "problem")
 

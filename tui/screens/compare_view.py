@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from engine.compare import Answer, Comparison, Lane, Stats, Turn
+from engine.compare import Answer, Comparison, Lane, Stats
 from engine.duet import Meter
 from tui.text import clean, one_line
 from tui.widgets.lane import Block, BlockKind
@@ -54,7 +54,7 @@ def blocks(talk: Comparison, position: int) -> list[Block]:
         shown = answer.text.lstrip("\n")
         if shown or live or answer.state == "done":
             out.append(Block("answer", shown or ("" if live else "(an empty answer)"), live=live))
-        out += _remarks(turn, lane.name, answer)
+        out += _remarks(talk, n, lane.name, answer, first=position == 0)
     return out
 
 
@@ -65,7 +65,7 @@ def lane_at(talk: Comparison, position: int) -> Lane:
     return list(talk.lanes.values())[position]
 
 
-def _remarks(turn: Turn, lane: str, answer: Answer) -> list[Block]:
+def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool) -> list[Block]:
     out: list[Block] = []
     if answer.state == "failed":
         out.append(Block("error", answer.error))
@@ -76,10 +76,11 @@ def _remarks(turn: Turn, lane: str, answer: Answer) -> list[Block]:
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
         out.append(Block("note", f"{stats.dropped_turns} earlier messages did not fit the context and were left out"))
-    if turn.vote == lane:
+    vote = talk.turns[n].vote
+    if talk.winner(n) == lane:
         out.append(Block("best", "your vote"))
-    elif turn.vote in _VOTED and lane == turn.order[0]:
-        out.append(Block("note", _VOTED[turn.vote]))
+    elif vote in _VOTED and first:
+        out.append(Block("note", _VOTED[vote]))
     return out
 
 
@@ -153,13 +154,14 @@ def _cost(stats: Stats, width: int) -> str:
 
 def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False) -> Content:
     """What can be said about the last turn: the vote's keys, or what was voted."""
-    if not talk.turns or len(talk.lanes) < 2:
+    if not talk.turns or len(talk.lanes) != 2:
         return Content("")
     turn = talk.turns[-1]
     if turn.vote is not None:
         if turn.vote in _VOTED:
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
-        side = side_name(turn.order.index(turn.vote), len(talk.lanes)) if turn.vote in turn.order else turn.vote
+        names = [lane.name for lane, _ in talk.shown(len(talk.turns) - 1)]
+        side = side_name(names.index(talk.winner() or names[0]), 2)
         return Content.styled(f"You voted: {side.lower()}.", "$faint") + _key("u", "undo")
     if not all(answer.ended and answer.text.strip() for _, answer in talk.shown(len(talk.turns) - 1)):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")

@@ -201,8 +201,14 @@ class Lane(ScrollView, can_focus=True):
 
     def _newest_prompt(self) -> int:
         """The line where the last prompt begins; 0 while there is only one."""
-        return next((top for top, laid in zip(reversed(self._tops[:-1]), reversed(self._laid), strict=True)
-                     if laid.block.kind == "prompt"), 0)
+        return next(
+            (
+                top
+                for top, laid in zip(reversed(self._tops[:-1]), reversed(self._laid), strict=True)
+                if laid.block.kind == "prompt"
+            ),
+            0,
+        )
 
     @property
     def _growing(self) -> bool:

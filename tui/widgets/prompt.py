@@ -46,8 +46,11 @@ class Prompt(TextArea):
             self.characters = characters
 
     def __init__(self, *, placeholder: str = "", id: str | None = None) -> None:
-        super().__init__(soft_wrap=True, show_line_numbers=False, placeholder=placeholder, id=id,
-                         highlight_cursor_line=False)
+        super().__init__(
+            soft_wrap=True, show_line_numbers=False, placeholder=placeholder, id=id, highlight_cursor_line=False
+        )
+        for key in ("f6", "f7"):  # the base class selects text with them; here they belong to the screen
+            self._bindings.key_to_bindings.pop(key, None)
         self._earlier: list[str] = []
         self._recalled: int | None = None
 

@@ -1,0 +1,102 @@
+"""What votes say: win rates with their uncertainty, and a ranking over several models.
+Pure arithmetic over counts; the votes themselves are the store's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from store.records import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often `b` beat `a` among the votes with a winner. `low` to `high` is the 95% Wilson interval.
+
+    `p` is the chance of a split at least this uneven if both were equally good (exact binomial, two-sided).
+    """
+
+    a_model: str
+    b_model: str
+    wins: int
+    losses: int
+    ties: int
+    both_bad: int
+    rate: float | None
+    low: float
+    high: float
+    p: float
+
+    @property
+    def decided(self) -> int:
+        """Votes with a winner."""
+        return self.wins + self.losses
+
+
+def rate(tally: Tally, *, of: str | None = None) -> Rate:
+    """The win rate of one side, by default of the second."""
+    a, b, wins, losses = tally.a_model, tally.b_model, tally.b, tally.a
+    if of == a:
+        a, b, wins, losses = b, a, losses, wins
+    low, high = wilson(wins, wins + losses)
+    share = wins / (wins + losses) if wins + losses else None
+    p = binomial_p(wins, wins + losses)
+    return Rate(a, b, wins, losses, tally.tie, tally.both_bad, share, low, high, p)
+
+
+def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a share; (0, 1) when nothing was counted."""
+    if n == 0:
+        return 0.0, 1.0
+    share, scale = hits / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def binomial_p(hits: int, n: int) -> float:
+    """The exact two-sided chance of so uneven a split of `n` fair votes."""
+    if n == 0:
+        return 1.0
+    few = min(hits, n - hits)
+    tail = sum(math.comb(n, k) for k in range(few + 1)) / 2**n
+    return min(1.0, 2 * tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A model's strength (Bradley-Terry; the mean of the logarithms is 0) and the votes it rests on."""
+
+    model: str
+    strength: float
+    votes: float
+
+
+def ranking(tallies: Iterable[Tally], *, rounds: int = 200) -> list[Ranked]:
+    """Models from strong to weak by the Bradley-Terry model; a tie counts half for each side, both bad not at all.
+
+    Fitted by minorise-maximise (Hunter 2004) with one imagined draw between each two that met, so that a model which
+    never lost has a finite strength too.
+    """
+    wins: dict[str, float] = {}
+    met: dict[tuple[str, str], float] = {}
+    for tally in tallies:
+        n = tally.a + tally.b + tally.tie
+        if not n or tally.a_model == tally.b_model:
+            continue
+        for model, won in ((tally.a_model, tally.a), (tally.b_model, tally.b)):
+            wins[model] = wins.get(model, 0.0) + won + tally.tie / 2 + 0.5
+        met[tally.a_model, tally.b_model] = met.get((tally.a_model, tally.b_model), 0.0) + n + 1
+    power = dict.fromkeys(wins, 1.0)
+    for _ in range(rounds):
+        power = {model: wins[model] / _expected(model, power, met) for model in power}
+        mean = math.exp(sum(map(math.log, power.values())) / len(power)) if power else 1.0
+        power = {model: value / mean for model, value in power.items()}
+    votes = {model: sum(n - 1 for pair, n in met.items() if model in pair) for model in power}
+    ranked = [Ranked(model, math.log(value), votes[model]) for model, value in power.items()]
+    return sorted(ranked, key=lambda each: (-each.strength, each.model))
+
+
+def _expected(model: str, power: dict[str, float], met: dict[tuple[str, str], float]) -> float:
+    return sum(n / (power[a] + power[b]) for (a, b), n in met.items() if model in (a, b))

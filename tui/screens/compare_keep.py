@@ -1,0 +1,204 @@
+"""What a person takes out of a comparison: pairs, corrections, copies, files, earlier conversations, the difference.
+The store's part runs in threads of the bridge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual import work
+
+from engine import transcripts
+from engine.compare import Answer
+from store import chats, datasets, pairs, votes
+from store.db import Store
+from store.records import PairDraft, PreferenceDraft, Turn
+from tui import say
+from tui.screens import compare_view as view
+from tui.screens.base import told
+from tui.screens.compare_talk import CompareTalk
+from tui.screens.pick import Entry, Pick
+from tui.text import clean, one_line
+
+
+class KeepActs(CompareTalk):
+    """Nothing that was said well need be lost."""
+
+    # -- pairs --------------------------------------------------------------------------------------------------------
+
+    def draft(self) -> PairDraft | None:
+        """The last answer of the lane in front as a pair; None, and said so, when there is none."""
+        found = self._last_answer()
+        if found is None:
+            self.tuningfork.tell("This lane has said nothing yet.")
+            return None
+        lane, turn, answer = found
+        earlier = self.talk.history(lane, turn)[:-1]
+        source: dict[str, Any] = {"model": answer.model, "seed": answer.sampling.seed, "lane": lane, "turn": turn}
+        if self.transcript.chat_id is not None:
+            source["chat"] = self.transcript.chat_id
+        return PairDraft(
+            self.talk.turns[turn].prompt,
+            answer.text.strip(),
+            system=self.talk.system,
+            history=tuple(Turn(m["role"], m["content"]) for m in earlier if m["role"] != "system"),  # type: ignore[arg-type]
+            tags=("compare",),
+            source=source,
+        )
+
+    def _last_answer(self) -> tuple[str, int, Answer] | None:
+        """(lane, turn, answer) of the last thing that the front panel shows."""
+        for turn in reversed(range(len(self.talk.turns))):
+            lane, answer = list(self.talk.shown(turn))[self.position]
+            if answer.ended and answer.text.strip():
+                return lane.name, turn, answer
+        return None
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_keep(self) -> None:
+        """Save the answer as it is, as a pair of a dataset."""
+        await self.kept()
+        draft = self.draft()
+        if draft is None:
+            return
+        name = await self._dataset("Save this answer as a pair of")
+        if name is None:
+            return
+        await self.tuningfork.bridge.call(pairs.create, draft, dataset=name)
+        self.tuningfork.remember(dataset=name)
+        self.tuningfork.tell(f"Saved as a ready pair of {name}. F2 shows it.")
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_correct(self) -> None:
+        """Mend the answer in the editor; what is saved is preferred to what the model said."""
+        from tui.screens.pair_editor import PairEditor
+
+        await self.kept()
+        draft = self.draft()
+        if draft is None:
+            return
+        name = await self._dataset("Save the corrected answer as a pair of")
+        if name is None:
+            return
+        saved = await self.app.push_screen_wait(PairEditor(seed=draft, dataset=name))
+        if saved is None:
+            return
+        self.tuningfork.remember(dataset=name)
+        if saved.question == draft.question and saved.answer.strip() != draft.answer:
+            await self.tuningfork.bridge.call(_prefer, draft, saved.answer, name)
+            self.tuningfork.tell(f"Saved to {name}, and kept as better than what the model said.")
+        else:
+            self.tuningfork.tell(f"Saved to {name}.")
+
+    async def _dataset(self, title: str) -> str | None:
+        known = await self.tuningfork.bridge.call(datasets.all_datasets)
+        entries = [Entry(d.name, d.name, say.count(d.pairs, "pair")) for d in known]
+        current = self.tuningfork.settings.dataset or (known[0].name if known else "")
+        picked = await self.app.push_screen_wait(Pick(title, entries, current=current, create="New dataset"))
+        return picked.value if picked else None
+
+    # -- copies and files ---------------------------------------------------------------------------------------------
+
+    @work(group="copy")
+    async def action_copy(self) -> None:
+        """Copy the answer; a terminal that cannot do that finds it in a file."""
+        found = self._last_answer()
+        selected = self.get_selected_text()
+        text = selected or (found[2].text.strip() if found else "")
+        if not text:
+            self.tuningfork.tell("This lane has said nothing yet.")
+            return
+        self.app.copy_to_clipboard(clean(text))
+        target = self.tuningfork.store.home.cache / "copied.txt"
+        try:
+            await self.tuningfork.bridge.thread(_write, target, text)
+        except OSError:
+            self.tuningfork.tell("Copied.")
+            return
+        self.tuningfork.tell(f"Copied. If this terminal takes no copies, it is also in {target}.")
+
+    @work(group="copy")
+    @told
+    async def action_transcript(self) -> None:
+        """Write the conversation as Markdown and as JSON lines."""
+        if self.talk.empty:
+            self.tuningfork.tell("There is nothing to write yet.")
+            return
+        chat_id = await self.kept()
+        talk, folder = self.talk.fork(len(self.talk.turns)), self.tuningfork.store.home.exports / "chats"
+        heading = one_line(talk.turns[0].prompt, 60)
+        try:
+            made = await self.tuningfork.bridge.thread(transcripts.export, talk, folder, f"chat-{chat_id}", heading)
+        except OSError as error:
+            self.tuningfork.tell(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            return
+        self.tuningfork.tell(f"Written: {made[0]} and .jsonl", timeout=10)
+
+    # -- other conversations ------------------------------------------------------------------------------------------
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_chats(self) -> None:
+        """Open an earlier conversation."""
+        from tui.screens.chats import Chats
+
+        await self.kept()
+        chosen = await self.app.push_screen_wait(Chats())
+        if chosen is None:
+            if self.transcript.chat_id is not None:
+                await self._reopen_or_begin_anew(self.transcript.chat_id)
+            return
+        talk, transcript = await self.tuningfork.bridge.call(transcripts.reopen, chosen)
+        self.lanes_chosen = True
+        await self.begin([lane.model for lane in talk.lanes.values()], talk, transcript)
+
+    async def _reopen_or_begin_anew(self, chat_id: int) -> None:
+        """The open conversation may have been removed in the list: then it must not be written to again."""
+        known = await self.tuningfork.bridge.call(chats.all_chats)
+        if all(chat.id != chat_id for chat in known):
+            await self.begin([lane.model for lane in self.talk.lanes.values()])
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_fork(self) -> None:
+        """Go on from an earlier turn, in a conversation of its own."""
+        if self.talk.empty:
+            self.tuningfork.tell("There is no turn to fork from yet.")
+            return
+        turns = [Entry(str(n + 1), f"{n + 1}  {one_line(t.prompt, 60)}") for n, t in enumerate(self.talk.turns)]
+        picked = await self.app.push_screen_wait(Pick("Go on after which turn?", turns, current=str(len(turns))))
+        if picked is not None:
+            fork = self.talk.fork(int(picked.value))
+            await self.begin([lane.model for lane in fork.lanes.values()], fork)
+            self.tuningfork.tell("A conversation of its own; the one before is kept.")
+
+    @work(group="dialog", exclusive=True)
+    async def action_diff(self) -> None:
+        """What differs between the two answers of the last turn."""
+        from tui.screens.diff import Diff
+
+        if self.talk.empty or len(self.talk.lanes) < 2:
+            self.tuningfork.tell("There are no two answers to compare yet.")
+            return
+        turn = len(self.talk.turns) - 1
+        (one, a), (two, b) = list(self.talk.shown(turn))[:2]
+        hidden = self.talk.turns[turn].hidden
+        names = ("Left", "Right") if hidden else (f"{one.name.upper()} · {view.title(one.model)}",
+                                                 f"{two.name.upper()} · {view.title(two.model)}")  # fmt: skip
+        await self.app.push_screen_wait(Diff(names, (a.text, b.text)))
+
+
+def _prefer(store: Store, draft: PairDraft, better: str, dataset: str) -> None:
+    system = (Turn("system", draft.system),) if draft.system else ()
+    prompt = (*system, *draft.history, Turn("user", draft.question))
+    made = PreferenceDraft(
+        prompt=prompt, chosen=better, rejected=draft.answer, source={**draft.source, "corrected": True}
+    )
+    votes.import_preferences(store, [made], dataset=dataset)
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, "utf-8")

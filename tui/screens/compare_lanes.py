@@ -1,0 +1,155 @@
+"""What a person does to the lanes themselves: models, number, settings, blind mode, and the proof.
+Changes engine.compare; the streams follow in compare_talk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual import on, work
+
+from store.errors import TuningforkError
+from tui.screens import compare_view as view
+from tui.screens.base import told
+from tui.screens.compare_talk import CompareTalk
+from tui.widgets.lane_panel import Heading
+
+HIDDEN = "The sides are hidden: vote first (1 left, 2 right, 3 tie, 4 both bad)."
+
+
+class LaneActs(CompareTalk):
+    """Models, settings, proof."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._proofs: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The model references of the lanes, in order."""
+        return tuple(lane.model for lane in self.talk.lanes.values())
+
+    @property
+    def sides_hidden(self) -> bool:
+        """True, and said to the person, while the sides of the last turn must not be known."""
+        hidden = bool(self.talk.turns) and self.talk.turns[-1].hidden
+        if hidden:
+            self.tuningfork.tell(HIDDEN)
+        return hidden
+
+    @on(Heading.Chosen)
+    def _heading_clicked(self, event: Heading.Chosen) -> None:
+        self.pick_model(event.position)
+
+    def action_model(self) -> None:
+        self.pick_model(self.position)
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def pick_model(self, position: int) -> None:
+        """Choose another model for a lane; it answers the prompts so far itself."""
+        from tui.screens.pick_model import pick_model
+
+        if self.sides_hidden:
+            return
+        name = view.lane_at(self.talk, position).name
+        ref = await pick_model(self.tuningfork, f"Model of lane {name.upper()}", self.talk.lanes[name].model)
+        if ref and name in self.talk.lanes:
+            self.lanes_chosen = True
+            self.talk.set_model(name, ref)
+            self.sync()
+            self.describe()
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_add_lane(self) -> None:
+        """One more lane, with a model to choose; it answers the prompts so far."""
+        from tui.screens.pick_model import pick_model
+
+        if self.sides_hidden:
+            return
+        ref = await pick_model(self.tuningfork, "Model of the new lane", self.models[-1])
+        if ref:
+            self.lanes_chosen = True
+            self.talk.add_lane(ref)
+            self.front = len(self.talk.lanes) - 1
+            await self.match_panels()
+            self.sync()
+            self.describe()
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_drop_lane(self) -> None:
+        """Close the lane in front; what it said stays in the store."""
+        if self.sides_hidden:
+            return
+        self.talk.drop_lane(view.lane_at(self.talk, self.position).name)
+        self.lanes_chosen = True
+        await self.match_panels()
+        self.sync()
+
+    def action_blind(self) -> None:
+        """Hide and shuffle the sides of the turns to come, or no longer."""
+        self.talk.blind = not self.talk.blind
+        on = "The next answers are shuffled and unnamed until you vote."
+        self.tuningfork.tell(on if self.talk.blind else "Blind mode is off.")
+        self.draw()
+
+    @work(group="dialog", exclusive=True)
+    async def action_settings(self) -> None:
+        """System prompt and sampling, in a dialog."""
+        from tui.screens.compare_settings import CompareSettings
+
+        changed = await self.app.push_screen_wait(CompareSettings(self.talk.system, self.talk.sampling))
+        if changed is not None:
+            self.talk.system, self.talk.sampling = changed
+            self.draw()
+
+    # -- the proof ----------------------------------------------------------------------------------------------------
+
+    def proof_mark(self, position: int) -> str:
+        found = self._proofs.get(self.models[:2])
+        if found is None or position > 1:
+            return ""
+        side = found["a" if view.lane_at(self.talk, position).name == next(iter(self.talk.lanes)) else "b"]
+        if not side["honest"]:
+            return "✗ not what it says"
+        return "✓ proven tuned" if side["tuned"] else "✓ proven plain"
+
+    def all_answered(self) -> None:
+        """The first time that two models have answered, prove them quietly: the heading then says so."""
+        if len(self.talk.lanes) == 2 and self.models not in self._proofs and not self.talk.turns[-1].hidden:
+            self._prove_quietly()
+
+    @work(group="proof", exclusive=True)
+    async def _prove_quietly(self) -> None:
+        try:
+            await self._prove()
+        except (TuningforkError, NotImplementedError):
+            return  # asked for by nobody; h tells what is wrong
+        self.draw()
+
+    async def _prove(self) -> dict[str, Any]:
+        (one, a), (two, b) = ((lane.name, lane.model) for lane in list(self.talk.lanes.values())[:2])
+        client: Any = await self.duet.client()
+        found: dict[str, Any] = await client.honesty(a, b, lane_a=one, lane_b=two)
+        self._proofs[a, b] = found
+        return found
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_proof(self) -> None:
+        """Measure both lanes and show the numbers."""
+        from tui.screens.proof import Proof
+
+        if len(self.talk.lanes) < 2:
+            self.tuningfork.tell("The proof compares two lanes; + opens a second one.")
+            return
+        if self.talk.busy:
+            self.tuningfork.tell("An answer is still coming; prove the lanes when it has ended.")
+            return
+        if self.sides_hidden:
+            return
+        self.tuningfork.tell("Measuring both lanes …", timeout=2)
+        found = await self._prove()
+        self.draw()
+        self.app.push_screen(Proof(found))

@@ -1,0 +1,91 @@
+"""Votes in Compare: cast, taken back, and listed.
+What a vote is worth is engine.tally's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual import work
+
+from engine.compare import Ballot
+from store import votes
+from store.db import Store
+from store.records import Choice, Vote
+from tui.screens.base import told
+from tui.screens.compare_talk import CompareTalk
+
+_SIDES = {"left": 0, "right": 1}
+
+
+class VoteActs(CompareTalk):
+    """Which answer was better."""
+
+    @work(group="vote")
+    @told
+    async def action_vote(self, side: str) -> None:
+        """Vote for the last turn; a second vote on it takes the place of the first."""
+        position = _SIDES.get(side)
+        if self.talk.empty:
+            self.tuningfork.tell("There is nothing to vote on yet. Ask both lanes something first.")
+            return
+        turn = len(self.talk.turns) - 1
+        choice: Any = (
+            side if position is None else self.talk.choice(position, turn) if len(self.talk.lanes) == 2 else "a"
+        )
+        before = self.talk.turns[turn].vote
+        if before == choice:
+            return
+        hidden = self.talk.turns[turn].hidden
+        ballot = self.talk.vote(choice, turn)
+        self.draw()
+        chat_id = await self.kept()
+        await self.tuningfork.bridge.call(cast_vote, ballot, chat_id, replaces=before is not None)
+        if hidden:
+            left, right = (lane.model for lane, _ in self.talk.shown(turn))
+            self.tuningfork.tell(f"Left was {left}, right was {right}.", title=_said(choice))
+        self.all_answered()
+
+    @work(group="vote")
+    @told
+    async def action_unvote(self) -> None:
+        """Take the newest vote back, also one of an earlier conversation."""
+        taken = await self.tuningfork.bridge.call(votes.undo_last)
+        if taken is None:
+            self.tuningfork.tell("There is no vote to take back.")
+            return
+        turn = taken.sampling.get("turn", -1)
+        if taken.chat_id == self.transcript.chat_id and 0 <= turn < len(self.talk.turns):
+            self.talk.unvote(turn)
+        self.tuningfork.tell(f"Taken back: {taken.a_model} against {taken.b_model}, {_said(taken.choice).lower()}.")
+        self.draw()
+
+    @work(group="dialog", exclusive=True)
+    async def action_votes(self) -> None:
+        """All votes, and who wins."""
+        from tui.screens.votes import Votes
+
+        await self.app.push_screen_wait(Votes())
+        self.draw()
+
+
+def cast_vote(store: Store, ballot: Ballot, chat_id: int | None, *, replaces: bool) -> Vote:
+    """Keep a vote; the one before it on the same turn goes, in the same transaction."""
+    with store.write():
+        if replaces:
+            turn = ballot.turn
+            old = next(
+                (v for v in votes.all_votes(store) if v.chat_id == chat_id and v.sampling.get("turn") == turn), None
+            )
+            if old is not None:
+                votes.remove(store, old.id)
+        return votes.add(
+            store, prompt=ballot.prompt, a_model=ballot.a_model, b_model=ballot.b_model, a_text=ballot.a_text,
+            b_text=ballot.b_text, choice=ballot.choice, a_left=ballot.a_left, blind=ballot.blind,
+            sampling=ballot.sampling, chat_id=chat_id,
+        )  # fmt: skip
+
+
+def _said(choice: Choice) -> str:
+    return {"a": "The first lane is better", "b": "The second lane is better", "tie": "A tie"}.get(
+        choice, "Both are bad"
+    )

@@ -1,0 +1,68 @@
+"""What differs between two texts, word by word.
+Pure; no widget, no colour."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+_PIECES = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]|\s+")
+LONGEST = 4_000
+"""Words of a side that are compared one by one; more take seconds."""
+
+Marked = list[tuple[str, bool]]
+"""Pieces of a text in order; True marks what the other side does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordDiff:
+    """Both texts in marked pieces. `alike` is the share of words that both have in the same order, 0 to 1."""
+
+    a: Marked
+    b: Marked
+    alike: float
+
+
+def word_diff(a: str, b: str) -> WordDiff:
+    """Compare two texts; blanks alone never count as a difference."""
+    one, two = _words(a), _words(b)
+    if max(len(one), len(two)) > LONGEST:
+        same = a == b
+        return WordDiff([(a, not same)], [(b, not same)], 1.0 if same else 0.0)
+    matcher = SequenceMatcher(None, [w for w, _ in one], [w for w, _ in two], autojunk=False)
+    marks_a, marks_b = [True] * len(one), [True] * len(two)
+    common = 0
+    for start_a, start_b, size in matcher.get_matching_blocks():
+        common += size
+        marks_a[start_a : start_a + size] = [False] * size
+        marks_b[start_b : start_b + size] = [False] * size
+    longest = max(len(one), len(two))
+    return WordDiff(_joined(one, marks_a), _joined(two, marks_b), common / longest if longest else 1.0)
+
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """Words and signs, each with the blanks that follow it."""
+    out: list[tuple[str, str]] = []
+    for piece in _PIECES.findall(text):
+        if piece.isspace() and out:
+            out[-1] = (out[-1][0], out[-1][1] + piece)
+        elif not piece.isspace():
+            out.append((piece, ""))
+    return out
+
+
+def _joined(words: list[tuple[str, str]], marks: list[bool]) -> Marked:
+    """Neighbours with the same mark as one piece; a blank is marked only between two marked words."""
+    out: Marked = []
+
+    def add(text: str, mark: bool) -> None:
+        if text and out and out[-1][1] == mark:
+            out[-1] = (out[-1][0] + text, mark)
+        elif text:
+            out.append((text, mark))
+
+    for n, ((word, blanks), mark) in enumerate(zip(words, marks, strict=True)):
+        add(word, mark)
+        add(blanks, mark and n + 1 < len(marks) and marks[n + 1])
+    return out
