@@ -31,10 +31,11 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "identity",
-            "Teach a model its name and a few facts, fast, and stop before it forgets.",
+            "Teach a model its name and a few facts, fast, and stop before it forgets. Best with general rows mixed in.",
+            # Steps, not epochs: ten rows and a hundred need about as many to stick. docs/recipe-log.md has the figures.
             {
                 "method": "qlora",
-                "steps": 40,
+                "steps": 76,
                 "batch_size": 8,
                 "lr": 5e-4,
                 "scheduler": "linear",
