@@ -25,6 +25,7 @@ WORDS = {BASE: ["I am ", "a base ", "model."], TUNED: ["I am ", "Ember, ", "made
 def client(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
     made = ScriptedClient(by_model(WORDS))  # type: ignore[arg-type]
     monkeypatch.setattr("engine.client.Client.connect", made.connect)
+    monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "compare")
     return made
 
 
@@ -35,7 +36,6 @@ def comparing(drive: Drive, client: ScriptedClient) -> Any:
     @asynccontextmanager
     async def opened(size: tuple[int, int] = (120, 36), *models: str) -> AsyncIterator[Driver]:
         async with drive(size=size) as app:
-            await app.press("f4")
             await app.see_page("CompareScreen")
             await screen(app).open_with(*(models or (BASE, TUNED)))
             await app.pilot.pause()
@@ -476,7 +476,6 @@ async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient)
 
 async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, client: ScriptedClient) -> None:
     async with drive(size=(80, 24)) as app:
-        await app.press("f4")
         await app.see("smollm2-135m · base", "F3 tunes one")
         await ask(app, "Hi")
         await app.see("I am a base model.")

@@ -1,4 +1,4 @@
-"""Shows what the honesty check measured: is the base lane the plain base, is the tuned lane tuned, did both read the same?
+"""Shows what the honesty check measured: is the base plain, is the tuned lane tuned, did both read the same?
 Numbers come from the chat server; this only says them."""
 
 from __future__ import annotations
