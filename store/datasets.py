@@ -8,13 +8,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from typing import get_args
 
 from store.canon import canonical, sha256
 from store.curate.split import assign
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound, UserError
-from store.records import Dataset, Pair, Snapshot, SnapshotRow, Split, Status
+from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
 from store.search import pair_from
 
 _COUNTED = """
@@ -150,11 +149,13 @@ def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, see
             f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
         )
     with store.write() as conn:
-        found = members(store, name, status=None)
-        splits = assign([pair.question for pair, _ in found], val=val, test=test, seed=seed)
-        rows = [(split, get_id(store, name), pair.id) for (pair, _), split in zip(found, splits, strict=True)]
+        dataset_id = get_id(store, name)
+        sql = "SELECT p.id, p.question FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?"
+        found = store.rows(sql + " AND p.deleted_at IS NULL", (dataset_id,))
+        splits = assign([row["question"] for row in found], val=val, test=test, seed=seed)
+        rows = [(split, dataset_id, row["id"]) for row, split in zip(found, splits, strict=True)]
         conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
-    return {split: splits.count(split) for split in get_args(Split)}
+    return {split: splits.count(split) for split in SPLITS}
 
 
 def freeze(store: Store, name: str) -> Snapshot:
@@ -163,14 +164,18 @@ def freeze(store: Store, name: str) -> Snapshot:
     UserError when no pair is ready (it says how many drafts there are) or none of them is to train on.
     """
     with store.write() as conn:
-        dataset = get(store, name)
-        found = members(store, name)
-        if not any(split == "train" for _, split in found):
-            raise _nothing_to_freeze(store, dataset, len(found))
-        ordered = sorted(found, key=lambda member: (member[1], member[0].content_hash, member[0].kind, member[0].id))
-        digest = sha256(canonical([[split, pair.content_hash, pair.kind] for pair, split in ordered]))
+        dataset_id = get_id(store, name)
+        rows = store.rows(
+            "SELECT d.split, p.content_hash, p.kind, p.id, p.revision"
+            " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL AND p.status = 'ready' ORDER BY 1, 2, 3, 4",
+            (dataset_id,),
+        )
+        if not any(row["split"] == "train" for row in rows):
+            raise _nothing_to_freeze(store, get(store, name), len(rows))
+        digest = sha256(canonical([(row["split"], row["content_hash"], row["kind"]) for row in rows]))
         if not store.scalar("SELECT 1 FROM snapshot WHERE hash = ?", (digest,)):
-            _keep_snapshot(conn, dataset.id, digest, ordered)
+            _keep_contents(conn, [pair for pair, _ in members(store, name)])
+            _keep_snapshot(conn, dataset_id, digest, rows)
         return snapshot(store, digest)
 
 
@@ -189,21 +194,21 @@ def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 
-def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, ordered: list[tuple[Pair, Split]]) -> None:
-    splits = Counter(split for _, split in ordered)
+def _keep_contents(conn: sqlite3.Connection, found: list[Pair]) -> None:
+    bodies = [(pair.content_hash, canonical(pair.messages())) for pair in sorted(found, key=lambda p: p.content_hash)]
+    conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
+
+
+def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, rows: list[sqlite3.Row]) -> None:
+    splits = Counter(row["split"] for row in rows)
     snapshot_id = conn.execute(
         "INSERT INTO snapshot (hash, dataset_id, n_rows, splits, created_at) VALUES (?, ?, ?, ?, ?)",
-        (digest, dataset_id, len(ordered), canonical(splits), now()),
+        (digest, dataset_id, len(rows), canonical(splits), now()),
     ).lastrowid
-    bodies = [(pair.content_hash, canonical(pair.messages())) for pair, _ in ordered]
-    conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
     conn.executemany(
-        "INSERT INTO snapshot_row (snapshot_id, ord, split, kind, content_hash, pair_id, pair_revision)"
+        "INSERT INTO snapshot_row (snapshot_id, ord, split, content_hash, kind, pair_id, pair_revision)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (snapshot_id, n, split, pair.kind, pair.content_hash, pair.id, pair.revision)
-            for n, (pair, split) in enumerate(ordered)
-        ],
+        [(snapshot_id, n, *row) for n, row in enumerate(rows)],
     )
 
 
@@ -250,8 +255,8 @@ def _check_name(name: str) -> None:
 
 
 def _check_split(split: str) -> None:
-    if split not in get_args(Split):
-        raise BadInput(f"{split!r} is no split", where="split", todo=f"Use one of: {', '.join(get_args(Split))}.")
+    if split not in SPLITS:
+        raise BadInput(f"{split!r} is no split", where="split", todo=f"Use one of: {', '.join(SPLITS)}.")
 
 
 def _dataset_from(row: sqlite3.Row) -> Dataset:

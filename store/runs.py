@@ -236,7 +236,8 @@ def queue(store: Store, name: str) -> Run:
                 f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
             )
         conn.execute(
-            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ? WHERE id = ?",
+            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ?"
+            " WHERE id = ?",
             (_end_of_queue(store), run.id),
         )
         return get(store, name)
