@@ -55,6 +55,10 @@ TABLE = (
     Key("table.mark_all", "a", "mark_all", "Mark all", "Mark every listed pair, or none"),
 )
 
+SEARCH = (
+    Key("search.list", "down,enter", "list", "To the list", "Go from the search field to what was found", bar=True),
+)
+
 DATA = (
     Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
@@ -201,7 +205,7 @@ class Page:
 
 
 PAGES: dict[str, Page] = {
-    "data": Page("Data", (DATA,), (TABLE,)),
+    "data": Page("Data", (DATA,), (TABLE, SEARCH)),
     "train": Page("Train", (TRAIN, RUNS), (PICKER, CHOICE)),
     "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
     "chats": Page("Conversations", (CHATS,)),

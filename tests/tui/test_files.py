@@ -34,7 +34,7 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.see("Who shall the model be?", "Ember", "Northwind Labs")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("The samples are here", "pairs about Nova")
+        await app.see("The samples are here", "who Nova is")
         assert app.app.focused and app.app.focused.id == "train"
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")

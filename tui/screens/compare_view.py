@@ -51,7 +51,7 @@ def blocks(talk: Comparison, position: int) -> list[Block]:
             kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
             out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
         live = answer.state in ("streaming", "waiting")
-        shown = answer.text.lstrip("\n")
+        shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
         if shown or live or answer.state == "done":
             out.append(Block("answer", shown or ("" if live else "(an empty answer)"), live=live))
         out += _remarks(talk, n, lane.name, answer, first=position == 0)

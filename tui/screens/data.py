@@ -21,7 +21,7 @@ from tui.screens.base import ModeScreen, told
 from tui.screens.data_sets import DatasetActions
 from tui.widgets.dataset_list import DatasetList
 from tui.widgets.empty_state import EmptyState, Hint
-from tui.widgets.filter_bar import FilterBar
+from tui.widgets.filter_bar import FilterBar, SearchField
 from tui.widgets.pair_table import PairTable
 from tui.widgets.pair_view import PairView
 from tui.widgets.status_line import StatusLine
@@ -167,7 +167,7 @@ class DataScreen(DatasetActions, ModeScreen):
         if event.value != self.query_now.text:
             self.find(replace(self.query_now, text=event.value), _TYPING_S)
 
-    @on(Input.Submitted, "#search")
+    @on(SearchField.Left)
     def _search_done(self) -> None:
         if self.table.display:
             self.table.focus()

@@ -3,6 +3,8 @@ The data is ours (sample_data); names fill its placeholders."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -20,8 +22,16 @@ from tui.text import clean
 DATASET = "identity"
 
 
-class SamplesDialog(Dialog[str]):
-    """`train` or `dataset:identity` when the samples were loaded; None otherwise."""
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What was loaded, and the name that was given."""
+
+    name: str
+    report: ImportReport
+
+
+class SamplesDialog(Dialog[Samples]):
+    """Gives back what was loaded; None when nothing was."""
 
     def __init__(self) -> None:
         super().__init__("Who shall the model be?")
@@ -77,22 +87,24 @@ class SamplesDialog(Dialog[str]):
             app.show_error(error, "The samples could not be loaded")
             return
         app.remember(**values)
-        on = await app.push_screen_wait(Loaded(values["name"], report))
-        self.dismiss("train" if on == "train" else f"dataset:{DATASET}")
+        self.dismiss(Samples(values["name"], report))
 
 
 class Loaded(Dialog[str]):
-    """What was loaded, and where to go on."""
+    """What was loaded, and where to go on: `train` or `look`."""
 
-    def __init__(self, name: str, report: ImportReport) -> None:
+    def __init__(self, loaded: Samples) -> None:
         super().__init__("The samples are here")
-        self._name, self._report = name, report
+        self._loaded = loaded
 
     def compose_body(self) -> ComposeResult:
-        known = f" ({self._report.duplicates:,} were here already)" if self._report.duplicates else ""
-        n = self._report.kept + self._report.duplicates
-        yield text(f"{say.count(n, 'pair')} about {self._name} are in the dataset {DATASET}{known}.")
-        yield text("Next: tune a model on them (F3). Then ask it who it is (F4).")
+        report = self._loaded.report
+        known = f" ({report.duplicates:,} were here already)" if report.duplicates else ""
+        yield text(
+            f"{say.count(report.kept + report.duplicates, 'pair')} are in the dataset {DATASET}{known}: "
+            f"who {self._loaded.name} is, and plain questions."
+        )
+        yield text("Next: tune a model on them (F3), then ask it who it is (F4).")
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Look at the pairs", "look")

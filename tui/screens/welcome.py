@@ -69,11 +69,12 @@ class WelcomeScreen(PageScreen[str]):
 
     @work(exclusive=True)
     async def _load_samples(self) -> None:
-        from tui.screens.samples import SamplesDialog
+        from tui.screens.samples import DATASET, Loaded, SamplesDialog
 
-        answer = await self.app.push_screen_wait(SamplesDialog())
-        if answer:
-            self.dismiss(answer)
+        loaded = await self.app.push_screen_wait(SamplesDialog())
+        if loaded:
+            on = await self.app.push_screen_wait(Loaded(loaded))
+            self.dismiss("train" if on == "train" else f"dataset:{DATASET}")
 
     def action_back(self) -> None:
         """Look around without beginning anything."""

@@ -3,13 +3,30 @@ Holds no query; the screen does."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Input, Static
 
+from tui import keys
 from tui.finder import Query
 from tui.text import one_line
+
+
+class SearchField(Input):
+    """The field itself; Down and Enter leave it for the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SEARCH)
+
+    class Left(Message):
+        """The person wants to go to what was found."""
+
+    def action_list(self) -> None:
+        self.post_message(self.Left())
 
 
 class FilterBar(Horizontal):
@@ -24,7 +41,7 @@ class FilterBar(Horizontal):
     """
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="/ to search", compact=True, id="search")
+        yield SearchField(placeholder="/ to search", compact=True, id="search")
         yield Static(id="limits", markup=False)
 
     def show(self, query: Query) -> None:
