@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,8 +131,9 @@ class TuningforkApp(App[int]):
     @work(group="settings")
     async def remember(self, **changes: str) -> None:
         """Keep a setting for the next start. A home that cannot be written costs the memory, not the work."""
+        self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         with suppress(OSError):
-            self.settings = await self.bridge.thread(partial(settings.save, self.store.home, **changes))
+            await self.bridge.file(settings.save, self.store.home, self.settings)
 
     # -- moving and leaving -------------------------------------------------------------------------------------------
 
@@ -210,11 +212,11 @@ class TuningforkApp(App[int]):
 
     def leave_now(self, number: int) -> None:
         """Save drafts and end with 128 + signal; a terminal that is gone may block, so after 2 s end anyway."""
-        self.save_drafts()
         code = 128 + number
         watchdog = threading.Timer(2.0, os._exit, (code,))
         watchdog.daemon = True
         watchdog.start()
+        self.save_drafts()
         self.exit(code, return_code=code)
 
     def save_drafts(self) -> None:
@@ -223,7 +225,8 @@ class TuningforkApp(App[int]):
             for screen in stack:
                 save = getattr(screen, "save_drafts", None)
                 if save is not None:
-                    save()
+                    with suppress(OSError, TimeoutError):  # the other screens' texts still have a chance
+                        save()
 
 
 def _live_runs(store: Store) -> LiveRuns:

@@ -66,6 +66,7 @@ class Bridge:
         self._quick = _Threads("store", 2)
         self._long = _Threads("job", 1)
         self._watch = _Threads("watch", 1)  # data_version is a property of one connection, so of one thread
+        self._files = _Threads("files", 1)  # one, so that an older text never lands on a newer one
         self._seen: tuple[int, Any, Any] | None = None
 
     async def call(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -80,13 +81,21 @@ class Bridge:
         """`fn(*args)` in a thread, for blocking work that needs no store."""
         return await asyncio.wrap_future(self._quick.submit(lambda: fn(*args, **kwargs)))
 
+    async def file(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`fn(*args)` in a thread, in the order asked; for the small files of drafts and settings."""
+        return await asyncio.wrap_future(self._files.submit(lambda: fn(*args, **kwargs)))
+
+    def file_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, blocking until it is done (2 s at most, else TimeoutError): the process is about to end."""
+        return self._files.submit(lambda: fn(*args, **kwargs)).result(2.0)
+
     async def pulse(self) -> Pulse | None:
         """What any connection, ours or another process's, committed since the last call; None when nothing did."""
         return await asyncio.wrap_future(self._watch.submit(self._look))
 
     def close(self, timeout: float = 2.0) -> None:
         """Wait a moment for writes under way. Blocks; call it when the screen is gone."""
-        for threads in (self._watch, self._quick, self._long):
+        for threads in (self._watch, self._files, self._quick, self._long):
             threads.close(timeout)
 
     def _look(self) -> Pulse | None:

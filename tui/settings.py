@@ -4,7 +4,7 @@ Losing it loses nothing of value, so an unreadable file is simply replaced; neve
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,12 @@ def load(home: Home) -> Settings:
     return Settings(**_usable(found)) if isinstance(found, dict) else Settings()
 
 
-def save(home: Home, **changes: Any) -> Settings:
-    """Change some settings and write the file in one rename. Raises OSError when the home cannot be written."""
-    settings = replace(load(home), **changes)
+def save(home: Home, settings: Settings) -> None:
+    """Write the file in one rename. Raises OSError when the home cannot be written."""
     target = path(home)
     part = target.with_suffix(".part")
-    part.write_text(json.dumps(asdict(settings), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    part.write_text(json.dumps(asdict(settings), indent=2, ensure_ascii=True) + "\n", "utf-8")
     part.replace(target)
-    return settings
 
 
 def _usable(found: dict[str, Any]) -> dict[str, Any]:

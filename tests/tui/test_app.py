@@ -262,12 +262,13 @@ def test_settings_survive_nonsense(store: Store) -> None:
         found = settings.load(store.home)
         assert found.theme == "" and found.keymap is None
     assert found.name == "Nova"
-    settings.save(store.home, theme="x", keymap={"data.new": "N"})
-    assert settings.load(store.home) == settings.Settings(theme="x", name="Nova", keymap={"data.new": "N"})
+    kept = settings.Settings(theme="x", name="Nova \ud800", keymap={"data.new": "N"})
+    settings.save(store.home, kept)
+    assert settings.load(store.home) == kept
 
 
 async def test_a_user_keymap_moves_keys(drive: Drive, store: Store, some_pairs: list[str]) -> None:
-    settings.save(store.home, keymap={"data.new": "N"})
+    settings.save(store.home, settings.Settings(keymap={"data.new": "N"}))
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("n")

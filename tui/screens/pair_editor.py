@@ -151,43 +151,45 @@ class PairEditor(PageScreen[Pair]):
     @work(group="autosave", exclusive=True)
     async def _autosave(self) -> None:
         await asyncio.sleep(_AUTOSAVE_S)
-        await self.tuningfork.bridge.thread(self._keep_draft, self._draft() if self.changed else None)
+        await self._keep(self._draft() if self.changed else None)
 
     def _draft(self) -> Draft:
         typed, revision = self._typed(), self._pair.revision if self._pair else 0
         tags = self.query_one("#tags", Input).value
         return Draft(self._key, typed.question, typed.answer, typed.system, tags, typed.kind, typed.status, revision)
 
-    def _keep_draft(self, draft: Draft | None) -> None:
-        home = self.tuningfork.store.home
+    async def _keep(self, draft: Draft | None) -> None:
+        """Write the draft, or forget it. The store's home may be full or gone: then say so once a try."""
+        bridge, home = self.tuningfork.bridge, self.tuningfork.store.home
         try:
-            drafts.save(home, draft) if draft else drafts.drop(home, self._key)
+            await (bridge.file(drafts.save, home, draft) if draft else bridge.file(drafts.drop, home, self._key))
         except OSError as error:
-            self.app.call_from_thread(
-                self.tuningfork.tell, f"Your text could not be kept: {error.strerror}", severity="error"
-            )
+            self.tuningfork.tell(f"Your text could not be kept: {error.strerror}", severity="error")
 
     def save_drafts(self) -> None:
         if self._ready and self.changed:
-            drafts.save(self.tuningfork.store.home, self._draft())
+            self.tuningfork.bridge.file_now(drafts.save, self.tuningfork.store.home, self._draft())
 
     def quit_notice(self) -> str | None:
         return "Unsaved text is kept; open the pair again to go on with it." if self.changed else None
 
-    def action_back(self) -> None:
+    @work(group="leave", exclusive=True)
+    async def action_back(self) -> None:
         """Leave. What is not saved stays in its draft, and comes back when the pair is opened again."""
         self.workers.cancel_group(self, "autosave")
-        changed = self.changed and bool(self._typed().question.strip() or self._typed().answer.strip())
-        self._keep_draft(self._draft() if changed else None)
-        if changed:
+        typed = self._typed()
+        kept = self.changed and bool(typed.question.strip() or typed.answer.strip())
+        await self._keep(self._draft() if kept else None)
+        if kept:
             again = "Open the pair again" if self._pair else "Press n again"
             self.tuningfork.tell(f"Not saved, but kept. {again} to go on with it.")
         self.dismiss(self._last_saved)
 
-    def action_revert(self) -> None:
+    @work(group="leave", exclusive=True)
+    async def action_revert(self) -> None:
         """Back to what is stored; the draft goes."""
         self.workers.cancel_group(self, "autosave")
-        drafts.drop(self.tuningfork.store.home, self._key)
+        await self._keep(None)
         self._fill()
 
     # -- saving -------------------------------------------------------------------------------------------------------
@@ -222,7 +224,7 @@ class PairEditor(PageScreen[Pair]):
         if saved is None:
             return False
         self.workers.cancel_group(self, "autosave")
-        await self.tuningfork.bridge.thread(drafts.drop, self.tuningfork.store.home, self._key)
+        await self._keep(None)
         self._last_saved = saved
         return True
 
