@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import gguf
@@ -14,7 +15,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
-from engine.export.arch import permute_for, shape_of
+from engine.export.arch import Shape, permute_for, shape_of
 from engine.export.hparams import made_tensors, text_config, write_hparams
 from engine.export.source import Weights, read_json
 from engine.export.vocab import find_pre, write_vocab
@@ -63,10 +64,13 @@ class _Tensor:
         return math.prod(self.shape) * (4 if self.kind == Kind.F32 else 2)
 
 
-def write_gguf(base: Path, adapter: Path | None, out: Path, quant: str, about: About, on_progress: Progress | None = None) -> Path:
+def write_gguf(
+    base: Path, adapter: Path | None, out: Path, quant: str, about: About, on_progress: Progress | None = None
+) -> Path:
     """Write the model to `out` as f32, f16, bf16 or q8_0; it appears whole or not at all. Peak memory is one tensor's.
 
-    `on_progress(done, total)` counts tensors and may raise to cancel. Raises BadInput for broken or foreign inputs, Unsupported
+    `on_progress(done, total)` counts tensors and may raise to cancel. Raises BadInput for broken or foreign inputs,
+    Unsupported
     for what GGUF or the native path cannot express.
     """
     weights = Weights(base, adapter)
@@ -90,16 +94,18 @@ def quantise(source: Path, out: Path, quant: str, threads: int = 0) -> Path:
     """Have llama.cpp make `out` from the float16 file `source`. Raises TuningforkError when it cannot."""
     import llama_cpp
 
-    from engine.export.llama_vocab import _quiet
+    from engine.export.llama_vocab import quiet
 
-    _quiet(llama_cpp)
+    quiet(llama_cpp)
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, QUANTISED[quant])
     params.nthread = threads or os.cpu_count() or 1
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         if llama_cpp.llama_model_quantize(str(source).encode(), str(part).encode(), params) != 0:
-            raise TuningforkError(f"llama.cpp could not make {quant} of the model.", where=str(source), todo="Try --quant q8_0.")
+            raise TuningforkError(
+                f"llama.cpp could not make {quant} of the model.", where=str(source), todo="Try --quant q8_0."
+            )
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -115,10 +121,16 @@ def types_in(path: Path) -> dict[str, int]:
 
 
 def _write(
-    writer: gguf.GGUFWriter, weights: Weights, c: Mapping, quant: str, pre: str | None, about: About, on_progress: Progress | None
+    writer: gguf.GGUFWriter,
+    weights: Weights,
+    c: Mapping,
+    quant: str,
+    pre: str | None,
+    about: About,
+    on_progress: Progress | None,
 ) -> None:
     file_type, kind = DIRECT[quant]
-    made = [_Tensor(name, array.shape, Kind.F32, lambda a=array: a) for name, array in made_tensors(writer, c)]
+    made = [_Tensor(name, array.shape, Kind.F32, partial(np.asarray, array)) for name, array in made_tensors(writer, c)]
     plan = [*made, *_plan(weights, c, kind)]
     for tensor in plan:
         writer.add_tensor_info(tensor.name, tensor.shape, np.float32, tensor.nbytes, raw_dtype=tensor.kind)  # type: ignore[arg-type]
@@ -154,11 +166,11 @@ def _plan(weights: Weights, c: Mapping, kind: Kind) -> list[_Tensor]:
         own = kind if len(tensor.shape) > 1 and not name.endswith("_norm.weight") else Kind.F32
         if own == Kind.Q8_0 and tensor.shape[-1] % 32:
             own = Kind.F16  # blocks of q8_0 hold 32 values
-        plan.append(_Tensor(name, tuple(tensor.shape), own, lambda n=full: _arranged(weights, n, shape)))
+        plan.append(_Tensor(name, tuple(tensor.shape), own, partial(_arranged, weights, full, shape)))
     return plan
 
 
-def _arranged(weights: Weights, full: str, shape) -> np.ndarray:  # noqa: ANN001 - Shape, kept short for the table above
+def _arranged(weights: Weights, full: str, shape: Shape) -> np.ndarray:
     """A tensor in GGUF's terms: q and k rows reordered, Gemma's norms with their 1 added."""
     values = weights(full)
     if shape.arch.name.startswith("gemma") and full.endswith("norm.weight"):

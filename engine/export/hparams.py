@@ -1,4 +1,5 @@
-"""The metadata that llama.cpp needs of each architecture, from a Hugging Face config to GGUF keys, and the tensors made of it.
+"""The metadata that llama.cpp needs of each architecture, from a Hugging Face config to GGUF keys, and the tensors
+made of it.
 Nothing here reads weights or vocabularies."""
 
 from __future__ import annotations
@@ -15,10 +16,22 @@ from store.errors import Unsupported
 
 Config = Mapping[str, Any]
 
-# What a published config.json may leave to its class: only the keys that are written below. A test holds them against the classes.
-_GEMMA = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6, "sliding_window": 4096}
+# What a published config.json may leave to its class: only the keys that are written below. A test holds them
+# against the classes.
+_GEMMA = {
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "rms_norm_eps": 1e-6,
+    "sliding_window": 4096,
+}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "gemma2": {**_GEMMA, "max_position_embeddings": 8192, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+    "gemma2": {
+        **_GEMMA,
+        "max_position_embeddings": 8192,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+    },
     "gemma3_text": {**_GEMMA, "max_position_embeddings": 131072, "vocab_size": 262208},
     "phi3": {"max_position_embeddings": 4096, "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
     "mistral": {"num_key_value_heads": 8, "rms_norm_eps": 1e-6},
@@ -26,17 +39,27 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def text_config(config: Config) -> dict[str, Any]:
-    """The language model's part of a config.json, with the defaults of its class. Unsupported for what GGUF export cannot take."""
+    """The language model's part of a config.json, with the defaults of its class. Unsupported for what GGUF export
+    cannot take."""
     inner = config.get("text_config") or {}
     merged = {**DEFAULTS.get(inner.get("model_type") or config.get("model_type", ""), {}), **config, **inner}
-    for key, what in (("quantization_config", "a quantised checkpoint"), ("num_local_experts", "a mixture of experts"), ("num_experts", "a mixture of experts")):
+    for key, what in (
+        ("quantization_config", "a quantised checkpoint"),
+        ("num_local_experts", "a mixture of experts"),
+        ("num_experts", "a mixture of experts"),
+    ):
         if merged.get(key):
-            raise Unsupported(f"The native GGUF export does not take {what}.", where=f"config.json: {key}", todo="Use --converter official.")
+            raise Unsupported(
+                f"The native GGUF export does not take {what}.",
+                where=f"config.json: {key}",
+                todo="Use --converter official.",
+            )
     return merged
 
 
 def rope_of(c: Config) -> dict[str, Any]:
-    """Rope parameters by attention kind: {"full_attention": {...}, "sliding_attention": {...}} or one flat dict, whatever the config's age."""
+    """Rope parameters by attention kind: {"full_attention": {...}, "sliding_attention": {...}} or one flat dict,
+    whatever the config's age."""
     rope = dict(c.get("rope_parameters") or c.get("rope_scaling") or {})
     if {"full_attention", "sliding_attention"} & set(rope):
         return rope
@@ -51,12 +74,14 @@ def rope_of(c: Config) -> dict[str, Any]:
 
 
 def write_hparams(writer: gguf.GGUFWriter, c: Config) -> None:
-    """All keys of the architecture but general.* and tokenizer.*. Unsupported for a rope kind that llama.cpp has no name for."""
+    """All keys of the architecture but general.* and tokenizer.*. Unsupported for a rope kind that llama.cpp has no
+    name for."""
     _WRITERS.get(ARCHITECTURES[c["architectures"][0]].name, _generic)(writer, c)
 
 
 def made_tensors(writer: gguf.GGUFWriter, c: Config) -> Iterator[tuple[str, np.ndarray]]:
-    """Tensors that exist in GGUF only: Llama 3's rope frequencies, Phi 3's rope factors; float32 vectors of half a head."""
+    """Tensors that exist in GGUF only: Llama 3's rope frequencies, Phi 3's rope factors; float32 vectors of half a
+    head."""
     name = ARCHITECTURES[c["architectures"][0]].name
     rope = rope_of(c)
     if name == "phi3" and rope.get("long_factor"):
@@ -124,7 +149,9 @@ def _rope(writer: gguf.GGUFWriter, c: Config) -> None:
             if full.get(key) is not None:
                 add(full[key])
     elif kind not in (None, "default", "llama3"):
-        raise Unsupported(f"The rope kind {kind} has no GGUF form here.", where="config.json", todo="Use --converter official.")
+        raise Unsupported(
+            f"The rope kind {kind} has no GGUF form here.", where="config.json", todo="Use --converter official."
+        )
     if full.get("rope_theta") is not None:
         writer.add_rope_freq_base(full["rope_theta"])
     if (local := rope.get("sliding_attention", {}).get("rope_theta")) is not None:
@@ -159,7 +186,9 @@ def _gemma2(writer: gguf.GGUFWriter, c: Config) -> None:
 
 def _gemma3(writer: gguf.GGUFWriter, c: Config) -> None:
     if c.get("attn_logit_softcapping") is not None:
-        raise Unsupported("Gemma 3 with attention softcapping has no GGUF form.", where="config.json: attn_logit_softcapping")
+        raise Unsupported(
+            "Gemma 3 with attention softcapping has no GGUF form.", where="config.json: attn_logit_softcapping"
+        )
     _sizes(writer, c)
     _rope(writer, c)
     _key_length(writer, c)
@@ -175,8 +204,12 @@ def _gemma3(writer: gguf.GGUFWriter, c: Config) -> None:
 def _phi3(writer: gguf.GGUFWriter, c: Config) -> None:
     rope = rope_of(c)
     _sizes(writer, c)
-    writer.add_rope_scaling_orig_ctx_len(rope.get("original_max_position_embeddings", c["original_max_position_embeddings"]))
-    writer.add_rope_dimension_count(int(rope.get("partial_rotary_factor", 1.0) * c["hidden_size"]) // c["num_attention_heads"])
+    writer.add_rope_scaling_orig_ctx_len(
+        rope.get("original_max_position_embeddings", c["original_max_position_embeddings"])
+    )
+    writer.add_rope_dimension_count(
+        int(rope.get("partial_rotary_factor", 1.0) * c["hidden_size"]) // c["num_attention_heads"]
+    )
     writer.add_rope_freq_base(rope.get("rope_theta", 10000.0))
     writer.add_sliding_window(c.get("sliding_window") or 0)
 

@@ -22,10 +22,11 @@ class VocabOnly:
     @staticmethod
     @contextmanager
     def open(path: Path, pre: str | None = None) -> Iterator[VocabOnly | None]:
-        """The vocabulary of `path`, `pre` in place of the file's own tokenizer.ggml.pre; None when llama.cpp refuses it."""
+        """The vocabulary of `path`, `pre` in place of the file's own tokenizer.ggml.pre; None when llama.cpp refuses
+        it."""
         import llama_cpp
 
-        _quiet(llama_cpp)
+        quiet(llama_cpp)
         params = llama_cpp.llama_model_default_params()
         params.vocab_only = True
         if pre is not None:
@@ -38,7 +39,8 @@ class VocabOnly:
                 llama_cpp.llama_model_free(pointer)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids of `text` without any that are added around it; `special` reads control tokens in the text as such."""
+        """Token ids of `text` without any that are added around it; `special` reads control tokens in the text as
+        such."""
         raw = text.encode()
         room = len(raw) + 16
         ids = (self._lib.llama_token * room)()
@@ -57,7 +59,7 @@ class VocabOnly:
 _kept: list[Any] = []
 
 
-def _quiet(lib: Any) -> None:
+def quiet(lib: Any) -> None:
     """Send llama.cpp's log nowhere; the callback must outlive every native call, so it is kept."""
     if not _kept:
 

@@ -59,13 +59,16 @@ def float32(tensor: LocalTensor) -> np.ndarray:
     if tensor.dtype == "BF16":
         return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(tensor.shape)
     if tensor.dtype not in _NUMPY:
-        raise Unsupported(f"Weights of type {tensor.dtype} cannot be read.", todo="Use a float32, float16 or bfloat16 copy.")
+        raise Unsupported(
+            f"Weights of type {tensor.dtype} cannot be read.", todo="Use a float32, float16 or bfloat16 copy."
+        )
     return raw.view(_NUMPY[tensor.dtype]).astype(np.float32, copy=False).reshape(tensor.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is multiplied by."""
+    """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is
+    multiplied by."""
 
     a: LocalTensor
     b: LocalTensor
@@ -83,7 +86,8 @@ class Delta:
 def read_adapter(folder: Path) -> dict[str, Delta]:
     """The deltas of a PEFT LoRA folder by module name, for example `model.layers.0.self_attn.q_proj`.
 
-    Raises BadInput when a file is missing or broken, Unsupported naming what B @ A cannot express (DoRA, saved modules, biases).
+    Raises BadInput when a file is missing or broken, Unsupported naming what B @ A cannot express (DoRA, saved
+    modules, biases).
     """
     options = read_json(folder / "adapter_config.json")
     _refuse_inexpressible(options)
@@ -138,7 +142,10 @@ class Weights:
     def check_consumed(self) -> None:
         """Raise when some delta never went into a tensor: the export would be less than the run."""
         if left := sorted(set(self.deltas) - self.merged):
-            raise Unsupported(f"{len(left)} of the adapter's modules were not merged, first {left[0]}.", todo="Export the adapter instead.")
+            raise Unsupported(
+                f"{len(left)} of the adapter's modules were not merged, first {left[0]}.",
+                todo="Export the adapter instead.",
+            )
 
     def _check_fits(self, module: str, delta: Delta) -> None:
         tensor = self.tensors.get(f"{module}.weight")
@@ -163,12 +170,17 @@ def _parts(base: Path) -> list[str]:
         return sorted(set(read_json(index)["weight_map"].values()))
     parts = sorted(path.name for path in base.glob("model*.safetensors"))
     if not parts:
-        raise BadInput("The base model has no safetensors weights.", where=str(base), todo="Prepare it again: tuningfork models add.")
+        raise BadInput(
+            "The base model has no safetensors weights.",
+            where=str(base),
+            todo="Prepare it again: tuningfork models add.",
+        )
     return parts
 
 
 def _scale(module: str, rank: int, options: Mapping[str, Any]) -> float:
-    """alpha / rank, or alpha / sqrt(rank) with rsLoRA (https://arxiv.org/abs/2312.03732); alpha may differ by module."""
+    """alpha / rank, or alpha / sqrt(rank) with rsLoRA (https://arxiv.org/abs/2312.03732); alpha may differ by
+    module."""
     patterns: Mapping[str, float] = options.get("alpha_pattern") or {}
     alpha = next((v for p, v in patterns.items() if re.match(rf"(.*\.)?({p})$", module)), options["lora_alpha"])
     return float(alpha) / (sqrt(rank) if options.get("use_rslora") else rank)

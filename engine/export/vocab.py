@@ -1,4 +1,5 @@
-"""A Hugging Face tokenizer.json becomes GGUF tokenizer keys, and the pre-tokenizer's GGUF name is found by trying, not by trust.
+"""A Hugging Face tokenizer.json becomes GGUF tokenizer keys, and the pre-tokenizer's GGUF name is found by trying,
+not by trust.
 Nothing here reads weights."""
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from store.errors import Unsupported
 
 # Every name that llama.cpp knows; those a fingerprint points at are tried first.
 PRE_NAMES = (
-    "llama-bpe", "qwen2", "smollm", "gpt-2", "gpt-4o", "tekken", "default", "deepseek-llm", "deepseek-coder", "deepseek-v3",
-    "falcon", "mpt", "starcoder", "refact", "command-r", "qwen35", "stablelm2", "olmo", "dbrx", "smaug-bpe", "poro-chat",
+    "llama-bpe", "qwen2", "smollm", "gpt-2", "gpt-4o", "tekken", "default", "deepseek-llm",
+    "deepseek-coder", "deepseek-v3",
+    "falcon", "mpt", "starcoder", "refact", "command-r", "qwen35", "stablelm2", "olmo", "dbrx", "smaug-bpe",
+    "poro-chat",
     "chatglm-bpe", "glm4", "viking", "jais", "codeshell", "bloom", "gpt3-finnish", "exaone", "exaone-moe", "chameleon",
-    "minerva-7b", "megrez", "superbpe", "trillion", "granite-docling", "bailingmoe", "seed-coder", "hunyuan", "hunyuan-dense",
+    "minerva-7b", "megrez", "superbpe", "trillion", "granite-docling", "bailingmoe", "seed-coder", "hunyuan",
+    "hunyuan-dense",
     "joyai-llm", "kimi-k2", "grok-2", "afmoe", "minimax-m2", "tiny_aya",
 )  # fmt: skip
 
@@ -36,12 +40,13 @@ TELLING_LINES = (
     "日本語のテキスト、漢字とカナ。한국어 텍스트 中文字符，标点！ไทยภาษา हिन्दी",
     "🚀🏳️‍🌈👩‍💻 (╯°□°)╯ ½ ² ⅷ ３ ①  '''''' ```` ??!! ...... ----- ====",
     "camelCaseWords HTTPServerError snake_case_words ALLCAPS iPhone15Pro \\n \\u00e9",
-    "<div class=\"a\">&nbsp;</div> {\"key\": [1, 2.5e-10, null]} $HOME/bin | grep -v '#'",
+    '<div class="a">&nbsp;</div> {"key": [1, 2.5e-10, null]} $HOME/bin | grep -v \'#\'',
 )
 
 
 def write_vocab(writer: gguf.GGUFWriter, folder: Path, c: Mapping[str, Any], pre: str | None) -> None:
-    """Write every tokenizer.* key of the folder's tokenizer for a model of `c["vocab_size"]` rows; `pre` names the BPE pre-tokenizer.
+    """Write every tokenizer.* key of the folder's tokenizer for a model of `c["vocab_size"]` rows; `pre` names the
+    BPE pre-tokenizer.
 
     Raises Unsupported for a tokenizer that is neither byte-level BPE nor SentencePiece-like BPE.
     """
@@ -49,12 +54,12 @@ def write_vocab(writer: gguf.GGUFWriter, folder: Path, c: Mapping[str, Any], pre
     rows = c["vocab_size"]
     architecture = c["architectures"][0]
     if is_spm(tokenizer):
-        tokens, scores, types = _spm(tokenizer, rows)
+        pieces, scores, kinds = _spm(tokenizer, rows)
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
-        writer.add_token_list(tokens)
+        writer.add_token_list(pieces)
         writer.add_token_scores(scores)
-        writer.add_token_types(types)
+        writer.add_token_types(kinds)
         gguf.SpecialVocab(folder, n_vocab=rows).add_to_gguf(writer, quiet=True)
         writer.add_add_space_prefix(_space_prefix(tokenizer, architecture))
         return
@@ -73,14 +78,20 @@ def is_spm(tokenizer: Mapping[str, Any]) -> bool:
     """Whether a tokenizer.json is SentencePiece-like (BPE with byte fallback). Unsupported when it is no BPE at all."""
     model = tokenizer["model"]
     if model["type"] != "BPE":
-        raise Unsupported(f"A {model['type']} tokenizer has no native GGUF form.", where="tokenizer.json", todo="Use --converter official.")
+        raise Unsupported(
+            f"A {model['type']} tokenizer has no native GGUF form.",
+            where="tokenizer.json",
+            todo="Use --converter official.",
+        )
     return bool(model.get("byte_fallback"))
 
 
 def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
-    """The GGUF name of the folder's BPE pre-tokenizer: the first whose token ids equal Hugging Face's on every telling line.
+    """The GGUF name of the folder's BPE pre-tokenizer: the first whose token ids equal Hugging Face's on every
+    telling line.
 
-    None for a SentencePiece-like vocabulary, which has none. A vocabulary-only file is written to `scratch` for llama.cpp to read
+    None for a SentencePiece-like vocabulary, which has none. A vocabulary-only file is written to `scratch` for
+    llama.cpp to read
     (0.1-0.3 s a try). Raises Unsupported when no known name agrees, with the closest one.
     """
     raw = read_json(folder / "tokenizer.json")
@@ -102,7 +113,8 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     finally:
         scratch.unlink(missing_ok=True)
     raise Unsupported(
-        f"No pre-tokenizer of llama.cpp splits text as this model's does; the closest, {best[1]}, differs on {best[0]} of {len(wanted)} lines.",
+        f"No pre-tokenizer of llama.cpp splits text as this model's does; "
+        f"the closest, {best[1]}, differs on {best[0]} of {len(wanted)} lines.",
         where=str(folder / "tokenizer.json"),
         todo="Use --converter official, or keep the model as --to merged.",
     )
@@ -139,13 +151,20 @@ def _bpe(tokenizer: Tokenizer, rows: int) -> tuple[list[str], list[TokenType]]:
     names = {i: token for token, i in tokenizer.get_vocab(with_added_tokens=True).items()}
     added = tokenizer.get_added_tokens_decoder()
     if names and max(names) >= rows:
-        raise Unsupported(f"The tokenizer has the id {max(names)}, but the model only {rows} rows.", todo="Resize the base model first.")
+        raise Unsupported(
+            f"The tokenizer has the id {max(names)}, but the model only {rows} rows.",
+            todo="Resize the base model first.",
+        )
     tokens, types = [], []
     for i in range(rows):
         token, kind = names.get(i, f"[PAD{i}]"), TokenType.NORMAL if i in names else TokenType.UNUSED
         if i in added:
-            if not added[i].normalized:  # its text may look different after the normaliser; llama.cpp wants what it decodes to
-                token = tokenizer.decode(tokenizer.encode(token, add_special_tokens=False).ids, skip_special_tokens=False)
+            if not added[
+                i
+            ].normalized:  # its text may look different after the normaliser; llama.cpp wants what it decodes to
+                token = tokenizer.decode(
+                    tokenizer.encode(token, add_special_tokens=False).ids, skip_special_tokens=False
+                )
             kind, token = _added_kind(token, added[i].special)
         tokens.append(token)
         types.append(kind)

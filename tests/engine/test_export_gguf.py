@@ -63,7 +63,9 @@ def answered(path: Path, ids: list[int], lora: Path | None = None) -> np.ndarray
     if lora:
         adapter = lib.llama_adapter_lora_init(model, str(lora).encode())
         assert adapter, "llama.cpp refuses the adapter"
-        lib.llama_set_adapters_lora(context, (lib.llama_adapter_lora_p_ctypes * 1)(adapter), 1, (ctypes.c_float * 1)(1.0))
+        lib.llama_set_adapters_lora(
+            context, (lib.llama_adapter_lora_p_ctypes * 1)(adapter), 1, (ctypes.c_float * 1)(1.0)
+        )
     rows = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
     out = []
     for token in ids:
@@ -95,7 +97,9 @@ def test_llama_cpp_computes_what_transformers_does(models: Path, tmp_path: Path,
     assert agreement(wanted, answered(out, ids)[:, : wanted.shape[1]]) == 1.0
 
 
-@pytest.mark.parametrize("options", [{"use_rslora": True}, {"alpha_pattern": {"q_proj": 32, "layers.1.mlp.up_proj": 1}}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"use_rslora": True}, {"alpha_pattern": {"q_proj": 32, "layers.1.mlp.up_proj": 1}}], ids=str
+)
 def test_every_scale_of_peft_is_honoured(models: Path, tmp_path: Path, options: dict) -> None:
     from engine.export.gguf_adapter import convert
 
@@ -129,8 +133,8 @@ def random_lines(count: int) -> list[str]:
     """Words, numbers, punctuation, white space and letters of several scripts, in NFC, from a fixed seed."""
     rng = random.Random(7)
     bits = [
-        "the", "river", "Hello", "don't", "I'll", "x", "Ünïcödé", "naïve", "мир", "Привет", "日本", "한국", "مرحبا", "🚀", "é",
-        "1", "22", "333", "4567", "3.14", "1e-5", "0x1F", ",", ".", "!", "?!", "...", "(", ")", "{", "}", "=>", "//", "_", "-",
+        "the", "river", "Hello", "don't", "I'll", "x", "Ünïcödé", "naïve", "мир", "Привет", "日本", "한국", "مرحبا", "🚀",
+        "1", "22", "333", "4567", "3.14", "1e-5", "0x1F", ",", ".", "!", "?!", "...", "(", ")", "{", "}", "=>", "_",
         " ", "  ", "\n", "\n\n", "\t", " \n",
     ]  # fmt: skip
     return ["".join(rng.choice(bits) + rng.choice(["", " "]) for _ in range(rng.randint(1, 14))) for _ in range(count)]
@@ -157,7 +161,13 @@ def test_a_foreign_or_broken_adapter_is_refused_by_name(models: Path, tmp_path: 
     with pytest.raises(BadInput, match="cut off"):
         write_gguf(models / "tinyllama", adapter, tmp_path / "x.gguf", "f16", About("x"))
     with pytest.raises(Unsupported, match="use_dora"):
-        write_gguf(models / "tinyllama", add_lora(models / "tinyllama", tmp_path / "dora", use_dora=True), tmp_path / "x.gguf", "f16", About("x"))
+        write_gguf(
+            models / "tinyllama",
+            add_lora(models / "tinyllama", tmp_path / "dora", use_dora=True),
+            tmp_path / "x.gguf",
+            "f16",
+            About("x"),
+        )
     assert list(tmp_path.glob("x.gguf*")) == []
 
 
@@ -174,7 +184,12 @@ def test_cancelling_leaves_nothing(models: Path, tmp_path: Path) -> None:
 def test_defaults_are_those_of_the_configuration_classes() -> None:
     import transformers
 
-    classes = {"gemma2": "Gemma2Config", "gemma3_text": "Gemma3TextConfig", "phi3": "Phi3Config", "mistral": "MistralConfig"}
+    classes = {
+        "gemma2": "Gemma2Config",
+        "gemma3_text": "Gemma3TextConfig",
+        "phi3": "Phi3Config",
+        "mistral": "MistralConfig",
+    }
     for kind, ours in DEFAULTS.items():
         theirs = getattr(transformers, classes[kind])().to_dict()
         assert {key: theirs[key] for key in ours} == ours, kind
@@ -185,7 +200,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import convert_hf_to_gguf as official
 plain = official.get_model_class
-def without_vocabulary(*args, **kwargs):  # it knows tokenizers by a hash, and these are our own; the tensors are the point
+# It knows tokenizers by a hash, and these are our own; the tensors are the point.
+def without_vocabulary(*args, **kwargs):
     found = plain(*args, **kwargs)
     found.set_vocab = lambda self: None
     return found
@@ -202,14 +218,28 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The official converter of the very llama.cpp that is installed, with its own gguf library beside it."""
     root = tmp_path_factory.mktemp("official")
     wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "llama-cpp-python", "-d", str(root), wanted]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        "llama-cpp-python",
+        "-d",
+        str(root),
+        wanted,
+    ]
     fetched = subprocess.run(command, capture_output=True, text=True, timeout=300)
     archives = list(root.glob("*.tar.gz"))
     if not archives:
         pytest.skip(f"the source archive of {wanted} cannot be fetched: {fetched.stderr[-200:]}")
     with tarfile.open(archives[0]) as archive:
         parts = ("/convert_hf_to_gguf.py", "/conversion/", "/gguf-py/")
-        members = [m for m in archive.getmembers() if "/vendor/llama.cpp/" in m.name and any(part in m.name for part in parts)]
+        members = [
+            m for m in archive.getmembers() if "/vendor/llama.cpp/" in m.name and any(part in m.name for part in parts)
+        ]
         archive.extractall(root, members, filter="data")
     return next(root.glob("*/vendor/llama.cpp"))
 
@@ -217,7 +247,9 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tensors_equal_the_official_converters(models: Path, converter: Path, tmp_path: Path) -> None:
     jobs = [(name, kind) for name in ARCHS for kind in ("f16", "q8_0")]
     orders = [f"{models / name}::{tmp_path / f'{name}-{kind}-official.gguf'}::{kind}" for name, kind in jobs]
-    done = subprocess.run([sys.executable, "-c", DRIVER, str(converter), *orders], capture_output=True, text=True, timeout=500)
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(converter), *orders], capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for name, kind in jobs:
         ours = tensors(write_gguf(models / name, None, tmp_path / f"{name}-{kind}.gguf", kind, About(name)))
