@@ -30,7 +30,7 @@ class KeepActs(CompareTalk):
         """The last answer of the lane in front as a pair; None, and said so, when there is none."""
         found = self._last_answer()
         if found is None:
-            self.tuningfork.tell("This lane has said nothing yet.")
+            self.note("This lane has said nothing yet.")
             return None
         lane, turn, answer = found
         earlier = self.talk.history(lane, turn)[:-1]
@@ -67,7 +67,7 @@ class KeepActs(CompareTalk):
             return
         await self.tuningfork.bridge.call(pairs.create, draft, dataset=name)
         self.tuningfork.remember(dataset=name)
-        self.tuningfork.tell(f"Saved as a ready pair of {name}. F2 shows it.")
+        self.note(f"Saved as a ready pair of {name}. F2 shows it.")
 
     @work(group="dialog", exclusive=True)
     @told
@@ -88,9 +88,9 @@ class KeepActs(CompareTalk):
         self.tuningfork.remember(dataset=name)
         if saved.question == draft.question and saved.answer.strip() != draft.answer:
             await self.tuningfork.bridge.call(_prefer, draft, saved.answer, name)
-            self.tuningfork.tell(f"Saved to {name}, and kept as better than what the model said.")
+            self.note(f"Saved to {name}, and kept as better than what the model said.")
         else:
-            self.tuningfork.tell(f"Saved to {name}.")
+            self.note(f"Saved to {name}.")
 
     async def _dataset(self, title: str) -> str | None:
         known = await self.tuningfork.bridge.call(datasets.all_datasets)
@@ -108,23 +108,23 @@ class KeepActs(CompareTalk):
         selected = self.get_selected_text()
         text = selected or (found[2].text.strip() if found else "")
         if not text:
-            self.tuningfork.tell("This lane has said nothing yet.")
+            self.note("This lane has said nothing yet.")
             return
         self.app.copy_to_clipboard(clean(text))
         target = self.tuningfork.store.home.cache / "copied.txt"
         try:
             await self.tuningfork.bridge.thread(_write, target, text)
         except OSError:
-            self.tuningfork.tell("Copied.")
+            self.note("Copied.")
             return
-        self.tuningfork.tell(f"Copied. If this terminal takes no copies, it is also in {target}.")
+        self.note("Copied; for a terminal that takes no copies it is also in cache/copied.txt of the home.")
 
     @work(group="copy")
     @told
     async def action_transcript(self) -> None:
         """Write the conversation as Markdown and as JSON lines."""
         if self.talk.empty:
-            self.tuningfork.tell("There is nothing to write yet.")
+            self.note("There is nothing to write yet.")
             return
         chat_id = await self.kept()
         talk, folder = self.talk.fork(len(self.talk.turns)), self.tuningfork.store.home.exports / "chats"
@@ -165,14 +165,14 @@ class KeepActs(CompareTalk):
     async def action_fork(self) -> None:
         """Go on from an earlier turn, in a conversation of its own."""
         if self.talk.empty:
-            self.tuningfork.tell("There is no turn to fork from yet.")
+            self.note("There is no turn to fork from yet.")
             return
         turns = [Entry(str(n + 1), f"{n + 1}  {one_line(t.prompt, 60)}") for n, t in enumerate(self.talk.turns)]
         picked = await self.app.push_screen_wait(Pick("Go on after which turn?", turns, current=str(len(turns))))
         if picked is not None:
             fork = self.talk.fork(int(picked.value))
             await self.begin([lane.model for lane in fork.lanes.values()], fork)
-            self.tuningfork.tell("A conversation of its own; the one before is kept.")
+            self.note("A conversation of its own; the one before is kept.")
 
     @work(group="dialog", exclusive=True)
     async def action_diff(self) -> None:
@@ -180,14 +180,15 @@ class KeepActs(CompareTalk):
         from tui.screens.diff import Diff
 
         if self.talk.empty or len(self.talk.lanes) < 2:
-            self.tuningfork.tell("There are no two answers to compare yet.")
+            self.note("There are no two answers to compare yet.")
             return
         turn = len(self.talk.turns) - 1
         (one, a), (two, b) = list(self.talk.shown(turn))[:2]
         hidden = self.talk.turns[turn].hidden
         names = ("Left", "Right") if hidden else (f"{one.name.upper()} · {view.title(one.model)}",
                                                  f"{two.name.upper()} · {view.title(two.model)}")  # fmt: skip
-        await self.app.push_screen_wait(Diff(names, (a.text, b.text)))
+        colours = ("a", "b") if hidden else (one.name, two.name)
+        await self.app.push_screen_wait(Diff(names, (a.text, b.text), colours))
 
 
 def _prefer(store: Store, draft: PairDraft, better: str, dataset: str) -> None:

@@ -32,7 +32,7 @@ class LaneActs(CompareTalk):
         """True, and said to the person, while the sides of the last turn must not be known."""
         hidden = bool(self.talk.turns) and self.talk.turns[-1].hidden
         if hidden:
-            self.tuningfork.tell(HIDDEN)
+            self.note(HIDDEN)
         return hidden
 
     @on(Heading.Chosen)
@@ -89,9 +89,8 @@ class LaneActs(CompareTalk):
     def action_blind(self) -> None:
         """Hide and shuffle the sides of the turns to come, or no longer."""
         self.talk.blind = not self.talk.blind
-        on = "The next answers are shuffled and unnamed until you vote."
-        self.tuningfork.tell(on if self.talk.blind else "Blind mode is off.")
-        self.draw()
+        on = "Blind: the next answers are shuffled and unnamed until you vote."
+        self.note(on if self.talk.blind else "No longer blind.")
 
     @work(group="dialog", exclusive=True)
     async def action_settings(self) -> None:
@@ -142,14 +141,14 @@ class LaneActs(CompareTalk):
         from tui.screens.proof import Proof
 
         if len(self.talk.lanes) < 2:
-            self.tuningfork.tell("The proof compares two lanes; + opens a second one.")
+            self.note("The proof compares two lanes; + opens a second one.")
             return
         if self.talk.busy:
-            self.tuningfork.tell("An answer is still coming; prove the lanes when it has ended.")
+            self.note("An answer is still coming; prove the lanes when it has ended.")
             return
         if self.sides_hidden:
             return
-        self.tuningfork.tell("Measuring both lanes …", timeout=2)
+        self.note("Measuring both lanes …")
         found = await self._prove()
         self.draw()
         self.app.push_screen(Proof(found))

@@ -14,6 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize, ScreenResume
+from textual.timer import Timer
 from textual.widgets import Static
 
 from engine import refs, transcripts
@@ -25,11 +26,13 @@ from tui import keys
 from tui.screens import compare_view as view
 from tui.screens.base import ModeScreen, told
 from tui.screens.compare_about import about
+from tui.text import one_line
 from tui.widgets.lane import Block, Lane
 from tui.widgets.lane_panel import LanePanel
 from tui.widgets.prompt import Prompt
 from tui.widgets.token_pump import TokenPump
 
+_NOTE_S = 4.0
 LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 
@@ -46,6 +49,9 @@ class CompareTalk(ModeScreen):
         self.transcript = Transcript()
         self.front = 0
         self.lanes_chosen = False  # somebody chose the lanes, so they stay as they are
+        self.markdown = False
+        self._note = ""
+        self._noted: Timer | None = None
         self._editing = False
         self._writing = asyncio.Lock()
         self._about: dict[str, str] = {}
@@ -158,7 +164,7 @@ class CompareTalk(ModeScreen):
         for panel in panels[: len(self.talk.lanes)]:
             position = panel.position
             about = self._about.get(list(self.talk.lanes.values())[position].model, "")
-            panel.lane.show(view.blocks(self.talk, position) or [Block("note", about)])
+            panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
             meter = self.duet.meters.get(view.lane_at(self.talk, position).name)
             panel.say(
                 view.heading(self.talk, position, panel.size.width or LANE_WIDTH, self.proof_mark(position)),
@@ -179,7 +185,28 @@ class CompareTalk(ModeScreen):
         """What the heading of a panel says of the proof."""
         return ""
 
+    def note(self, text: str) -> None:
+        """Say something small in the line of votes for a moment: a notice in the corner would cover the answers."""
+        self._note = text
+        if self._noted:
+            self._noted.stop()
+        self._noted = self.set_timer(_NOTE_S, self._unnote)
+        self.draw()
+
+    def _unnote(self) -> None:
+        self._note = ""
+        self.draw()
+
+    def action_markdown(self) -> None:
+        """Show ended answers as Markdown, or literally again."""
+        self.markdown = not self.markdown
+        self.note(
+            "Ended answers are shown as Markdown." if self.markdown else "Answers are shown as they were written."
+        )
+
     def _notice(self) -> Content | None:
+        if self._note:
+            return Content.assemble(("• ", "$accent"), one_line(self._note, self.size.width - 4))
         if self._editing:
             leave = (" leaves it as it was", "$faint")
             return Content.assemble("Editing the last prompt.  ", ("Esc", "bold $primary"), leave)
@@ -219,7 +246,7 @@ class CompareTalk(ModeScreen):
         except TuningforkError as error:
             self.tuningfork.tell_error(error)
             return
-        self._editing = False
+        self._editing, self._note = False, ""
         prompt = self.query_one(Prompt)
         prompt.remember(event.text)
         prompt.fill("")
@@ -284,7 +311,7 @@ class CompareTalk(ModeScreen):
 
     def action_edit(self) -> None:
         if self.talk.empty:
-            self.tuningfork.tell("There is no prompt to edit yet.")
+            self.note("There is no prompt to edit yet.")
             return
         self._editing = True
         prompt = self.query_one(Prompt)

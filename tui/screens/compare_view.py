@@ -33,7 +33,7 @@ def side_name(position: int, sides: int) -> str:
     return ("Left", "Right")[position] if sides == 2 else f"Side {position + 1}"
 
 
-def blocks(talk: Comparison, position: int) -> list[Block]:
+def blocks(talk: Comparison, position: int, *, markdown: bool = False) -> list[Block]:
     """What the side at `position` shows: each prompt, the answer that stands there, and remarks to it.
 
     In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of a lane that is
@@ -53,7 +53,14 @@ def blocks(talk: Comparison, position: int) -> list[Block]:
         live = answer.state in ("streaming", "waiting")
         shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
         if shown or live or answer.state == "done":
-            out.append(Block("answer", shown or ("" if live else "(an empty answer)"), live=live))
+            out.append(
+                Block(
+                    "answer",
+                    shown or ("" if live else "(an empty answer)"),
+                    live=live,
+                    markdown=markdown and answer.ended,
+                )
+            )
         out += _remarks(talk, n, lane.name, answer, first=position == 0)
     return out
 

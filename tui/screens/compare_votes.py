@@ -10,11 +10,13 @@ from textual import work
 from engine.compare import Ballot
 from store import votes
 from store.db import Store
-from store.records import Choice, Vote
+from store.records import Vote
 from tui.screens.base import told
+from tui.screens.compare_view import title
 from tui.screens.compare_talk import CompareTalk
 
 _SIDES = {"left": 0, "right": 1}
+_WORDS = {"left": "left", "right": "right", "tie": "a tie", "both_bad": "both bad"}
 
 
 class VoteActs(CompareTalk):
@@ -26,7 +28,7 @@ class VoteActs(CompareTalk):
         """Vote for the last turn; a second vote on it takes the place of the first."""
         position = _SIDES.get(side)
         if self.talk.empty:
-            self.tuningfork.tell("There is nothing to vote on yet. Ask both lanes something first.")
+            self.note("There is nothing to vote on yet. Ask both lanes something first.")
             return
         turn = len(self.talk.turns) - 1
         choice: Any = (
@@ -41,8 +43,8 @@ class VoteActs(CompareTalk):
         chat_id = await self.kept()
         await self.tuningfork.bridge.call(cast_vote, ballot, chat_id, replaces=before is not None)
         if hidden:
-            left, right = (lane.model for lane, _ in self.talk.shown(turn))
-            self.tuningfork.tell(f"Left was {left}, right was {right}.", title=_said(choice))
+            left, right = (title(lane.model) for lane, _ in self.talk.shown(turn))
+            self.note(f"You voted: {_WORDS[side]}. Left was {left}, right was {right}.")
         self.all_answered()
 
     @work(group="vote")
@@ -51,13 +53,13 @@ class VoteActs(CompareTalk):
         """Take the newest vote back, also one of an earlier conversation."""
         taken = await self.tuningfork.bridge.call(votes.undo_last)
         if taken is None:
-            self.tuningfork.tell("There is no vote to take back.")
+            self.note("There is no vote to take back.")
             return
         turn = taken.sampling.get("turn", -1)
         if taken.chat_id == self.transcript.chat_id and 0 <= turn < len(self.talk.turns):
             self.talk.unvote(turn)
-        self.tuningfork.tell(f"Taken back: {taken.a_model} against {taken.b_model}, {_said(taken.choice).lower()}.")
-        self.draw()
+        won = {"a": title(taken.a_model), "b": title(taken.b_model), "tie": "a tie"}.get(taken.choice, "both bad")
+        self.note(f"Taken back: the vote for {won}.")
 
     @work(group="dialog", exclusive=True)
     async def action_votes(self) -> None:
@@ -83,9 +85,3 @@ def cast_vote(store: Store, ballot: Ballot, chat_id: int | None, *, replaces: bo
             b_text=ballot.b_text, choice=ballot.choice, a_left=ballot.a_left, blind=ballot.blind,
             sampling=ballot.sampling, chat_id=chat_id,
         )  # fmt: skip
-
-
-def _said(choice: Choice) -> str:
-    return {"a": "The first lane is better", "b": "The second lane is better", "tie": "A tie"}.get(
-        choice, "Both are bad"
-    )

@@ -18,31 +18,32 @@ from tui.text import clean
 from tui.widgets.key_bar import KeyBar
 from tui.worddiff import Marked, word_diff
 
-_ONLY = {"a": "bold underline $lane-a", "b": "bold underline $lane-b"}
+_COLOUR = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
 
 
 class Diff(ModalScreen[None]):
-    """`names` and `texts` are of the left and the right side."""
+    """`names` and `texts` are of the left and the right side, `lanes` say in which lanes' colours."""
 
     CSS_PATH = "diff.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.DIFF)
 
-    def __init__(self, names: tuple[str, str], texts: tuple[str, str]) -> None:
+    def __init__(self, names: tuple[str, str], texts: tuple[str, str], lanes: tuple[str, str] = ("a", "b")) -> None:
         super().__init__()
-        self._names, self._texts = names, texts
+        self._names, self._texts, self._lanes = names, texts, lanes
 
     def compose(self) -> ComposeResult:
         found = word_diff(*(clean(text).strip() for text in self._texts))
         yield Static(_summary(found.alike, *(len(text.split()) for text in self._texts)), id="diff-head")
         with Container(id="sides"):
-            for side, name, marked in (("a", self._names[0], found.a), ("b", self._names[1], found.b)):
-                with VerticalScroll(classes="side", id=f"side-{side}"):
-                    yield Static(Content.styled(clean(name), f"bold $lane-{side}"), classes="side-name")
-                    yield Static(_marked(marked, _ONLY[side]) or Content.styled("(nothing)", "$faint"))
+            for n, (name, lane, marked) in enumerate(zip(self._names, self._lanes, (found.a, found.b), strict=True)):
+                with VerticalScroll(classes="side", id=f"side-{n}"):
+                    yield Static(Content.styled(clean(name), f"bold {_COLOUR[lane]}"), classes="side-name")
+                    text = _marked(marked, f"underline {_COLOUR[lane]}")
+                    yield Static(text or Content.styled("(nothing)", "$faint"))
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.query_one("#side-a").focus()
+        self.query_one("#side-0").focus()
 
     def on_resize(self, event: Resize) -> None:
         self.set_class(event.size.width < 80, "-stacked")

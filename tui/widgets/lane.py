@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -22,6 +22,9 @@ from textual.strip import Strip
 from tui import keys
 from tui.widgets.flow import Flow
 
+if TYPE_CHECKING:
+    from tui.widgets.markdown_lines import MarkdownLines
+
 BlockKind = Literal["prompt", "answer", "note", "error", "reveal-a", "reveal-b", "best"]
 GUTTER = 2
 WIDEST = 100
@@ -32,11 +35,21 @@ CURSOR = "▍"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A prompt, an answer, or a remark between them. `live` draws the cursor of an answer that is being written."""
+    """A prompt, an answer, or a remark between them.
+
+    `live` draws the cursor of an answer that is being written, `markdown` an ended one as Markdown.
+    """
 
     kind: BlockKind
     text: str
     live: bool = False
+    markdown: bool = False
+
+
+def _markdown(width: int, text: str) -> MarkdownLines:
+    from tui.widgets.markdown_lines import MarkdownLines  # its parser is for those who ask for it
+
+    return MarkdownLines(width, text)
 
 
 class _Laid:
@@ -44,7 +57,7 @@ class _Laid:
 
     def __init__(self, block: Block, width: int, closed: bool) -> None:
         self.block = block
-        self.flow = Flow(width, block.text)
+        self.flow: Flow | MarkdownLines = _markdown(width, block.text) if block.markdown else Flow(width, block.text)
         self.closed = closed
 
     @property
@@ -147,7 +160,7 @@ class Lane(ScrollView, can_focus=True):
         for n, block in enumerate(self._blocks):
             closed = self._ends(n)
             old = self._laid[n] if n < len(self._laid) else None
-            if old is None or old.block.kind != block.kind:
+            if old is None or (old.block.kind, old.block.markdown) != (block.kind, block.markdown):
                 laid = _Laid(block, width, closed)
                 changed: int | None = line
             else:
@@ -256,7 +269,10 @@ class Lane(ScrollView, can_focus=True):
         text = laid.flow.line(row) if len(laid.flow) else ""
         sign = _SIGN.get(kind, "  ") if kind == "prompt" or row == 0 else "  "
         segments = [Segment(sign, self.get_component_rich_style("lane--cursor") if kind == "prompt" else style)]
-        segments += self._selected(text, style, line)
+        if isinstance(laid.flow, Flow) or self.text_selection:
+            segments += self._selected(text, style, line)
+        elif text:
+            segments += laid.flow.segments(row, style)
         if laid.block.live and row == laid.text_lines - 1:
             segments.append(Segment(CURSOR, self.get_component_rich_style("lane--cursor")))
         return segments
