@@ -125,8 +125,11 @@ class Client:
         return await self._call("POST", "/v1/tuningfork/honesty", body)
 
     async def load(self, model: str) -> dict[str, Any]:
-        """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}."""
-        return await self._call("POST", "/v1/tuningfork/load", {"model": model})
+        """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.
+
+        Waits while the server prepares its base, which `stream` would raise a ServerError for.
+        """
+        return await self._call("POST", "/v1/tuningfork/load", {"model": model}, patient=True)
 
     async def models(self) -> list[str]:
         """The model references that the server knows."""
@@ -166,20 +169,30 @@ class Client:
                     ) from None
                 await self._reconnect()
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        httpx = _httpx()
-        for again in (True, False):
+    async def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, patient: bool = False
+    ) -> dict[str, Any]:
+        """One question with one answer.
+
+        Asked once more when the server was gone; `patient`: as long as it says when.
+        """
+        httpx, again = _httpx(), True
+        while True:
             try:
                 async with self._request(method, path, body) as response:
-                    if response.status_code != 200:
-                        raise await _refusal(response)
                     await response.aread()
-                    return dict(response.json())
             except httpx.TransportError:
                 if not again:
-                    break
+                    raise _silent(self._home) from None
+                again = False
                 await self._reconnect()
-        raise ServerError("The chat server does not answer.", where=_log(self._home), todo="Try again.")
+                continue
+            if response.status_code == 200:
+                return dict(response.json())
+            wait = response.headers.get("retry-after", "")
+            if not (patient and response.status_code == 503 and wait.isdigit()):
+                raise await _refusal(response)
+            await asyncio.sleep(int(wait))
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]
         headers = {"Authorization": f"Bearer {self._info.token}"}
@@ -268,6 +281,10 @@ def _did_not_start(home: Home) -> ServerError:
     return ServerError(
         f"The chat server did not start{': ' + why if why else '.'}", where=_log(home), todo="See its log."
     )
+
+
+def _silent(home: Home) -> ServerError:
+    return ServerError("The chat server does not answer.", where=_log(home), todo="Try again.")
 
 
 def _log(home: Home) -> str:
