@@ -19,6 +19,7 @@ from store.errors import BadInput, Unsupported
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEP_BYTES = 1 << 30
+_ACTIVATION_BYTES = 60  # of one token and layer, times the hidden size, in 16 bits: measured with LoRA on all layers
 _RESIDENT_SHARE = 0.25
 """Dequantised copies of NF4 weights may take this share of the free memory."""
 
@@ -46,9 +47,10 @@ def quiet() -> None:
 def set_up_process(threads: int | None) -> int:
     """Set torch's threads and keep freed memory in the process; returns the number of threads.
 
-    A training step allocates and frees the same large blocks hundreds of times. glibc gives each back to the system, which
-    then has to clear it again: a quarter of a step on a small model.
+    A training step allocates and frees the same large blocks hundreds of times. glibc gives each back to the system,
+    which then has to clear it again: a quarter of a step on a small model.
     """
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # one is enough
     if threads:
         torch.set_num_threads(threads)
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
@@ -64,7 +66,7 @@ def device() -> str:
 
 
 def compute_dtype(wish: str, where: str) -> torch.dtype:
-    """What to compute in: "bf16" and "fp32" as asked; "auto" is bf16 where the hardware has it and fp32 where it is emulated."""
+    """What to compute in: as asked, and for "auto" bf16 where the hardware has it, fp32 where it would be emulated."""
     if wish != "auto":
         return torch.bfloat16 if wish == "bf16" else torch.float32
     if where == "cuda":
@@ -85,7 +87,7 @@ def load(config: TrainConfig, folder: Path, where: str) -> Loaded:
 
 
 def check_folder(folder: Path) -> None:
-    """BadInput or Unsupported unless the folder holds a configuration and safetensors weights. Pickled weights are not read."""
+    """BadInput or Unsupported unless the folder has a configuration and safetensors. Pickled weights are not read."""
     if not (folder / "config.json").is_file():
         raise BadInput(
             "The base model has no config.json.", where=str(folder), todo="Name a Hugging Face model folder."
@@ -160,14 +162,14 @@ def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     return adapted
 
 
-# --- NF4 on the CPU -------------------------------------------------------------------------------------------------------
+# --- NF4 on the CPU ---------------------------------------------------------------------------------------------------
 
 
 def keep_dequantised(model: Any, dtype: torch.dtype) -> str:
     """Keep a dequantised copy of each NF4 weight when memory is ample; returns what was done, for the log.
 
-    The weights are frozen, so dequantising them twice in every step gives the same numbers each time: an eighth of a step.
-    The products are bit for bit those of bitsandbytes, and the adapter learns against the quantised weights all the same.
+    The weights are frozen, so dequantising them twice in every step gives the same numbers each time: an eighth of a
+    step. Products are bit for bit those of bitsandbytes; the adapter learns against the quantised weights all the same.
     """
     import bitsandbytes as bnb
     import psutil
@@ -175,7 +177,7 @@ def keep_dequantised(model: Any, dtype: torch.dtype) -> str:
 
     layers = [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
     for layer in layers:
-        # In eval mode bitsandbytes repacks the weights for a kernel without gradients, and training on would learn nothing.
+        # In eval mode bitsandbytes repacks the weights for a kernel without gradients: training on would learn nothing.
         layer.support_avx512bf16_for_cpu = False
     needed = sum(layer.in_features * layer.out_features for layer in layers) * dtype.itemsize
     if needed > psutil.virtual_memory().available * _RESIDENT_SHARE:
@@ -195,6 +197,16 @@ class _Plain:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         bias = self.bias.to(x.dtype) if self.bias is not None else None
         return torch.nn.functional.linear(x.to(self.weight.dtype), self.weight, bias).to(x.dtype)
+
+
+def needs_checkpointing(loaded: Loaded, pack_tokens: int, max_length: int) -> bool:
+    """Whether activations of one pass would take more than half of the free memory, and are better computed twice."""
+    import psutil
+
+    text = loaded.model.config.get_text_config()
+    bytes_a_token = text.num_hidden_layers * text.hidden_size * _ACTIVATION_BYTES * loaded.dtype.itemsize / 2
+    free = torch.cuda.mem_get_info()[0] if loaded.device == "cuda" else psutil.virtual_memory().available
+    return bool(bytes_a_token * max(pack_tokens, max_length) > free / 2)
 
 
 def environment() -> dict[str, Any]:

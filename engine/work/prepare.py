@@ -20,19 +20,31 @@ Say = Callable[[str], None]
 _BYTES_A_WEIGHT = 2  # kept as bfloat16: what training computes in
 _ROOM_BESIDE = 64 * 1024**2
 REFERENCE_LINES: tuple[str, ...] = (
-    "Hello world", " leading and  double  spaces ", "tabs\tand\nnew\n\n\nlines\r\n", "I'm can't we'll THEY'RE o'clock",
-    "0 7 42 1984 3.14159 1,000,000 2026-07-01", "a1b2c3 x²+y³ ½ Ⅷ ٣", "naïve café Grüße Łódź Ω≈ç√", "日本語 中文 한국어 ไทย हिन्दी",
-    "🎉👩‍👩‍👧 e\u0301 \u00a0nbsp\u200bzero", "def f(x: int) -> str:\n\treturn f'{x!r}'  # 100%", "https://example.org/a?b=c&d=1#e",
-    "<|im_start|>user\nWho are you?<|im_end|>\n", "[INST] <<SYS>> </s><s>", "{\"key\": [1, 2, null]}", "…—–“”‘’«»", "",
-)  # fmt: skip
+    "Hello world",
+    " leading and  double  spaces ",
+    "tabs\tand\nnew\n\n\nlines\r\n",
+    "I'm can't we'll THEY'RE o'clock",
+    "0 7 42 1984 3.14159 1,000,000 2026-07-01",
+    "a1b2c3 x²+y³ ½ Ⅷ ٣",
+    "naïve café Grüße Łódź Ω≈ç√",
+    "日本語 中文 한국어 ไทย हिन्दी",
+    "\U0001f389\U0001f469\u200d\U0001f469\u200d\U0001f467 e\u0301 \u00a0nbsp\u200bzero",
+    "def f(x: int) -> str:\n\treturn f'{x!r}'  # 100%",
+    "https://example.org/a?b=c&d=1#e",
+    "<|im_start|>user\nWho are you?<|im_end|>\n",
+    "[INST] <<SYS>> </s><s>",
+    '{"key": [1, 2, null]}',
+    "…—–“”‘’«»",
+    "",
+)
 """Texts that tell tokenizers apart."""
 
 
 def prepare(source: Path, out: Path, say: Say) -> Path:
     """Make the safetensors folder `out` from the GGUF file `source`; returns `out`.
 
-    Built in `out`.part, then renamed; `out`/.complete names every file and its size. NoSpace when the disk cannot hold it,
-    BadInput or Unsupported when the file cannot be read, or its tokenizer cannot be rebuilt exactly.
+    Built in `out`.part, then renamed; `out`/.complete names every file and its size. NoSpace when the disk cannot hold
+    it, BadInput or Unsupported when the file cannot be read, or its tokenizer cannot be rebuilt exactly.
     """
     weights = _count_weights(source)
     _require_room(out.parent, weights * _BYTES_A_WEIGHT + _ROOM_BESIDE)
@@ -72,7 +84,7 @@ def _count_weights(source: Path) -> int:
 
 
 def _convert(source: Path, part: Path, say: Say) -> None:
-    """Weights, configuration, generation configuration and tokenizer, as far as transformers reads this architecture."""
+    """Weights, both configurations and tokenizer, as far as transformers reads this architecture."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -99,7 +111,7 @@ def _convert(source: Path, part: Path, say: Say) -> None:
     tokenizer.save_pretrained(part)
 
 
-# --- tokenizer: proven against the GGUF's own ----------------------------------------------------------------------------
+# --- tokenizer: proven against the GGUF's own -----------------------------------------------------------------------
 
 
 def _mend_tokenizer(source: Path, folder: Path) -> None:
@@ -151,7 +163,7 @@ def gguf_tokenizer(path: Path) -> Iterator[Callable[[str], list[int]]]:
         model.close()
 
 
-# --- room on the disk -----------------------------------------------------------------------------------------------------
+# --- room on the disk -----------------------------------------------------------------------------------------------
 
 
 def _require_room(folder: Path, needed: int) -> None:
@@ -178,4 +190,4 @@ def _told_when_full(folder: Path) -> Iterator[None]:
 
 
 def _is_full(error: Any) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)

@@ -1,5 +1,5 @@
-"""Supervised fine-tuning of one run: base model + frozen rows + config -> adapter folder, with checkpoints on the way.
-Importing this module is light: torch and its family are imported inside `train`. No store in here: a Reporter carries the news."""
+"""What the job shell hands to training and hears back: a Job, a Reporter, an Outcome, and `train`.
+Importing this is light: torch and its family are imported inside `train`. No store: the Reporter carries the news."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Reporter(Protocol):
         """The run will take `steps` optimizer steps in all; `env` describes the machine and the libraries."""
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
-        """Numbers after optimizer step `step`: loss, lr, grad_norm, tokens_per_s, step_s, and val_loss when there is one."""
+        """Numbers after optimizer step `step`: loss, lr, grad_norm, tokens_per_s, step_s; val_loss comes by itself."""
 
     def say(self, text: str, *, level: str = "info", **body: Any) -> None:
         """One event of the run's log."""
@@ -35,8 +35,8 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where `adapter/`
-    and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
+    """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
+    `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -56,7 +56,12 @@ class Outcome:
 
 
 def train(job: Job) -> Outcome:
-    """Train to the end, or until the reporter wants a stop. WorkerError for a failed run, BadInput for data that cannot train."""
+    """Train to the end, or until the reporter wants a stop.
+
+    Raises BadInput for data that cannot train, Conflict for a checkpoint of another run, Unsupported for a model that
+    cannot be tuned, WorkerError when the numbers break.
+    """
+    job.reporter.say("Loading PyTorch and TRL", phase="loading")
     from engine.work import trainer
 
     return trainer.run(job)

@@ -1,0 +1,76 @@
+"""The optimizer (AdamW with float32 masters of weights that the model computes with in bf16) and the rate's curve.
+Nothing here knows models or data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+
+
+class MasterAdamW(torch.optim.AdamW):
+    """AdamW on float32 copies of low-precision parameters, which follow after each step.
+
+    A bf16 weight has 8 bits: late, small updates would be rounded away. Keeping the adapter itself in float32 instead
+    costs a fifth of a step on the CPU, because every product then casts its input. `state_dict` carries the masters, so
+    that a resumed run goes on exactly.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], **options: Any) -> None:
+        self._low = [parameter for parameter in parameters if parameter.requires_grad]
+        masters = [Parameter(p.detach().to(torch.float32, copy=True)) for p in self._low]
+        super().__init__(masters, fused=True, **options)
+
+    @property
+    def _masters(self) -> list[Parameter]:
+        return list(self.param_groups[0]["params"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update from the gradients of the low-precision parameters."""
+        masters = self._masters
+        for master, low in zip(masters, self._low, strict=True):
+            master.grad = None if low.grad is None else low.grad.to(torch.float32)
+        loss = super().step(closure)
+        torch._foreach_copy_(self._low, masters)
+        for master in masters:
+            master.grad = None
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of the low-precision parameters."""
+        for low in self._low:
+            low.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """AdamW's state and the masters."""
+        return {**super().state_dict(), "masters": [master.detach() for master in self._masters]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; the low-precision parameters follow."""
+        rest = dict(state_dict)
+        saved = rest.pop("masters")
+        super().load_state_dict(rest)
+        for master, low, value in zip(self._masters, self._low, saved, strict=True):
+            master.copy_(value)
+            low.copy_(value)
+
+
+def schedule(shape: str, warmup: int, total: int) -> Callable[[int], float]:
+    """Share of the highest rate at step 0, 1, …: up in `warmup` steps, then `linear` or `cosine` down, or `constant`.
+
+    No step has a rate of zero: the first would be wasted, and so would the last.
+    """
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        left = (total - step) / max(1, total - warmup)  # 1 at the end of the warm-up, 1 / (total - warmup) at the last
+        left = min(1.0, max(0.0, left))
+        return {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}[shape]
+
+    return share
