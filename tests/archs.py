@@ -1,5 +1,4 @@
-"""Tiny random models of every architecture that the native GGUF export takes, with byte-level and SentencePiece-like
-tokenizers.
+"""Tiny random models of every architecture that the native GGUF export takes, each with a tokenizer of its own kind.
 For tests of the export only; each is a complete Hugging Face folder of under a megabyte."""
 
 from __future__ import annotations
@@ -19,38 +18,16 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-LLAMA3_SPLIT =
-r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 _SMALL = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
+    "num_key_value_heads": 2, "max_position_embeddings": 256,
 }  # fmt: skip
 _LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
