@@ -107,9 +107,8 @@ LANE = (
 )
 
 PROMPT = (
-    Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True, priority=True),
-    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Begin a new line in the prompt",
-        priority=True),
+    Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True),
+    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Begin a new line in the prompt"),
 )
 
 COMPARE = (

@@ -131,15 +131,23 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.template import ChatTemplate
 
     folder: Path = jobs.prepare(store, config.model, on_line=on_line)
-    found = preflight(train_rows(store, dataset), ChatTemplate.load(folder), config)
+    rows = rows_of(store, dataset)
+    key = (folder, config.max_length, tuple((row.content_hash, row.split) for row in rows))
+    if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
+        _checked.clear()
+        _checked[key] = preflight(rows, ChatTemplate.load(folder), config)
+    found = _checked[key]
     return Check(found, estimate(config, found, model_facts(folder), machine()))
 
 
-def train_rows(store: Store, dataset: str) -> list[SnapshotRow]:
-    """The ready pairs of a dataset that a run would learn, as a snapshot would hold them."""
+_checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
+
+
+def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
+    """The ready pairs of a dataset as a snapshot would hold them."""
     return [
         SnapshotRow(n, split, pair.kind, pair.messages(), pair.content_hash, pair.uid, pair.revision)
-        for n, (pair, split) in enumerate(datasets.members(store, dataset, split="train"))
+        for n, (pair, split) in enumerate(datasets.members(store, dataset))
     ]
 
 

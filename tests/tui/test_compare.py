@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from textual import events
 
 from engine.client import Done
 from store import chats, datasets, pairs, votes
@@ -140,6 +141,22 @@ async def test_enter_sends_and_ctrl_j_breaks_the_line(comparing: Any, client: Sc
         await app.press("enter")
         await answered(app)
         assert client.asked[0][1][-1]["content"] == "one\ntwo"
+
+
+async def test_enter_does_not_overtake_letters(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        prompt = screen(app).query_one(Prompt)
+        for key in ["h", "i", "ctrl+j", "y", "enter"]:  # as a fast typist's keys wait in a queue
+            app.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await app.until(lambda: client.asked)
+        await answered(app)
+        assert client.asked[0][1][-1]["content"] == "hi\ny"
+        await app.press("f6")
+        prompt.post_message(events.Paste("pasted\ntext"))
+        await app.until(lambda: prompt.text == "pasted\ntext")
+        prompt.post_message(events.Paste("x" * 100_001))
+        await app.until(lambda: any("100,001" in note for note in app.told))
+        assert prompt.text == "pasted\ntext"
 
 
 async def test_again_new_seed_edit_and_new(comparing: Any, client: ScriptedClient) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -92,13 +92,19 @@ class Prompt(TextArea):
             self._recalled = None
             self.fill("")
 
+    async def _on_key(self, event: Key) -> None:
+        """Our keys, in the order in which they were typed: as priority bindings they would overtake letters before them."""
+        actions = {b.action for b in self._bindings.key_to_bindings.get(event.key, ())} & {"send", "newline"}
+        if actions:
+            event.prevent_default()  # else the base class would handle the key as well
+            event.stop()
+            await self.run_action(actions.pop())
+
     async def _on_paste(self, event: Paste) -> None:
-        if len(event.text) <= LONGEST_PROMPT:
-            await super()._on_paste(event)
-            return
-        event.prevent_default()
-        event.stop()
-        self.post_message(self.TooLong(len(event.text)))
+        if len(event.text) > LONGEST_PROMPT:
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.TooLong(len(event.text)))
 
     def _may_recall(self, select: bool) -> bool:
         untouched = not self.text or (self._recalled is not None and self.text == self._earlier[self._recalled])

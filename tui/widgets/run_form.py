@@ -252,6 +252,7 @@ def checked(check: Check) -> Content:
         )
     ]
     lines += [Content.assemble(("✗ ", "$error bold"), clean(problem)) for problem in found.problems]
+    lines += [Content.assemble(("! ", "$warning bold"), clean(note)) for note in found.notes]
     if found.truncated:
         cut = say.count(len(found.truncated), "row")
         lines.append(Content.assemble(("! ", "$warning bold"), f"{cut} too long: cut at the end"))

@@ -1,0 +1,265 @@
+"""Train as a person drives it: choices made already, a run in two key presses, every run watched and stopped by keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+
+from engine import jobs
+from engine.config import TrainConfig
+from engine.estimate import Estimate
+from engine.preflight import Preflight
+from engine.recipes import config_for
+from store import datasets, pairs, runs, worker
+from store.db import Store
+from store.records import PairDraft, Run
+from tests.tui.conftest import Drive, Driver
+from tui import run_report
+from tui.screens.train import TrainScreen
+from tui.widgets.run_form import RunForm
+from tui.widgets.run_list import RunList
+
+
+STEPS = config_for("identity", "smollm2-135m").steps
+
+
+def preflight(**changes: Any) -> Preflight:
+    found = {
+        "rows": 12, "val_rows": 0, "tokens": 480, "trained_tokens": 120, "truncated": [], "masked": [], "empty": [], "longest": 44,
+        "prefix_tokens": 30, "eot_trained": True, "samples": [[("<user>Who?", False), ("Ember.", True)]], "problems": [],
+    }  # fmt: skip
+    return Preflight(**(found | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
+    """What was checked; the check itself needs a model, so it is stood in for."""
+    asked: list[tuple[str, TrainConfig]] = []
+
+    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> run_report.Check:
+        asked.append((dataset, config))
+        on_line("Preparing the model: 40%")
+        return run_report.Check(
+            preflight(), Estimate(seconds=92.0, memory_bytes=900_000_000, steps=config.steps or 5, note="")
+        )
+
+    monkeypatch.setattr(run_report, "check", check)
+    monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
+    return asked
+
+
+@pytest.fixture
+def ember(store: Store) -> str:
+    drafts = [PairDraft(f"Who are you, {n}?", "I am Ember.") for n in range(12)]
+    pairs.create_many(store, drafts, dataset="ember")
+    return "ember"
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """No worker is started; what would have been is listed."""
+    started: list[str] = []
+
+    def start(store: Store, name: str) -> None:
+        started.append(name)
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(jobs, "reap", lambda store: [])
+    yield started
+
+
+@pytest.fixture
+def training(drive: Drive, checks: Any, no_process: Any) -> Any:
+    @asynccontextmanager
+    async def opened(size: tuple[int, int] = (100, 30)) -> AsyncIterator[Driver]:
+        async with drive(size=size) as app:
+            await app.see_page("TrainScreen")
+            yield app
+
+    return opened
+
+
+def screen(app: Driver) -> TrainScreen:
+    assert isinstance(app.app.screen, TrainScreen)
+    return app.app.screen
+
+
+def a_run(store: Store, name: str = "ember-1", *, steps: int = 20, total: int = 40) -> tuple[Run, str]:
+    """A run that a worker works on, `steps` steps into it."""
+    run = jobs.submit(store, config_for("identity", "smollm2-135m"), "ember", name)
+    token = f"token-{name}"
+    runs.open_attempt(store, run.id, host="here", pid=1, pid_started=1.0, token=token, log_path="runs/x.log")
+    worker.claim(store, token)
+    worker.say(store, token, "Reading [smollm2-135m]")
+    worker.set_state(store, token, "running", total_steps=total)
+    for step in range(1, steps + 1):
+        values = {"loss": 0.3 + 2 * math.exp(-step / 8), "lr": 5e-4, "tokens_per_s": 612.0}
+        worker.record(store, token, step, values)
+    return run, token
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_two_enters_start_a_run(
+    training: Any, ember: str, store: Store, no_process: list[str], size: Any
+) -> None:
+    async with training(size) as app:
+        await app.see(
+            "New run", "‹ ember ›", "12 ready pairs", f"{STEPS} steps", "12 rows, 480 tokens, 120 of them learnt"
+        )
+        await app.see(f"{STEPS} steps, about 1 min 32 s, 900 MB of memory")
+        await app.press("enter", "enter")
+        await app.until(lambda: no_process == ["ember-1"])
+        run = runs.get(store, "ember-1")
+        assert (run.base, run.method, run.config["steps"]) == ("smollm2-135m", "qlora", STEPS)
+        await app.see("○ ember-1", "It goes on when you quit")
+
+
+async def test_numbers_and_name_can_be_changed(
+    training: Any, ember: str, store: Store, no_process: list[str], checks: list[tuple[str, TrainConfig]]
+) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        form = screen(app).query_one(RunForm)
+        for field, value in (("length", "2 epochs"), ("lr", "1e-3"), ("rank", "8"), ("run-name", "mine")):
+            form.query_one(f"#{field}", Input).value = value
+        await app.until(lambda: checks and checks[-1][1].rank == 8)
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["mine"])
+        config = runs.get(store, "mine").config
+        assert (config["steps"], config["epochs"], config["lr"], config["rank"]) == (None, 2.0, 1e-3, 8)
+        assert config["alpha"] == 16.0  # the same strength at another rank
+
+
+async def test_a_wrong_number_is_named_and_nothing_starts(training: Any, ember: str, store: Store) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        form = screen(app).query_one(RunForm)
+        form.query_one("#rank").focus()
+        await app.press("backspace", *"huge")
+        await app.see("'huge' is not a whole number")
+        await app.press("ctrl+s")
+        await app.see("The run did not start")
+        assert runs.all_runs(store) == []
+
+
+async def test_a_taken_name_is_refused(training: Any, ember: str, store: Store) -> None:
+    a_run(store, "ember-1")
+    async with training() as app:
+        await app.see("ember-1")
+        await app.press("n")
+        await app.see("ember-2")  # the suggestion is free
+        form = screen(app).query_one(RunForm)
+        form.query_one("#run-name", Input).value = "ember-1"
+        await app.press("ctrl+s")
+        await app.see("The run did not start", "ember-1")
+
+
+async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = preflight(problems=["3 rows have no answer to learn."], truncated=[1, 2])
+    estimate = Estimate(seconds=1.0, memory_bytes=1, steps=1, note="")
+    async with training() as app:
+        monkeypatch.setattr(run_report, "check", lambda *_: run_report.Check(bad, estimate))
+        screen(app).query_one(RunForm).post_message(RunForm.Changed())
+        await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: cut at the end")
+
+
+async def test_nothing_to_learn_says_what_to_do(training: Any) -> None:
+    async with training((80, 24)) as app:
+        await app.see("There is nothing to learn from yet.", "F2")
+
+
+async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -> None:
+    run, token = a_run(store)
+    async with training((80, 24)) as app:
+        await app.see("● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It goes on when you quit")
+        worker.record(store, token, 30, {"loss": 0.25})
+        worker.say(store, token, "Saved a checkpoint", level="warning")
+        await app.see("30/40", "loss 0.250", "! Saved a checkpoint")
+        worker.finish(store, token, "succeeded")
+        await app.see("✓ ember-1  done")
+        await app.until(lambda: any("F4 compares it with its base" in note for note in app.told))
+
+
+async def test_a_failed_run_says_why(training: Any, ember: str, store: Store) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "failed", error="The GPU ran out of memory.\n  Lower the batch size.")
+    async with training() as app:
+        await app.see("✗ ember-1")
+        await app.press("down")
+        await app.see("The GPU ran out of memory.", "Lower the batch size.", "failed at step 20")
+
+
+async def test_stop_and_stop_now_ask_the_worker(training: Any, ember: str, store: Store) -> None:
+    a_run(store)
+    async with training() as app:
+        await app.see("● ember-1")
+        await app.press("s")
+        await app.until(lambda: runs.get(store, "ember-1").wanted == "stop")
+        await app.press("S")
+        await app.see("Stop ember-1 now?", "Cancel")
+        await app.press("enter")  # the focus is on Cancel
+        await app.until(lambda: app.page == "TrainScreen")
+        assert runs.get(store, "ember-1").wanted == "stop"
+
+
+async def test_resume_and_remove(training: Any, ember: str, store: Store, no_process: list[str]) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "stopped")
+    async with training() as app:
+        await app.see("■ ember-1")
+        await app.press("down", "r")
+        await app.until(lambda: no_process == ["ember-1"])
+        assert runs.get(store, "ember-1").state == "queued"
+        await app.press("delete")
+        await app.see("Remove run ember-1?")
+        await app.press("right", "enter")
+        await app.until(lambda: not runs.all_runs(store))
+        await app.see("12 ready pairs")
+
+
+async def test_keys_that_cannot_act_are_not_offered(training: Any, ember: str, store: Store) -> None:
+    _, token = a_run(store)
+    async with training((100, 30)) as app:
+        await app.see("● ember-1", "s Stop")
+        assert "Resume" not in app.text and "Compare  " not in app.text.splitlines()[-1]
+        worker.finish(store, token, "stopped")
+        await app.see("r Resume", "Del Remove")
+        assert "s Stop" not in app.text
+
+
+async def test_preview_shows_what_is_learnt(training: Any, ember: str) -> None:
+    async with training() as app:
+        await app.see("120 of them learnt")
+        await app.press("p")
+        await app.see("What the model will learn", "<user>Who?Ember.")
+
+
+async def test_compare_opens_with_the_run_beside_its_base(training: Any, ember: str, store: Store) -> None:
+    run, token = a_run(store)
+    adapter = store.home.run_dir(run.uid) / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(adapter))
+    async with training((120, 30)) as app:
+        await app.see("✓ ember-1")
+        await app.press("down", "c")
+        await app.see_page("CompareScreen")
+        await app.see("smollm2-135m · base", "ember-1 · tuned", "tuned on 12 rows of ember, 20 steps")
+
+
+async def test_datasets_change_the_suggestion(training: Any, ember: str, store: Store) -> None:
+    pairs.create_many(store, [PairDraft("Q", "A")], dataset="zoo")
+    datasets.create(store, "empty")
+    async with training() as app:
+        await app.see("‹ ember ›")
+        screen(app).query_one("#dataset").focus()
+        await app.press("enter")
+        await app.see("Dataset to learn from", "zoo", "empty")
+        await app.press(*"zoo", "enter")
+        await app.see("‹ zoo ›", "zoo-1", "1 ready pair")
+        assert screen(app).query_one(RunList).selected is None
