@@ -167,7 +167,8 @@ def freeze(store: Store, name: str) -> Snapshot:
         dataset_id = get_id(store, name)
         rows = store.rows(
             "SELECT d.split, p.content_hash, p.kind, p.id, p.revision"
-            " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL AND p.status = 'ready' ORDER BY 1, 2, 3, 4",
+            " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
+            " WHERE d.dataset_id = ? AND p.deleted_at IS NULL AND p.status = 'ready' ORDER BY 1, 2, 3, 4",
             (dataset_id,),
         )
         if not any(row["split"] == "train" for row in rows):
