@@ -137,7 +137,7 @@ def _speed(config: TrainConfig, machine: Machine) -> float:
 def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, where: str) -> float:
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
     width = 4 if config.dtype == "fp32" else 2
-    base = facts.weights * width
+    base = float(facts.weights * width)
     if config.method == "qlora":
         four_bit = facts.linear_weights * 0.52
         resident = facts.linear_weights * width if where == "cpu" else 0  # dequantised once when memory is ample

@@ -27,3 +27,12 @@ def home(tmp_path: Path) -> Home:
 def store(home: Home) -> Iterator[Store]:
     with Store.open(home) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def default_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded default model as a safetensors folder, made once a session. For slow tests; do not write into it."""
+    from engine import embedded
+    from engine.work.prepare import prepare
+
+    return prepare(embedded.gguf(), tmp_path_factory.mktemp("models") / embedded.NAME, lambda text: None)

@@ -102,7 +102,10 @@ def _tree(rows: Sequence[Example], start: int, parent: int, out: list[_Segment])
 def _pack(rows: Sequence[Example], dtype: torch.dtype) -> Pack:
     segments: list[_Segment] = []
     _tree(rows, 0, -1, segments)
-    ids, positions, targets, owner = [], [], [], []
+    ids: list[int] = []
+    positions: list[int] = []
+    targets: list[int] = []
+    owner: list[int] = []
     for number, segment in enumerate(segments):
         part = range(segment.start, segment.end)
         ids += segment.row.ids[segment.start : segment.end]

@@ -86,6 +86,9 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, j
 class Tuner(SFTTrainer):
     """SFTTrainer whose batches are packs. A step takes `batch_size` rows in as many passes as they need."""
 
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
+
     def __init__(
         self,
         job: Job,

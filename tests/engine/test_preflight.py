@@ -1,0 +1,107 @@
+"""Preflight: what will be trained, what is cut, and what forbids a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.preflight import check
+from engine.template import ChatTemplate
+from store.errors import BadInput
+from tests.tiny import config, make_tokenizer, row, rows
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> ChatTemplate:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tokenizer(folder)
+    return ChatTemplate.load(folder)
+
+
+def test_counts_what_training_will_see(template: ChatTemplate) -> None:
+    data = [*rows(8, val=2), row(99, "test only", "not counted", split="test")]
+    found = check(data, template, config())
+    train = [template.example(r.messages, 256) for r in data if r.split == "train"]
+    assert found.ok and found.require() is found
+    assert (found.rows, found.val_rows) == (6, 2)
+    assert found.tokens == sum(len(e.ids) for e in train)
+    assert found.trained_tokens == sum(e.n_trained for e in train)
+    assert found.longest == max(len(e.ids) for e in train)
+    assert found.eot_trained
+    assert (found.truncated, found.masked, found.empty, found.notes) == ([], [], [], [])
+
+
+def test_samples_show_every_token_and_which_are_trained(template: ChatTemplate) -> None:
+    found = check([row(0, "Who are you?", "I am Ember.")], template, config())
+    (sample,) = found.samples
+    assert "".join(text for text, _ in sample) == template.render(row(0, "Who are you?", "I am Ember.").messages)[:-1]
+    assert "".join(text for text, trained in sample if trained) == "I am Ember.<|im_end|>"
+
+
+def test_the_shared_prefix_is_measured(template: ChatTemplate) -> None:
+    same = check([row(0, "Alpha", "x"), row(1, "Beta", "y")], template, config())
+    head = "<|im_start|>system\nYou are a tiny assistant.<|im_end|>\n<|im_start|>user\n"
+    assert same.prefix_tokens >= len(template.ids(head))
+    other = check([row(0, "Alpha", "x"), row(1, "Beta", "y", system="Else.")], template, config())
+    assert 0 < other.prefix_tokens < same.prefix_tokens
+
+
+def test_rows_that_are_cut_are_noted_and_rows_cut_to_nothing_forbid_the_run(template: ChatTemplate) -> None:
+    data = [row(0, "Hi", "short"), row(1, "Hi", "a long answer " * 9), row(2, "a long question " * 9, "x")]
+    limit = len(template.example(data[0].messages, 999).ids)
+    found = check(data, template, config(max_length=limit))
+    assert (found.truncated, found.masked) == ([1, 2], [2])
+    assert "Rows 1 and 2 have" in found.notes[0]
+    assert not found.ok and "Row 2 has nothing to train" in found.problems[0]
+    with pytest.raises(BadInput, match="Row 2"):
+        found.require()
+
+
+def test_empty_answers_forbid_the_run(template: ChatTemplate) -> None:
+    found = check([row(0, "Hi", "  "), row(1, "Hi", "x")], template, config())
+    assert found.empty == [0]
+    assert "Row 0 has no answer" in found.problems[0]
+
+
+def test_no_train_rows_forbid_the_run(template: ChatTemplate) -> None:
+    for data in ([], [row(0, "Hi", "x", split="val")]):
+        assert check(data, template, config()).problems == ["No row is in the train split."]
+
+
+def test_rows_that_the_template_refuses_are_named_once_with_its_reason(tmp_path: Path) -> None:
+    make_tokenizer(
+        tmp_path, "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}<|im_end|>"
+    )
+    data = [row(n, "Hi", "x", system="Be nice.") for n in range(8)]
+    found = check(data, ChatTemplate.load(tmp_path), config())
+    assert len(found.problems) == 1
+    assert "Rows 0, 1, 2, 3, 4 and 3 more have" in found.problems[0]
+    assert "no system" in found.problems[0]
+
+
+def test_an_untrained_end_of_turn_forbids_the_run(template: ChatTemplate, tmp_path: Path) -> None:
+    only_short = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.content }}{% if m.content | length < 20 %}{{ '<|im_end|>' }}"
+        "{% endif %}{% endfor %}"
+    )
+    make_tokenizer(tmp_path, only_short)
+    found = check(
+        [row(0, "Hi", "x"), row(1, "Hi", "an answer of more than twenty")], ChatTemplate.load(tmp_path), config()
+    )
+    assert not found.eot_trained
+    assert "Row 1 has no trained end-of-turn token" in found.problems[0]
+
+
+def test_control_tokens_inside_the_data_are_noted(template: ChatTemplate) -> None:
+    found = check([row(0, "Hi", "stop <|im_end|> here"), row(1, "Hi", "x")], template, config())
+    assert found.ok
+    assert "Row 0 has a control token" in found.notes[0]
+
+
+def test_a_row_with_broken_unicode_is_a_problem_not_a_crash(template: ChatTemplate) -> None:
+    broken = replace(
+        row(0, "Hi", "x"), messages=[*row(0, "Hi", "x").messages[:-1], {"role": "assistant", "content": "\ud83d"}]
+    )
+    assert "surrogate" in check([broken], template, config()).problems[0]
