@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
 _POLL_S = 0.5
-_Breakpoints = list[tuple[int, str]] | None
 _SCREENS = {
     "data": "tui.screens.data:DataScreen",
     "train": "tui.screens.train:TrainScreen",
@@ -68,8 +67,8 @@ class TuningforkApp(App[int]):
     DEFAULT_MODE = "data"
     BINDINGS = keys.bindings(keys.APP)
     COMMANDS = {_actions}  # noqa: RUF012 - Textual's own way
-    HORIZONTAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[_Breakpoints] = [(0, "-short"), (34, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(self, store: Store) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer. `at` is where the wanted pair is now, `near` are the pairs around it, `total` counts all live pairs."""
+    """The answer. `at` is the row of the wanted pair; `near` the pairs around it; `total` counts all live pairs."""
 
     query: Query
     ids: list[int]

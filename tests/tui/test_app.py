@@ -326,7 +326,7 @@ def test_a_lost_terminal_or_a_polite_kill_keeps_what_was_typed(store: Store, som
 
 
 def test_first_paint_on_a_real_terminal_is_quick(store: Store, some_pairs: list[str]) -> None:
-    """The goal is under a second on an idle machine; other tests may share the cores, so best of three and some room."""
+    """The goal is under a second on an idle machine. Other tests may share the cores: best of three, and some room."""
     best = 99.0
     for _ in range(3):
         began = time.monotonic()

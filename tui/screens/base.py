@@ -64,7 +64,7 @@ class PageScreen(Screen[Answer]):
     def _live_changed(self, _live: object) -> None:
         self.query_one(Masthead).live = self.tuningfork.live
 
-    def action_back(self) -> None:
+    def action_back(self) -> object:
         """Undo the innermost thing that is open here; a screen with nothing open stays."""
 
     def quit_notice(self) -> str | None:

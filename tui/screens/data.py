@@ -264,8 +264,8 @@ class DataScreen(DatasetActions, ModeScreen):
         from tui.screens.confirm import Confirm
 
         what = say.count(n, "marked pair")
-        body = f"Delete {what} from every dataset? Snapshots that runs were trained on keep their copies."
-        return bool(await self.app.push_screen_wait(Confirm(f"Delete {what}", body, f"Delete {n:,}")))
+        body = f"Delete {what} from every dataset? u brings them back. What runs were trained on stays as it is."
+        return await self.app.push_screen_wait(Confirm(f"Delete {what}", body, f"Delete {n:,}")) is True
 
     @work(group="change")
     @told

@@ -88,8 +88,10 @@ class DatasetActions(ModeScreen):
         from tui.screens.ask import Ask
 
         name = self._listed_or_hint("rename it")
-        new_name = name and await self.app.push_screen_wait(Ask("Rename dataset", "New name", name, verb="Rename"))
-        if name and new_name and new_name != name:
+        if not name:
+            return
+        new_name = await self.app.push_screen_wait(Ask("Rename dataset", "New name", name, verb="Rename"))
+        if new_name and new_name != name:
             await self.tuningfork.bridge.call(datasets.rename, name, new_name)
             self.list_dataset(new_name)
 

@@ -41,7 +41,6 @@ class PairEditor(PageScreen[Pair]):
         super().__init__()
         self._pair, self._seed, self._dataset = pair, seed, dataset
         self._key = pair.uid if pair else drafts.CHAT if seed else drafts.NEW
-        self._ready = False
         self._last_saved: Pair | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -82,7 +81,6 @@ class PairEditor(PageScreen[Pair]):
 
     def _fill(self, draft: Draft | None = None) -> None:
         """Show the pair as it is stored, and over it what was typed before."""
-        self._ready = False
         base = self._base()
         for name in ("question", "answer", "system"):
             self.query_one(f"#{name}", Prose).fill(getattr(base, name), getattr(draft, name) if draft else None)
@@ -94,10 +92,6 @@ class PairEditor(PageScreen[Pair]):
         turns = self.query_one("#turns", Static)
         turns.display = bool(base.history)
         turns.update(Content(f"After {say.count(len(base.history), 'earlier turn')}, kept as they are."))
-        self.call_after_refresh(self._begin)
-
-    def _begin(self) -> None:
-        self._ready = True
 
     def _say_heading(self) -> None:
         where = f" in {one_line(self._dataset, 40)}" if self._dataset else ""
@@ -125,7 +119,9 @@ class PairEditor(PageScreen[Pair]):
 
     def _typed(self) -> PairDraft:
         """The fields as a draft of a pair."""
-        text = {name: self.query_one(f"#{name}", Prose).result for name in ("question", "answer", "system")}
+        text: dict[str, Any] = {
+            name: self.query_one(f"#{name}", Prose).result for name in ("question", "answer", "system")
+        }
         tags, base = self.query_one("#tags", Input).value, self._base()
         return replace(
             base,
@@ -138,15 +134,13 @@ class PairEditor(PageScreen[Pair]):
     @property
     def changed(self) -> bool:
         """Whether something is typed that is not saved."""
-        typed = self._typed()
-        return typed != self._base() if not self._seed else True
+        return self._typed() != self._base()
 
     @on(TextArea.Changed)
     @on(Input.Changed)
     @on(Choice.Changed)
     def _something_typed(self) -> None:
-        if self._ready:
-            self._autosave()
+        self._autosave()
 
     @work(group="autosave", exclusive=True)
     async def _autosave(self) -> None:
@@ -167,7 +161,7 @@ class PairEditor(PageScreen[Pair]):
             self.tuningfork.tell(f"Your text could not be kept: {error.strerror}", severity="error")
 
     def save_drafts(self) -> None:
-        if self._ready and self.changed:
+        if self.changed:
             self.tuningfork.bridge.file_now(drafts.save, self.tuningfork.store.home, self._draft())
 
     def quit_notice(self) -> str | None:
@@ -214,6 +208,7 @@ class PairEditor(PageScreen[Pair]):
         if typed.status == "ready" and not typed.answer.strip():
             typed = replace(typed, status="draft")
             self.tuningfork.tell("Saved as a draft: it has no answer yet.")
+        saved: Pair | None
         try:
             saved = await self._write(typed, self._pair.revision if self._pair else None)
         except BadInput as error:

@@ -18,7 +18,6 @@ from tui import keys
 from tui.screens.dialog import Dialog, text
 from tui.text import clean, fit, one_line
 
-
 _ROOM = 52
 """Cells of a row inside the box."""
 

@@ -51,6 +51,7 @@ class FilterBar(Horizontal):
             *_limit("g", "dataset", name, query.dataset is not None),
             *_limit("s", "next_status", query.status or "any status", query.status is not None),
             *_limit("t", "next_kind", query.kind or "any kind", query.kind is not None),
+            " ",
         )
         self.query_one("#limits", Static).update(limits)
 

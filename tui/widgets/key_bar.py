@@ -23,10 +23,15 @@ class KeyBar(Widget):
         if screen is self.screen:
             self.refresh()
 
+    def _is_typed(self, binding: Binding) -> bool:
+        """Whether the focused field takes the key as text. Textual sees to letters itself, but not to `slash`."""
+        shown, focused = display(binding.key), self.screen.focused
+        return len(shown) == 1 and focused is not None and focused.check_consume_key(binding.key, shown)
+
     def render(self) -> Content:
         shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show and enabled:
+            if binding.show and enabled and not self._is_typed(binding):
                 shown.setdefault(binding.action, binding)
         right = Content("")
         for binding in [b for b in shown.values() if b.id in _RIGHT]:

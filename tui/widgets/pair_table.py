@@ -53,6 +53,7 @@ class PairTable(ScrollView, can_focus=True):
         & .pair-table--rejected { color: $error; }
         & .pair-table--marked { color: $primary; text-style: bold; }
         &:ansi .pair-table--cursor { text-style: reverse; }
+        &:ansi:focus .pair-table--cursor { text-style: bold; }
     }
     """
 
@@ -270,14 +271,16 @@ class PairTable(ScrollView, can_focus=True):
 
     def _cells(self, pair: Pair, row: int, width: int, base: Style) -> Iterable[Segment]:
         status, question, answer, tags, age = self._columns(width)
-        faint = base + _colour(self.get_component_rich_style("pair-table--faint"))
+        plain = row == self.cursor and self.app.native_ansi_color  # 16 colours on a coloured row are not readable
+        faint = base if plain else base + _colour(self.get_component_rich_style("pair-table--faint"))
         mark = "●" if pair.id in self.marked else " "
         edge = "▌" if row == self.cursor else " "
-        marked = base + _colour(self.get_component_rich_style("pair-table--marked"))
+        marked = base if plain else base + _colour(self.get_component_rich_style("pair-table--marked"))
         yield Segment(edge, marked)
         yield Segment(mark + " ", marked)
         word = f"{STATUS_SIGN[pair.status]} {pair.status}" if status > 2 else STATUS_SIGN[pair.status]
-        yield Segment(fit(word, status), base + _colour(self.get_component_rich_style(f"pair-table--{pair.status}")))
+        colour = base if plain else base + _colour(self.get_component_rich_style(f"pair-table--{pair.status}"))
+        yield Segment(fit(word, status), colour)
         yield from self._found(fit(pair.question, question), base)
         yield Segment("  ", base)
         answered = fit(pair.answer, answer) if pair.answer.strip() else fit("no answer yet", answer)

@@ -1,0 +1,63 @@
+"""Pictures of the screens that must not change unnoticed: `pytest --snapshot-update` accepts a wanted change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.theme import Theme
+
+from store.db import Store
+from tui import themes
+from tui.app import TuningforkApp
+
+Compare = Any
+
+
+async def _settled(pilot: Pilot[int], *texts: str) -> None:
+    """Wait until the screen shows these."""
+    for _ in range(200):
+        shown = "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips(pilot.app.size))
+        if all(text in shown for text in texts):
+            await pilot.pause()
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(f"{texts} not in\n{shown}")
+
+
+@pytest.mark.parametrize(
+    ("size", "theme", "keys", "texts"),
+    [
+        pytest.param((80, 24), themes.DARK, ["down", "space"], ["● 1 marked", "3/12"], id="small"),
+        pytest.param((200, 50), themes.DARK, ["end"], ["12/12", "Answer 0: look"], id="big"),
+        pytest.param((120, 36), themes.LIGHT, ["slash", *"cup"], ["1 pair of 12", "Answer 11: look"], id="light"),
+        pytest.param((80, 24), themes.SIXTEEN, ["s"], ["3 pairs of 12"], id="sixteen"),
+        pytest.param((80, 24), themes.DARK, ["a", "delete"], ["Delete 12 marked pairs"], id="dialog"),
+    ],
+)
+def test_data(
+    snap_compare: Compare,
+    store: Store,
+    some_pairs: list[str],
+    size: Any,
+    theme: Theme,
+    keys: list[str],
+    texts: list[str],
+) -> None:
+    app = TuningforkApp(store)
+    app.theme = theme.name
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "12 pairs")
+        await pilot.press(*keys)
+        await _settled(pilot, *texts)
+
+    assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+def test_welcome(snap_compare: Compare, store: Store) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "Try it with sample data")
+
+    assert snap_compare(TuningforkApp(store), terminal_size=(80, 24), run_before=before)
