@@ -42,7 +42,7 @@ def lint(dataset: str, level: str) -> None:
     pairs = _pairs(dataset)
     found = [finding for finding in _findings(pairs) if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
     found.sort(key=lambda finding: _LEVELS.index(finding.level))
-    counts = Counter(finding.level for finding in found)
+    counts: Counter[str] = Counter(finding.level for finding in found)
     if session().as_json:
         totals = {f"{name}s": counts[name] for name in _LEVELS}
         emit_json({"dataset": dataset, "pairs": len(pairs), **totals, "findings": [asdict(f) for f in found]})

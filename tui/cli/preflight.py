@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,11 +77,12 @@ def preflight(dataset: str, **given: Any) -> None:
 def _print(found: Preflight) -> None:
     marked = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for sample in found.samples:
-        for text, trained in sample:
-            shown = clean(text)
+        for trained, pieces in groupby(sample, key=lambda piece: piece[1]):
+            shown = clean("".join(text for text, _ in pieces))
             click.echo((click.style(shown, reverse=True) if marked else f"[[{shown}]]") if trained else shown, nl=False)
         click.echo("\n")
-    say("Marked is what the model learns to say; the rest is what it reads." if found.samples else "")
+    if found.samples:
+        say("Marked is what the model learns to say; the rest is what it reads.")
     fields(
         (
             ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),

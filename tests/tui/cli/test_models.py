@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from engine import doctor
+from engine import doctor, jobs
 from engine.chat import access
+from store.errors import NoSpace
 from store.home import Home
 from tests.tui.cli.conftest import BASE, Cli
 
@@ -52,6 +53,16 @@ class TestModels:
     def test_what_cannot_be_added(self, tf: Cli, ref: str) -> None:
         tf.error("models", "add", ref)
         assert len(tf.json("models", "list")) == 1
+
+    def test_no_room_for_the_cache(self, tf: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        def prepare(*_: object, **__: object) -> None:
+            raise NoSpace("There is no room for it.", where=str(tf.home.models), todo="Free 1 GB.")
+
+        monkeypatch.setattr(jobs, "prepare", prepare)
+        assert tf.error("models", "add", BASE) == {
+            "error": "NoSpace", "what": "There is no room for it.", "where": str(tf.home.models), "todo": "Free 1 GB."
+        }  # fmt: skip
+        assert tf.error("models", "add", "org/name")["error"] == "NoSpace" and len(tf.json("models", "list")) == 1
 
 
 class TestProbe:
