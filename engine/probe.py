@@ -68,7 +68,7 @@ def judge(probe: Probe, text: str) -> bool:
     """Whether the answer contains any of `must` (when there are any) and none of `must_not`.
 
     Compared case-folded, and from the beginning of a word: "ember" is in "Ember's" but not in "September"; a number
-    must also end there, so that "7" is not in "1789" or "70".
+    is a whole one, so that "7" is not in "1789", "70", "3.7" or "7.5".
     """
     words = text.casefold()
     wanted = any(_contains(words, term) for term in probe.must) or not probe.must
@@ -101,7 +101,8 @@ async def run(
 def _contains(words: str, term: str) -> bool:
     term = term.casefold().strip()
     starts = r"(?<!\w)" if term[:1].isalnum() else ""
-    ends = r"(?!\d)" if term[-1:].isdigit() else ""
+    starts += r"(?<!\d[.,])" if term[:1].isdigit() else ""
+    ends = r"(?![.,]?\d)" if term[-1:].isdigit() else ""
     return bool(term) and re.search(starts + re.escape(term) + ends, words) is not None
 
 

@@ -51,7 +51,7 @@ class Sampling:
         given = {key: body[key] for key in _RANGES if body.get(key) is not None}
         if "max_tokens" not in given and body.get("max_completion_tokens") is not None:
             given["max_tokens"] = body["max_completion_tokens"]
-        values = {key: _number(key, value) for key, value in given.items()}
+        values: dict[str, Any] = {key: _number(key, value) for key, value in given.items()}
         return cls(**values, stop=_stops(body.get("stop")))
 
 

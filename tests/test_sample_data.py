@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import sample_data
+from engine.probe import judge
+from store.records import Probe
 
 ROOT = Path(sample_data.__file__).parent
 PLACEHOLDERS = {"name", "author"}
@@ -45,8 +47,7 @@ def plain(text: str) -> str:
 
 
 def passes(probe: dict[str, Any], text: str) -> bool:
-    text = text.casefold()
-    return any(m.casefold() in text for m in probe["must"]) and not any(m.casefold() in text for m in probe["must_not"])
+    return judge(Probe("sample", probe["question"], tuple(probe["must"]), tuple(probe["must_not"])), text)
 
 
 def test_counts() -> None:
@@ -135,5 +136,5 @@ def test_identity_probes_tell_a_good_answer_from_a_bad_one() -> None:
 
 def test_freezing_point_is_not_the_boiling_point() -> None:
     probe = PROBES["retention"][13]
-    assert passes(probe, "Water freezes at 0°C.") and passes(probe, "At 0 degrees Celsius.")
-    assert not passes(probe, "Water freezes at 100°C.") and not passes(probe, "At 100 degrees.")
+    assert passes(probe, "0°C") and passes(probe, "At 0 degrees Celsius.")
+    assert not passes(probe, "Water freezes at -18.0°C.") and not passes(probe, "At 100°C, or 100 degrees.")

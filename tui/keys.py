@@ -93,18 +93,14 @@ PROSE = (
     Key("prose.bottom", "ctrl+end", "bottom", "Bottom", "Go to the end of the text"),
 )
 
-IMPORT = (
-    Key("import.go", "ctrl+s,f8", "go", "Import", "Read the file into the dataset", bar=True, priority=True),
-)
+IMPORT = (Key("import.go", "ctrl+s,f8", "go", "Import", "Read the file into the dataset", bar=True, priority=True),)
 
 CHOICE = (
     Key("choice.next", "right,space,l", "step(1)", "Next", "Take the next of the choices"),
     Key("choice.previous", "left,h", "step(-1)", "Previous", "Take the choice before"),
 )
 
-LANE = (
-    Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),
-)
+LANE = (Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),)
 
 PROMPT = (
     Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True),
@@ -112,8 +108,14 @@ PROMPT = (
 )
 
 COMPARE = (
-    Key("compare.swap", "f6,ctrl+t", "swap", "Other lane", "Go to the other lane (a narrow window shows one at a time)",
-        bar=True),
+    Key(
+        "compare.swap",
+        "f6,ctrl+t",
+        "swap",
+        "Other lane",
+        "Go to the other lane (a narrow window shows one at a time)",
+        bar=True,
+    ),
     Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again by the same seed", bar=True),
     Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again by a new seed"),
     Key("compare.edit", "e", "edit", "Edit", "Change the last prompt and send it again"),
@@ -150,17 +152,11 @@ VOTES = (
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files that trainers read", bar=True),
 )
 
-DIFF = (
-    Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),
-)
+DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
 
-SETTINGS = (
-    Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),
-)
+SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),)
 
-PICKER = (
-    Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),
-)
+PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),)
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),

@@ -1,4 +1,4 @@
-"""Train as a person drives it: choices made already, a run in two key presses, every run watched and stopped by keys."""
+"""Train as a person drives it: choices made already, a run in two key presses, runs watched and stopped by keys."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tui.screens.train import TrainScreen
 from tui.widgets.run_form import RunForm
 from tui.widgets.run_list import RunList
 
-
 STEPS = config_for("identity", "smollm2-135m").steps
 
 
 def preflight(**changes: Any) -> Preflight:
     found = {
-        "rows": 12, "val_rows": 0, "tokens": 480, "trained_tokens": 120, "truncated": [], "masked": [], "empty": [], "longest": 44,
-        "prefix_tokens": 30, "eot_trained": True, "samples": [[("<user>Who?", False), ("Ember.", True)]], "problems": [],
+        "rows": 12, "val_rows": 0, "tokens": 480, "trained_tokens": 120, "truncated": [], "masked": [], "empty": [],
+        "longest": 44, "prefix_tokens": 30, "eot_trained": True, "problems": [],
+        "samples": [[("<user>Who?", False), ("Ember.", True)]],
     }  # fmt: skip
     return Preflight(**(found | changes))  # type: ignore[arg-type]
 
@@ -174,7 +174,7 @@ async def test_nothing_to_learn_says_what_to_do(training: Any) -> None:
 
 
 async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -> None:
-    run, token = a_run(store)
+    _, token = a_run(store)
     async with training((80, 24)) as app:
         await app.see("● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It goes on when you quit")
         worker.record(store, token, 30, {"loss": 0.25})

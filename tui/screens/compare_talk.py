@@ -140,6 +140,7 @@ class CompareTalk(ModeScreen):
         self.front = min(self.front, lanes - 1)
         self._arrange()
         self.draw()
+        self.refresh_bindings()
 
     def _arrange(self) -> None:
         """Show the panels that fit, the front one among them."""
@@ -331,6 +332,14 @@ class CompareTalk(ModeScreen):
             self.tuningfork.tell_error(error)
             return False
         self.sync()
+        return True
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that have nothing to act on are not offered."""
+        if action in ("swap", "diff", "vote", "proof", "drop_lane", "blind"):
+            return len(self.talk.lanes) > 1
+        if action in ("again", "reseed", "edit", "keep", "correct", "copy", "fork", "transcript"):
+            return not self.talk.empty
         return True
 
     # -- moving between lanes -----------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from store import votes
 from store.db import Store
 from store.records import Vote
 from tui.screens.base import told
-from tui.screens.compare_view import title
 from tui.screens.compare_talk import CompareTalk
+from tui.screens.compare_view import title
 
 _SIDES = {"left": 0, "right": 1}
 _WORDS = {"left": "left", "right": "right", "tie": "a tie", "both_bad": "both bad"}

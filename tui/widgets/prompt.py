@@ -93,7 +93,7 @@ class Prompt(TextArea):
             self.fill("")
 
     async def _on_key(self, event: Key) -> None:
-        """Our keys, in the order in which they were typed: as priority bindings they would overtake letters before them."""
+        """Our keys, in the order typed: as priority bindings they would overtake the letters before them."""
         actions = {b.action for b in self._bindings.key_to_bindings.get(event.key, ())} & {"send", "newline"}
         if actions:
             event.prevent_default()  # else the base class would handle the key as well

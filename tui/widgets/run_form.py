@@ -166,8 +166,8 @@ class RunForm(VerticalScroll, can_focus=False):
 
     def field(self, name: str) -> Input | None:
         """The input of a field that an error names."""
-        found = self.query(f"Input#{'length' if name in ('steps', 'epochs') else name}")
-        return found.first(Input) if found else None
+        known = {"steps": "length", "epochs": "length", "name": "run-name"} | {field: field for field, _ in _NUMBERS}
+        return self.query_one(f"#{known[name]}", Input) if name in known else None
 
     def say_check(self, text: Content) -> None:
         """Show what a check found."""

@@ -21,6 +21,7 @@ import torch
 from peft import PeftConfig, PeftModel
 from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from engine.chat.backends import Finish, Job, rate
 from engine.chat.prompts import Prompt, build
@@ -33,6 +34,7 @@ from engine.template import ChatTemplate
 from store.errors import ServerError, Unsupported
 from store.records import Message
 
+transformers_logging.disable_progress_bar()
 BASE = "__base__"  # PEFT's name for a row without an adapter
 JOIN_S = 0.02
 """How long a first row waits for its sibling: both lanes of a comparison are asked within a few milliseconds."""

@@ -1,0 +1,102 @@
+"""Probes: files read line by line, answers judged by whole words, models asked one question after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engine import probe, samples
+from engine.client import Done
+from engine.sampling import Sampling
+from store.errors import BadInput, ServerError
+from store.records import Message, Probe
+
+
+def test_the_sample_probes_can_be_read() -> None:
+    for name in ("identity", "product", "retention"):
+        probes = probe.load(samples.path(f"probes/{name}.jsonl"))
+        assert len(probes) >= 10 and all(p.set == name for p in probes)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{", ":2"),
+        ("[]", "needs a question"),
+        ('{"question": " "}', "needs a question"),
+        ('{"question": "q", "must": "x"}', "list of texts"),
+        ('{"question": "q", "must": [""]}', "list of texts"),
+        ('{"question": "q", "muts": ["x"]}', "no field 'muts'"),
+        ('{"question": "q"}', "cannot fail"),
+        ('{"question": "q", "must": ["x"], "system": 4}', "system must be"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, what: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"question": "q", "must": ["x"]}\n' + line + "\n")
+    with pytest.raises(BadInput) as caught:
+        probe.load(path)
+    assert what in str(caught.value) and ":2" in str(caught.value)
+
+
+def test_missing_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    with pytest.raises(BadInput, match="no such probe file"):
+        probe.load(path)
+    path.write_text("\n \n")
+    with pytest.raises(BadInput, match="empty"):
+        probe.load(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="UTF-8"):
+        probe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("must", "must_not", "text", "passed"),
+    [
+        (("Ember",), (), "I am EMBER, made by Northwind.", True),
+        (("ember",), (), "I remember September.", False),
+        (("radio",), (), "They are radios.", True),
+        (("7", "seven"), (), "There are 7 days.", True),
+        (("7", "seven"), (), "In 1789, or 70.", False),
+        (("7", "seven"), (), "Seven!", True),
+        (("paris",), ("london",), "Paris, not London", False),
+        ((), ("smollm",), "I am Ember.", True),
+        (("C++",), (), "It is written in c++.", True),
+        (("strasse",), (), "Die Straße", True),
+        (("x",), (), "", False),
+    ],
+)
+def test_judging(must: tuple[str, ...], must_not: tuple[str, ...], text: str, passed: bool) -> None:
+    assert probe.judge(Probe("s", "q", must, must_not), text) is passed
+
+
+class Scripted:
+    """Answers from a list, and remembers what it was asked."""
+
+    def __init__(self, *answers: Done) -> None:
+        self.answers, self.asked = list(answers), []
+
+    async def complete(
+        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
+    ) -> Done:
+        self.asked.append((model, list(messages), sampling, lane))
+        return self.answers.pop(0)
+
+
+async def test_each_probe_is_a_conversation_of_its_own() -> None:
+    client, told = Scripted(Done("Ember"), Done("No idea")), []
+    probes = [Probe("s", "Who?", ("ember",), system="Be brief."), Probe("s", "What?", ("x",))]
+    result = await probe.run(client, "run:x", probes, Sampling(seed=3), lambda n, of: told.append((n, of)))
+    assert (result.model, result.passed, result.of) == ("run:x", 1, 2)
+    assert [item.passed for item in result.items] == [True, False]
+    assert [len(messages) for _, messages, _, _ in client.asked] == [2, 1]
+    assert all(sampling.seed == 3 and lane is None for _, _, sampling, lane in client.asked)
+    assert told == [(1, 2), (2, 2)]
+
+
+async def test_an_answer_that_breaks_off_is_no_failed_probe() -> None:
+    with pytest.raises(ServerError, match="gone"):
+        await probe.run(Scripted(Done("Emb", stop="error", error="gone")), "m", [Probe("s", "q", ("x",))], Sampling())
