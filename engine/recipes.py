@@ -31,7 +31,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "identity",
-            "Teach a model its name and a few facts, fast, and stop before it forgets. Best with general rows mixed in.",
+            "Teach a model its name and a few facts, fast, and stop before it forgets. Best mixed with general rows.",
             # Steps, not epochs: ten rows and a hundred need about as many to stick. docs/recipe-log.md has the figures.
             {
                 "method": "qlora",
