@@ -152,9 +152,9 @@ async def test_enter_does_not_overtake_letters(comparing: Any, client: ScriptedC
         await answered(app)
         assert client.asked[0][1][-1]["content"] == "hi\ny"
         await app.press("f6")
-        prompt.post_message(events.Paste("pasted\ntext"))
-        await app.until(lambda: prompt.text == "pasted\ntext")
-        prompt.post_message(events.Paste("x" * 100_001))
+        await app.paste("pasted\ntext")  # to the app, as a terminal does: a paste given to a widget comes round again
+        assert prompt.text == "pasted\ntext"
+        await app.paste("x" * 100_001)
         await app.until(lambda: any("100,001" in note for note in app.told))
         assert prompt.text == "pasted\ntext"
 
@@ -452,10 +452,21 @@ async def test_another_model_answers_anew_by_itself(comparing: Any, client: Scri
         await answered(app)
         await app.press("escape", "m")
         await app.see("Model of lane A", "smollm2-135m")
-        await app.press(*"http", "colon", "slash", "slash", *"h", "slash", *"v1", "number_sign", "m", "enter")
+        await app.type("http://h/v1#m")
+        await app.press("enter")
         await app.until(lambda: client.asked[-1][0] == "http://h/v1#m")
         await answered(app)
         assert [m["content"] for m in client.asked[-1][1]] == ["Hi"]
+
+
+async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("escape", "m")
+        await app.see("Model of lane A")
+        await app.type("http:nonsense")
+        await app.press("enter")
+        await app.until(lambda: any("There is no model" in note for note in app.told))
+        assert screen(app).models == (BASE, TUNED)
 
 
 async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None:
