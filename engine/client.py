@@ -42,6 +42,7 @@ class Done:
 
     Times are the server's: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
     `context_used` of `context_size` tokens are taken after the answer; `dropped_turns` earlier messages did not fit.
+    `model` is what answered: for a run that still goes on its newest checkpoint, `run:NAME@STEP`.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Done:
     context_used: int = 0
     context_size: int = 0
     dropped_turns: int = 0
+    model: str = ""
     error: str | None = None
 
 

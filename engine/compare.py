@@ -296,8 +296,12 @@ class Comparison:
         answer.text += text
         return True
 
-    def finish(self, id: int, stats: Stats) -> bool:
-        """The answer is complete, by its own end or at the limit."""
+    def finish(self, id: int, stats: Stats, model: str = "") -> bool:
+        """The answer is complete, by its own end or at the limit; `model` is what gave it, where that is known better
+        than the lane knows: a lane that follows a run is answered by one checkpoint."""
+        answer = self._live(id)
+        if answer is not None and model:
+            answer.model = model
         return self._end(id, "done", stats=stats)
 
     def fail(self, id: int, error: str) -> bool:

@@ -166,7 +166,8 @@ class Duet:
             self._retire()
             comparison.fail(request.id, done.error or "The answer broke off.")
         else:
-            comparison.finish(request.id, Stats(**{name: getattr(done, name) for name in _FIGURES}))
+            figures = {name: getattr(done, name) for name in _FIGURES}
+            comparison.finish(request.id, Stats(**figures), done.model)
 
     def _forget(self, id: int, _: asyncio.Task[None]) -> None:
         self._tasks.pop(id, None)

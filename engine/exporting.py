@@ -257,18 +257,10 @@ def export(
 
 def _start(home: Home, request: Request) -> subprocess.Popen[str]:
     home.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    body = json.dumps(request.to_json())
+    command, body = [sys.executable, "-m", "engine.export", "--home", str(home.root)], json.dumps(request.to_json())
     with (home.logs / "export.log").open("w") as log:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "engine.export",
-                "--home",
-                str(home.root),
-                "--request",
-                json.dumps(request.to_json()),
-            ],
+            [*command, "--request", body],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -7,8 +7,11 @@ import hashlib
 from pathlib import Path
 
 from engine.refs import Resolved
-from store.errors import ServerError
+from store.errors import NotFound, ServerError
 from store.home import Home
+
+_KEPT = 16
+"""Converted adapters in the cache."""
 
 
 def gguf_adapter(home: Home, model: Resolved) -> Path | None:
@@ -27,7 +30,15 @@ def gguf_adapter(home: Home, model: Resolved) -> Path | None:
 
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         convert(model.adapter, model.folder, path)
+        _thin_out(path.parent)
     return path
+
+
+def _thin_out(folder: Path) -> None:
+    """Keep the newest: a lane that follows a run has one converted for every checkpoint."""
+    made = sorted(folder.glob("*.gguf"), key=lambda path: path.stat().st_mtime_ns)
+    for old in made[:-_KEPT]:
+        old.unlink(missing_ok=True)  # one that is in use stays readable to whoever has it open
 
 
 def must_convert(home: Home, model: Resolved) -> bool:
@@ -38,7 +49,11 @@ def must_convert(home: Home, model: Resolved) -> bool:
 def _place(home: Home, model: Resolved, adapter: Path) -> Path:
     """The file that the run made, unless the weights are newer; else a place in the cache for this version of
     the weights."""
-    weights = (adapter / "adapter_model.safetensors").stat()
+    try:
+        weights = (adapter / "adapter_model.safetensors").stat()
+    except FileNotFoundError:  # a run thins its checkpoints out while it goes on
+        gone = f"The weights of {model.title} are gone from the disk."
+        raise NotFound(gone, where=str(adapter), todo="Ask again: the newest checkpoint then answers.") from None
     if model.adapter_gguf is not None and model.adapter_gguf.stat().st_mtime_ns >= weights.st_mtime_ns:
         return model.adapter_gguf
     mark = hashlib.sha256(f"{adapter}\0{weights.st_mtime_ns}\0{weights.st_size}".encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
@@ -75,7 +75,7 @@ class Service:
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
-                        yield item
+                        yield replace(item, model=model.ref) if isinstance(item, Finish) else item
             finally:
                 self.used_at = monotonic()
 

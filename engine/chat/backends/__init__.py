@@ -40,6 +40,7 @@ class Finish:
     context_used: int = 0
     context_size: int = 0
     dropped_turns: int = 0
+    model: str = ""
 
 
 class Backend(Protocol):
