@@ -7,6 +7,7 @@ import difflib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -123,6 +124,23 @@ def known(store: Store) -> list[str]:
     tuned = [f"run:{run.name}" for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([embedded.NAME, *tuned, *added]))
+
+
+def followed(store: Store, texts: Iterable[str]) -> dict[str, int | None]:
+    """Those references that name a run which still goes on, each with the step of its newest checkpoint: such a
+    reference moves on by itself. None where the run has no checkpoint yet."""
+    found: dict[str, int | None] = {}
+    for text in texts:
+        match = _RUN.fullmatch(text)
+        if not match or match[2]:
+            continue
+        try:
+            run = runs.get(store, match[1])
+        except NotFound:
+            continue
+        if run.state not in END_STATES and not run.adapter:
+            found[text] = max((c.step for c in runs.checkpoints(store, run.id)), default=None)
+    return found
 
 
 def _near(store: Store, text: str) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
+from engine.export.about import About, write_about
 from engine.export.arch import Shape, permute_for, shape_of
 from engine.export.hparams import made_tensors, text_config, write_hparams
 from engine.export.source import Weights, read_json
@@ -41,16 +42,6 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What the file says of itself: general.* keys. No path of this machine goes in."""
-
-    name: str
-    base: str = ""
-    licence: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class _Tensor:
     name: str
     shape: tuple[int, ...]
@@ -70,8 +61,8 @@ def write_gguf(
     """Write the model to `out` as f32, f16, bf16 or q8_0; it appears whole or not at all. Peak memory is one tensor's.
 
     `on_progress(done, total)` counts tensors and may raise to cancel. Raises BadInput for broken or foreign inputs,
-    Unsupported
-    for what GGUF or the native path cannot express.
+    Unsupported for
+    what GGUF or the native path cannot express.
     """
     weights = Weights(base, adapter)
     c = text_config(read_json(base / "config.json"))
@@ -135,7 +126,7 @@ def _write(
     for tensor in plan:
         writer.add_tensor_info(tensor.name, tensor.shape, np.float32, tensor.nbytes, raw_dtype=tensor.kind)  # type: ignore[arg-type]
     writer.add_type(gguf.GGUFType.MODEL)
-    _write_about(writer, about)
+    write_about(writer, about)
     write_hparams(writer, c)
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
@@ -177,14 +168,3 @@ def _arranged(weights: Weights, full: str, shape: Shape) -> np.ndarray:
         values = values + np.float32(1.0)
     module = full.rsplit(".", 1)[0]
     return permute_for(module, values, shape)
-
-
-def _write_about(writer: gguf.GGUFWriter, about: About) -> None:
-    writer.add_name(about.name)
-    if about.licence:
-        writer.add_license(about.licence)
-    if about.base:
-        writer.add_base_model_count(1)
-        writer.add_base_model_name(0, about.base)
-    for key, value in about.facts.items():
-        writer.add_string(f"tuningfork.{key}", value)

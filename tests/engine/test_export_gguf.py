@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from engine.export.gguf_model import About, quantise, types_in, write_gguf
+from engine.export.about import About
+from engine.export.gguf_model import quantise, types_in, write_gguf
 from engine.export.hparams import DEFAULTS
 from engine.export.llama_vocab import VocabOnly
 from store.errors import BadInput, Unsupported

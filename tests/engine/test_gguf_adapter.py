@@ -119,7 +119,7 @@ def test_missing_and_broken_files_are_named(tmp_path: Path, base: Path) -> None:
         with pytest.raises(BadInput, match=r"broken|cut off"):
             convert(folder, base, tmp_path / "out.gguf")
     weights.unlink()
-    with pytest.raises(BadInput, match="no weights"):
+    with pytest.raises(BadInput, match="weights are missing"):
         convert(folder, base, tmp_path / "out.gguf")
     (folder / "adapter_config.json").write_text("{")
     with pytest.raises(BadInput, match=r"adapter_config\.json"):

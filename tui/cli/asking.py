@@ -145,9 +145,9 @@ async def together(*work: Any) -> list[Any]:
 
 
 def answer_json(model: str, done: Done) -> dict[str, Any]:
-    """One side of a comparison as scripts read it; `error` is there only when the answer broke off."""
+    """One side of a comparison as scripts read it: of a run that goes on, `model` names the checkpoint that answered; `error` is there only when the answer broke off."""
     found = {
-        "model": model,
+        "model": done.model or model,
         "text": done.text,
         "tokens": done.tokens,
         "stop": done.stop,

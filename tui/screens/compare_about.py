@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine import embedded
+from engine import embedded, refs
 from store import datasets, runs
 from store.db import Store
 from store.errors import TuningforkError
@@ -36,4 +36,6 @@ def _run(store: Store, ref: str) -> str:
         return error.what
     at = f" at step {step}" if step else f", {say.count(run.step, 'step')}"
     learnt = f"{say.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
+    if not step and ref in refs.followed(store, [ref]):
+        return f"{run.base}, being tuned on {learnt} right now: its newest checkpoint answers each prompt."
     return f"{run.base} tuned on {learnt}{at}, {say.ago(run.ended_at or run.created_at)}."

@@ -55,6 +55,7 @@ class CompareTalk(ModeScreen):
         self._editing = False
         self._writing = asyncio.Lock()
         self._about: dict[str, str] = {}
+        self.followed: dict[str, int | None] = {}
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="tabs", markup=False)
@@ -127,7 +128,9 @@ class CompareTalk(ModeScreen):
     @work(group="describe", exclusive=True)
     async def describe(self) -> None:
         """Find out what to say of each lane while nothing was said in it."""
-        self._about |= await self.tuningfork.bridge.call(about, [lane.model for lane in self.talk.lanes.values()])
+        models = [lane.model for lane in self.talk.lanes.values()]
+        self._about |= await self.tuningfork.bridge.call(about, models)
+        self.followed = await self.tuningfork.bridge.call(refs.followed, models)
         self.draw()
 
     async def match_panels(self) -> None:
@@ -168,7 +171,9 @@ class CompareTalk(ModeScreen):
             panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
             meter = self.duet.meters.get(view.lane_at(self.talk, position).name)
             panel.say(
-                view.heading(self.talk, position, panel.size.width or LANE_WIDTH, self.proof_mark(position)),
+                view.heading(
+                    self.talk, position, panel.size.width or LANE_WIDTH, self.proof_mark(position), self.followed
+                ),
                 view.figures(self.talk, position, meter, panel.size.width - 2, panel.lane.following),
             )
         width = self.size.width

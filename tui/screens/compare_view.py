@@ -4,6 +4,7 @@ Pure functions; no widget, no store."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from textual.content import Content
 
@@ -21,8 +22,11 @@ def title(model: str) -> str:
     return model.removeprefix("run:")
 
 
-def role(model: str) -> str:
-    """What a model is, in a word: base, tuned or remote."""
+def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> str:
+    """What a model is, in a word: base, tuned or remote; of a run that goes on, the checkpoint that answers now."""
+    if model in live:
+        step = live[model]
+        return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
     if model.startswith("run:"):
         return "tuned"
     return "remote" if model.startswith(("http://", "https://")) else "base"
@@ -78,12 +82,14 @@ def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool
         out.append(Block("error", answer.error))
     elif answer.state == "stopped":
         out.append(Block("note", "stopped here" if answer.text else "stopped before the first word"))
-    stats = answer.stats
+    stats, asked = answer.stats, talk.turns[n]
+    if answer.model.startswith(talk.lanes[lane].model + "@") and not asked.hidden:
+        out.append(Block("note", f"answered by the checkpoint of step {answer.model.rpartition('@')[2]}"))
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
         out.append(Block("note", f"{stats.dropped_turns} earlier messages did not fit the context and were left out"))
-    vote = talk.turns[n].vote
+    vote = asked.vote
     if talk.winner(n) == lane:
         out.append(Block("best", "your vote"))
     elif vote in _VOTED and first:
@@ -91,15 +97,17 @@ def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool
     return out
 
 
-def heading(talk: Comparison, position: int, width: int, proof: str = "") -> Content:
-    """The line above a panel. A blind side says nothing of its model."""
+def heading(
+    talk: Comparison, position: int, width: int, proof: str = "", live: Mapping[str, int | None] = MappingProxyType({})
+) -> Content:
+    """The line above a panel. A blind side says nothing of its model; `live` are the runs that go on."""
     hidden = bool(talk.turns) and talk.turns[-1].hidden
     if hidden:
         name = side_name(position, len(talk.lanes))
         sign = (f" {position + 1} ", "reverse bold")
         return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
     lane = lane_at(talk, position)
-    kind = role(lane.model)
+    kind = role(lane.model, live)
     right = f" {proof} " if proof else ""
     room = max(8, width - 4 - len(kind) - 3 - len(right))
     left = Content.assemble(

@@ -20,9 +20,11 @@ HINT = "Also a folder, a .gguf file, org/name, run:NAME@STEP, or http://host:por
 
 def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
     """The known models with a word on each; `base_only` leaves out what cannot be tuned."""
+    known = refs.known(store)
     notes = {f"run:{run.name}": f"tuned, {say.ago(run.ended_at or run.created_at)}" for run in runs.all_runs(store)}
+    notes |= {ref: f"live, now at step {step}" for ref, step in refs.followed(store, known).items()}
     out = []
-    for ref in refs.known(store):
+    for ref in known:
         if base_only and ref.startswith(("run:", "http://", "https://")):
             continue
         out.append(Entry(ref, ref, "comes with Tuningfork" if ref == embedded.NAME else notes.get(ref, "added")))
@@ -30,13 +32,17 @@ def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
 
 
 async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only: bool = False) -> str | None:
-    """Let a person choose; the reference as the store resolves it, or None. Call it from a worker."""
+    """Let a person choose; the reference in its normal form, or None. Call it from a worker.
+
+    A run that goes on stays `run:NAME`, so that whoever uses the reference follows its newest checkpoint.
+    """
     known = await app.bridge.call(entries, base_only=base_only)
     picked = await app.push_screen_wait(Pick(title, known, current=current, create="Use", hint=HINT))
     if picked is None:
         return None
     try:
-        return (await app.bridge.call(refs.resolve, picked.value)).ref
+        await app.bridge.call(refs.resolve, picked.value)
+        return str(refs.parse(picked.value))
     except TuningforkError as error:
         app.tell_error(error)
         return None
