@@ -284,3 +284,23 @@ def test_the_light_modules_stay_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestFollowing:
+    def test_a_run_that_goes_on_is_followed_to_its_newest_checkpoint(self, store: Store, ember: Run) -> None:
+        token = live(store, ember)
+        runs.claim(store, token)
+        asked = ["run:ember", "run:ember@4", "run:gone", "smollm2-135m", "run:"]
+        assert refs.followed(store, asked) == {"run:ember": None}
+        for step in (4, 12, 8):
+            folder = adapter(store, ember, f"checkpoints/step-{step}")
+            runs.add_checkpoint(store, token, step, store.home.relative(folder), {})
+        assert refs.followed(store, asked) == {"run:ember": 12}
+        assert refs.resolve(store, "run:ember").ref == "run:ember@12"
+
+    @pytest.mark.parametrize("state", ["succeeded", "stopped", "failed"])
+    def test_an_ended_one_is_not(self, store: Store, ember: Run, state: str) -> None:
+        token = live(store, ember)
+        runs.claim(store, token)
+        runs.finish(store, token, state, error="e" if state == "failed" else None)
+        assert refs.followed(store, ["run:ember"]) == {}

@@ -145,7 +145,10 @@ async def together(*work: Any) -> list[Any]:
 
 
 def answer_json(model: str, done: Done) -> dict[str, Any]:
-    """One side of a comparison as scripts read it: of a run that goes on, `model` names the checkpoint that answered; `error` is there only when the answer broke off."""
+    """One side of a comparison as scripts read it; `error` is there only when the answer broke off.
+
+    Of a run that goes on, `model` names the checkpoint that answered.
+    """
     found = {
         "model": done.model or model,
         "text": done.text,

@@ -70,6 +70,7 @@ class Talk:
         self._turns: list[Message] = []
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._lane = f"cli-{new_uid()}"  # its own, so a first answer never depends on what a server kept
+        self._answered_by = model
 
     def go_on(self) -> None:
         """Take turns until the person leaves or stdin ends."""
@@ -141,6 +142,9 @@ class Talk:
         emit()
         if self._interactive:
             say(f"({figures(done)})")
+        if done.model.startswith(f"{self.model}@") and done.model != self._answered_by:
+            self._answered_by = done.model
+            say(f"({self.model} goes on; its checkpoint of step {done.model.rpartition('@')[2]} answered)")
 
     def _command(self, line: str) -> bool:
         """Obey a line that begins with a slash; False to leave."""

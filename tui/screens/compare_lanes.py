@@ -28,6 +28,12 @@ class LaneActs(CompareTalk):
         return tuple(lane.model for lane in self.talk.lanes.values())
 
     @property
+    def answering(self) -> tuple[str, ...]:
+        """What the lanes were answered by last, in order: of a run that goes on, the checkpoint."""
+        lanes = self.talk.lanes.values()
+        return tuple(lane.answers[-1].model if lane.answers else lane.model for lane in lanes)
+
+    @property
     def sides_hidden(self) -> bool:
         """True, and said to the person, while the sides of the last turn must not be known."""
         hidden = bool(self.talk.turns) and self.talk.turns[-1].hidden
@@ -105,7 +111,7 @@ class LaneActs(CompareTalk):
     # -- the proof ----------------------------------------------------------------------------------------------------
 
     def proof_mark(self, position: int) -> str:
-        found = self._proofs.get(self.models[:2])
+        found = self._proofs.get(self.answering[:2])
         if found is None or position > 1:
             return ""
         side = found["a" if view.lane_at(self.talk, position).name == next(iter(self.talk.lanes)) else "b"]
@@ -115,7 +121,7 @@ class LaneActs(CompareTalk):
 
     def all_answered(self) -> None:
         """The first time that two models have answered, prove them quietly: the heading then says so."""
-        if len(self.talk.lanes) == 2 and self.models not in self._proofs and not self.talk.turns[-1].hidden:
+        if len(self.talk.lanes) == 2 and self.answering not in self._proofs and not self.talk.turns[-1].hidden:
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)
@@ -128,7 +134,7 @@ class LaneActs(CompareTalk):
         self.draw()
 
     async def _prove(self) -> dict[str, Any]:
-        (one, a), (two, b) = ((lane.name, lane.model) for lane in list(self.talk.lanes.values())[:2])
+        (one, a), (two, b) = list(zip(self.talk.lanes, self.answering, strict=True))[:2]
         client: Any = await self.duet.client()
         found: dict[str, Any] = await client.honesty(a, b, lane_a=one, lane_b=two)
         self._proofs[a, b] = found
