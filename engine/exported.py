@@ -25,19 +25,27 @@ def sweep(store: Store) -> list[Export]:
     """Ends what a dead process left as working, and deletes its unfinished files. Returns those exports."""
     left = []
     for export in exports.all_exports(store):
-        if export.state != "working" or _held(lock_path(store.home, export.id)):
+        lock = lock_path(store.home, export.id)
+        if export.state != "working" or _held(lock):
             continue
+        _sweep_part(lock)
         with contextlib.suppress(UserError):  # another terminal may sweep at this moment
             left.append(exports.fail(store, export.id, "The process ended before the export did."))
-        part = part_of(store.home.absolute(export.path), export.id)
-        shutil.rmtree(part, ignore_errors=True)
-        lock_path(store.home, export.id).unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
     return left
 
 
-def part_of(path: Path, export_id: int) -> Path:
+def part_of(folder: Path, export_id: int) -> Path:
     """The folder in which an export is built, beside its place: hidden, and never taken for a finished one."""
-    return path.parent / f".{path.name}.{export_id}.part"
+    return folder.parent / f".{folder.name}.{export_id}.part"
+
+
+def _sweep_part(lock: Path) -> None:
+    """Delete the folder that a dead process was building in."""
+    with contextlib.suppress(OSError):
+        part = Path(lock.read_text("utf-8"))
+        if part.is_absolute() and part.name.endswith(".part"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _held(lock: Path) -> bool:

@@ -94,7 +94,7 @@ class Request:
 class Planned:
     """A target before it is made. `path` is what will be its file or folder, `bytes` an estimate of its size, `kl` how
     far (mean KL divergence, nats) the last proven export of this base and quant was from the run; `taken` says that
-    something is at `path` already."""
+    something is there already. `single`: one GGUF file at a path of the user's choice, without a folder of its own."""
 
     target: Target
     path: Path
@@ -102,6 +102,7 @@ class Planned:
     bytes: int
     kl: float | None
     taken: bool
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +161,20 @@ def plan(store: Store, request: Request) -> list[Planned]:
 def _planned(store: Store, request: Request, target: Target, name: str, run: Run, model: Resolved) -> Planned:
     _check(target)
     file = f"{name}-{target.stem}.gguf" if target.format in ("gguf", "gguf-adapter") else None
-    if request.out is None:
+    out, single = request.out and request.out.expanduser().resolve(), False
+    if out is None:
         folder = store.home.exports / run.name / f"{name}-{target.stem}"
-    elif request.out.suffix == ".gguf":
+    elif out.suffix == ".gguf":
         if file is None or len(request.targets) > 1:
-            raise BadInput(f"{request.out.name} names one GGUF file.", where="--out", todo="Give a folder instead.")
-        folder, file = request.out.expanduser().resolve().parent, request.out.name
-    else:
-        folder = request.out.expanduser().resolve()
-        if len(request.targets) > 1:
-            folder = folder / f"{name}-{target.stem}"
+            raise BadInput(f"{out.name} names one GGUF file.", where="--out", todo="Give a folder instead.")
+        folder, file, single = out.parent, out.name, True
+    else:  # as cp does: into a folder that is there, else as that folder
+        into = len(request.targets) > 1 or (out.is_dir() and not (out / "proof.json").is_file())
+        folder = out / f"{name}-{target.stem}" if into else out
     path = folder / file if file else folder
-    return Planned(target, path, folder, _size(target, model), _known_kl(store, run.base, target), path.exists())
+    taken = path.exists() if single else folder.exists()
+    kl = _known_kl(store, run.base, target)
+    return Planned(target, path, folder, _size(target, model), kl, taken, single)
 
 
 def _check(target: Target) -> None:
@@ -228,7 +231,8 @@ def export(
     for planned in plan(store, request):
         if planned.taken and not request.overwrite:
             todo = "Choose another --out, or give --overwrite to replace it."
-            raise Conflict(f"{planned.path.name} is there already.", where=str(planned.path), todo=todo)
+            place = planned.path if planned.single else planned.folder
+            raise Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
     child = _start(store.home, request)
     watcher = threading.Thread(target=_watch, args=(child, cancel), daemon=True)
     watcher.start()

@@ -1,5 +1,5 @@
-"""Command line of the training process: `run` one attempt of the queue, or `prepare` a model for training.
-Started by engine.jobs only; a person uses the `tuningfork` command."""
+"""Command line of the process with torch: `run` one attempt of the queue, `prepare` a model, compute a `reference`.
+Started by the engine only; a person uses the `tuningfork` command."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--token", required=True)
     prepare = commands.add_parser("prepare", help="make the safetensors folder of a model")
     prepare.add_argument("ref")
+    reference = commands.add_parser("reference", help="logits and answers of transformers for a request file")
+    reference.add_argument("request", type=Path)
     for command in (run, prepare):
         command.add_argument("--home", required=True, type=Path)
     options = parser.parse_args(argv)
+    if options.command == "reference":
+        from engine.work import reference as referee
+
+        return referee.main(options.request)
     home = Home(options.home)
     if options.command == "prepare":
         from engine.work import cache

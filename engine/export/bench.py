@@ -1,0 +1,218 @@
+"""What exports of one run are measured against: questions, the answers of base and run, reference logits.
+Each is made once, when first asked for, and serves every target; what the comparison means is proof.py's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import process
+from engine.chat.backends import Finish, Job
+from engine.chat.backends.llama_binding import Context, Weights
+from engine.chat.backends.llama_cpp import LlamaCpp
+from engine.chat.templates import Templates
+from engine.chat.threads import Budget
+from engine.refs import Resolved
+from engine.sampling import Sampling
+from engine.template import ChatTemplate
+from store.errors import WorkerError
+from store.home import Home
+from store.records import Message, Probe, SnapshotRow
+
+QUESTIONS = 10
+ANSWER_TOKENS = 48
+ROW_TOKENS = 64
+SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
+_NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said, and whether it ended its turn by itself."""
+
+    text: str
+    stopped: bool
+
+
+class Bench:
+    """The measuring bench of one run, or of a checkpoint. `scratch` is a folder for its files; set `tell` to hear of
+    what takes time: (text, done, total)."""
+
+    def __init__(
+        self,
+        home: Home,
+        model: Resolved,
+        rows: Sequence[SnapshotRow],
+        probes: Sequence[Probe],
+        scratch: Path,
+    ) -> None:
+        assert model.base is not None and model.folder is not None and model.adapter is not None
+        self.home, self.model, self.probes, self.scratch = home, model, list(probes), scratch
+        self.tell: Tell = lambda text, done, total: None
+        self.base, self.adapter, self.folder = model.base, model.adapter, model.folder
+        self.template = ChatTemplate.load(model.tokenizer or model.folder)
+        picked = _picked(rows)
+        self.conversations: list[list[Message]] = [row.messages[:-1] for row in picked]
+        self.conversations += [_asked(probe) for probe in self.probes]
+        texts = [row.messages for row in picked[:3]] + [[_user(_NEUTRAL)]]
+        self.rows = [self._ids(messages) for messages in texts]
+
+    def _ids(self, messages: list[Message]) -> list[int]:
+        if messages[-1]["role"] == "assistant":
+            return list(self.template.example(messages, ROW_TOKENS).ids)
+        return self.template.encode(messages)[:ROW_TOKENS]
+
+    # -- what the run itself says --------------------------------------------------------------------------------------
+
+    @cached_property
+    def base_answers(self) -> list[Answer]:
+        """The base model's, as its lane in Compare gives them."""
+        return self._lane(self.base)
+
+    @cached_property
+    def tuned_answers(self) -> list[Answer]:
+        """The run's, as its lane in Compare gives them."""
+        return self._lane(self.model)
+
+    @cached_property
+    def logits(self) -> list[np.ndarray]:
+        """transformers and PEFT in float32 on `rows`: arrays of shape (tokens, vocabulary)."""
+        return self.reference(self.folder, self.adapter, answer=False)[0]
+
+    def _lane(self, model: Resolved) -> list[Answer]:
+        if model.gguf is None:
+            return self.reference(self.folder, model.adapter, answer=True)[1]
+        return self.ask(model)
+
+    # -- instruments ---------------------------------------------------------------------------------------------------
+
+    def ask(self, model: Resolved) -> list[Answer]:
+        """Greedy answers of a GGUF file or a lane to every conversation, through the chat server's own backend."""
+        return asyncio.run(self._ask(model))
+
+    async def _ask(self, model: Resolved) -> list[Answer]:
+        backend = LlamaCpp(self.home, Templates(), Budget(), workers=2, context=2048)
+        answers = []
+        try:
+            for number, messages in enumerate(self.conversations, 1):
+                text, stopped = "", False
+                async for item in backend.generate(Job(model, tuple(messages), SAMPLING)):
+                    if isinstance(item, Finish):
+                        stopped = item.stop == "end"
+                    else:
+                        text += item
+                answers.append(Answer(text, stopped))
+                self.tell(f"Asking {model.title}", number, len(self.conversations))
+        finally:
+            await backend.close()
+        return answers
+
+    def measure(self, gguf: Path, adapter: Path | None = None) -> list[np.ndarray]:
+        """llama.cpp's logits on `rows`, every position: arrays of shape (tokens, vocabulary)."""
+        weights = Weights(gguf)
+        try:
+            context = Context(weights, ROW_TOKENS * 2, process.cores())
+            context.use_adapter(adapter)
+            return [self._positions(context, row) for row in self.rows]
+        finally:
+            weights.free()
+
+    def _positions(self, context: Context, row: Sequence[int]) -> np.ndarray:
+        context.clear()
+        out = []
+        for token in row:
+            context.decode([token])
+            out.append(np.array(context.logits(), np.float32))
+        return np.stack(out)
+
+    def reference(self, folder: Path, adapter: Path | None, *, answer: bool) -> tuple[list[np.ndarray], list[Answer]]:
+        """What transformers makes of a folder, in a process of its own: logits on `rows`, and answers if wanted.
+
+        Raises WorkerError when it cannot load the model.
+        """
+        self.tell("Asking transformers", 0, 1)
+        stop = sorted(self.template.stop_ids)
+        prompts = [self.template.encode(messages) for messages in self.conversations] if answer else []
+        request = self.scratch / "reference.json"
+        wanted = {"folder": str(folder), "adapter": adapter and str(adapter), "rows": self.rows, "prompts": prompts}
+        request.write_text(json.dumps(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}), "utf-8")
+        result = request.with_suffix(".npz")
+        try:
+            _run_reference(request)
+            with np.load(result) as arrays:
+                logits = [arrays[f"row{number}"] for number in range(len(self.rows))]
+                said = [arrays[f"answer{number}"].tolist() for number in range(len(prompts))]
+        finally:
+            request.unlink(missing_ok=True)
+            result.unlink(missing_ok=True)
+        return logits, [self._answer(ids) for ids in said]
+
+    def _answer(self, ids: list[int]) -> Answer:
+        stopped = bool(ids) and ids[-1] in self.template.stop_ids
+        return Answer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
+
+
+def _run_reference(request: Path) -> None:
+    child = subprocess.Popen(
+        process.command("reference", str(request)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=request.parent,
+        env=process.environment(),
+    )
+    try:
+        said, _ = child.communicate()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if child.returncode:
+        raise WorkerError(f"transformers could not load the model: {_what(said)}")
+
+
+def _what(said: str) -> str:
+    try:
+        return str(json.loads(said.strip().rpartition("\n")[2])["what"])
+    except (ValueError, KeyError):
+        return "its process ended early"
+
+
+def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
+    """A few rows that stand for the data: identity first, for that is what must not get lost, then by hash."""
+    order = sorted(rows, key=lambda row: (row.kind != "identity", row.content_hash))
+    return order[:QUESTIONS]
+
+
+def _asked(probe: Probe) -> list[Message]:
+    system: list[Message] = [{"role": "system", "content": probe.system}] if probe.system else []
+    return [*system, _user(probe.question)]
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def kl(reference: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> float:
+    """Mean Kullback-Leibler divergence over all positions, in nats; the vocabulary may be padded in either."""
+    found: list[Any] = []
+    for p, q in zip(reference, measured, strict=True):
+        width = min(p.shape[1], q.shape[1])
+        log_p, log_q = _log_softmax(p[:, :width]), _log_softmax(q[:, :width])
+        found.append((np.exp(log_p) * (log_p - log_q)).sum(-1))
+    return float(np.concatenate(found).mean())
+
+
+def _log_softmax(values: np.ndarray) -> np.ndarray:
+    shifted = values.astype(np.float64) - values.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
