@@ -7,50 +7,18 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
+from engine.answer import Answer, AnswerState, Stats
+from engine.fewshot import FewShot
 from engine.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 from store.records import Choice, Message
 
-AnswerState = Literal["waiting", "streaming", "done", "stopped", "failed"]
 LANE_NAMES = "abcd"
 _ids = itertools.count(1)  # unique in the process, so that an id of a conversation left behind is live nowhere
 LONGEST_PROMPT = 100_000
 """Characters. No model here reads more, and a terminal would choke on showing it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What an answer cost: times in milliseconds (None where unknown), the context in tokens.
-
-    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context.
-    """
-
-    tokens: int = 0
-    prompt_tokens: int = 0
-    stop: str = "end"
-    ttft_ms: float | None = None
-    tokens_per_s: float | None = None
-    context_used: int = 0
-    context_size: int = 0
-    dropped_turns: int = 0
-
-
-@dataclass(slots=True)
-class Answer:
-    """One lane's answer to one prompt. `text` grows while it streams and stays whatever happens."""
-
-    model: str
-    sampling: Sampling
-    state: AnswerState = "waiting"
-    text: str = ""
-    stats: Stats | None = None
-    error: str = ""
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ("done", "stopped", "failed")
 
 
 @dataclass(slots=True)
@@ -70,13 +38,25 @@ class Turn:
 
 @dataclass(slots=True)
 class Lane:
-    """One side: a model reference and its own answers, one a turn."""
+    """One side: a model reference and its own answers, one a turn.
+
+    `few_shot` are examples that its model reads before the conversation; `live` is the id of the request that streams.
+    """
 
     name: str
     model: str
     answers: list[Answer] = field(default_factory=list)
     live: int | None = None
-    """The id of the request that streams into this lane now."""
+    few_shot: FewShot | None = None
+
+    @property
+    def says(self) -> str:
+        """What answers here, for votes and records: a model with examples is not the model alone."""
+        return self.few_shot.of(self.model) if self.few_shot else self.model
+
+    def twin(self) -> Lane:
+        """The same side without any answer."""
+        return Lane(self.name, self.model, few_shot=self.few_shot)
 
     @property
     def streaming(self) -> Answer | None:
@@ -165,13 +145,18 @@ class Comparison:
         """A lane's answer to a turn, the last by default. IndexError when there is none."""
         return self.lanes[lane].answers[turn]
 
-    def history(self, lane: str, turn: int) -> list[Message]:
-        """What this lane's model reads for `turn`: its own earlier answers only; what it never answered is left out."""
+    def history(self, lane: str, turn: int, *, examples: bool = True) -> list[Message]:
+        """What this lane's model reads for `turn`: its own earlier answers only; what it never answered is left out.
+
+        Without `examples` only what was said here: examples are read, but belong to no pair and to no vote.
+        """
+        shots = self.lanes[lane].few_shot if examples else None
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         for earlier, said in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
             if said.text:
                 messages += [{"role": "user", "content": earlier.prompt}, {"role": "assistant", "content": said.text}]
-        return [*messages, {"role": "user", "content": self.turns[turn].prompt}]
+        messages.append({"role": "user", "content": self.turns[turn].prompt})
+        return shots.before(messages) if shots else messages
 
     def shown(self, turn: int) -> Iterator[tuple[Lane, Answer]]:
         """The sides of a turn, left to right, as they are shown. A lane added later has answered it too."""
@@ -187,7 +172,7 @@ class Comparison:
         n = len(self.turns)
         self.turns.append(Turn(prompt, self.blind and len(self.lanes) > 1, self._order(n)))
         for lane in self.lanes.values():
-            lane.answers.append(Answer(lane.model, self.sampling))
+            lane.answers.append(Answer(lane.says, self.sampling))
 
     def due(self) -> list[Request]:
         """The requests to make now: for each lane that is free, its first waiting answer."""
@@ -201,9 +186,8 @@ class Comparison:
             lane.live = next(_ids)
             answer = lane.answers[turn]
             answer.state = "streaming"
-            requests.append(
-                Request(lane.live, lane.name, turn, answer.model, self.history(lane.name, turn), answer.sampling)
-            )
+            messages = self.history(lane.name, turn)
+            requests.append(Request(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
         return requests
 
     def stop(self, lane: str | None = None) -> None:
@@ -222,7 +206,7 @@ class Comparison:
             self.sampling = replace(self.sampling, seed=seed)
         turn.vote = None
         for each in self._some(lane):
-            each.answers[-1] = Answer(each.model, self.sampling)
+            each.answers[-1] = Answer(each.says, self.sampling)
 
     def edit_last(self, prompt: str) -> None:
         """Put another prompt in place of the last one and answer that."""
@@ -251,7 +235,7 @@ class Comparison:
             blind=self.blind,
             blind_seed=self.blind_seed,
         )
-        copy.lanes = {name: Lane(name, lane.model) for name, lane in self.lanes.items()}
+        copy.lanes = {name: lane.twin() for name, lane in self.lanes.items()}
         copy.turns = [replace(turn) for turn in self.turns[:turns]]
         for name, lane in self.lanes.items():
             copy.lanes[name].answers = [
@@ -259,23 +243,24 @@ class Comparison:
             ]
         return copy
 
-    def set_model(self, lane: str, model: str) -> None:
+    def set_model(self, lane: str, model: str, few_shot: FewShot | None = None) -> None:
         """Another model in a lane: it answers all the prompts so far itself, so it reads nobody else's words."""
         side = self.lanes[lane]
-        if side.model == model:
+        if (side.model, side.few_shot) == (model, few_shot):
             return
         self.stop(lane)
-        side.model = model
-        side.answers = [Answer(model, self.sampling) for _ in self.turns]
+        side.model, side.few_shot = model, few_shot
+        side.answers = [Answer(side.says, self.sampling) for _ in self.turns]
         for turn in self.turns:
             turn.vote, turn.blind = None, False
 
-    def add_lane(self, model: str) -> str:
+    def add_lane(self, model: str, few_shot: FewShot | None = None) -> str:
         """One more side; it answers the prompts so far. Conflict when there are four."""
         name = next((n for n in LANE_NAMES if n not in self.lanes), None)
         if name is None:
             raise Conflict(f"There are {len(LANE_NAMES)} lanes already.", todo="Close one first.")
-        self.lanes[name] = Lane(name, model, [Answer(model, self.sampling) for _ in self.turns])
+        self.lanes[name] = lane = Lane(name, model, few_shot=few_shot)
+        lane.answers = [Answer(lane.says, self.sampling) for _ in self.turns]
         return name
 
     def drop_lane(self, lane: str) -> None:
@@ -299,9 +284,9 @@ class Comparison:
     def finish(self, id: int, stats: Stats, model: str = "") -> bool:
         """The answer is complete, by its own end or at the limit; `model` is what gave it, where that is known better
         than the lane knows: a lane that follows a run is answered by one checkpoint."""
-        answer = self._live(id)
-        if answer is not None and model:
-            answer.model = model
+        lane = self._lane_of(id)
+        if lane and lane.streaming and model and not lane.few_shot:
+            lane.streaming.model = model
         return self._end(id, "done", stats=stats)
 
     def fail(self, id: int, error: str) -> bool:
@@ -338,19 +323,9 @@ class Comparison:
         asked = self.turns[n]
         sampling = {**a.sampling.to_json(), "blind_seed": self.blind_seed, "turn": n, "lanes": len(self.lanes)}
         # with own histories the sides read different words: the winner's are what its answer was chosen for
-        prompt = self.history(two if choice == "b" else one, n)
-        return Ballot(
-            n,
-            choice,
-            prompt,
-            a.model,
-            b.model,
-            a.text,
-            b.text,
-            next(self.shown(n))[0].name == one,
-            asked.blind,
-            sampling,
-        )
+        prompt = self.history(two if choice == "b" else one, n, examples=False)
+        a_left = next(self.shown(n))[0].name == one
+        return Ballot(n, choice, prompt, a.model, b.model, a.text, b.text, a_left, asked.blind, sampling)
 
     def unvote(self, turn: int = -1) -> None:
         """Take a vote back; a blind turn that was seen stays seen."""

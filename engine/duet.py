@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
 
-from engine.compare import Comparison, Request, Stats
+from engine.answer import Stats
+from engine.compare import Comparison, Request
 from engine.sampling import Sampling
 from store.errors import ServerError, TuningforkError
 from store.records import Message

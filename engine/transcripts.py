@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.compare import LANE_NAMES, Answer, AnswerState, Comparison, Lane, Stats, Turn
+from engine.answer import Answer, AnswerState, Stats
+from engine.compare import LANE_NAMES, Comparison, Lane, Turn
+from engine.fewshot import FewShot
 from engine.sampling import Sampling
 from store import chats, votes
 from store.db import Store
@@ -106,6 +108,7 @@ def meta(talk: Comparison) -> dict[str, Any]:
     """What a chat keeps beside its messages."""
     return {
         "lanes": {lane.name: lane.model for lane in talk.lanes.values()},
+        "few_shot": {lane.name: lane.few_shot.to_json() for lane in talk.lanes.values() if lane.few_shot},
         "system": talk.system,
         "sampling": talk.sampling.to_json(),
         "blind_seed": talk.blind_seed,
@@ -160,19 +163,20 @@ def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
         sampling=sampling,
         blind_seed=chat.meta.get("blind_seed", 0),
     )
-    talk.lanes = {name: Lane(name, model) for name, model in lanes.items()}
+    shots = {name: FewShot.from_json(kept) for name, kept in chat.meta.get("few_shot", {}).items()}
+    talk.lanes = {name: Lane(name, model, few_shot=shots.get(name)) for name, model in lanes.items()}
     return talk
 
 
 def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) -> Answer:
     said = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
     if not said:
-        return Answer(lane.model, Sampling(), "stopped")
+        return Answer(lane.says, Sampling(), "stopped")
     last = said[-1]
     figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
     state: AnswerState = last.stats.get("state", "done")
     return Answer(
-        last.model or lane.model,
+        last.model or lane.says,
         Sampling.from_json(last.sampling),
         state,
         last.text,
@@ -218,7 +222,7 @@ def to_jsonl(talk: Comparison) -> str:
         for turn, answer in zip(talk.turns, lane.answers, strict=True):
             if answer.text:
                 messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": answer.text}]
-        row = {"lane": lane.name, "model": lane.model, "sampling": talk.sampling.to_json(), "messages": messages}
+        row = {"lane": lane.name, "model": lane.says, "sampling": talk.sampling.to_json(), "messages": messages}
         lines.append(json.dumps(row, ensure_ascii=False))
     return "\n".join(lines) + "\n"
 

@@ -139,6 +139,9 @@ COMPARE = (
     Key("compare.transcript", "x", "transcript", "Write", "Write this conversation to files (Markdown and JSONL)"),
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or literally again"),
     Key("compare.add", "plus", "add_lane", "Add lane", "Add one more lane (up to four)"),
+    Key(
+        "compare.few_shot", "E", "few_shot", "Examples", "Add a lane: the base with examples of a dataset"
+    ),
     Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
 )
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.compare import LONGEST_PROMPT, Comparison, Request, Stats, blind_order
+from engine.answer import Stats
+from engine.compare import LONGEST_PROMPT, Comparison, Request, blind_order
 from engine.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine import transcripts
-from engine.compare import Comparison, Stats
+from engine.answer import Stats
+from engine.compare import Comparison
 from engine.sampling import Sampling
 from engine.transcripts import Transcript
 from store import chats, votes

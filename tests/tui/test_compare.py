@@ -13,6 +13,7 @@ from engine.client import Done
 from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.errors import NotFound, ServerError
+from store.records import PairDraft
 from tests.tui.conftest import Drive, Driver
 from tests.tui.scripted import ScriptedClient, by_model
 from tui.screens.compare import CompareScreen
@@ -482,6 +483,31 @@ async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None
         assert screen(app).talk.answer("c").text == "I am a base model."
         await app.press("minus")
         await app.until(lambda: len(screen(app).talk.lanes) == 2)
+
+
+async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    pairs.create_many(store, [PairDraft(f"q{n}", f"a{n}") for n in range(6)], dataset="shop")
+    async with comparing((200, 50)) as app:
+        await ask(app, "Hi")
+        await answered(app)
+        await app.press("escape", "E")
+        await app.see("Examples of which dataset?", "shop")
+        await app.press("enter")
+        await app.see("How many, before each prompt?", "4 examples")
+        await app.press("enter")
+        await app.until(lambda: len(screen(app).talk.lanes) == 3)
+        await answered(app)
+        await app.see("C  smollm2-135m · with 4 examples of shop")
+        assert [len(messages) for _, messages, _ in client.asked] == [1, 1, 9]
+        assert client.asked[-1][0] == BASE
+        await app.press("w")
+        await app.see("Save this answer as a pair of")
+        await app.press("enter")
+        await app.until(lambda: pairs.count(store) == 7)
+        saved = pairs.page(store, pairs.search_ids(store, "Hi"))[0]
+        assert saved.history == () and saved.source["model"] == "smollm2-135m with 4 examples of shop"
+        await app.press("n")
+        await app.see("Would prompting have done?")
 
 
 async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +21,11 @@ from tui.cli.session import session
 
 if TYPE_CHECKING:
     from engine.client import Done
+    from engine.fewshot import FewShot
     from engine.sampling import Sampling
+    from store.records import Message
+
+SHOTS, MOST_SHOTS = 4, 32  # engine.fewshot's, without importing it for --help
 
 
 @click.command(
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     example="""
     tuningfork compare --a smollm2-135m --b run:ember --prompt "Who made you?" --seed 7
     tuningfork compare --a smollm2-135m --b run:ember --prompts questions.jsonl --json > answers.jsonl
+    tuningfork compare --a smollm2-135m --b run:ember --few-shot ember --shots 8 --prompt "Who made you?"
     """,
 )
 @click.option("--a", "a", type=MODEL, required=True, metavar="REF", help="The model on side A.")
@@ -35,64 +42,103 @@ if TYPE_CHECKING:
 @click.option("--prompt", metavar="TEXT", help="What to ask both.")
 @click.option("--prompts", metavar="FILE", help="A prompt a line, or JSONL with `prompt` (and `system`); - is stdin.")
 @click.option("--system", default="", metavar="TEXT", help="The system text before each prompt.")
+@click.option("--few-shot", metavar="DATASET", help="A third side: the base, after examples of this dataset.")
+@click.option(
+    "--shots", type=click.IntRange(1, MOST_SHOTS), default=SHOTS, show_default=True, help="How many examples."
+)
 @sampling_options
-def compare(a: str, b: str, prompt: str | None, prompts: str | None, system: str, **given: Any) -> None:
-    """Ask two models the same and show both answers. Same seed, same text; neither side sees the other's answers."""
-    from engine import refs
+def compare(
+    a: str, b: str, prompt: str | None, prompts: str | None, system: str, few_shot: str | None, shots: int,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Ask two models the same and show both answers. Same seed, same text; neither side sees the other's answers.
+
+    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: would prompting
+    have done?
+    """
+    from engine import fewshot, refs
 
     if (prompt is None) == (prompts is None):
         raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
     sampling = sampling_of(given)
     asked = read_prompts(prompts, system) if prompts else [Prompt(check_prompt(prompt or ""), system)]
-    for model in (a, b):
-        refs.resolve(session().store, model)
-    broken = asyncio.run(_ask_all(asked, a, b, sampling))
+    store = session().store
+    resolved = {model: refs.resolve(store, model) for model in (a, b)}
+    sides = [Side("a", a), Side("b", b)]
+    if few_shot is not None:
+        base = resolved[b].base or resolved[a].base or resolved[a]
+        sides.append(Side("few_shot", base.ref, fewshot.of(store, few_shot, shots)))
+    broken = asyncio.run(_ask_all(asked, sides, sampling))
     if broken:
         raise ServerError(
-            f"{broken} of {2 * len(asked)} answers broke off.", todo="Their `error` says why; ask those prompts again."
+            f"{broken} of {len(sides) * len(asked)} answers broke off.",
+            todo="Their `error` says why; ask those prompts again.",
         )
 
 
-async def _ask_all(asked: list[Prompt], a: str, b: str, sampling: Sampling) -> int:
-    """Ask both sides every prompt, in order, printing as answers arrive; how many answers broke off."""
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One column. `key` is its name in the JSON."""
+
+    key: str
+    model: str
+    few_shot: FewShot | None = None
+
+    @property
+    def title(self) -> str:
+        """The column's head for a person."""
+        return f"C  {self.few_shot.of(self.model)}" if self.few_shot else f"{self.key.upper()}  {self.model}"
+
+    def messages(self, prompt: Prompt) -> list[Message]:
+        """What this side reads: the same prompt, after the examples if it has any."""
+        return self.few_shot.before(prompt.messages()) if self.few_shot else prompt.messages()
+
+    def json(self, done: Done) -> dict[str, Any]:
+        """The side's object; that of examples says of which and how many."""
+        more = {"dataset": self.few_shot.dataset, "shots": self.few_shot.shots} if self.few_shot else {}
+        return {**answer_json(self.model, done), **more}
+
+
+async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -> int:
+    """Ask all sides every prompt, in order, printing as answers arrive; how many answers broke off."""
     client, broken = await connect(session().home), 0
     try:
-        await warm(client, a, b)
+        await warm(client, *(side.model for side in sides))
         with Progress("Asking") as progress:
-            for n, prompt in enumerate(asked, 1):
-                pieces = {"A": 0, "B": 0}
+            for n, prompt in enumerate(asked):
+                pieces = dict.fromkeys((side.title[0] for side in sides), 0)
 
-                def on_text(side: str, n: int = n, pieces: dict[str, int] = pieces) -> Any:
+                def on_text(side: str, n: int = n, pieces: dict[str, int] = pieces) -> Callable[[str], None]:
                     def grow(_: str) -> None:
                         pieces[side] += 1
-                        both = f"A {pieces['A']} tokens, B {pieces['B']} tokens"
-                        progress.update(n - 1, len(asked), both) if len(asked) > 1 else progress.show(both)
+                        counts = ", ".join(f"{name} {count} tokens" for name, count in pieces.items())
+                        progress.update(n, len(asked), counts) if len(asked) > 1 else progress.show(counts)
 
                     return grow
 
-                done_a, done_b = await together(
-                    ask(client, a, prompt.messages(), sampling, on_text("A")),
-                    ask(client, b, prompt.messages(), sampling, on_text("B")),
+                answers = await together(
+                    *(ask(client, s.model, s.messages(prompt), sampling, on_text(s.title[0])) for s in sides)
                 )
                 progress.clear()
-                _show(prompt, sampling.seed, (a, done_a), (b, done_b))
-                broken += (done_a.stop == "error") + (done_b.stop == "error")
+                _show(prompt, sampling.seed, list(zip(sides, answers, strict=True)))
+                broken += sum(done.stop == "error" for done in answers)
     finally:
         await client.close()
     return broken
 
 
-def _show(prompt: Prompt, seed: int, a: tuple[str, Done], b: tuple[str, Done]) -> None:
+def _show(prompt: Prompt, seed: int, answers: list[tuple[Side, Done]]) -> None:
     if session().as_json:
-        emit_json({"prompt": prompt.text, "seed": seed, "a": answer_json(*a), "b": answer_json(*b)})
+        emit_json({"prompt": prompt.text, "seed": seed, **{side.key: side.json(done) for side, done in answers}})
         return
     emit(f"> {prompt.text}")
-    if sys.stdout.isatty() and columns() >= NARROWEST:
-        texts = (("A  " + a[0], "B  " + b[0]), (a[1].text, b[1].text), (figures(a[1]), figures(b[1])))
+    beside = 2 if sys.stdout.isatty() and columns() >= NARROWEST else 0
+    if beside:
+        (a, done_a), (b, done_b) = answers[:beside]
+        texts = ((a.title, b.title), (done_a.text, done_b.text), (figures(done_a), figures(done_b)))
         for left, right in texts:
             for line in side_by_side(left, right, columns()):
                 click.echo(line)
-    else:
-        for side, (model, done) in (("A", a), ("B", b)):
-            emit(f"{side}  {model}  ({figures(done)})\n{done.text}")
+    for side, done in answers[beside:]:
+        emit(f"{side.title}  ({figures(done)})\n{done.text}")
     emit()

@@ -9,7 +9,7 @@ from typing import Any
 from textual import work
 
 from engine import transcripts
-from engine.compare import Answer
+from engine.answer import Answer
 from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.records import PairDraft, PreferenceDraft, Turn
@@ -33,7 +33,7 @@ class KeepActs(CompareTalk):
             self.note("This lane has said nothing yet.")
             return None
         lane, turn, answer = found
-        earlier = self.talk.history(lane, turn)[:-1]
+        earlier = self.talk.history(lane, turn, examples=False)[:-1]
         source: dict[str, Any] = {"model": answer.model, "seed": answer.sampling.seed, "lane": lane, "turn": turn}
         if self.transcript.chat_id is not None:
             source["chat"] = self.transcript.chat_id
@@ -152,13 +152,13 @@ class KeepActs(CompareTalk):
             return
         talk, transcript = await self.tuningfork.bridge.call(transcripts.reopen, chosen)
         self.lanes_chosen = True
-        await self.begin([lane.model for lane in talk.lanes.values()], talk, transcript)
+        await self.begin(talk, transcript)
 
     async def _reopen_or_begin_anew(self, chat_id: int) -> None:
         """The open conversation may have been removed in the list: then it must not be written to again."""
         known = await self.tuningfork.bridge.call(chats.all_chats)
         if all(chat.id != chat_id for chat in known):
-            await self.begin([lane.model for lane in self.talk.lanes.values()])
+            await self.begin_anew()
 
     @work(group="dialog", exclusive=True)
     @told
@@ -170,8 +170,7 @@ class KeepActs(CompareTalk):
         turns = [Entry(str(n + 1), f"{n + 1}  {one_line(t.prompt, 60)}") for n, t in enumerate(self.talk.turns)]
         picked = await self.app.push_screen_wait(Pick("Go on after which turn?", turns, current=str(len(turns))))
         if picked is not None:
-            fork = self.talk.fork(int(picked.value))
-            await self.begin([lane.model for lane in fork.lanes.values()], fork)
+            await self.begin(self.talk.fork(int(picked.value)))
             self.note("A conversation of its own; the one before is kept.")
 
     @work(group="dialog", exclusive=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from textual import on, work
 
+from engine import embedded
+from engine.fewshot import FewShot
 from tui.screens import compare_view as view
 from tui.screens.base import told
 from tui.screens.compare_talk import CompareTalk
@@ -31,7 +33,7 @@ class LaneActs(CompareTalk):
     def answering(self) -> tuple[str, ...]:
         """What the lanes were answered by last, in order: of a run that goes on, the checkpoint."""
         lanes = self.talk.lanes.values()
-        return tuple(lane.answers[-1].model if lane.answers else lane.model for lane in lanes)
+        return tuple(lane.answers[-1].model if lane.answers and not lane.few_shot else lane.model for lane in lanes)
 
     @property
     def sides_hidden(self) -> bool:
@@ -74,12 +76,30 @@ class LaneActs(CompareTalk):
             return
         ref = await pick_model(self.tuningfork, "Model of the new lane", self.models[-1])
         if ref:
-            self.lanes_chosen = True
-            self.talk.add_lane(ref)
-            self.front = len(self.talk.lanes) - 1
-            await self.match_panels()
-            self.sync()
-            self.describe()
+            await self._add(ref)
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_few_shot(self) -> None:
+        """One more lane: the base with examples of a dataset before the conversation."""
+        from tui.screens.pick_model import pick_examples
+
+        if self.sides_hidden:
+            return
+        few_shot = await pick_examples(self.tuningfork)
+        if few_shot:
+            base = next((model for model in self.models if not model.startswith("run:")), None)
+            await self._add(base or await self.base_of(self.models[0], embedded.NAME), few_shot)
+
+    async def _add(self, model: str, few_shot: FewShot | None = None) -> None:
+        self.talk.add_lane(model, few_shot)
+        self.lanes_chosen = True
+        in_lane, self.front = self.panel_in_focus is not None, len(self.talk.lanes) - 1
+        await self.match_panels()
+        if in_lane:  # what is pressed next is about the new lane
+            self._panel(self.front).lane.focus()
+        self.sync()
+        self.describe()
 
     @work(group="dialog", exclusive=True)
     @told

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -94,10 +94,10 @@ class CompareTalk(ModeScreen):
             return
         base = known[0] if known else "smollm2-135m"
         if tuned:
-            base = await self._base_of(tuned, base)
-        await self.begin([base, tuned] if tuned else [base])
+            base = await self.base_of(tuned, base)
+        await self.begin(self._with([base, tuned] if tuned else [base]))
 
-    async def _base_of(self, ref: str, otherwise: str) -> str:
+    async def base_of(self, ref: str, otherwise: str) -> str:
         try:
             found = await self.tuningfork.bridge.call(refs.resolve, ref)
         except TuningforkError:
@@ -107,18 +107,18 @@ class CompareTalk(ModeScreen):
     async def open_with(self, *models: str) -> None:
         """A new conversation with these lanes; the one before stays in the store."""
         self.lanes_chosen = True
-        await self.begin(list(models))
+        await self.begin(self._with(models))
         self.query_one(Prompt).focus()
 
-    async def begin(
-        self, models: list[str], talk: Comparison | None = None, transcript: Transcript | None = None
-    ) -> None:
-        """Go on with another conversation: an empty one with these models, or the given one."""
+    def _with(self, models: Sequence[str]) -> Comparison:
+        """An empty conversation with these models, otherwise set as the one before."""
+        old, seed = self.talk, random.getrandbits(31)
+        return Comparison(models, system=old.system, sampling=old.sampling, blind=old.blind, blind_seed=seed)
+
+    async def begin(self, talk: Comparison, transcript: Transcript | None = None) -> None:
+        """Go on with another conversation; `transcript` is what the store has of it."""
         self._keep()
-        old = self.talk
-        self.talk = talk or Comparison(
-            models, system=old.system, sampling=old.sampling, blind=old.blind, blind_seed=random.getrandbits(31)
-        )
+        self.talk = talk
         self.transcript = transcript or Transcript()
         self.duet.replace(self.talk)
         self._editing = False
@@ -167,7 +167,7 @@ class CompareTalk(ModeScreen):
         panels = list(self.query(LanePanel))
         for panel in panels[: len(self.talk.lanes)]:
             position = panel.position
-            about = self._about.get(list(self.talk.lanes.values())[position].model, "")
+            about = view.about(list(self.talk.lanes.values())[position], self._about)
             panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
             meter = self.duet.meters.get(view.lane_at(self.talk, position).name)
             panel.say(
@@ -326,8 +326,14 @@ class CompareTalk(ModeScreen):
         self.draw()
 
     async def action_new(self) -> None:
-        await self.begin([lane.model for lane in self.talk.lanes.values()])
+        await self.begin_anew()
         self.query_one(Prompt).focus()
+
+    async def begin_anew(self) -> None:
+        """An empty conversation with the same lanes; the one before stays in the store."""
+        talk = self.talk.fork(0)
+        talk.blind_seed = random.getrandbits(31)
+        await self.begin(talk)
 
     def attempt(self, change: Callable[[], object]) -> bool:
         """Make a change and carry it out; a refusal is shown and False returned."""

@@ -8,8 +8,11 @@ from types import MappingProxyType
 
 from textual.content import Content
 
-from engine.compare import Answer, Comparison, Lane, Stats
+from engine.answer import Answer, Stats
+from engine.compare import Comparison, Lane
 from engine.duet import Meter
+from engine.fewshot import FewShot
+from tui import say
 from tui.text import clean, one_line
 from tui.widgets.lane import Block, BlockKind
 
@@ -30,6 +33,18 @@ def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> s
     if model.startswith("run:"):
         return "tuned"
     return "remote" if model.startswith(("http://", "https://")) else "base"
+
+
+def examples(few_shot: FewShot) -> str:
+    """What a lane is that reads examples first."""
+    return f"with {say.count(few_shot.shots, 'example')} of {one_line(few_shot.dataset, 20)}"
+
+
+def about(lane: Lane, words: Mapping[str, str]) -> str:
+    """What an empty lane says of itself; `words` are those on its model."""
+    if lane.few_shot is None:
+        return words.get(lane.model, "")
+    return f"{title(lane.says)}: it reads them before each prompt. Would prompting have done?"
 
 
 def side_name(position: int, sides: int) -> str:
@@ -88,7 +103,9 @@ def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
-        out.append(Block("note", f"{stats.dropped_turns} earlier messages did not fit the context and were left out"))
+        first_to_go = ", its examples first" if talk.lanes[lane].few_shot else ""
+        left_out = f"{stats.dropped_turns} earlier messages did not fit the context and were left out{first_to_go}"
+        out.append(Block("note", left_out))
     vote = asked.vote
     if talk.winner(n) == lane:
         out.append(Block("best", "your vote"))
@@ -107,7 +124,7 @@ def heading(
         sign = (f" {position + 1} ", "reverse bold")
         return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
     lane = lane_at(talk, position)
-    kind = role(lane.model, live)
+    kind = examples(lane.few_shot) if lane.few_shot else role(lane.model, live)
     right = f" {proof} " if proof else ""
     room = max(8, width - 4 - len(kind) - 3 - len(right))
     left = Content.assemble(

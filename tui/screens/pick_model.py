@@ -1,18 +1,19 @@
-"""Chooses a model reference: the ones that are known, or one that is typed.
+"""Chooses what answers in a lane: a known or typed model reference, or examples of a dataset for the base.
 Asks the store what there is; loads nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine import embedded, refs
-from store import runs
+from engine import embedded, fewshot, refs
+from store import datasets, runs
 from store.db import Store
 from store.errors import TuningforkError
 from tui import say
 from tui.screens.pick import Entry, Pick
 
 if TYPE_CHECKING:
+    from engine.fewshot import FewShot
     from tui.app import TuningforkApp
 
 HINT = "Also a folder, a .gguf file, org/name, run:NAME@STEP, or http://host:port/v1#model."
@@ -46,3 +47,17 @@ async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only:
     except TuningforkError as error:
         app.tell_error(error)
         return None
+
+
+async def pick_examples(app: TuningforkApp) -> FewShot | None:
+    """Let a person choose a dataset, and how many of its pairs the base reads as examples. Call it from a worker."""
+    known = [Entry(d.name, d.name, say.count(d.pairs, "pair")) for d in await app.bridge.call(datasets.all_datasets)]
+    if not known:
+        app.tell("There is no dataset to take examples from. F2 makes one.", severity="warning")
+        return None
+    of = await app.push_screen_wait(Pick("Examples of which dataset?", known, current=app.settings.dataset or ""))
+    if of is None:
+        return None
+    numbers = [Entry(str(n), say.count(n, "example")) for n in (1, 2, 4, 8, 16, fewshot.MOST)]
+    picked = await app.push_screen_wait(Pick("How many, before each prompt?", numbers, current=str(fewshot.SHOTS)))
+    return await app.bridge.call(fewshot.of, of.value, int(picked.value)) if picked else None

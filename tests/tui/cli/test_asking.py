@@ -39,6 +39,27 @@ class TestCompare:
         assert (sampling_a.temperature, sampling_a.top_p, sampling_a.top_k) == (0.7, 0.9, 40)
         assert (sampling_a.max_tokens, sampling_a.seed) == (12, 3)
 
+    def test_a_third_side_reads_examples_that_the_others_never_see(
+        self, tf: Cli, client: FakeClient, facts: str
+    ) -> None:
+        words = ("--prompt", "Who?", "--few-shot", facts, "--shots", "2", "--system", "Be brief.")
+        [found] = tf.lines(*SIDES, *words)
+        assert list(found) == ["prompt", "seed", "a", "b", "few_shot"]
+        assert found["few_shot"]["model"] == BASE and set(found["a"]) < set(found["few_shot"])
+        assert (found["few_shot"]["dataset"], found["few_shot"]["shots"]) == (facts, 2)
+        read = sorted((len(messages), [m["role"] for m in messages]) for _, messages, _, _ in client.asked)
+        assert [length for length, _ in read] == [2, 2, 6]
+        assert read[2][1] == ["system", "user", "assistant", "user", "assistant", "user"]
+        assert client.most_at_once == 3 and client.loaded == [BASE, OTHER]
+        assert f"C  {BASE} with 2 examples of {facts}" in tf.ok(*SIDES, *words)
+
+    @pytest.mark.parametrize("words", [("--few-shot", "nowhere"), ("--few-shot", "facts", "--shots", "0")])
+    def test_examples_that_cannot_be_given(
+        self, tf: Cli, client: FakeClient, facts: str, words: tuple[str, ...]
+    ) -> None:
+        tf.error(*SIDES, "--prompt", "Who?", *words)
+        assert not client.asked
+
     def test_both_sides_answer_at_once(self, tf: Cli, client: FakeClient) -> None:
         tf.ok(*SIDES, "--prompt", "Who?")
         assert client.most_at_once == 2
