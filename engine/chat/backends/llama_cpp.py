@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.chat.adapters import gguf_adapter
 from engine.chat.backends import Finish, Job, rate
@@ -67,7 +67,8 @@ class LlamaCpp:
 
     def __init__(self, home: Home, templates: Templates, budget: Budget, *, workers: int, context: int) -> None:
         self._home, self._templates, self._budget, self._context = home, templates, budget, context
-        self._pool = ThreadPoolExecutor(workers + 2, "llama")
+        self._pool = ThreadPoolExecutor(workers + 2, "llama")  # for what computes nothing; `_alone` for what does
+        self._computing: set[asyncio.Future[Any]] = set()
         self._models: dict[tuple[Path, int], _Loaded] = {}
         self._loading = asyncio.Lock()
 
@@ -97,13 +98,13 @@ class LlamaCpp:
         async with self._using(model) as loaded:
             adapter = await self._run(self._adapter, model, loaded.weights)
             async with loaded.lanes.use(lane, size_for(len(ids), self._largest(loaded.weights))) as context:
-                return await self._run(_measure, context, adapter, ids)
+                return await _finished(self._alone(_measure, context, adapter, ids))
 
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
         async with self._using(model) as loaded:
             context = await self._make(loaded.weights, size_for(len(ids), self._largest(loaded.weights)))
             try:
-                return await self._run(_measure, context, None, ids)
+                return await _finished(self._alone(_measure, context, None, ids))
             finally:
                 context.free()
 
@@ -116,6 +117,8 @@ class LlamaCpp:
 
     async def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._computing:
+            await asyncio.wait(self._computing)
         for loaded in self._models.values():
             loaded.weights.free()
         self._models.clear()
@@ -178,13 +181,21 @@ class LlamaCpp:
         return path
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Call in a thread. When cancelled, the call is awaited all the same: it may be using a context of ours."""
-        call = asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments))
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await asyncio.wait({call})
-            raise
+        """Call in a thread of the pool."""
+        return await _finished(asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments)))
+
+    def _alone(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Call in a thread that ends with the work.
+
+        OpenMP keeps the helpers of every thread that ever computed. Once all threads' helpers are more than the cores,
+        they no longer spin but sleep between two steps, and an answer on two cores comes at two thirds of its speed.
+        """
+        pool = ThreadPoolExecutor(1, "llama-compute")
+        call = asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
+        pool.shutdown(wait=False)
+        self._computing.add(call)
+        call.add_done_callback(self._computing.discard)
+        return call
 
     async def _stream(self, answering: _Answering) -> AsyncGenerator[str | Finish, None]:
         """Run one answer in a thread; text that came in while the reader was busy is passed on in one piece."""
@@ -195,7 +206,7 @@ class LlamaCpp:
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
         answering.context.arm()
-        thread = loop.run_in_executor(self._pool, self._answer, answering, emit)
+        thread = self._alone(self._answer, answering, emit)
         try:
             while True:
                 text, last = _drain(await queue.get(), queue)
@@ -259,6 +270,15 @@ class LlamaCpp:
             context_size=work.largest,
             dropped_turns=prompt.dropped_turns,
         )
+
+
+async def _finished(call: asyncio.Future[T]) -> T:
+    """What a thread gives. When cancelled, it is awaited all the same: it may be using a context of ours."""
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait({call})
+        raise
 
 
 def _free(made: asyncio.Future[Context]) -> None:
