@@ -75,8 +75,8 @@ class Bench:
 
     @cached_property
     def base_answers(self) -> list[Answer]:
-        """The base model's, as its lane in Compare gives them."""
-        return self._lane(self.base)
+        """The base model's to the questions of the data, as its lane in Compare gives them."""
+        return self._lane(self.base, len(self.conversations) - len(self.probes))
 
     @cached_property
     def tuned_answers(self) -> list[Answer]:
@@ -86,24 +86,25 @@ class Bench:
     @cached_property
     def logits(self) -> list[np.ndarray]:
         """transformers and PEFT in float32 on `rows`: arrays of shape (tokens, vocabulary)."""
-        return self.reference(self.folder, self.adapter, answer=False)[0]
+        return self.reference(self.folder, self.adapter, 0)[0]
 
-    def _lane(self, model: Resolved) -> list[Answer]:
+    def _lane(self, model: Resolved, first: int | None = None) -> list[Answer]:
         if model.gguf is None:
-            return self.reference(self.folder, model.adapter, answer=True)[1]
-        return self.ask(model)
+            return self.reference(self.folder, model.adapter, first)[1]
+        return self.ask(model, first)
 
     # -- instruments ---------------------------------------------------------------------------------------------------
 
-    def ask(self, model: Resolved) -> list[Answer]:
-        """Greedy answers of a GGUF file or a lane to every conversation, through the chat server's own backend."""
-        return asyncio.run(self._ask(model))
+    def ask(self, model: Resolved, first: int | None = None) -> list[Answer]:
+        """Greedy answers of a GGUF file or a lane to the `first` conversations (None: all), through the chat server's
+        own backend."""
+        return asyncio.run(self._ask(model, self.conversations[:first]))
 
-    async def _ask(self, model: Resolved) -> list[Answer]:
+    async def _ask(self, model: Resolved, conversations: list[list[Message]]) -> list[Answer]:
         backend = LlamaCpp(self.home, Templates(), Budget(), workers=2, context=2048)
         answers = []
         try:
-            for number, messages in enumerate(self.conversations, 1):
+            for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
                 async for item in backend.generate(Job(model, tuple(messages), SAMPLING)):
                     if isinstance(item, Finish):
@@ -111,7 +112,7 @@ class Bench:
                     else:
                         text += item
                 answers.append(Answer(text, stopped))
-                self.tell(f"Asking {model.title}", number, len(self.conversations))
+                self.tell(f"Asking {model.title}", number, len(conversations))
         finally:
             await backend.close()
         return answers
@@ -134,14 +135,17 @@ class Bench:
             out.append(np.array(context.logits(), np.float32))
         return np.stack(out)
 
-    def reference(self, folder: Path, adapter: Path | None, *, answer: bool) -> tuple[list[np.ndarray], list[Answer]]:
-        """What transformers makes of a folder, in a process of its own: logits on `rows`, and answers if wanted.
+    def reference(
+        self, folder: Path, adapter: Path | None, answers: int | None
+    ) -> tuple[list[np.ndarray], list[Answer]]:
+        """What transformers makes of a folder, in a process of its own: logits on `rows`, and answers to the first
+        `answers` conversations (None: all).
 
         Raises WorkerError when it cannot load the model.
         """
         self.tell("Asking transformers", 0, 1)
         stop = sorted(self.template.stop_ids)
-        prompts = [self.template.encode(messages) for messages in self.conversations] if answer else []
+        prompts = [self.template.encode(messages) for messages in self.conversations[:answers]]
         request = self.scratch / "reference.json"
         wanted = {"folder": str(folder), "adapter": adapter and str(adapter), "rows": self.rows, "prompts": prompts}
         request.write_text(json.dumps(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}), "utf-8")

@@ -206,9 +206,9 @@ def _folder_template(bench: Bench, made: Made, report: dict[str, Any]) -> Iterat
 def _folder_logits_and_answers(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
     try:
         if made.format == "adapter":
-            logits, answers = bench.reference(bench.folder, made.folder, answer=True)
+            logits, answers = bench.reference(bench.folder, made.folder, None)
         else:
-            logits, answers = bench.reference(made.folder, None, answer=True)
+            logits, answers = bench.reference(made.folder, None, None)
     except TuningforkError as error:
         yield Check("logits", "failed", str(error))
         return
@@ -245,7 +245,7 @@ def _logits(bench: Bench, measured: list[np.ndarray], limit: str, report: dict[s
 def _answers(bench: Bench, said: list[Answer]) -> Iterator[Check]:
     """Does it still say what tuning taught, does it stop, does it pass the probes: held against the run's own lane."""
     base, tuned = bench.base_answers, bench.tuned_answers
-    changed = [i for i in range(len(said)) if tuned[i].text != base[i].text]
+    changed = [i for i in range(len(base)) if tuned[i].text != base[i].text]
     kept = [i for i in changed if _nearer(said[i].text, tuned[i].text, base[i].text)]
     text = f"{len(kept)} of {len(changed)} answers that tuning changed are the run's rather than the base's"
     good = len(kept) >= 0.8 * len(changed)
