@@ -14,7 +14,7 @@ import pytest
 from platformdirs import user_cache_path
 
 from engine.export import go_template
-from engine.export.ollama import conversations, adds_bos, check, modelfile
+from engine.export.ollama import adds_bos, check, conversations, modelfile
 from engine.template import ChatTemplate
 from store.errors import BadInput, Unsupported
 from tests.chat_templates import FAMILIES, Family, write
