@@ -1,0 +1,57 @@
+"""`tuningfork push`: an export into a repository on the Hugging Face hub, after showing what leaves this machine.
+Sending is engine.pushing's; nothing is sent before a person, or `--yes`, said so."""
+
+from __future__ import annotations
+
+import click
+
+from tui.cli.command import Command
+from tui.cli.output import confirm, emit, emit_json, say, table
+from tui.cli.session import session
+from tui.export_words import model_name, title
+from tui.say import count, size
+
+
+@click.command(
+    "push",
+    cls=Command,
+    example="""
+    tuningfork push 3 --to northwind/ember-1-gguf --private
+    tuningfork push 3 --to northwind/ember-1-gguf --dry-run
+    """,
+)
+@click.argument("what", metavar="ID|PATH")
+@click.option("--to", "repo", required=True, metavar="OWNER/NAME", help="The repository; made when it is not there.")
+@click.option("--private", is_flag=True, help="Make it private, if it is made.")
+@click.option("--dry-run", is_flag=True, help="Only list what would leave this machine.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
+    """Put an export on the Hugging Face hub. Every file that leaves this machine is listed first.
+
+    An export that is not finished, or whose proof failed, is refused.
+    """
+    from engine import pushing
+
+    store = session().store
+    pushing.check_repo(repo)
+    made = pushing.find(store, what)
+    files = pushing.leaving(store, made)
+    total = sum(file.bytes for file in files)
+    listed = [{"name": file.name, "path": str(file.path), "bytes": file.bytes} for file in files]
+    whole = {"export": made.id, "repo": repo, "private": private, "bytes": total, "files": listed}
+    if not session().as_json:
+        table(("file", "size"), [(file.name, size(file.bytes)) for file in files], right=("size",), wide="file")
+    if dry_run:
+        say(f"{count(len(files), 'file')}, {size(total)}, would go to huggingface.co/{repo}. Nothing was sent.")
+        if session().as_json:
+            emit_json(whole | {"url": None})
+        return
+    seen = "as a private repository" if private else "where everyone can read them"
+    confirm(f"Send {count(len(files), 'file')}, {size(total)}, to huggingface.co/{repo}, {seen} if it is new?", yes)
+    session().goes_on = "What was sent before may be there; nothing here has changed."
+    say(f"Sending {size(total)} to huggingface.co/{repo} …")
+    url = pushing.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
+    if session().as_json:
+        emit_json(whole | {"url": url})
+    else:
+        emit(url)
