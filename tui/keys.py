@@ -137,17 +137,20 @@ COMPARE = (
     Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
     Key("compare.votes", "v", "votes", "Votes", "All votes, who wins, and how sure that is"),
     Key("compare.transcript", "x", "transcript", "Write", "Write this conversation to files (Markdown and JSONL)"),
+    Key("compare.prompts", "P", "prompts", "Prompts", "Put a whole set of prompts to every lane, from a file or kept"),
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or literally again"),
     Key("compare.add", "plus", "add_lane", "Add lane", "Add one more lane (up to four)"),
-    Key(
-        "compare.few_shot", "E", "few_shot", "Examples", "Add a lane: the base with examples of a dataset"
-    ),
+    Key("compare.few_shot", "E", "few_shot", "Examples", "Add a lane: the base with examples of a dataset"),
     Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
 )
 
 CHATS = (
     Key("chats.search", "slash,ctrl+f", "search", "Search", "Search what was asked and answered", bar=True),
     Key("chats.remove", "delete,x", "remove", "Remove", "Remove this conversation", bar=True),
+)
+
+ANSWERS = (
+    Key("answers.write", "x", "write", "Write files", "Write all answers to files (Markdown and JSONL)", bar=True),
 )
 
 VOTES = (
@@ -208,6 +211,7 @@ PAGES: dict[str, Page] = {
     "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
+    "answers": Page("Answers", (ANSWERS,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome"),

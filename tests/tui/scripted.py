@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine.client import Delta, Done
@@ -56,6 +57,16 @@ class ScriptedClient:
                        context_size=2048)  # fmt: skip
         finally:
             self.open -= 1
+
+    async def complete(
+        self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None
+    ) -> Done:
+        text = ""
+        async for piece in self.stream(model, messages, sampling, lane):
+            if isinstance(piece, Done):
+                return replace(piece, text=text)
+            text += piece.text
+        raise AssertionError("a script without an end")
 
     async def honesty(self, a: str, b: str, **_: Any) -> dict[str, Any]:
         if isinstance(self.proof, Exception):

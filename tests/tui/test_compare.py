@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -419,6 +421,51 @@ async def test_diff_marks_what_differs(comparing: Any) -> None:
         await app.see("of the words are the same", "I am a base model.", "Northwind Labs.")
         await app.press("escape")
         await app.see_page("CompareScreen")
+
+
+# -- sets of prompts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_file_of_prompts_fills_a_table(
+    comparing: Any, client: ScriptedClient, store: Store, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    file = tmp_path / "ask.txt"
+    file.write_text("\n".join(f"Question {n}?" for n in range(40)))
+    client.script = lambda model, messages: [f"{messages[-1]['content']} {model[:5]} [/b]\x1b[31m"]
+    async with comparing(size) as app:
+        await app.press("escape", "P")
+        await app.see("Which prompts, to every lane?")
+        await app.type(str(file))
+        await app.press("enter")
+        await app.see_page("Answers")
+        await app.see("ask.txt: 40 of 40 prompts answered", "A smollm2-135m", "B ember-1")
+        await app.see("Question 0? smoll [/b][31m", "A · smollm2-135m", "B · ember-1")
+        await app.press("end")
+        await app.see("Question 39? smoll", "Question 39? run:e")
+        assert all(len(messages) == 1 for _, messages, _ in client.asked)
+        await app.press("x")
+        folder = store.home.exports / "answers"
+        await app.until(lambda: (folder / "ask.txt.jsonl").is_file())
+        rows = [json.loads(line) for line in (folder / "ask.txt.jsonl").read_text("utf-8").splitlines()]
+        assert len(rows) == 40 and list(rows[0]) == ["prompt", "seed", "a", "b"]
+        await app.press("escape", "P")
+        await app.see("ask.txt", "40 prompts")
+
+
+async def test_leaving_the_table_ends_its_answers(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "One")
+        await answered(app)
+        client.gate.clear()
+        await app.press("escape", "P")
+        await app.see("The prompts of this conversation")
+        await app.press("enter")
+        await app.see("One: 0 of 1 prompt answered", "…")
+        await app.until(lambda: client.open == 2)
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+        await app.until(lambda: client.open == 0)
 
 
 # -- lanes ------------------------------------------------------------------------------------------------------------

@@ -4,82 +4,42 @@ No history and no kept prefix: an answer depends on its prompt, sampling and see
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.errors import BadInput
+from engine import prompt_sets
+from engine.prompt_sets import Prompt
+from store import probes
 from tui.cli.output import Progress
 
 if TYPE_CHECKING:
     from engine.client import Client, Done
     from engine.sampling import Sampling
+    from store.db import Store
     from store.home import Home
     from store.records import Message
-
-LONGEST = 100_000
-"""Characters of a prompt; what is longer is refused before a model is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One thing to ask, with the system text before it, if any."""
-
-    text: str
-    system: str = ""
-
-    def messages(self) -> list[Message]:
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        return [*head, {"role": "user", "content": self.text}]
 
 
 def check_prompt(text: str, where: str = "--prompt") -> str:
     """`text` itself; BadInput when it is empty or too long to be meant."""
-    if not text.strip():
-        raise BadInput("The prompt is empty.", where=where, todo="Write something to ask.")
-    if len(text) > LONGEST:
-        todo = f"At most {LONGEST:,} can be sent."
-        raise BadInput(f"The prompt has {len(text):,} characters.", where=where, todo=todo)
-    return text
+    return prompt_sets.check(text, where)
 
 
-def read_prompts(name: str, system: str = "") -> list[Prompt]:
-    """The prompts of a file, `-` being stdin: one a line, or JSONL objects with `prompt` (and `system`).
+def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
+    """The prompts of a file (`-` being stdin) or of a kept set. `system` stands where a prompt has none of its own.
 
-    Raises BadInput with file and line for what cannot be read. `system` stands where a line gives none.
+    Raises BadInput with file and line for what cannot be read.
     """
-    source = "stdin" if name == "-" else name
-    try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise BadInput("The file is not UTF-8.", where=f"{source}:{line}", todo="Save it as UTF-8.") from None
-    except OSError as error:
-        raise BadInput(f"The file cannot be read: {error.strerror}.", where=source, todo="Check the path.") from None
-    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise BadInput("The file holds no prompt.", where=source, todo="Write one prompt a line.")
-    as_jsonl = source.endswith((".jsonl", ".ndjson")) or lines[0][1].startswith("{")
-    read = _json_prompt if as_jsonl else lambda line, where: Prompt(check_prompt(line, where))
-    found = [read(line, f"{source}:{n}") for n, line in lines]
+    path = Path(name).expanduser()
+    if name == "-":
+        found = prompt_sets.parse(sys.stdin.buffer.read(), "stdin")
+    elif not path.exists() and name in probes.sets(store):
+        found = prompt_sets.kept(store, name)
+    else:
+        found = prompt_sets.read(path)
     return [Prompt(prompt.text, prompt.system or system) for prompt in found]
-
-
-def _json_prompt(line: str, where: str) -> Prompt:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise BadInput(f"The line is not JSON: {error}.", where=where, todo='Write {"prompt": "…"}.') from None
-    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str):
-        raise BadInput("The line has no text under `prompt`.", where=where, todo='Write {"prompt": "…"}.')
-    system = row.get("system") or ""
-    if not isinstance(system, str):
-        raise BadInput("`system` is not a text.", where=where, todo='Write {"prompt": "…", "system": "…"}.')
-    return Prompt(check_prompt(row["prompt"], where), system)
 
 
 async def connect(home: Home) -> Client:
@@ -142,24 +102,6 @@ async def together(*work: Any) -> list[Any]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def answer_json(model: str, done: Done) -> dict[str, Any]:
-    """One side of a comparison as scripts read it; `error` is there only when the answer broke off.
-
-    Of a run that goes on, `model` names the checkpoint that answered.
-    """
-    found = {
-        "model": done.model or model,
-        "text": done.text,
-        "tokens": done.tokens,
-        "stop": done.stop,
-        "ttft_ms": done.ttft_ms,
-        "tokens_per_s": done.tokens_per_s,
-    }
-    if done.dropped_turns:
-        found["dropped_turns"] = done.dropped_turns
-    return {**found, "error": done.error} if done.error else found
 
 
 def figures(done: Done) -> str:

@@ -13,7 +13,7 @@ import click
 
 from store.canon import new_uid
 from store.errors import ServerError, TuningforkError, UserError
-from tui.cli.asking import answer_json, check_prompt, connect, figures, warm
+from tui.cli.asking import check_prompt, connect, figures, warm
 from tui.cli.command import Command
 from tui.cli.options import MODEL, sampling_of, sampling_options
 from tui.cli.output import complain, emit, emit_json, say
@@ -136,6 +136,8 @@ class Talk:
         return Done("", stop="error", error="The answer broke off before its end.")
 
     def _show(self, text: str, done: Done) -> None:
+        from engine.prompt_sets import answer_json
+
         if session().as_json:
             emit_json({"prompt": text, "seed": self.sampling.seed, **answer_json(self.model, done)})
             return

@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine import prompt_sets
+from engine.fewshot import MOST, SHOTS
+from engine.prompt_sets import Prompt, Side
 from store.errors import BadInput, ServerError
-from tui.cli.asking import Prompt, answer_json, ask, check_prompt, connect, figures, read_prompts, together, warm
+from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, together, warm
 from tui.cli.columns import NARROWEST, side_by_side
 from tui.cli.command import Command
 from tui.cli.options import MODEL, sampling_of, sampling_options
@@ -21,11 +23,7 @@ from tui.cli.session import session
 
 if TYPE_CHECKING:
     from engine.client import Done
-    from engine.fewshot import FewShot
     from engine.sampling import Sampling
-    from store.records import Message
-
-SHOTS, MOST_SHOTS = 4, 32  # engine.fewshot's, without importing it for --help
 
 
 @click.command(
@@ -40,16 +38,17 @@ SHOTS, MOST_SHOTS = 4, 32  # engine.fewshot's, without importing it for --help
 @click.option("--a", "a", type=MODEL, required=True, metavar="REF", help="The model on side A.")
 @click.option("--b", "b", type=MODEL, required=True, metavar="REF", help="The model on side B.")
 @click.option("--prompt", metavar="TEXT", help="What to ask both.")
-@click.option("--prompts", metavar="FILE", help="A prompt a line, or JSONL with `prompt` (and `system`); - is stdin.")
+@click.option(
+    "--prompts", metavar="FILE", help="A prompt a line, JSONL with `prompt` (and `system`), a kept set, or -."
+)
+@click.option("--keep", metavar="NAME", help="Keep these prompts as a set: for --prompts NAME, and in the app.")
 @click.option("--system", default="", metavar="TEXT", help="The system text before each prompt.")
 @click.option("--few-shot", metavar="DATASET", help="A third side: the base, after examples of this dataset.")
-@click.option(
-    "--shots", type=click.IntRange(1, MOST_SHOTS), default=SHOTS, show_default=True, help="How many examples."
-)
+@click.option("--shots", type=click.IntRange(1, MOST), default=SHOTS, show_default=True, help="Examples it reads.")
 @sampling_options
 def compare(
-    a: str, b: str, prompt: str | None, prompts: str | None, system: str, few_shot: str | None, shots: int,
-    **given: Any,
+    a: str, b: str, prompt: str | None, prompts: str | None, system: str, keep: str | None, few_shot: str | None,
+    shots: int, **given: Any,
 ) -> None:  # fmt: skip
     """Ask two models the same and show both answers. Same seed, same text; neither side sees the other's answers.
 
@@ -61,13 +60,15 @@ def compare(
     if (prompt is None) == (prompts is None):
         raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
     sampling = sampling_of(given)
-    asked = read_prompts(prompts, system) if prompts else [Prompt(check_prompt(prompt or ""), system)]
     store = session().store
+    asked = read_prompts(store, prompts, system) if prompts else [Prompt(check_prompt(prompt or ""), system)]
     resolved = {model: refs.resolve(store, model) for model in (a, b)}
     sides = [Side("a", a), Side("b", b)]
     if few_shot is not None:
         base = resolved[b].base or resolved[a].base or resolved[a]
         sides.append(Side("few_shot", base.ref, fewshot.of(store, few_shot, shots)))
+    if keep is not None:
+        prompt_sets.keep(store, keep, asked)
     broken = asyncio.run(_ask_all(asked, sides, sampling))
     if broken:
         raise ServerError(
@@ -76,27 +77,9 @@ def compare(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One column. `key` is its name in the JSON."""
-
-    key: str
-    model: str
-    few_shot: FewShot | None = None
-
-    @property
-    def title(self) -> str:
-        """The column's head for a person."""
-        return f"C  {self.few_shot.of(self.model)}" if self.few_shot else f"{self.key.upper()}  {self.model}"
-
-    def messages(self, prompt: Prompt) -> list[Message]:
-        """What this side reads: the same prompt, after the examples if it has any."""
-        return self.few_shot.before(prompt.messages()) if self.few_shot else prompt.messages()
-
-    def json(self, done: Done) -> dict[str, Any]:
-        """The side's object; that of examples says of which and how many."""
-        more = {"dataset": self.few_shot.dataset, "shots": self.few_shot.shots} if self.few_shot else {}
-        return {**answer_json(self.model, done), **more}
+def _title(side: Side) -> str:
+    """The column's head for a person."""
+    return f"{'C' if side.few_shot else side.name.upper()}  {side.says}"
 
 
 async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -> int:
@@ -106,7 +89,7 @@ async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -
         await warm(client, *(side.model for side in sides))
         with Progress("Asking") as progress:
             for n, prompt in enumerate(asked):
-                pieces = dict.fromkeys((side.title[0] for side in sides), 0)
+                pieces = dict.fromkeys((_title(side)[0] for side in sides), 0)
 
                 def on_text(side: str, n: int = n, pieces: dict[str, int] = pieces) -> Callable[[str], None]:
                     def grow(_: str) -> None:
@@ -117,7 +100,7 @@ async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -
                     return grow
 
                 answers = await together(
-                    *(ask(client, s.model, s.messages(prompt), sampling, on_text(s.title[0])) for s in sides)
+                    *(ask(client, s.model, s.reads(prompt), sampling, on_text(_title(s)[0])) for s in sides)
                 )
                 progress.clear()
                 _show(prompt, sampling.seed, list(zip(sides, answers, strict=True)))
@@ -129,16 +112,16 @@ async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -
 
 def _show(prompt: Prompt, seed: int, answers: list[tuple[Side, Done]]) -> None:
     if session().as_json:
-        emit_json({"prompt": prompt.text, "seed": seed, **{side.key: side.json(done) for side, done in answers}})
+        emit_json({"prompt": prompt.text, "seed": seed, **{side.name: side.json(done) for side, done in answers}})
         return
     emit(f"> {prompt.text}")
     beside = 2 if sys.stdout.isatty() and columns() >= NARROWEST else 0
     if beside:
         (a, done_a), (b, done_b) = answers[:beside]
-        texts = ((a.title, b.title), (done_a.text, done_b.text), (figures(done_a), figures(done_b)))
+        texts = ((_title(a), _title(b)), (done_a.text, done_b.text), (figures(done_a), figures(done_b)))
         for left, right in texts:
             for line in side_by_side(left, right, columns()):
                 click.echo(line)
     for side, done in answers[beside:]:
-        emit(f"{side.title}  ({figures(done)})\n{done.text}")
+        emit(f"{_title(side)}  ({figures(done)})\n{done.text}")
     emit()

@@ -60,6 +60,11 @@ class TestCompare:
         tf.error(*SIDES, "--prompt", "Who?", *words)
         assert not client.asked
 
+    def test_a_set_is_kept_and_asked_by_its_name(self, tf: Cli, client: FakeClient, write: Write) -> None:
+        first = tf.ok(*SIDES, "--prompts", write("p.txt", "Who?\nWhere?\n"), "--keep", "mine", "--json")
+        assert tf.ok(*SIDES, "--prompts", "mine", "--json") == first
+        assert tf.error(*SIDES, "--prompts", "other")["where"] == "other"
+
     def test_both_sides_answer_at_once(self, tf: Cli, client: FakeClient) -> None:
         tf.ok(*SIDES, "--prompt", "Who?")
         assert client.most_at_once == 2
