@@ -18,6 +18,16 @@ from store.db import Store
 from store.home import Home
 
 
+SCREENS = Path(__file__).parent / "tui"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that drive the app are marked: they are most of the fast suite's minutes."""
+    for item in items:
+        if item.path.parent == SCREENS:
+            item.add_marker("screen")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home").ensure()

@@ -162,7 +162,7 @@ def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
 
     count(0, 1)
     if target.format == "adapter":
-        merged.write_adapter(model.adapter, _public(work.run.base), part)
+        merged.write_adapter(model.adapter, card.public_base(work.run.base), part)
         return Made(target.format, None, part)
     if target.format == "merged":
         merged.write_merged(base, model.adapter, model.tokenizer or base, part, count)
@@ -174,7 +174,7 @@ def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
     out = _gguf(work, target, part / file, count)
     if target.format == "ollama":
         tokenizer = model.tokenizer or base
-        text = ollama.modelfile(tokenizer, file, about=f"{work.run.name}, tuned from {_public(work.run.base)}")
+        text = ollama.modelfile(tokenizer, file, about=f"{work.run.name}, tuned from {card.public_base(work.run.base)}")
         (part / "Modelfile").write_text(text, "utf-8")
     return Made(target.format, target.quant, part, out)
 
@@ -204,12 +204,7 @@ def _about(work: Work) -> About:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.step is not None:
         facts["step"] = str(work.step)
-    return About(work.run.name, _public(work.run.base), licence_of(work.run.base, work.model.folder), facts)
-
-
-def _public(base: str) -> str:
-    """The base's name for others: a path of this machine is cut to its last part."""
-    return Path(base).name if Path(base).is_absolute() else base
+    return About(work.run.name, card.public_base(work.run.base), licence_of(work.run.base, work.model.folder), facts)
 
 
 # ---------------------------------------------------------------- into place
