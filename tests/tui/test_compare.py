@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.keys import _character_to_key
 
 from engine.client import Done
 from store import chats, datasets, pairs, votes
@@ -505,6 +506,17 @@ async def test_another_model_answers_anew_by_itself(comparing: Any, client: Scri
         await app.until(lambda: client.asked[-1][0] == "http://h/v1#m")
         await answered(app)
         assert [m["content"] for m in client.asked[-1][1]] == ["Hi"]
+
+
+async def test_enter_in_a_picker_does_not_overtake_letters(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("escape", "m")
+        await app.see("Model of lane A")
+        for char in "http://h/v1#m":  # as a fast typist's keys wait in a queue
+            app.app.post_message(events.Key(_character_to_key(char), char))
+        app.app.post_message(events.Key("enter", "\r"))
+        await app.see_page("CompareScreen")
+        await app.until(lambda: screen(app).models == ("http://h/v1#m", TUNED))
 
 
 async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client: ScriptedClient) -> None:

@@ -46,7 +46,6 @@ class Pick(Dialog[Picked]):
         *keys.bindings(keys.BACK),
         Binding("up", "move(-1)", show=False, priority=True),
         Binding("down", "move(1)", show=False, priority=True),
-        Binding("enter", "take", show=False, priority=True),
     ]
 
     def __init__(
@@ -71,6 +70,12 @@ class Pick(Dialog[Picked]):
     def on_input_changed(self, event: Input.Changed) -> None:
         self._list(event.value)
 
+    def on_input_submitted(self) -> None:
+        """Enter, after the letters typed before it: as a priority binding it would overtake them."""
+        at = self.query_one(OptionList).highlighted
+        if at is not None and self._listed:
+            self.dismiss(self._listed[at])
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._listed[event.option_index])
 
@@ -79,11 +84,6 @@ class Pick(Dialog[Picked]):
         options.highlighted = (
             max(0, min(len(self._listed) - 1, (options.highlighted or 0) + by)) if self._listed else None
         )
-
-    def action_take(self) -> None:
-        at = self.query_one(OptionList).highlighted
-        if at is not None and self._listed:
-            self.dismiss(self._listed[at])
 
     def _list(self, typed: str) -> None:
         """Entries that hold every typed word, best first; then the new one."""
