@@ -174,7 +174,8 @@ def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
     out = _gguf(work, target, part / file, count)
     if target.format == "ollama":
         tokenizer = model.tokenizer or base
-        text = ollama.modelfile(tokenizer, file, about=f"{work.run.name}, tuned from {card.public_base(work.run.base)}")
+        about = f"{work.run.name}, tuned from {card.public_base(work.run.base)}"
+        text = ollama.modelfile(tokenizer, file, about=about, base=base)
         (part / "Modelfile").write_text(text, "utf-8")
     return Made(target.format, target.quant, part, out)
 

@@ -33,12 +33,13 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def modelfile(folder: Path, gguf_name: str, *, about: str = "") -> str:
+def modelfile(folder: Path, gguf_name: str, *, about: str = "", base: Path | None = None) -> str:
     """The Modelfile of the GGUF file `gguf_name` beside it, for a model whose tokenizer and template are in `folder`.
 
-    `about` becomes comments. Where generation_config.json names no temperature or repeat penalty, those that chat here
-    uses are written, since Ollama's own would change what the model says. Raises BadInput for a broken folder,
-    Unsupported when the chat template cannot be put in Ollama's terms without changing what the model reads.
+    `base` is the folder with config.json where that is another one (an adapter has none); `about` becomes comments.
+    Where generation_config.json names no temperature or repeat penalty, those that chat here uses are written, since
+    Ollama's own would change what the model says. Raises BadInput for a broken folder, Unsupported when the chat
+    template cannot be put in Ollama's terms without changing what the model reads.
     """
     template = ChatTemplate.load(folder)
     shape = _shape_of(template, adds_bos(folder))
@@ -46,7 +47,7 @@ def modelfile(folder: Path, gguf_name: str, *, about: str = "") -> str:
     lines.append(f"FROM {_plain('./' + gguf_name.removesuffix('.gguf') + '.gguf')}")
     lines.append(f'TEMPLATE """{_written(shape)}"""')
     lines += [f'PARAMETER stop "{_plain(stop)}"' for stop in _stops(template)]
-    lines += [f"PARAMETER {name} {value:g}" for name, value in _parameters(folder).items()]
+    lines += [f"PARAMETER {name} {value:g}" for name, value in _parameters(folder, base or folder).items()]
     text = "\n".join(lines) + "\n"
     if different := check(folder, text):
         raise Unsupported(
@@ -311,7 +312,7 @@ def _stops(template: ChatTemplate) -> list[str]:
     return [token for token in tokens if token]
 
 
-def _parameters(folder: Path) -> dict[str, float | int]:
+def _parameters(folder: Path, base: Path) -> dict[str, float | int]:
     """Ollama's parameters in the order in which they are written."""
     chat, said = Sampling(), _json(folder / "generation_config.json")
     values: dict[str, float | int] = {"temperature": chat.temperature, "repeat_penalty": chat.repeat_penalty}
@@ -319,7 +320,7 @@ def _parameters(folder: Path) -> dict[str, float | int]:
         value = said.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             values[theirs] = value
-    config = _json(folder / "config.json")
+    config = _json(base / "config.json")
     context = (config.get("text_config") or config).get("max_position_embeddings")
     return values | ({"num_ctx": min(context, MAX_CONTEXT)} if isinstance(context, int) and context > 0 else {})
 

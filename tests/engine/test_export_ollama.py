@@ -111,6 +111,9 @@ def test_parameters_come_from_the_model_and_from_how_we_chat(tmp_path: Path) -> 
     assert [line for line in wanted if f"PARAMETER {line}\n" not in text] == []
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
     assert "PARAMETER num_ctx 2048\n" in modelfile(folder, "x")
+    adapter = write(tmp_path / "adapter", CHATML)
+    assert "num_ctx" not in modelfile(adapter, "x")
+    assert "PARAMETER num_ctx 2048\n" in modelfile(adapter, "x", base=folder)
 
 
 def test_foreign_text_in_a_template_stays_text(tmp_path: Path) -> None:
