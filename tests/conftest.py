@@ -17,7 +17,6 @@ os.environ.pop("TUNINGFORK_HOME", None)  # a test must never touch the user's ow
 from store.db import Store
 from store.home import Home
 
-
 SCREENS = Path(__file__).parent / "tui"
 
 
