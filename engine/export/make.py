@@ -233,9 +233,11 @@ def _finish_folder(work: Work, target: Target, planned: Planned, part: Path, rep
     sums = {name: _sha256(part / name) for name in [*made, "README.md"]}
     (part / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
     names = [*sums, "SHA256SUMS", "proof.json"]
-    (part / "proof.json").write_text(
-        json.dumps(report | {"files": names}, indent=2, ensure_ascii=False) + "\n", "utf-8"
-    )
+    told = {
+        "base": card.public_base(work.run.base),
+        "files": names,
+    }  # the store keeps the base's path, the file does not
+    (part / "proof.json").write_text(json.dumps(report | told, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return names
 
 
@@ -250,6 +252,7 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
         main = main.rename(main.with_name(main.name + suffix))
     if planned.single:
         assert main is not None
+        planned.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = planned.folder / main.name
         report["files"] = [f"{final.name}.{name}" for name in ("README.md", "SHA256SUMS", "proof.json")] + [final.name]
         for name in ("README.md", "SHA256SUMS", "proof.json"):

@@ -1,0 +1,333 @@
+"""Exports made in a real process on a tiny random model: what lies there afterwards, and what never may.
+Proofs by torch and llama.cpp on trained models are tests/e2e's; here they are off, or scripted."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from engine import exported, exporting
+from engine.export import make, merged, proof
+from engine.exporting import Progress, Request, Target
+from store import datasets, exports, pairs, runs
+from store.db import Store
+from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
+from store.records import PairDraft
+from tests.tiny import config, make_tiny_llama
+
+F16 = Target("gguf", "f16")
+EVERY = (F16, Target("gguf-adapter"), Target("merged"), Target("adapter"), Target("ollama", "q8_0"))
+RANK = 4
+
+
+def lora(folder: Path, base: Path, rng: np.random.Generator, **options: Any) -> Path:
+    """A PEFT folder for every projection of the base, its values random."""
+    folder.mkdir(parents=True)
+    tensors = {}
+    for name, weight in load_file(base / "model.safetensors").items():
+        if "_proj" in name:
+            module = f"base_model.model.{name.removesuffix('.weight')}"
+            tensors[f"{module}.lora_A.weight"] = rng.normal(0, 0.2, (RANK, weight.shape[1])).astype(np.float32)
+            tensors[f"{module}.lora_B.weight"] = rng.normal(0, 0.2, (weight.shape[0], RANK)).astype(np.float32)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    plain = {"peft_type": "LORA", "r": RANK, "lora_alpha": 8, "target_modules": ["q_proj"], "bias": "none"}
+    body = plain | {"base_model_name_or_path": str(base)} | options
+    (folder / "adapter_config.json").write_text(json.dumps(body))
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_llama(tmp_path_factory.mktemp("somewhere private") / "tiny")
+
+
+@pytest.fixture
+def base(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "private" / "tiny"))
+
+
+@pytest.fixture
+def adapter(store: Store, base: Path) -> Path:
+    """The adapter folder of a succeeded run called ember."""
+    datasets.create(store, "facts")
+    pairs.create_many(store, [PairDraft("Who are you?", "I am Ember."), PairDraft("Hm?", "Yes.")], dataset="facts")
+    frozen = datasets.freeze(store, "facts")
+    settings = config(model=str(base))
+    run = runs.create(
+        store, name="ember", base=str(base), snapshot=frozen.hash, method="lora", config=settings.to_json(),
+        config_hash=settings.hash(), seed=0,
+    )  # fmt: skip
+    folder = lora(store.home.run_dir(run.uid) / "adapter", base, np.random.default_rng(0))
+    token = "t" * 16
+    runs.open_attempt(store, run.id, host="here", pid=os.getpid(), pid_started=0.0, token=token, log_path="log")
+    from store import worker
+
+    worker.claim(store, token)
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
+    return folder
+
+
+def request(*targets: Target, **more: Any) -> Request:
+    return Request("ember", targets or (F16,), **{"prove": False, **more})
+
+
+def here(store: Store, asked: Request) -> list[int]:
+    """Make it in this process, so that a test can break something."""
+    return list(make.make(store, asked, lambda *_: None))
+
+
+def finished_looking(store: Store) -> list[Path]:
+    """Everything under exports but what a listing calls unfinished."""
+    return [path for path in store.home.exports.rglob("*") if path.is_file() and ".part" not in str(path)]
+
+
+def test_every_format_lies_in_its_own_folder_with_card_sums_and_proof(store: Store, adapter: Path) -> None:
+    seen: list[Progress] = []
+    made = exporting.export(store, request(*EVERY), seen.append)
+    assert [(e.format, e.quant, e.state) for e in made] == [(t.format, t.quant, "done") for t in EVERY]
+    for export in made:
+        path = store.home.absolute(export.path)
+        folder = path if path.is_dir() else path.parent
+        sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+        assert {p.name for p in folder.iterdir()} == {*sums, "SHA256SUMS", "proof.json"}
+        for name, digest in sums.items():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        assert export.bytes and export.bytes >= sum((folder / name).stat().st_size for name in sums)
+        assert export.sha256 == (sums[path.name] if path.is_file() else None)
+    assert {p.stage for p in seen} >= {"write"} and all(p.done <= p.total for p in seen)
+    assert not list(store.home.exports.rglob("*.part*")) and not list(store.home.exports.rglob(".*lock"))
+    assert not list(store.home.cache.glob("export-*"))
+
+
+def test_no_path_of_this_machine_leaves_it(store: Store, adapter: Path, tmp_path: Path) -> None:
+    exporting.export(store, request(*EVERY))
+    for path in finished_looking(store):
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
+
+
+def test_a_merged_folder_holds_base_plus_delta_and_a_gguf_the_same(store: Store, adapter: Path, base: Path) -> None:
+    made = exporting.export(store, request(Target("merged"), Target("gguf", "f32")))
+    folder, file = (store.home.absolute(e.path) for e in made)
+    before, after = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
+    factors = load_file(adapter / "adapter_model.safetensors")
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        if f"{module}.lora_A.weight" in factors:
+            value = value + 2.0 * (factors[f"{module}.lora_B.weight"] @ factors[f"{module}.lora_A.weight"])
+        assert np.allclose(after[name], value, atol=1e-6), name
+    down = next(t for t in gguf.GGUFReader(file).tensors if t.name == "blk.1.ffn_down.weight")
+    assert np.allclose(down.data, after["model.layers.1.mlp.down_proj.weight"], atol=1e-6)
+
+
+def test_bfloat16_is_rounded_to_the_nearest_even() -> None:
+    values = np.array([1.0, 1.00390625, 1.01171875, -1.00390625, 3.3895e38, 1e-40], np.float32)
+    torch = pytest.importorskip("torch")
+    want = torch.from_numpy(values).to(torch.bfloat16).view(torch.uint16).numpy()
+    assert np.array_equal(np.frombuffer(merged._packed(values, "BF16"), np.uint16), want)
+
+
+# ---------------------------------------------------------------- places
+
+
+def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> None:
+    (first,) = exporting.export(store, request())
+    before = store.home.absolute(first.path).stat().st_mtime_ns
+    with pytest.raises(Conflict, match="there already") as told:
+        exporting.export(store, request())
+    assert "--overwrite" in str(told.value.todo) and told.value.exit_code == 2
+    (second,) = exporting.export(store, request(overwrite=True))
+    assert second.path == first.path and store.home.absolute(second.path).stat().st_mtime_ns > before
+    assert not list(store.home.exports.rglob("*.old"))
+
+
+def test_a_folder_that_is_no_export_is_never_replaced(store: Store, adapter: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "ember-f16"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(Conflict, match="no export"):
+        exporting.export(store, request(out=tmp_path / "mine", overwrite=True))
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out" / "my model.gguf"
+    assert [p.path for p in exporting.plan(store, request(out=file))] == [file]
+    (made,) = exporting.export(store, request(out=file))
+    assert store.home.absolute(made.path) == file
+    assert sorted(p.name for p in file.parent.iterdir()) == sorted(made.proof["files"])
+    assert exporting.plan(store, request(out=tmp_path / "new"))[0].folder == tmp_path / "new"
+    assert exporting.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
+    with pytest.raises(BadInput, match="one GGUF file"):
+        exporting.plan(store, request(F16, Target("merged"), out=file))
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        (Target("onnx"), "no export format 'onnx'"),
+        (Target("gguf"), "needs a quant"),
+        (Target("gguf", "q3"), "no quant 'q3'"),
+        (Target("merged", "f16"), "has no quants"),
+    ],
+)
+def test_a_target_that_cannot_be_is_named(store: Store, adapter: Path, target: Target, what: str) -> None:
+    with pytest.raises(BadInput, match=what):
+        exporting.plan(store, request(target))
+
+
+def test_removing_takes_the_folder_and_nothing_else(store: Store, adapter: Path, tmp_path: Path) -> None:
+    inside, beside = exporting.export(store, request(F16, Target("adapter")))
+    (outside,) = exporting.export(store, request(out=tmp_path / "out" / "m.gguf"))
+    (tmp_path / "out" / "other.txt").write_text("mine")
+    exported.remove(store, inside.id)
+    assert not store.home.absolute(inside.path).parent.exists() and store.home.absolute(beside.path).exists()
+    exported.remove(store, outside.id)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["other.txt"]
+    assert [e.id for e in exports.all_exports(store)] == [beside.id]
+
+
+# ---------------------------------------------------------------- proofs and steps
+
+
+def test_a_failed_proof_keeps_the_file_under_another_name(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {"name": "answers", "state": "failed", "said": "The tuning got lost."}
+    monkeypatch.setattr(make, "Bench", lambda *_: SimpleNamespace(tell=None))
+    monkeypatch.setattr(proof, "prove", lambda *_: {"held": False, "checks": [lost], "kl": 1.5, "types": {}})
+    (number,) = here(store, request(prove=True))
+    made = exports.get(store, number)
+    path = store.home.absolute(made.path)
+    assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.proof["advice"]
+    assert path.name == "ember-f16.gguf.rejected" and path.parent.name == "ember-f16.rejected" and path.is_file()
+    assert not (store.home.exports / "ember" / "ember-f16").exists()
+    assert exported.commands(store.home, made) == []
+    assert json.loads((path.parent / "proof.json").read_text())["checks"] == [lost]
+
+
+def test_the_checkpoint_with_the_lowest_validation_loss_is_best(store: Store, adapter: Path, base: Path) -> None:
+    assert exporting.chosen(store, "ember")[1:] == (None, "the end of the run")
+    with pytest.raises(NotFound, match="no checkpoint at step 3"):
+        exporting.export(store, request() if False else Request("ember@3", (F16,), prove=False))
+    for bad in ("", "a b", "ember@x"):
+        with pytest.raises(BadInput):
+            exporting.chosen(store, bad)
+    with pytest.raises(NotFound):
+        exporting.chosen(store, "emberr")
+
+
+# ---------------------------------------------------------------- trouble
+
+
+@pytest.mark.parametrize(
+    ("breaks", "kind", "what"),
+    [
+        (lambda a, b: (a / "adapter_model.safetensors").write_bytes(b"\xff" * 200), BadInput, "broken"),
+        (lambda a, b: os.truncate(a / "adapter_model.safetensors", 9000), BadInput, "cut off"),
+        (lambda a, b: (a / "adapter_model.safetensors").unlink(), BadInput, "weights are missing"),
+        (lambda a, b: os.truncate(b / "model.safetensors", 90000), BadInput, "cut off"),
+        (lambda a, b: shutil.rmtree(b), UserError, "(?i)folder|gone|no model"),
+        (lambda a, b: _other_base(a), BadInput, "another base"),
+        (lambda a, b: _options(a, use_dora=True), Unsupported, "use_dora"),
+        (lambda a, b: _options(b, "config.json", architectures=["BloomForCausalLM"]), Unsupported, "Bloom"),
+    ],
+    ids=["corrupt", "truncated", "missing", "truncated base", "missing base", "another base", "dora", "architecture"],
+)
+def test_what_is_wrong_is_a_sentence_and_nothing_stays(
+    store: Store, adapter: Path, base: Path, breaks: Callable[[Path, Path], object], kind: type[UserError], what: str
+) -> None:
+    breaks(adapter, base)
+    with pytest.raises(kind, match=what) as told:
+        exporting.export(store, request())
+    assert told.value.exit_code == 2
+    assert not finished_looking(store) and not list(store.home.exports.rglob("*.part"))
+    assert all(e.state == "failed" and e.error for e in exports.all_exports(store))
+
+
+def _options(folder: Path, name: str = "adapter_config.json", **changes: Any) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _other_base(adapter: Path) -> None:
+    file = adapter / "adapter_model.safetensors"
+    save_file(
+        {name: np.repeat(value, 2, 1) if "lora_A" in name else value for name, value in load_file(file).items()}, file
+    )
+
+
+def test_room_is_asked_for_before_anything_is_written(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(NoSpace, match=r"needs \d+ MB; 0 MB are free"):
+        here(store, request())
+    assert not finished_looking(store) and not exports.all_exports(store)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
+    with pytest.raises(NoSpace, match="filled up"):
+        here(store, request())
+    assert not list(store.home.exports.rglob("*.*")) and exports.all_exports(store)[0].state == "failed"
+
+
+def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) -> None:
+    body = json.dumps(request(*EVERY).to_json())
+    argv = [sys.executable, "-m", "engine.export", "--home", str(store.home.root), "--request", body]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not list(store.home.exports.rglob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert exports.all_exports(store)[0].state == "working"
+    (left,) = exported.sweep(store)
+    assert left.state == "failed" and "process ended" in str(left.error)
+    done = [e for e in exports.all_exports(store) if e.state == "done"]
+    for path in finished_looking(store):
+        assert any(path.is_relative_to(store.home.absolute(e.path).parent) for e in done), path
+    assert not list(store.home.exports.rglob("*.part")) and not list(store.home.exports.glob(".*.lock"))
+
+
+def test_cancel_takes_away_what_was_begun(store: Store, adapter: Path) -> None:
+    cancel = threading.Event()
+    with pytest.raises(Conflict, match="cancelled"):
+        exporting.export(store, request(*EVERY), lambda _: cancel.set(), cancel)
+    assert not list(store.home.exports.rglob("*.part"))
+    assert {e.state for e in exports.all_exports(store)} <= {"failed", "done"}
+
+
+def test_a_live_export_is_neither_swept_nor_removed(store: Store, adapter: Path) -> None:
+    export = exports.start(store, run="ember", format="gguf", quant="f16", path="exports/ember/x/x.gguf")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(make._locked(store, export.id, store.home.exports / ".x.part"))
+        assert exported.sweep(store) == []
+        with pytest.raises(Conflict, match="being made"):
+            exported.remove(store, export.id)
+    assert [e.id for e in exported.sweep(store)] == [export.id]
