@@ -3,8 +3,11 @@ Nothing here imports torch, transformers, numpy or pandas; foreign text reaches 
 
 import os
 
+# Textual reads these once, when it is imported. After a frame it may wait for two more before it shows a key's echo.
 if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
-    # Textual reads these once, when it is imported. A slow link wants few frames and nothing that moves by itself.
-    os.environ.setdefault("TEXTUAL_FPS", "20")
+    # A slow link wants few frames and nothing that moves by itself.
+    os.environ.setdefault("TEXTUAL_FPS", "40")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
+else:
+    os.environ.setdefault("TEXTUAL_FPS", "120")

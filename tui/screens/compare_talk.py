@@ -33,6 +33,9 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.token_pump import TokenPump
 
 _NOTE_S = 4.0
+_ABOUT_A_TURN = frozenset(
+    ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
+)
 LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 
@@ -162,13 +165,17 @@ class CompareTalk(ModeScreen):
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
-    def draw(self) -> None:
-        """Draw everything from the conversation's state; what did not change costs next to nothing."""
+    def draw(self, *, sparing: bool = False) -> None:
+        """Draw everything from the conversation's state; what did not change costs next to nothing.
+
+        `sparing` lets one lane's view move and the lanes after it wait a beat: two whole lanes at once would keep a
+        key's echo from a slow link for longer than a person notices.
+        """
         panels = list(self.query(LanePanel))
         for panel in panels[: len(self.talk.lanes)]:
             position = panel.position
             about = view.about(list(self.talk.lanes.values())[position], self._about)
-            panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
+            moved = panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
             meter = self.duet.meters.get(view.lane_at(self.talk, position).name)
             panel.say(
                 view.heading(
@@ -176,6 +183,9 @@ class CompareTalk(ModeScreen):
                 ),
                 view.figures(self.talk, position, meter, panel.size.width - 2, panel.lane.following),
             )
+            if sparing and moved:
+                self.pump.mark("the lanes after it")
+                break
         width = self.size.width
         self._say("#tabs", view.tabs(self.talk, self.front, width, self.duet.meters))
         left = self._notice() or view.ballot_line(self.talk, width, in_prompt=self.query_one(Prompt).has_focus)
@@ -222,7 +232,7 @@ class CompareTalk(ModeScreen):
         self.pump.mark(lane)
 
     def _flush(self, lanes: set[str]) -> None:
-        self.draw()
+        self.draw(sparing=True)
 
     def _tick(self) -> None:
         """The waiting time moves on even while no token comes."""
@@ -347,9 +357,9 @@ class CompareTalk(ModeScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that have nothing to act on are not offered."""
-        if action in ("swap", "diff", "vote", "proof", "drop_lane", "blind"):
-            return len(self.talk.lanes) > 1
-        if action in ("again", "reseed", "edit", "keep", "correct", "copy", "fork", "transcript"):
+        if action in ("swap", "diff", "vote", "proof", "drop_lane", "blind", "keep_over") and len(self.talk.lanes) < 2:
+            return False
+        if action in _ABOUT_A_TURN:
             return not self.talk.empty
         return True
 

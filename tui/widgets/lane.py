@@ -125,14 +125,16 @@ class Lane(ScrollView, can_focus=True):
     def allow_select(self) -> bool:
         return True
 
-    def show(self, blocks: Sequence[Block]) -> None:
-        """Draw these blocks instead. Reading further up stays where it is."""
+    def show(self, blocks: Sequence[Block]) -> bool:
+        """Draw these blocks instead. Reading further up stays where it is. True when the view moved: all of it is sent
+        anew then."""
         self._blocks = list(blocks)
         if not self._width:
-            return  # hidden: laid out when it gets a size
-        first = self._lay()
+            return False  # hidden: laid out when it gets a size
+        first, top = self._lay(), self.scroll_offset.y
         self._fit()
         self.refresh_lines(first, max(1, self._total - first + 1))
+        return bool(top != self.scroll_offset.y)
 
     def follow(self) -> None:
         """Go to the last line and stay there."""
@@ -208,7 +210,8 @@ class Lane(ScrollView, can_focus=True):
         bottom = max(self._total, top + height if self._following else 0)
         size = Size(self.scrollable_content_region.width, bottom)
         if size != self.virtual_size:
-            self.virtual_size = size
+            self.set_reactive(Lane.virtual_size, size)  # assigned, it would lay out the whole screen, 20 ms of no keys
+            self._scroll_update(size)
         if top != self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, force=True)
 
@@ -261,7 +264,7 @@ class Lane(ScrollView, can_focus=True):
         if row >= laid.text_lines:
             return Strip.blank(width, base)
         strip = Strip(self._segments(laid, row, line)).extend_cell_length(width, base)
-        return strip.crop(0, width).apply_offsets(0, line)
+        return strip.crop(0, width).simplify().apply_offsets(0, line)  # every change of style costs a link 24 bytes
 
     def _segments(self, laid: _Laid, row: int, line: int) -> list[Segment]:
         kind = laid.block.kind
