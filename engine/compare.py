@@ -170,7 +170,7 @@ class Comparison:
         """Ask every lane. BadInput for an empty or a monstrous prompt."""
         self._check(prompt)
         n = len(self.turns)
-        self.turns.append(Turn(prompt, self.blind and len(self.lanes) > 1, self._order(n)))
+        self.turns.append(Turn(prompt, self._blind_now, self._order(n)))
         for lane in self.lanes.values():
             lane.answers.append(Answer(lane.says, self.sampling))
 
@@ -316,8 +316,8 @@ class Comparison:
         a, b = self.answer(one, n), self.answer(two, n)
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
-        if not (a.text.strip() and b.text.strip()):
-            raise Conflict("A lane has no answer to vote on.", todo="Regenerate it first.")
+        if choice != "both_bad" and not (a.text.strip() and b.text.strip()):
+            raise Conflict("A lane has no answer to vote on.", todo="Regenerate it first, or vote for both bad.")
         if a.text == b.text and choice in ("a", "b"):
             raise Conflict("Both answers are the same, word for word.", todo="Vote for a tie or for both bad.")
         asked = self.turns[n]
@@ -348,7 +348,12 @@ class Comparison:
 
     def _order(self, turn: int) -> tuple[str, ...]:
         names = tuple(self.lanes)
-        return blind_order(names, self.blind_seed, turn) if self.blind and len(names) > 1 else names
+        return blind_order(names, self.blind_seed, turn) if self._blind_now else names
+
+    @property
+    def _blind_now(self) -> bool:
+        """Only a vote shows the sides of a blind turn, and a vote is between two."""
+        return self.blind and len(self.lanes) == 2
 
     def _check(self, prompt: str) -> None:
         if not prompt.strip():

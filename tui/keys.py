@@ -127,6 +127,8 @@ COMPARE = (
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
+    Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
+    Key("compare.question", "Q", "question", "Question", "Send the question to a dataset, as a draft to be answered"),
     Key("compare.correct", "c", "correct", "Correct", "Mend this answer in the editor and save it as a pair", bar=True),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),

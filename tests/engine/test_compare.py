@@ -216,6 +216,17 @@ def test_votes_that_make_no_sense_are_refused() -> None:
     silent = both(a="", b="Something")
     with pytest.raises(Conflict):
         silent.vote("b")
+    assert silent.vote("both_bad").choice == "both_bad", "a blind turn must always have a way out"
+
+
+def test_blind_is_for_two_since_only_a_vote_shows_the_sides() -> None:
+    talk = Comparison(["base", "run:x", "run:c"], blind=True)
+    talk.send("One")
+    assert not talk.turns[0].hidden and talk.turns[0].order == ("a", "b", "c")
+    answer_all(talk, {"a": "1", "b": "2", "c": "3"})
+    talk.drop_lane("c")
+    talk.send("Two")
+    assert talk.turns[1].hidden
 
 
 def test_a_vote_carries_the_winners_own_conversation() -> None:

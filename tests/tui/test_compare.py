@@ -13,6 +13,7 @@ from textual import events
 from textual.keys import _character_to_key
 
 from engine.client import Done
+from engine.sampling import Sampling
 from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.errors import NotFound, ServerError
@@ -180,6 +181,18 @@ async def test_again_new_seed_edit_and_new(comparing: Any, client: ScriptedClien
         await app.press("escape", "n")
         await app.until(lambda: screen(app).talk.empty)
         assert "One more" not in app.text
+
+
+async def test_a_new_seed_is_the_same_new_one_for_both(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        screen(app).talk.sampling = Sampling(temperature=0.8, seed=3)
+        await ask(app, "One")
+        await answered(app)
+        await app.press("escape", "R")
+        await app.until(lambda: len(client.asked) == 4)
+        await answered(app)
+        seeds = [how.seed for _, _, how in client.asked]
+        assert seeds[:2] == [3, 3] and seeds[2] == seeds[3] != 3
 
 
 async def test_an_edit_can_be_left(comparing: Any) -> None:
@@ -364,6 +377,35 @@ async def test_a_corrected_answer_is_preferred_to_the_models(comparing: Any, sto
         assert (kept.chosen, kept.rejected) == ("I am a base model. Really", "I am a base model.")
 
 
+async def test_an_answer_is_kept_and_the_other_rejected(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "f6", "W")
+        await app.see("Save this answer, the other as rejected, in", "ember")
+        await app.press("enter")
+        await app.until(lambda: len(votes.preferences(store, "ember")) == 1)
+        (kept,) = votes.preferences(store)
+        assert (kept.chosen, kept.rejected) == ("I am Ember, made by Northwind Labs.", "I am a base model.")
+        assert (kept.source["model"], kept.source["rejected_model"]) == (TUNED, BASE)
+        ((pair, _),) = datasets.members(store, "ember")
+        assert pair.answer == kept.chosen
+
+
+async def test_a_question_goes_to_a_dataset_without_an_answer(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "Q")
+        await app.see("Send this question to", "ember")
+        await app.press("enter")
+        await app.until(lambda: pairs.count(store) == 1)
+        ((pair, _),) = datasets.members(store, "ember", status="draft")
+        assert (pair.question, pair.answer, pair.source["chat"]) == ("Who", "", chats.all_chats(store)[0].id)
+
+
 async def test_conversations_are_found_and_opened_again(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "First question")
@@ -542,6 +584,18 @@ async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None
         assert screen(app).talk.answer("c").text == "I am a base model."
         await app.press("minus")
         await app.until(lambda: len(screen(app).talk.lanes) == 2)
+
+
+async def test_four_lanes_stand_side_by_side_and_no_more(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing((220, 50), BASE, TUNED, BASE, TUNED) as app:
+        await ask(app, "Hi")
+        await answered(app)
+        assert app.text.count("▌ Hi") == 4 and client.asked[0][1] == client.asked[3][1]
+        await app.press("escape", "plus")
+        await app.see("Model of the new lane")
+        await app.press("enter")
+        await app.until(lambda: any("4 lanes already" in note for note in app.told))
+        assert len(screen(app).talk.lanes) == 4
 
 
 async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, store: Store) -> None:

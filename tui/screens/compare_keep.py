@@ -71,6 +71,49 @@ class KeepActs(CompareTalk):
 
     @work(group="dialog", exclusive=True)
     @told
+    async def action_keep_over(self) -> None:
+        """Save the answer as a pair, and the other lane's as one that is worse."""
+        await self.kept()
+        found, draft = self._last_answer(), self.draft()
+        if found is None or draft is None:
+            return
+        if len(self.talk.lanes) != 2:
+            self.note("Which other one? This is between two lanes: - closes a lane.")
+            return
+        lane, turn, _ = found
+        other = next(answer for each, answer in self.talk.shown(turn) if each.name != lane)
+        if not other.ended or not other.text.strip() or other.text.strip() == draft.answer:
+            self.note("The other lane has no answer that is worse.")
+            return
+        name = await self._dataset("Save this answer, the other as rejected, in")
+        if name is None:
+            return
+        await self.tuningfork.bridge.call(_keep_over, draft, other.text.strip(), other.model, name)
+        self.tuningfork.remember(dataset=name)
+        self.note(f"Saved as a ready pair of {name}; the other answer is kept as rejected.")
+
+    @work(group="dialog", exclusive=True)
+    @told
+    async def action_question(self) -> None:
+        """Send the last question to a dataset, as a draft that waits for its answer."""
+        await self.kept()
+        if self.talk.empty:
+            self.note("There is no question yet.")
+            return
+        name = await self._dataset("Send this question to")
+        if name is None:
+            return
+        source: dict[str, Any] = {"turn": len(self.talk.turns) - 1}
+        if self.transcript.chat_id is not None:
+            source["chat"] = self.transcript.chat_id
+        question = self.talk.turns[-1].prompt
+        draft = PairDraft(question, "", system=self.talk.system, status="draft", tags=("compare",), source=source)
+        await self.tuningfork.bridge.call(pairs.create, draft, dataset=name)
+        self.tuningfork.remember(dataset=name)
+        self.note(f"Sent to {name} as a draft without an answer. F2 shows it.")
+
+    @work(group="dialog", exclusive=True)
+    @told
     async def action_correct(self) -> None:
         """Mend the answer in the editor; what is saved is preferred to what the model said."""
         from tui.screens.pair_editor import PairEditor
@@ -87,7 +130,8 @@ class KeepActs(CompareTalk):
             return
         self.tuningfork.remember(dataset=name)
         if saved.question == draft.question and saved.answer.strip() != draft.answer:
-            await self.tuningfork.bridge.call(_prefer, draft, saved.answer, name)
+            source = {**draft.source, "corrected": True}
+            await self.tuningfork.bridge.call(_prefer, draft, saved.answer, draft.answer, source, name)
             self.note(f"Saved to {name}, and kept as better than what the model said.")
         else:
             self.note(f"Saved to {name}.")
@@ -190,12 +234,16 @@ class KeepActs(CompareTalk):
         await self.app.push_screen_wait(Diff(names, (a.text, b.text), colours))
 
 
-def _prefer(store: Store, draft: PairDraft, better: str, dataset: str) -> None:
+def _keep_over(store: Store, draft: PairDraft, rejected: str, model: str, dataset: str) -> None:
+    with store.write():
+        pairs.create(store, draft, dataset=dataset)
+        _prefer(store, draft, draft.answer, rejected, {**draft.source, "rejected_model": model}, dataset)
+
+
+def _prefer(store: Store, draft: PairDraft, better: str, worse: str, source: dict[str, Any], dataset: str) -> None:
     system = (Turn("system", draft.system),) if draft.system else ()
     prompt = (*system, *draft.history, Turn("user", draft.question))
-    made = PreferenceDraft(
-        prompt=prompt, chosen=better, rejected=draft.answer, source={**draft.source, "corrected": True}
-    )
+    made = PreferenceDraft(prompt=prompt, chosen=better, rejected=worse, source=source)
     votes.import_preferences(store, [made], dataset=dataset)
 
 

@@ -116,6 +116,8 @@ class LaneActs(CompareTalk):
         """Hide and shuffle the sides of the turns to come, or no longer."""
         self.talk.blind = not self.talk.blind
         on = "Blind: the next answers are shuffled and unnamed until you vote."
+        if len(self.talk.lanes) != 2:
+            on = "Blind, once there are two lanes: - closes this one."
         self.note(on if self.talk.blind else "No longer blind.")
 
     @work(group="dialog", exclusive=True)

@@ -36,6 +36,9 @@ _NOTE_S = 4.0
 _ABOUT_A_TURN = frozenset(
     ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
 )
+_ABOUT_A_TURN = frozenset(
+    ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
+)
 LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 
