@@ -36,9 +36,6 @@ _NOTE_S = 4.0
 _ABOUT_A_TURN = frozenset(
     ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
 )
-_ABOUT_A_TURN = frozenset(
-    ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
-)
 LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 
@@ -188,6 +185,7 @@ class CompareTalk(ModeScreen):
             )
             if sparing and moved:
                 self.pump.mark("the lanes after it")
+                self.pump.rest()
                 break
         width = self.size.width
         self._say("#tabs", view.tabs(self.talk, self.front, width, self.duet.meters))
