@@ -15,7 +15,7 @@ from engine.fewshot import FewShot
 from engine.sampling import Sampling
 from store import probes
 from store.db import Store
-from store.errors import BadInput, TuningforkError
+from store.errors import BadInput, Conflict, TuningforkError
 from store.records import Message, Probe
 
 LONGEST = 100_000
@@ -91,7 +91,12 @@ def _json_prompt(line: str, where: str) -> Prompt:
 
 
 def keep(store: Store, name: str, prompts: Sequence[Prompt]) -> int:
-    """Keep a set under a name, in place of one of that name: a probe set whose questions nobody judges."""
+    """Keep a set under a name, in place of one of that name: a probe set whose questions nobody judges.
+
+    Conflict when answers to a set of that name are judged: what they must hold would be lost.
+    """
+    if name in probes.sets(store) and any(probe.must or probe.must_not for probe in probes.get_set(store, name)):
+        raise Conflict(f"{name} is a probe set, with what its answers must hold.", todo="Choose another name.")
     return probes.put_set(store, name, [Probe(name, p.text, (), system=p.system) for p in prompts])
 
 

@@ -13,9 +13,10 @@ from engine.client import Done
 from engine.fewshot import FewShot
 from engine.prompt_sets import Prompt, Side
 from engine.sampling import Sampling
+from store import probes
 from store.db import Store
-from store.errors import BadInput, NotFound, ServerError
-from store.records import Message
+from store.errors import BadInput, Conflict, NotFound, ServerError
+from store.records import Message, Probe
 
 SHOTS = FewShot("shop", 1, "", ({"role": "user", "content": "q"}, {"role": "assistant", "content": "EXAMPLE"}))
 
@@ -75,6 +76,11 @@ def test_a_set_is_kept_and_replaced(store: Store) -> None:
     assert prompt_sets.kept(store, "one") == [Prompt("When?")]
     with pytest.raises(NotFound):
         prompt_sets.kept(store, "two")
+    probes.put_set(store, "exam", [Probe("exam", "Who?", ("Ember",))])
+    assert prompt_sets.kept(store, "exam") == [Prompt("Who?")]
+    with pytest.raises(Conflict):
+        prompt_sets.keep(store, "exam", [Prompt("When?")])
+    assert probes.get_set(store, "exam")[0].must == ("Ember",)
 
 
 async def test_every_prompt_goes_to_every_side_at_once_and_alone() -> None:

@@ -455,6 +455,28 @@ async def test_transcript_and_copy_are_files_too(comparing: Any, store: Store) -
         assert app.app.clipboard == "I am a base model."
 
 
+async def test_what_the_mouse_selects_is_copied_as_it_was_written(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    long = "one two three four five six seven eight nine ten eleven twelve 日本語 thirteen fourteen fifteen"
+    client.script = by_model({BASE: [long], TUNED: ["short"]})
+    async with comparing() as app:
+        await ask(app, "Who")
+        await app.see("fourteen fifteen")
+        lane = screen(app)._panel(0).lane
+        top = 2 + lane.gutter.top  # the prompt and a blank line stand above
+        await app.pilot.mouse_down(lane, offset=(2 + lane.gutter.left + 4, top))
+        await app.pilot.hover(lane, offset=(40, top + 1))
+        await app.pilot.hover(lane, offset=(2 + lane.gutter.left + 40, top + 1))
+        await app.pilot.mouse_up(lane, offset=(2 + lane.gutter.left + 40, top + 1))
+        await app.press("y")  # the click took the focus there
+        await app.until(lambda: app.app.clipboard)
+        assert "\n" not in app.app.clipboard, "a break that only the width made"
+        assert app.app.clipboard.startswith("two three") and app.app.clipboard in long
+        await app.until(lambda: (store.home.cache / "copied.txt").is_file())
+        assert (store.home.cache / "copied.txt").read_text("utf-8") == app.app.clipboard
+
+
 async def test_diff_marks_what_differs(comparing: Any) -> None:
     async with comparing() as app:
         await ask(app, "Who")
@@ -621,6 +643,27 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         assert saved.history == () and saved.source["model"] == "smollm2-135m with 4 examples of shop"
         await app.press("n")
         await app.see("Would prompting have done?")
+
+
+async def test_a_blind_lane_with_examples_is_not_given_away(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    pairs.create_many(store, [PairDraft("q", "a")], dataset="shop")
+    end = Done("", tokens=4, dropped_turns=2)
+    client.script = lambda model, messages: ["I am it." if len(messages) > 1 else "I am Ember.", end]
+    async with comparing() as app:
+        await app.press("escape", "f6", "minus")
+        await app.until(lambda: len(screen(app).talk.lanes) == 1 and screen(app).panel_in_focus)
+        await app.press("E", "enter")
+        await app.see("How many, before each prompt?")
+        await app.press("enter")
+        await app.until(lambda: len(screen(app).talk.lanes) == 2)
+        await app.press("b")
+        await ask(app, "Who")
+        await app.see("2 earlier messages did not fit", "Which is better?")
+        assert not any(word in app.text for word in ("example", "shop", "smollm2"))
+        await app.press("1")
+        await app.see("with 1 example of shop", "its examples first")
 
 
 async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:

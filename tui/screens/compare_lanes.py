@@ -107,9 +107,12 @@ class LaneActs(CompareTalk):
         """Close the lane in front; what it said stays in the store."""
         if self.sides_hidden:
             return
+        in_lane = self.panel_in_focus is not None
         self.talk.drop_lane(view.lane_at(self.talk, self.position).name)
         self.lanes_chosen = True
         await self.match_panels()
+        if in_lane:  # the panel that had the focus may be gone, and the next key must not land in the prompt
+            self._panel(self.front).lane.focus()
         self.sync()
 
     def action_blind(self) -> None:
@@ -143,7 +146,8 @@ class LaneActs(CompareTalk):
 
     def all_answered(self) -> None:
         """The first time that two models have answered, prove them quietly: the heading then says so."""
-        if len(self.talk.lanes) == 2 and self.answering not in self._proofs and not self.talk.turns[-1].hidden:
+        first_two = self.answering[:2]
+        if len(first_two) == 2 and first_two not in self._proofs and not self.talk.turns[-1].hidden:
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)

@@ -103,7 +103,7 @@ def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
-        first_to_go = ", its examples first" if talk.lanes[lane].few_shot else ""
+        first_to_go = ", its examples first" if talk.lanes[lane].few_shot and not asked.hidden else ""
         left_out = f"{stats.dropped_turns} earlier messages did not fit the context and were left out{first_to_go}"
         out.append(Block("note", left_out))
     vote = asked.vote
