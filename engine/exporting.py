@@ -308,6 +308,9 @@ def _follow(child: subprocess.Popen[str], on_progress: Callable[[Progress], None
     return made
 
 
+_SETTLED_S, _SETTLED_PARTS = 0.5, 20
+
+
 class _Clock:
     """Time left of a stage, from the rate since it began."""
 
@@ -316,10 +319,10 @@ class _Clock:
         self._since = 0.0
 
     def timed(self, progress: Progress) -> Progress:
-        """The same with `seconds_left`, once a part of the stage is done."""
+        """The same with `seconds_left`, once enough of the stage is done to tell."""
         if self._stage != (progress.target, progress.stage):
             self._stage, self._since = (progress.target, progress.stage), time.monotonic()
-        if not 0 < progress.done <= progress.total:
-            return progress
         spent = time.monotonic() - self._since
+        if spent < _SETTLED_S or not progress.total <= progress.done * _SETTLED_PARTS:
+            return progress
         return replace(progress, seconds_left=round(spent * (progress.total - progress.done) / progress.done, 1))

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
 QUESTIONS = 10
-ANSWER_TOKENS = 48
+ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base it is enough to see where it is going
 ROW_TOKENS = 64
 SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
 _NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
@@ -65,6 +67,8 @@ class Bench:
         self.conversations += [_asked(probe) for probe in self.probes]
         texts = [row.messages for row in picked[:3]] + [[_user(_NEUTRAL)]]
         self.rows = [self._ids(messages) for messages in texts]
+        self._started: list[_Reference] = []
+        self._reference = self._ask_transformers(self.folder, self.adapter, 0)  # torch takes seconds to start
 
     def _ids(self, messages: list[Message]) -> list[int]:
         if messages[-1]["role"] == "assistant":
@@ -75,8 +79,8 @@ class Bench:
 
     @cached_property
     def base_answers(self) -> list[Answer]:
-        """The base model's to the questions of the data, as its lane in Compare gives them."""
-        return self._lane(self.base, len(self.conversations) - len(self.probes))
+        """The first words of the base model to the questions of the data, as its lane in Compare gives them."""
+        return self._lane(self.base, len(self.conversations) - len(self.probes), BASE_TOKENS)
 
     @cached_property
     def tuned_answers(self) -> list[Answer]:
@@ -86,27 +90,28 @@ class Bench:
     @cached_property
     def logits(self) -> list[np.ndarray]:
         """transformers and PEFT in float32 on `rows`: arrays of shape (tokens, vocabulary)."""
-        return self.reference(self.folder, self.adapter, 0)[0]
+        self.tell("Asking transformers", 0, 1)
+        return self._reference.result()[0]
 
-    def _lane(self, model: Resolved, first: int | None = None) -> list[Answer]:
+    def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
         if model.gguf is None:
             return self.reference(self.folder, model.adapter, first)[1]
-        return self.ask(model, first)
+        return self.ask(model, first, tokens)
 
     # -- instruments ---------------------------------------------------------------------------------------------------
 
-    def ask(self, model: Resolved, first: int | None = None) -> list[Answer]:
+    def ask(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
         """Greedy answers of a GGUF file or a lane to the `first` conversations (None: all), through the chat server's
         own backend."""
-        return asyncio.run(self._ask(model, self.conversations[:first]))
+        return asyncio.run(self._ask(model, self.conversations[:first], replace(SAMPLING, max_tokens=tokens)))
 
-    async def _ask(self, model: Resolved, conversations: list[list[Message]]) -> list[Answer]:
+    async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[Answer]:
         backend = LlamaCpp(self.home, Templates(), Budget(), workers=2, context=2048)
         answers = []
         try:
             for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
-                async for item in backend.generate(Job(model, tuple(messages), SAMPLING)):
+                async for item in backend.generate(Job(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
                     else:
@@ -144,45 +149,61 @@ class Bench:
         Raises WorkerError when it cannot load the model.
         """
         self.tell("Asking transformers", 0, 1)
-        stop = sorted(self.template.stop_ids)
+        return self._ask_transformers(folder, adapter, answers).result()
+
+    def _ask_transformers(self, folder: Path, adapter: Path | None, answers: int | None) -> _Reference:
         prompts = [self.template.encode(messages) for messages in self.conversations[:answers]]
-        request = self.scratch / "reference.json"
+        stop = sorted(self.template.stop_ids)
         wanted = {"folder": str(folder), "adapter": adapter and str(adapter), "rows": self.rows, "prompts": prompts}
-        request.write_text(json.dumps(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}), "utf-8")
-        result = request.with_suffix(".npz")
-        try:
-            _run_reference(request)
-            with np.load(result) as arrays:
-                logits = [arrays[f"row{number}"] for number in range(len(self.rows))]
-                said = [arrays[f"answer{number}"].tolist() for number in range(len(prompts))]
-        finally:
-            request.unlink(missing_ok=True)
-            result.unlink(missing_ok=True)
-        return logits, [self._answer(ids) for ids in said]
+        started = _Reference(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}, self.scratch, self._answer)
+        self._started.append(started)
+        return started
+
+    def close(self) -> None:
+        """End what still runs."""
+        for started in self._started:
+            started.close()
 
     def _answer(self, ids: list[int]) -> Answer:
         stopped = bool(ids) and ids[-1] in self.template.stop_ids
         return Answer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
 
 
-def _run_reference(request: Path) -> None:
-    child = subprocess.Popen(
-        process.command("reference", str(request)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=request.parent,
-        env=process.environment(),
-    )
-    try:
-        said, _ = child.communicate()
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-    if child.returncode:
-        raise WorkerError(f"transformers could not load the model: {_what(said)}")
+class _Reference:
+    """A process that asks transformers, while others work: see engine.work.reference for the request."""
+
+    def __init__(self, wanted: dict[str, Any], scratch: Path, answer: Callable[[list[int]], Answer]) -> None:
+        handle, name = tempfile.mkstemp(".json", "reference-", scratch)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(wanted, file)
+        self._result, self._answer = Path(name).with_suffix(".npz"), answer
+        self._rows, self._prompts = len(wanted["rows"]), len(wanted["prompts"])
+        self._child = subprocess.Popen(
+            process.command("reference", name),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=scratch,
+            env=process.environment(),
+        )
+
+    def result(self) -> tuple[list[np.ndarray], list[Answer]]:
+        """Wait for it. WorkerError with its own words when it failed."""
+        said, _ = self._child.communicate()
+        if self._child.returncode:
+            raise WorkerError(f"transformers could not load the model: {_what(said)}")
+        with np.load(self._result) as arrays:
+            answers = [self._answer(arrays[f"answer{number}"].tolist()) for number in range(self._prompts)]
+            return [arrays[f"row{number}"] for number in range(self._rows)], answers
+
+    def close(self) -> None:
+        """End the process, if it has not ended."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        if self._child.stdout:
+            self._child.stdout.close()
 
 
 def _what(said: str) -> str:

@@ -103,10 +103,10 @@ def quantise(source: Path, out: Path, quant: str, threads: int = 0) -> Path:
     return out
 
 
-def types_in(path: Path) -> dict[str, int]:
+def types_of(file: gguf.GGUFReader) -> dict[str, int]:
     """How many tensors of each type a GGUF file really holds, for example {"F32": 61, "Q5_0": 180}."""
     counts: dict[str, int] = {}
-    for tensor in gguf.GGUFReader(path).tensors:
+    for tensor in file.tensors:
         counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + 1
     return counts
 

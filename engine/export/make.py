@@ -64,7 +64,9 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
         bench: Bench | None = None
         for each in planned:
             if request.prove:
-                bench = bench or Bench(store.home, model, _rows(work), work.probes, scratch)
+                if bench is None:
+                    bench = Bench(store.home, model, _rows(work), work.probes, scratch)
+                    stack.callback(bench.close)
                 bench.tell = partial(tell, each.target.title, "prove")
             yield _one(work, each, bench)
 

@@ -18,7 +18,7 @@ from gguf.quants import dequantize
 from engine import probe as probes
 from engine.export import ollama
 from engine.export.bench import Answer, Bench, kl
-from engine.export.gguf_model import types_in
+from engine.export.gguf_model import types_of
 from engine.export.llama_vocab import VocabOnly
 from engine.export.source import Weights, float32, read_adapter, table_of
 from engine.refs import Resolved
@@ -75,7 +75,7 @@ def reasons(report: dict[str, Any]) -> str:
 
 def _steps(made: Made) -> list[Any]:
     if made.format in ("gguf", "ollama"):
-        own = [_gguf_tensors, _gguf_tokens, _gguf_template, _gguf_logits, _gguf_answers]
+        own = [_gguf_contents, _gguf_tokens, _gguf_logits, _gguf_answers]
         return [*own, _modelfile] if made.format == "ollama" else own
     if made.format == "gguf-adapter":
         return [_lora_tensors, _lora_logits, _lora_answers]
@@ -85,17 +85,19 @@ def _steps(made: Made) -> list[Any]:
 # ---------------------------------------------------------------- GGUF files
 
 
-def _gguf_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    assert made.gguf is not None
-    reader = gguf.GGUFReader(made.gguf)
+def _gguf_contents(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
+    bench.tell("Reading the file", 0, 1)
+    reader = gguf.GGUFReader(made.gguf)  # seconds for a large vocabulary: once
     broken = [t.name for t in reader.tensors if not np.isfinite(dequantize(t.data, t.tensor_type)).all()]
-    report["types"] = types_in(made.gguf)
+    report["types"] = types_of(reader)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report["types"].items(), key=lambda item: -item[1]))
-    yield _verdict(
-        "tensors", not broken, f"{len(reader.tensors)} tensors, all finite: {kinds}.", f"Not finite: {broken[:3]}."
-    )
+    said = f"{len(reader.tensors)} tensors, all finite: {kinds}."
+    yield _verdict("tensors", not broken, said, f"Not finite: {broken[:3]}.")
     merged = len(read_adapter(bench.adapter))
     yield Check("adapter", "held", f"All {merged} LoRA pairs went into the weights.")  # the writer raises otherwise
+    field = reader.get_field("tokenizer.chat_template")
+    same = field is not None and field.contents() == bench.template.source
+    yield _verdict("template", same, "The run's chat template, verbatim.", "The chat template is not the run's.")
 
 
 def _gguf_tokens(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
@@ -113,12 +115,6 @@ def _gguf_tokens(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[C
         yield _verdict(
             "end of turn", vocab.ends_turn(eot), f"Generation ends at {name}.", f"It would not stop at {name}."
         )
-
-
-def _gguf_template(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    field = gguf.GGUFReader(made.gguf).get_field("tokenizer.chat_template")
-    same = field is not None and field.contents() == bench.template.source
-    yield _verdict("template", same, "The run's chat template, verbatim.", "The chat template is not the run's.")
 
 
 def _gguf_logits(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
@@ -144,9 +140,9 @@ def _modelfile(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Che
 
 
 def _lora_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    tensors = gguf.GGUFReader(made.gguf).tensors
-    pairs = len(read_adapter(bench.adapter))
-    report["types"] = types_in(made.gguf) if made.gguf else {}
+    reader = gguf.GGUFReader(made.gguf)
+    tensors, pairs = reader.tensors, len(read_adapter(bench.adapter))
+    report["types"] = types_of(reader)
     finite = all(np.isfinite(t.data).all() for t in tensors)
     yield _verdict("tensors", finite, f"{len(tensors)} tensors, all finite.", "Some values are not finite.")
     yield _verdict(

@@ -16,7 +16,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from engine.export.about import About
-from engine.export.gguf_model import quantise, types_in, write_gguf
+from engine.export.gguf_model import quantise, types_of, write_gguf
 from engine.export.hparams import DEFAULTS
 from engine.export.llama_vocab import VocabOnly
 from store.errors import BadInput, Unsupported
@@ -150,7 +150,7 @@ def test_quantised_files_still_agree(models: Path, tmp_path: Path) -> None:
         assert agreement(wanted, answered(out, ids)) > 0.9
     small = quantise(full, tmp_path / "q4_0.gguf", "q4_0")
     assert small.stat().st_size < full.stat().st_size
-    assert "Q4_0" in types_in(small)
+    assert "Q4_0" in types_of(gguf.GGUFReader(small))
 
 
 def test_a_foreign_or_broken_adapter_is_refused_by_name(models: Path, tmp_path: Path) -> None:

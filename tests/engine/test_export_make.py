@@ -215,7 +215,7 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = {"name": "answers", "state": "failed", "said": "The tuning got lost."}
-    monkeypatch.setattr(make, "Bench", lambda *_: SimpleNamespace(tell=None))
+    monkeypatch.setattr(make, "Bench", lambda *_: SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(proof, "prove", lambda *_: {"held": False, "checks": [lost], "kl": 1.5, "types": {}})
     (number,) = here(store, request(prove=True))
     made = exports.get(store, number)
