@@ -31,7 +31,8 @@ def fetch(home: Home) -> Path:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
     try:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
+        # pip asks the archive's build backend for its name; isolated, it gets that backend by itself
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         done = subprocess.run(
             [*pip, "--no-binary", "llama-cpp-python", "-d", str(part), wanted],
             capture_output=True,
