@@ -14,7 +14,9 @@ from engine import process
 from store.errors import Unsupported, WorkerError
 from store.home import Home
 
-_PARTS = ("/convert_hf_to_gguf.py", "/conversion/", "/gguf-py/")
+_PARTS = ("/convert_hf_to_gguf.py", "/convert_lora_to_gguf.py", "/conversion/", "/gguf-py/")
+_NEEDS, _BESIDE = "sentencepiece", "needs"
+"""What the script imports for most models and we do not, and the folder beside the script where it is put."""
 TYPES = ("f32", "f16", "bf16", "q8_0")
 
 
@@ -32,26 +34,32 @@ def fetch(home: Home) -> Path:
     part.mkdir(mode=0o700, parents=True)
     try:
         # pip asks the archive's build backend for its name; isolated, it gets that backend by itself
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        done = subprocess.run(
-            [*pip, "--no-binary", "llama-cpp-python", "-d", str(part), wanted],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=600,
-        )
+        said = _pip("download", "--no-deps", "--no-binary", "llama-cpp-python", "-d", str(part), wanted)
         archive = next(part.glob("*.tar.gz"), None)
         if archive is None:
-            raise WorkerError(
-                f"llama.cpp's converter could not be fetched: {done.stderr.strip()[-200:] or 'no archive'}",
-                where=wanted,
-                todo="Check the network, then try again.",
-            )
+            raise _unfetched(wanted, said)
         _unpack(archive, part)
-        next(part.glob("*/vendor/llama.cpp")).replace(place)
+        made = next(part.glob("*/vendor/llama.cpp"))
+        said = _pip("install", "--no-deps", "--target", str(made / _BESIDE), _NEEDS)
+        if not (made / _BESIDE / _NEEDS).is_dir():
+            raise _unfetched(_NEEDS, said)
+        made.replace(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return place
+
+
+def _pip(*arguments: str) -> str:
+    """Run pip; returns what it complained of."""
+    argv = [sys.executable, "-m", "pip", arguments[0], "--quiet", *arguments[1:]]
+    return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600).stderr
+
+
+def _unfetched(what: str, said: str) -> WorkerError:
+    why = said.strip()[-200:] or "no archive"
+    return WorkerError(
+        f"llama.cpp's converter could not be fetched: {why}", where=what, todo="Check the network, then try again."
+    )
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -69,7 +77,7 @@ def convert(home: Home, folder: Path, out: Path, quant: str) -> Path:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=process.environment() | {"PYTHONPATH": ""},  # its own gguf library, not ours
+        env=process.environment() | {"PYTHONPATH": str(converter.with_name(_BESIDE))},  # and its own gguf library
     )
     try:
         _, said = child.communicate()
