@@ -35,6 +35,7 @@ _SCREENS = {
     "data": "tui.screens.data:DataScreen",
     "train": "tui.screens.train:TrainScreen",
     "compare": "tui.screens.compare:CompareScreen",
+    "export": "tui.screens.export:ExportScreen",
 }
 
 
@@ -79,7 +80,7 @@ class TuningforkApp(App[int]):
         self._asked_to_quit = False
         self.live_changed: Signal[LiveRuns] = Signal(self, "live runs")
         self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
-        self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events")
+        self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events, or exports")
         for theme in themes.ALL:
             self.register_theme(theme)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else themes.automatic()

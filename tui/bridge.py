@@ -65,6 +65,7 @@ class Bridge:
         self.store = store
         self._quick = _Threads("store", 2)
         self._long = _Threads("job", 1)
+        self._export = _Threads("export", 1)  # minutes, in which runs can still be checked and files imported
         self._watch = _Threads("watch", 1)  # data_version is a property of one connection, so of one thread
         self._files = _Threads("files", 1)  # one, so that an older text never lands on a newer one
         self._seen: tuple[int, Any, Any] | None = None
@@ -76,6 +77,10 @@ class Bridge:
     async def job(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what takes seconds (imports, exports, preparing a model), one after another, beside `call`."""
         return await asyncio.wrap_future(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
+
+    async def export(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what takes minutes, beside `job`. Whoever calls it sees to it that it can be cancelled."""
+        return await asyncio.wrap_future(self._export.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`fn(*args)` in a thread, for blocking work that needs no store."""
@@ -95,7 +100,7 @@ class Bridge:
 
     def close(self, timeout: float = 2.0) -> None:
         """Wait a moment for writes under way. Blocks; call it when the screen is gone."""
-        for threads in (self._watch, self._files, self._quick, self._long):
+        for threads in (self._watch, self._files, self._quick, self._long, self._export):
             threads.close(timeout)
 
     def _look(self) -> Pulse | None:
@@ -111,4 +116,7 @@ class Bridge:
 
 
 _PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"
-_RUNS_MARK = "SELECT (SELECT max(id) FROM event), (SELECT group_concat(name || state || wanted || step) FROM run)"
+_RUNS_MARK = (
+    "SELECT (SELECT max(id) FROM event), (SELECT group_concat(name || state || wanted || step) FROM run),"
+    " (SELECT group_concat(id || state) FROM export)"
+)

@@ -16,7 +16,7 @@ from tui.keys import PAGES, Key, display
 if TYPE_CHECKING:
     from tui.app import TuningforkApp
 
-_MODES = ("data", "train", "compare")
+_MODES = ("data", "train", "compare", "export")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ class Offer:
     base: str
     quants: tuple[Planned, ...]
     chosen: tuple[Planned, ...]
+    home: Path
+
+    def place(self, path: Path) -> str:
+        """A path as it is best read: within the home from there on."""
+        return str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
 
     @property
     def bytes(self) -> int:
@@ -58,7 +63,6 @@ class Made:
 
 def shelves(store: Store) -> list[Shelf]:
     """Every run that has something to export, newest first, then those that left exports behind."""
-    exported.sweep(store)
     made: dict[str, list[Export]] = {}
     for export in exports.all_exports(store):
         made.setdefault(export.run, []).append(export)
@@ -70,13 +74,18 @@ def shelves(store: Store) -> list[Shelf]:
     return found + [Shelf(name, None, (), tuple(left)) for name, left in made.items()]
 
 
+def sweep(store: Store) -> None:
+    """End what a dead process left as working."""
+    exported.sweep(store)
+
+
 def offer(store: Store, request: Request) -> Offer:
     """What the request would make, and the sizes of all quants of its format. Raises what `exporting.plan` raises."""
     run, _, why = exporting.chosen(store, request.run)
     format = request.targets[0].format if request.targets else "gguf"
     every = tuple(Target(format, quant) for quant in QUANTS) if format in QUANTISED else (Target(format),)
     quants = exporting.plan(store, replace(request, targets=every, out=None))
-    return Offer(why, run.base, tuple(quants), tuple(exporting.plan(store, request)))
+    return Offer(why, run.base, tuple(quants), tuple(exporting.plan(store, request)), store.home.root)
 
 
 def made(store: Store, export_id: int) -> Made | None:

@@ -35,6 +35,7 @@ APP = (
     Key("app.data", "f2", "mode('data')", "Data", "Pairs and datasets: what the model learns from"),
     Key("app.train", "f3", "mode('train')", "Train", "Tune a model on a dataset, watch and stop runs"),
     Key("app.compare", "f4", "mode('compare')", "Compare", "Chat with two models side by side"),
+    Key("app.export", "f5", "mode('export')", "Export", "Make files of a run that other programs read"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Every action by name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Leave; a run goes on without this window", priority=True),
 )
@@ -85,7 +86,7 @@ DATA = (
 EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
     Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and write another pair", bar=True, priority=True),
-    Key("editor.revert", "ctrl+r,f5", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
+    Key("editor.revert", "ctrl+r,f6", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
 )
 
 PROSE = (
@@ -180,6 +181,18 @@ RUNS = (
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 
+TICKS = (Key("ticks.toggle", "space", "tick", "Tick", "Tick or untick the one under the cursor", bar=True),)
+
+EXPORT = (
+    Key("export.new", "n", "new", "Export", "Choose format and quants for this run", bar=True),
+    Key("export.start", "ctrl+s,f8", "start", "Start", "Make what is chosen", bar=True),
+    Key("export.cancel", "s", "cancel", "Cancel", "Cancel the export that goes on; nothing of it stays", bar=True),
+    Key("export.copy", "y", "copy", "Copy", "Copy the command under the cursor", bar=True),
+    Key("export.path", "p", "copy_path", "Copy path", "Copy the path of this export", bar=True),
+    Key("export.compare", "c", "compare", "Compare", "Chat with the exported file beside its run", bar=True),
+    Key("export.remove", "delete,x", "remove", "Delete", "Delete this export and its files", bar=True),
+)
+
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
@@ -211,6 +224,7 @@ PAGES: dict[str, Page] = {
     "data": Page("Data", (DATA,), (TABLE, SEARCH)),
     "train": Page("Train", (TRAIN, RUNS), (PICKER, CHOICE)),
     "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
+    "export": Page("Export", (EXPORT,), (CHOICE, TICKS)),
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),

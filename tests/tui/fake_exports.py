@@ -60,14 +60,6 @@ def an_export(store: Store, planned: Planned, run: str, *, step: int | None = No
         if bad is None
         else Path(f"{planned.folder}.rejected", *planned.path.parts[len(planned.folder.parts) :])
     )
-    row = exports.start(
-        store,
-        run=run,
-        step=step,
-        format=planned.target.format,
-        quant=planned.target.quant,
-        path=store.home.relative(path),
-    )
     folder = path if path.suffix not in (".gguf", ".rejected") or path == planned.folder else path.parent
     folder.mkdir(parents=True, exist_ok=True)
     for name in {path.name if path != folder else "model.safetensors", "README.md", "SHA256SUMS", "proof.json"}:
@@ -79,7 +71,16 @@ def an_export(store: Store, planned: Planned, run: str, *, step: int | None = No
         "advice": "Make q8_0 instead: it keeps the tuning." if bad else None,
     }  # fmt: skip
     state = "rejected" if bad else "done"
-    return exports.finish(store, row.id, sha256="ab" * 32, bytes=145_000_000, proof=proof, state=state, error=bad)  # type: ignore[arg-type]
+    with store.write():  # at once: it holds no lock, so another look at the store would take it for dead
+        row = exports.start(
+            store,
+            run=run,
+            step=step,
+            format=planned.target.format,
+            quant=planned.target.quant,
+            path=store.home.relative(path),
+        )
+        return exports.finish(store, row.id, sha256="ab" * 32, bytes=145_000_000, proof=proof, state=state, error=bad)  # type: ignore[arg-type]
 
 
 @dataclass

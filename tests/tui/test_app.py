@@ -74,7 +74,7 @@ def test_frames_are_few_over_ssh(ssh: str, fps: str) -> None:
 async def test_modes_by_key_and_by_click(drive: Drive, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
-        for key, mode in (("f3", "train"), ("f4", "compare"), ("f2", "data")):
+        for key, mode in (("f3", "train"), ("f4", "compare"), ("f5", "export"), ("f2", "data")):
             await app.press(key)
             await app.until(lambda mode=mode: app.app.current_mode == mode)
         await app.pilot.click("Masthead", offset=(28, 0))
@@ -95,7 +95,7 @@ async def test_help_shows_the_page_and_every_key(drive: Drive, some_pairs: list[
 
 
 def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
-    written = {"data", "editor", "import", "welcome", "train", "compare"}
+    written = {"data", "editor", "import", "welcome", "train", "compare", "export"}
     assert written <= PAGES.keys()
     for name, page in PAGES.items():
         assert len(text(name)) > 100 or name not in written
@@ -111,6 +111,7 @@ def test_no_key_means_two_things_on_one_screen() -> None:
         "data": (keys.APP, keys.BACK, keys.DATA, keys.TABLE),
         "editor": (keys.APP, keys.BACK, keys.EDITOR, keys.PROSE),
         "import": (keys.APP, keys.BACK, keys.IMPORT),
+        "export": (keys.APP, keys.BACK, keys.EXPORT, keys.TICKS),
     }
     for screen, groups in together.items():
         taken: dict[str, str] = {}

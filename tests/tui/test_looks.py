@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from textual.pilot import Pilot
 from textual.theme import Theme
 
 from store.db import Store
-from tui import themes
+from tests.tui import fake_exports
+from tui import export_report, themes
 from tui.app import TuningforkApp
 
 Compare = Any
@@ -61,3 +64,39 @@ def test_welcome(snap_compare: Compare, store: Store) -> None:
         await _settled(pilot, "Try it with sample data")
 
     assert snap_compare(TuningforkApp(store), terminal_size=(80, 24), run_before=before)
+
+
+@pytest.mark.parametrize(
+    ("size", "keys", "texts"),
+    [
+        pytest.param((80, 24), [], ["Export ember-1", "≈ 161 MB to", "is there already"], id="form"),
+        pytest.param((200, 50), ["down"], ["✗ gguf q4_0", "→ Make q8_0 instead"], id="wide"),
+    ],
+)
+def test_export(
+    snap_compare: Compare, store: Store, monkeypatch: pytest.MonkeyPatch, size: Any, keys: list[str], texts: list[str]
+) -> None:
+    fake_exports.install(monkeypatch)
+    monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "export")
+    read = export_report.made
+
+    def made(store: Store, export_id: int) -> export_report.Made | None:
+        found = read(store, export_id)
+        return found and replace(found, folder=Path("/home/me/tuningfork/exports/ember-1"))
+
+    monkeypatch.setattr(export_report, "made", made)
+    run = fake_exports.a_run(store)
+    fake_exports.an_export(store, fake_exports.planned(store, run.name), run.name)
+    fake_exports.an_export(
+        store,
+        fake_exports.planned(store, run.name, "gguf", "q4_0"),
+        run.name,
+        bad="It no longer answers as the run does.",
+    )
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "✓ gguf q8_0")
+        await pilot.press(*keys)
+        await _settled(pilot, *texts)
+
+    assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)

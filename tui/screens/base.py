@@ -76,7 +76,7 @@ class PageScreen(Screen[Answer]):
 
 
 class ModeScreen(PageScreen[None]):
-    """Base of Data, Train and Compare. `MODE` is the mode's name, and the name of its page."""
+    """Base of Data, Train, Compare and Export. `MODE` is the mode's name, and the name of its page."""
 
     MODE: ClassVar[str] = ""
 

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from tui.messages import LiveRuns
 from tui.text import one_line
 
-MODES = (("data", "F2", "Data"), ("train", "F3", "Train"), ("compare", "F4", "Compare"))
+MODES = (("data", "F2", "Data"), ("train", "F3", "Train"), ("compare", "F4", "Compare"), ("export", "F5", "Export"))
 
 
 class Masthead(Widget):
@@ -26,9 +26,9 @@ class Masthead(Widget):
         left = Content.assemble((" Ψ ", "bold $primary"), ("Tuningfork", "bold"), "  ")
         for mode, key, name in MODES:
             if mode == self.mode:
-                left += Content.assemble((f" {key} {name} ", "bold reverse $primary"), " ")
+                left += Content.assemble((f" {key} {name} ", "bold reverse $primary"))
             else:
-                left += Content.from_markup(f"[@click=app.mode('{mode}')] {key} {name} [/] ")
+                left += Content.from_markup(f"[@click=app.mode('{mode}')] {key} {name} [/]")
         right = self._activity(self.size.width - left.cell_length - 1)
         gap = self.size.width - left.cell_length - right.cell_length
         return left + " " * max(1, gap) + right

@@ -1,0 +1,73 @@
+"""Any number of a few values, one a line: Space ticks the one under the cursor.
+Knows nothing of what the values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from tui import keys
+
+
+class Ticks(OptionList):
+    """`values` are what can be ticked; `ticked` is what is, in their order."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.TICKS)
+    DEFAULT_CSS = """
+    Ticks {
+        height: auto;
+        border: none;
+        padding: 0;
+        background: transparent;
+        &:focus { border: none; }
+        & > .option-list--option { padding: 0 1 0 0; }
+    }
+    """
+
+    class Changed(Message):
+        """One was ticked, or unticked."""
+
+    def __init__(self, values: Sequence[str], ticked: Sequence[str] = (), *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False, compact=True)
+        self._values, self._on, self._notes = list(values), set(ticked), dict[str, Content]()
+        self._wide = max(map(len, values))
+
+    @property
+    def ticked(self) -> tuple[str, ...]:
+        return tuple(value for value in self._values if value in self._on)
+
+    def on_mount(self) -> None:
+        self.add_options([Option(self._prompt(value), id=value) for value in self._values])
+        self.highlighted = next((n for n, value in enumerate(self._values) if value in self._on), 0)
+
+    def note(self, notes: Mapping[str, Content]) -> None:
+        """Say these behind the values."""
+        self._notes = dict(notes)
+        for value in self._values:
+            self.replace_option_prompt(value, self._prompt(value))
+
+    def action_tick(self) -> None:
+        if self.highlighted is not None:
+            self._toggle(self._values[self.highlighted])
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click."""
+        event.stop()
+        self._toggle(self._values[event.option_index])
+
+    def _toggle(self, value: str) -> None:
+        self._on ^= {value}
+        self.replace_option_prompt(value, self._prompt(value))
+        self.post_message(self.Changed())
+
+    def _prompt(self, value: str) -> Content:
+        on = value in self._on
+        mark = Content.styled("[x] ", "bold $primary") if on else Content.styled("[ ] ", "$faint")
+        name = Content.styled(f"{value:<{self._wide}}", "bold" if on else "")
+        return mark + name + "  " + self._notes.get(value, Content(""))
