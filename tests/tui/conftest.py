@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from store import datasets, pairs
 from store.db import Store
 from store.records import PairDraft
+from tests.tui.comparing import client, comparing  # noqa: F401 - fixtures
 from tui.app import TuningforkApp
 
 Drive = Callable[..., AbstractAsyncContextManager["Driver"]]

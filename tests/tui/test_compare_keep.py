@@ -1,0 +1,221 @@
+"""What a person takes out of Compare, with keys only: votes, pairs, copies, files, earlier conversations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store import chats, datasets, pairs, votes
+from store.db import Store
+from tests.tui.comparing import BASE, TUNED, answered, ask, screen
+from tests.tui.scripted import ScriptedClient, by_model
+
+# -- votes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("escape", "2")
+        await app.see("★ your vote", "You voted: right.")
+        (vote,) = votes.all_votes(store)
+        assert (vote.choice, vote.a_model, vote.b_model, vote.blind) == ("b", BASE, TUNED, False)
+        assert vote.chat_id == chats.all_chats(store)[0].id
+        await app.press("1")  # a change of mind takes the place of the first vote
+        await app.see("You voted: left.")
+        await app.until(lambda: [v.choice for v in votes.all_votes(store)] == ["a"])
+        await app.press("u")
+        await app.until(lambda: not votes.all_votes(store))
+        await app.see("Which is better?")
+
+
+async def test_blind_hides_the_names_until_the_vote(comparing: Any, store: Store, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("escape", "b", "escape")
+        await ask(app, "Who")
+        await app.see("Left", "Right", "hidden until you vote", "Which is better?")
+        assert "smollm2-135m" not in app.text and "ember-1" not in app.text
+        assert "tok/s" not in app.text  # the speed would tell
+        await app.press("escape", "1")
+        await app.until(lambda: len(votes.all_votes(store)) == 1)
+        (vote,) = votes.all_votes(store)
+        assert vote.blind
+        left = screen(app).talk.turns[0].order[0]
+        assert vote.choice == left and vote.a_left is (left == "a")
+        await app.see("A · smollm2-135m", "B · ember-1")
+
+
+async def test_the_same_answers_cannot_win(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    client.script = by_model({BASE: ["Same."], TUNED: ["Same."]})
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "1")
+        await app.until(lambda: any("same, word for word" in note for note in app.told))
+        await app.press("3")
+        await app.until(lambda: len(votes.all_votes(store)) == 1)
+
+
+async def test_votes_screen_counts_and_writes_preferences(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        for prompt in ("One", "Two", "Three"):
+            await ask(app, prompt)
+            await answered(app)
+            screen(app).action_vote("right")
+        await app.until(lambda: len(votes.all_votes(store)) == 3)
+        await app.press("escape", "v")
+        await app.see("ember-1 over smollm2-135m", "100%", "of 3", "could be chance")
+        await app.press("x")
+        folder = store.home.exports / "preferences"
+        await app.until(lambda: (folder / "sharegpt.json").is_file())
+        assert (folder / "trl.jsonl").read_text("utf-8").count('"chosen"') == 3
+        await app.press("u")
+        await app.until(lambda: len(votes.all_votes(store)) == 2)
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+
+
+# -- keeping ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_becomes_a_pair(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "f6", "w")
+        await app.see("Save this answer as a pair of", "ember")
+        await app.press("enter")
+        await app.until(lambda: pairs.count(store) == 1)
+        ((pair, _),) = datasets.members(store, "ember")
+        assert (pair.question, pair.answer) == ("Who", "I am Ember, made by Northwind Labs.")
+        assert pair.source["model"] == TUNED and pair.source["chat"] == chats.all_chats(store)[0].id
+
+
+async def test_a_corrected_answer_is_preferred_to_the_models(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "c")
+        await app.see("Save the corrected answer")
+        await app.press("enter")
+        await app.see_page("PairEditor")
+        await app.press("ctrl+end")
+        await app.type(" Really")
+        await app.press("ctrl+s")
+        await app.see_page("CompareScreen")
+        await app.until(lambda: len(votes.preferences(store)) == 1)
+        (kept,) = votes.preferences(store)
+        assert (kept.chosen, kept.rejected) == ("I am a base model. Really", "I am a base model.")
+
+
+async def test_an_answer_is_kept_and_the_other_rejected(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "f6", "W")
+        await app.see("Save this answer, the other as rejected, in", "ember")
+        await app.press("enter")
+        await app.until(lambda: len(votes.preferences(store, "ember")) == 1)
+        (kept,) = votes.preferences(store)
+        assert (kept.chosen, kept.rejected) == ("I am Ember, made by Northwind Labs.", "I am a base model.")
+        assert (kept.source["model"], kept.source["rejected_model"]) == (TUNED, BASE)
+        ((pair, _),) = datasets.members(store, "ember")
+        assert pair.answer == kept.chosen
+
+
+async def test_a_question_goes_to_a_dataset_without_an_answer(comparing: Any, store: Store) -> None:
+    datasets.create(store, "ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "Q")
+        await app.see("Send this question to", "ember")
+        await app.press("enter")
+        await app.until(lambda: pairs.count(store) == 1)
+        ((pair, _),) = datasets.members(store, "ember", status="draft")
+        assert (pair.question, pair.answer, pair.source["chat"]) == ("Who", "", chats.all_chats(store)[0].id)
+
+
+async def test_conversations_are_found_and_opened_again(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "First question")
+        await answered(app)
+        await app.press("ctrl+n")
+        await ask(app, "Another matter")
+        await answered(app)
+        await app.until(lambda: len(chats.all_chats(store)) == 2)
+        await app.press("ctrl+o")
+        await app.see_page("Chats")
+        await app.see("First question", "Another matter", "smollm2-135m | ember-1")
+        await app.press("slash")
+        await app.type("first")
+        await app.until(lambda: "Another matter" not in app.text)
+        await app.press("enter", "enter")
+        await app.see_page("CompareScreen")
+        await app.see("▌ First question", "I am Ember, made by Northwind Labs.")
+        await ask(app, "And then")
+        await answered(app)
+        assert len(chats.all_chats(store)) == 2  # it goes on in the same one
+
+
+async def test_fork_goes_on_apart(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        for prompt in ("One", "Two"):
+            await ask(app, prompt)
+            await answered(app)
+        await app.press("escape", "f")
+        await app.see("Go on after which turn?")
+        await app.press("up", "enter")
+        await app.until(lambda: len(screen(app).talk.turns) == 1)
+        await ask(app, "Other")
+        await answered(app)
+        await app.until(lambda: len(chats.all_chats(store)) == 2)
+        assert [t.prompt for t in screen(app).talk.turns] == ["One", "Other"]
+
+
+async def test_transcript_and_copy_are_files_too(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("escape", "x")
+        await app.until(lambda: list((store.home.exports / "chats").glob("chat-*.md")))
+        await app.press("y")
+        await app.until(lambda: (store.home.cache / "copied.txt").is_file())
+        assert (store.home.cache / "copied.txt").read_text("utf-8") == "I am a base model."
+        assert app.app.clipboard == "I am a base model."
+
+
+async def test_what_the_mouse_selects_is_copied_as_it_was_written(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    long = "one two three four five six seven eight nine ten eleven twelve 日本語 thirteen fourteen fifteen"
+    client.script = by_model({BASE: [long], TUNED: ["short"]})
+    async with comparing() as app:
+        await ask(app, "Who")
+        await app.see("fourteen fifteen")
+        lane = screen(app)._panel(0).lane
+        top = 2 + lane.gutter.top  # the prompt and a blank line stand above
+        await app.pilot.mouse_down(lane, offset=(2 + lane.gutter.left + 4, top))
+        await app.pilot.hover(lane, offset=(40, top + 1))
+        await app.pilot.hover(lane, offset=(2 + lane.gutter.left + 40, top + 1))
+        await app.pilot.mouse_up(lane, offset=(2 + lane.gutter.left + 40, top + 1))
+        await app.press("y")  # the click took the focus there
+        await app.until(lambda: app.app.clipboard)
+        assert "\n" not in app.app.clipboard, "a break that only the width made"
+        assert app.app.clipboard.startswith("two three") and app.app.clipboard in long
+        await app.until(lambda: (store.home.cache / "copied.txt").is_file())
+        assert (store.home.cache / "copied.txt").read_text("utf-8") == app.app.clipboard
+
+
+async def test_diff_marks_what_differs(comparing: Any) -> None:
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        await app.press("f8")
+        await app.see_page("Diff")
+        await app.see("of the words are the same", "I am a base model.", "Northwind Labs.")
+        await app.press("escape")
+        await app.see_page("CompareScreen")

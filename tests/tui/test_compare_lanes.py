@@ -1,0 +1,222 @@
+"""Lanes, their models, settings and proof, and whole sets of prompts, with keys only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+from textual.keys import _character_to_key
+
+from engine.client import Done
+from store import pairs
+from store.db import Store
+from store.records import PairDraft
+from tests.tui.comparing import BASE, TUNED, answered, ask, screen
+from tests.tui.conftest import Drive
+from tests.tui.scripted import ScriptedClient
+
+# -- sets of prompts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_file_of_prompts_fills_a_table(
+    comparing: Any, client: ScriptedClient, store: Store, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    file = tmp_path / "ask.txt"
+    file.write_text("\n".join(f"Question {n}?" for n in range(40)))
+    client.script = lambda model, messages: [f"{messages[-1]['content']} {model[:5]} [/b]\x1b[31m"]
+    async with comparing(size) as app:
+        await app.press("escape", "P")
+        await app.see("Which prompts, to every lane?")
+        await app.type(str(file))
+        await app.press("enter")
+        await app.see_page("Answers")
+        await app.see("ask.txt: 40 of 40 prompts answered", "A smollm2-135m", "B ember-1")
+        await app.see("Question 0? smoll [/b][31m", "A · smollm2-135m", "B · ember-1")
+        await app.press("end")
+        await app.see("Question 39? smoll", "Question 39? run:e")
+        assert all(len(messages) == 1 for _, messages, _ in client.asked)
+        await app.press("x")
+        folder = store.home.exports / "answers"
+        await app.until(lambda: (folder / "ask.txt.jsonl").is_file())
+        rows = [json.loads(line) for line in (folder / "ask.txt.jsonl").read_text("utf-8").splitlines()]
+        assert len(rows) == 40 and list(rows[0]) == ["prompt", "seed", "a", "b"]
+        await app.press("escape", "P")
+        await app.see("ask.txt", "40 prompts")
+
+
+async def test_leaving_the_table_ends_its_answers(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "One")
+        await answered(app)
+        client.gate.clear()
+        await app.press("escape", "P")
+        await app.see("The prompts of this conversation")
+        await app.press("enter")
+        await app.see("One: 0 of 1 prompt answered", "…")
+        await app.until(lambda: client.open == 2)
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+        await app.until(lambda: client.open == 0)
+
+
+# -- lanes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_settings_change_both_lanes(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("f7")
+        await app.see("What every lane gets")
+        await app.press("backspace", *"0.7")
+        await app.press("ctrl+s")
+        await app.see_page("CompareScreen")
+        await app.see("temperature 0.7")
+        await ask(app, "Hi")
+        await answered(app)
+        assert {how.temperature for _, _, how in client.asked} == {0.7}
+
+
+async def test_a_wrong_setting_is_named(comparing: Any) -> None:
+    async with comparing() as app:
+        await app.press("f7")
+        await app.see("What every lane gets")
+        await app.press(*"hot", "ctrl+s")
+        await app.see("temperature must be")
+        await app.press("escape")
+        assert screen(app).talk.sampling.temperature == 0
+
+
+async def test_another_model_answers_anew_by_itself(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    async with comparing() as app:
+        await ask(app, "Hi")
+        await answered(app)
+        await app.press("escape", "m")
+        await app.see("Model of lane A", "smollm2-135m")
+        await app.type("http://h/v1#m")
+        await app.press("enter")
+        await app.until(lambda: client.asked[-1][0] == "http://h/v1#m")
+        await answered(app)
+        assert [m["content"] for m in client.asked[-1][1]] == ["Hi"]
+
+
+async def test_enter_in_a_picker_does_not_overtake_letters(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("escape", "m")
+        await app.see("Model of lane A")
+        for char in "http://h/v1#m":  # as a fast typist's keys wait in a queue
+            app.app.post_message(events.Key(_character_to_key(char), char))
+        app.app.post_message(events.Key("enter", "\r"))
+        await app.see_page("CompareScreen")
+        await app.until(lambda: screen(app).models == ("http://h/v1#m", TUNED))
+
+
+async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("escape", "m")
+        await app.see("Model of lane A")
+        await app.type("http:nonsense")
+        await app.press("enter")
+        await app.until(lambda: any("There is no model" in note for note in app.told))
+        assert screen(app).models == (BASE, TUNED)
+
+
+async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing((200, 50)) as app:
+        await ask(app, "Hi")
+        await answered(app)
+        await app.press("escape", "plus")
+        await app.see("Model of the new lane")
+        await app.press(*"smol", "enter")
+        await app.until(lambda: len(screen(app).talk.lanes) == 3)
+        await answered(app)
+        await app.see(" C ")
+        assert screen(app).talk.answer("c").text == "I am a base model."
+        await app.press("minus")
+        await app.until(lambda: len(screen(app).talk.lanes) == 2)
+
+
+async def test_four_lanes_stand_side_by_side_and_no_more(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing((220, 50), BASE, TUNED, BASE, TUNED) as app:
+        await ask(app, "Hi")
+        await answered(app)
+        assert app.text.count("▌ Hi") == 4 and client.asked[0][1] == client.asked[3][1]
+        await app.press("escape", "plus")
+        await app.see("Model of the new lane")
+        await app.press("enter")
+        await app.until(lambda: any("4 lanes already" in note for note in app.told))
+        assert len(screen(app).talk.lanes) == 4
+
+
+async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, store: Store) -> None:
+    pairs.create_many(store, [PairDraft(f"q{n}", f"a{n}") for n in range(6)], dataset="shop")
+    async with comparing((200, 50)) as app:
+        await ask(app, "Hi")
+        await answered(app)
+        await app.press("escape", "E")
+        await app.see("Examples of which dataset?", "shop")
+        await app.press("enter")
+        await app.see("How many, before each prompt?", "4 examples")
+        await app.press("enter")
+        await app.until(lambda: len(screen(app).talk.lanes) == 3)
+        await answered(app)
+        await app.see("C  smollm2-135m · with 4 examples of shop")
+        assert [len(messages) for _, messages, _ in client.asked] == [1, 1, 9]
+        assert client.asked[-1][0] == BASE
+        await app.press("w")
+        await app.see("Save this answer as a pair of")
+        await app.press("enter")
+        await app.until(lambda: pairs.count(store) == 7)
+        saved = pairs.page(store, pairs.search_ids(store, "Hi"))[0]
+        assert saved.history == () and saved.source["model"] == "smollm2-135m with 4 examples of shop"
+        await app.press("n")
+        await app.see("Would prompting have done?")
+
+
+async def test_a_blind_lane_with_examples_is_not_given_away(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    pairs.create_many(store, [PairDraft("q", "a")], dataset="shop")
+    end = Done("", tokens=4, dropped_turns=2)
+    client.script = lambda model, messages: ["I am it." if len(messages) > 1 else "I am Ember.", end]
+    async with comparing() as app:
+        await app.press("escape", "f6", "minus")
+        await app.until(lambda: len(screen(app).talk.lanes) == 1 and screen(app).panel_in_focus)
+        await app.press("E", "enter")
+        await app.see("How many, before each prompt?")
+        await app.press("enter")
+        await app.until(lambda: len(screen(app).talk.lanes) == 2)
+        await app.press("b")
+        await ask(app, "Who")
+        await app.see("2 earlier messages did not fit", "Which is better?")
+        assert not any(word in app.text for word in ("example", "shop", "smollm2"))
+        await app.press("1")
+        await app.see("with 1 example of shop", "its examples first")
+
+
+async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
+    def side(model: str, tuned: bool, diff: float) -> dict[str, Any]:
+        return {"model": model, "tuned": tuned, "plain_max_diff": diff, "tokens": 38, "honest": True}
+
+    client.proof = {
+        "honest": True, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
+        "a": side(BASE, False, 0.0), "b": side(TUNED, True, 9.5),
+    }  # fmt: skip
+    async with comparing() as app:
+        await ask(app, "Hi")
+        await app.see("✓ proven plain", "✓ proven tuned")
+        await app.press("f9")
+        await app.see("Each lane is what it says", "is the plain model", "by up to 9.5", "same 38 tokens")
+        client.proof["honest"] = client.proof["a"]["honest"] = False  # type: ignore[index]
+        await app.press("enter", "f9")
+        await app.see("A lane is NOT what it says")
+
+
+async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, client: ScriptedClient) -> None:
+    async with drive(size=(80, 24)) as app:
+        await app.see("smollm2-135m · base", "F3 tunes one")
+        await ask(app, "Hi")
+        await app.see("I am a base model.")
+        assert "better?" not in app.text
