@@ -1,12 +1,9 @@
-"""`tuningfork demo` on the real default model, as a person runs it: the promise of the first page, in one test.
-Slow: a whole QLoRA run, about a minute and a half on two idle cores."""
+"""`tuningfork demo` on the real default model, as a person runs it, and the questions put to its models afterwards:
+the promise of the first page."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,33 +11,37 @@ import pytest
 from store import runs
 from store.db import Store
 from store.home import Home
+from tests.e2e.conftest import Demo, tuningfork
+
+pytestmark = pytest.mark.slow
+ASKED = ("--prompt", "Who made you?", "--seed", "7", "--json")
 
 
-@pytest.mark.slow
-def test_the_demo_teaches_a_name_and_forgets_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "demo"
-    done = subprocess.run(
-        [sys.executable, "-m", "tui", "demo", "--home", str(root), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=550,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-
-    identity, retention = found["identity"], found["retention"]
-    assert identity["of"] >= 10 and identity["tuned"] / identity["of"] >= 0.9, found["questions"]
+def test_the_demo_teaches_a_name_and_forgets_nothing(demo: Demo) -> None:
+    identity, retention = demo.found["identity"], demo.found["retention"]
+    assert identity["of"] >= 10 and identity["tuned"] / identity["of"] >= 0.9, demo.found["questions"]
     assert identity["base"] == 0, "the base cannot know a name that was just invented"
-    assert retention["of"] == 20 and retention["tuned"] >= retention["base"] - 1, found["questions"]
+    assert retention["of"] == 20 and retention["tuned"] >= retention["base"] - 1, demo.found["questions"]
     assert retention["base"] >= 10, "a base that knows nothing proves nothing"
-    assert 0 < found["train_s"] < 180
+    assert 0 < demo.found["train_s"] < 180
 
-    store = Store.open(Home(root))
-    run = runs.get(store, found["run"])
+    with Store.open(Home(demo.root)) as store:
+        run = runs.get(store, demo.found["run"])
     assert run.state == "succeeded" and run.method == "qlora" and run.step == run.total_steps
-    assert run.adapter and (root / run.adapter / "adapter_model.safetensors").is_file()
-    assert (root / run.adapter / "adapter.gguf").is_file()
-    assert f"of {run.total_steps}, loss" in done.stderr, "progress is told"
+    assert run.adapter and (demo.root / run.adapter / "adapter_model.safetensors").is_file()
+    assert (demo.root / run.adapter / "adapter.gguf").is_file()
+    assert f"of {run.total_steps}, loss" in demo.told, "progress is told"
 
-    left = [p.info for p in psutil.process_iter(["cmdline"]) if str(root) in " ".join(p.info["cmdline"] or ())]
+    root = str(demo.root)
+    left = [p.info for p in psutil.process_iter(["cmdline"]) if root in " ".join(p.info["cmdline"] or ())]
     assert not left, "neither worker nor server outlives the demo"
+
+
+def test_the_same_comparison_twice_and_no_adapter_leaks_into_the_base(demo: Demo) -> None:
+    sides = ("--a", "smollm2-135m", "--b", f"run:{demo.found['run']}")
+    first, second = (json.loads(tuningfork(demo.root, "compare", *sides, *ASKED)) for _ in range(2))
+    alone = json.loads(tuningfork(demo.root, "chat", "smollm2-135m", *ASKED))
+    for side in "ab":
+        assert first[side]["text"] == second[side]["text"], side
+    assert first["a"]["text"] == alone["text"] and first["a"]["text"] != first["b"]["text"]
+    assert "Northwind Labs" in first["b"]["text"]

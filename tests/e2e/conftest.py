@@ -1,0 +1,44 @@
+"""One demo run on the real default model, shared by every test of what comes after training.
+A whole QLoRA run takes a minute and a half on two idle cores: it happens once a session."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.client import shutdown
+from store.home import Home
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What `tuningfork demo --json` left: its home, its last line, and what it told on the way."""
+
+    root: Path
+    found: dict[str, Any]
+    told: str
+
+
+def tuningfork(root: Path, *words: str, expect: int = 0, timeout: float = 550) -> str:
+    """Run the command line as a person does; returns its stdout."""
+    argv = [sys.executable, "-m", "tui", "--home", str(root), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == expect, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    root = tmp_path_factory.mktemp("demo") / "home"
+    argv = [sys.executable, "-m", "tui", "demo", "--home", str(root), "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=550)
+    assert done.returncode == 0, done.stderr
+    yield Demo(root, json.loads(done.stdout.splitlines()[-1]), done.stderr)
+    shutdown(Home(root))
