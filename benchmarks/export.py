@@ -1,0 +1,157 @@
+"""From an adapter to a file, ours against the usual route: seconds, memory, disk.
+Run it with nothing else at work: `python benchmarks/export.py [--json]`. Takes about ten minutes on two cores."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import report
+from benchmarks.report import Row
+from benchmarks.spending import Cost, spend
+from benchmarks.usual import Route
+from engine import jobs, prepare, process, refs, samples
+from engine.export import official
+from engine.recipes import config_for
+from store.db import Store
+from store.errors import WorkerError
+from store.home import Home
+from store.importing import import_files
+
+BASE = "smollm2-135m"
+ROUNDS = 3
+STEPS = 8
+TARGETS = ("gguf-adapter", "f16", "q8_0", "q4_k_m")
+OURS, PROVEN, USUAL = "ours", "ours, proven", "usual"
+Found = dict[tuple[str, str], list[Cost]]
+"""What each way to each target cost, round after round."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table and Markdown")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as folder:
+        contest = Contest(Path(folder))
+        found: Found = {}
+        for n in range(ROUNDS):
+            contest.round(n, found)
+    report.show("benchmarks/export.py", rows(found), remarks(), json_only=chosen.json)
+
+
+class Contest:
+    """A home with one real run of a few steps, and both ways to make files of it below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = Home(folder / "home").ensure()
+        self._folder = folder / "usual"
+        say(f"A run of {STEPS} steps.")
+        with Store.open(self._home) as store:
+            base = prepare.prepare(store, BASE)
+            import_files(store, [samples.path("product.jsonl")], dataset="product")
+            config = config_for("identity", BASE).replace(method="lora", steps=STEPS, batch_size=4)
+            run = jobs.submit(store, config, "product")
+            jobs.start(store, run.name)
+            run = jobs.wait(store, run.name)
+            if run.state != "succeeded":
+                raise WorkerError(run.error or f"The run was {run.state}.")
+            adapter = refs.resolve(store, f"run:{run.name}").adapter
+        assert adapter is not None
+        self._run = run.name
+        say("llama.cpp's converter.")
+        self._route = Route(base, adapter, official.fetch(self._home), self._folder, process.cores())
+
+    def round(self, n: int, found: Found) -> None:
+        """Everybody makes everything once; who begins changes from round to round."""
+        ways: list[tuple[str, Callable[[str], Cost]]] = [
+            (OURS, self._ours),
+            (PROVEN, self._proven),
+            (USUAL, self._usual),
+        ]
+        for target in TARGETS:
+            for name, way in ways[n % len(ways) :] + ways[: n % len(ways)]:
+                spent = way(target)
+                say(f"Round {n + 1}, {target}, {name}: {spent.seconds:.1f} s, {spent.memory_mb:.0f} MB.")
+                found.setdefault((target, name), []).append(spent)
+
+    def _ours(self, target: str, *options: str) -> Cost:
+        """The command as a person gives it."""
+        to = ["--to", target] if target == "gguf-adapter" else ["--to", "gguf", "--quant", target]
+        argv = [sys.executable, "-m", "tui", "export", self._run, *to, *(options or ("--no-proof",))]
+        name = f"{self._run}-{target}"
+        try:
+            made = self._home.exports / self._run / name / f"{name}.gguf"
+            return spend([[*argv, "--home", str(self._home.root)]], self._home.root, made)
+        finally:
+            shutil.rmtree(self._home.exports / self._run, ignore_errors=True)
+
+    def _proven(self, target: str) -> Cost:
+        return self._ours(target, "--json")
+
+    def _usual(self, target: str) -> Cost:
+        self._folder.mkdir()
+        environment = process.environment() | {"PYTHONPATH": str(self._route.needs)}
+        try:
+            return spend(self._route.commands(target), self._folder, self._route.file(target), environment)
+        finally:
+            shutil.rmtree(self._folder)
+
+
+def rows(found: Found) -> list[Row]:
+    """Medians beside their targets."""
+    return [
+        row for target in TARGETS for row in _rows(target, {way: found[target, way] for way in (OURS, PROVEN, USUAL)})
+    ]
+
+
+def _rows(target: str, costs: dict[str, list[Cost]]) -> list[Row]:
+    seconds = {way: median(cost.seconds for cost in spent) for way, spent in costs.items()}
+    memory = {way: median(cost.memory_mb for cost in spent) for way, spent in costs.items()}
+    extra = {way: median(cost.extra_mb for cost in spent) for way, spent in costs.items()}
+    why = "; ours is the float16 file that llama.cpp quantises" if target == "q4_k_m" else ""
+    spread = ", ".join(f"{way} {_range([c.seconds for c in costs[way]])}" for way in (OURS, USUAL))
+    return [
+        Row(f"{target}: times faster", seconds[USUAL] / seconds[OURS], "", (">=", 3),
+            f"{seconds[OURS]:.2f} s against {seconds[USUAL]:.2f} s ({spread})"),
+        Row(f"{target}: memory, ours / usual", memory[OURS] / memory[USUAL], "", ("<=", 0.5),
+            f"{memory[OURS]:.0f} MB against {memory[USUAL]:.0f} MB"),
+        Row(f"{target}: extra disk", extra[OURS], "MB", ("<", 1),
+            f"usual: {extra[USUAL]:.0f} MB{why}"),
+        Row(f"{target}: with its proof", seconds[PROVEN], "s", None,
+            f"{_range([c.seconds for c in costs[PROVEN]])}, {memory[PROVEN]:.0f} MB; the usual route proves nothing"),
+    ]  # fmt: skip
+
+
+def _range(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
+def remarks() -> list[str]:
+    """How the figures were taken."""
+    return [
+        f"The embedded default model and the adapter of a real run of {STEPS} steps (rank 16, all linear layers, "
+        f"bfloat16). Ours is the whole command, `tuningfork export … --no-proof`. The usual route: a process in which "
+        f"PEFT merges and saves (`merge_and_unload`, bfloat16), `convert_hf_to_gguf.py` of the same llama.cpp, and for "
+        f"q4_k_m its quantiser on all cores; for gguf-adapter `convert_lora_to_gguf.py` alone. {ROUNDS} rounds in "
+        f"which everybody makes everything in turn; medians, in brackets the range. Memory: the most that all "
+        f"processes of a command had together (proportional set size, mapped files included, looked at every 50 ms). "
+        f"Extra disk: the most that was there beyond the finished file; ours has card, sums, proof and the store's "
+        f"own growth in it."
+    ]
+
+
+def say(text: str) -> None:
+    """Progress, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
