@@ -16,7 +16,7 @@ from tui.export_words import SIGN, Check, Part, advice, checks, divergence, mode
 from tui.text import clean
 from tui.widgets.run_view import Bar
 
-_NARROWEST = 30
+_ROOMY = 60
 
 
 class ExportView(Vertical):
@@ -166,15 +166,13 @@ def _proof(made: Made, width: int) -> Content:
 
 
 def _line(check: Check, wide: int, width: int) -> Content:
-    """Sign, state, name and what was said; that goes on under itself, or under the name where there is little room."""
+    """Sign, state, name and what was said, which goes on under itself; the sign alone where there is little room."""
     sign, style = SIGN.get(check.state, ("?", ""))
-    head = Content.assemble((f"{sign} {check.state:<7}", f"{style} bold"), f"  {clean(check.name):<{wide}}")
-    indent, room = head.cell_length + 2, width - head.cell_length - 2
-    if room < _NARROWEST:
-        indent, room = 2, width - 2
-    said = Content.styled(clean(check.said), "$faint").wrap(max(10, room))
-    first = head + "\n" + " " * indent if indent == 2 else head + "  "
-    return first + Content("\n" + " " * indent).join(said)
+    state = f"{sign} {check.state:<7}  " if width >= _ROOMY else f"{sign} "
+    head = Content.assemble((state, f"{style} bold"), f"{clean(check.name):<{wide}}  ")
+    indent = head.cell_length
+    said = Content.styled(clean(check.said), "$faint").wrap(max(10, width - indent))
+    return head + Content("\n" + " " * indent).join(said)
 
 
 def _command(program: str, line: str) -> Content:
