@@ -57,7 +57,9 @@ def float32(tensor: LocalTensor) -> np.ndarray:
     """The values as float32, in the tensor's shape; bfloat16, which numpy lacks, is the upper half of a float32."""
     raw = tensor.mmap_bytes()
     if tensor.dtype == "BF16":
-        return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(tensor.shape)
+        bits = raw.view(np.uint16).astype(np.uint32)
+        bits <<= 16  # in place, here and below: an embedding is the most memory that an export takes
+        return bits.view(np.float32).reshape(tensor.shape)
     if tensor.dtype not in _NUMPY:
         raise Unsupported(
             f"Weights of type {tensor.dtype} cannot be read.", todo="Use a float32, float16 or bfloat16 copy."
@@ -80,7 +82,9 @@ class Delta:
 
     def dense(self) -> np.ndarray:
         """scale * B @ A as float32: what PEFT adds when it merges a float32 base."""
-        return (float32(self.b) @ float32(self.a)) * np.float32(self.scale)
+        product = float32(self.b) @ float32(self.a)
+        product *= np.float32(self.scale)
+        return product
 
 
 def read_adapter(folder: Path) -> dict[str, Delta]:
@@ -137,7 +141,9 @@ class Weights:
                 return tensor.mmap_bytes().view(np.float16).reshape(tensor.shape)
             return float32(tensor)
         self.merged.add(module)
-        return float32(tensor) + self.deltas[module].dense()
+        merged = self.deltas[module].dense()
+        merged += float32(tensor)
+        return merged
 
     def check_consumed(self) -> None:
         """Raise when some delta never went into a tensor: the export would be less than the run."""
