@@ -117,16 +117,7 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
     target, store = planned.target, work.store
     _check_place(planned, work.request.overwrite)
     planned.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    export = exports.start(
-        store,
-        run=work.run.name,
-        format=target.format,
-        quant=target.quant,
-        step=work.step,
-        path=store.home.relative(planned.path),
-    )
-    part = exported.part_of(planned.folder, export.id)
-    with _locked(store, export.id, part):
+    with _begun(work, planned) as (number, part):
         try:
             part.mkdir(mode=0o700)
             made = _write(work, target, planned, part)
@@ -137,11 +128,11 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
             path, size, digest = _place(planned, part, report)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
-            exports.fail(store, export.id, _sentence(error))
+            exports.fail(store, number, _sentence(error))
             raise _full(error, planned) or error from None
         exports.finish(
             store,
-            export.id,
+            number,
             sha256=digest,
             bytes=size,
             proof=report,
@@ -149,7 +140,7 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
             path=store.home.relative(path),
             error=None if report["held"] else proof.reasons(report),
         )
-    return export.id
+    return number
 
 
 # ---------------------------------------------------------------- writing
@@ -269,6 +260,26 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
     part.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return (place / main.name if main else place), size, digest
+
+
+@contextlib.contextmanager
+def _begun(work: Work, planned: Planned) -> Iterator[tuple[int, Path]]:
+    """The id of an export that has begun, and the folder to build it in. Others see the row only once it is locked: a
+    sweep between the two would take it for a dead one's."""
+    store, target = work.store, planned.target
+    with contextlib.ExitStack() as stack:
+        with store.write():
+            export = exports.start(
+                store,
+                run=work.run.name,
+                format=target.format,
+                quant=target.quant,
+                step=work.step,
+                path=store.home.relative(planned.path),
+            )
+            part = exported.part_of(planned.folder, export.id)
+            stack.enter_context(_locked(store, export.id, part))
+        yield export.id, part
 
 
 @contextlib.contextmanager
