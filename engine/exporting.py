@@ -271,7 +271,8 @@ def _start(home: Home, request: Request) -> subprocess.Popen[str]:
             text=True,
             encoding="utf-8",
             cwd=home.root,
-            env=process.environment(offline=request.converter == "native"),
+            # products of rank 16 are too small to share: numpy's threads would only wait for each other
+            env=process.environment(offline=request.converter == "native") | {"OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C reaches us; we end the process in order
         )
 

@@ -124,8 +124,8 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
             report = proof.prove(bench, made) if bench else {"held": True, "checks": [], "kl": None, "types": {}}
             report |= {"base": work.run.base, "run": work.run.name, "step": work.step, "snapshot": work.run.snapshot}
             report["advice"] = None if report["held"] else _advice(store, work.run, target)
-            report["files"] = _finish_folder(work, target, planned, part, report)
-            path, size, digest = _place(planned, part, report)
+            sums = _finish_folder(work, target, planned, part, report)
+            path, size = _place(planned, part, report)
         except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
             exports.fail(store, number, _sentence(error))
@@ -133,7 +133,7 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
         exports.finish(
             store,
             number,
-            sha256=digest,
+            sha256=sums.get(planned.path.name),
             bytes=size,
             proof=report,
             state="done" if report["held"] else "rejected",
@@ -217,29 +217,24 @@ def _check_place(planned: Planned, overwrite: bool) -> None:
         )
 
 
-def _finish_folder(work: Work, target: Target, planned: Planned, part: Path, report: dict[str, Any]) -> list[str]:
-    """Card, sums and proof beside what was made. Returns the names of all files."""
+def _finish_folder(work: Work, target: Target, planned: Planned, part: Path, report: dict[str, Any]) -> dict[str, str]:
+    """Card, sums and proof beside what was made, their names kept in the report. Returns the SHA-256 of each file."""
     made = sorted(path.name for path in part.iterdir())
     facts = card.gather(work.store, work.run, work.step, target, work.model, report, made)
     (part / "README.md").write_text(card.card(facts), "utf-8")
     work.tell(target.title, "prove", "Computing SHA-256", 0, 1)
     sums = {name: _sha256(part / name) for name in [*made, "README.md"]}
     (part / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
-    names = [*sums, "SHA256SUMS", "proof.json"]
-    told = {
-        "base": card.public_base(work.run.base),
-        "files": names,
-    }  # the store keeps the base's path, the file does not
+    report["files"] = [*sums, "SHA256SUMS", "proof.json"]
+    told = {"base": card.public_base(work.run.base)}  # the store keeps the base's path, the file does not
     (part / "proof.json").write_text(json.dumps(report | told, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return names
+    return sums
 
 
-def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, int, str | None]:
-    """Rename what was built to where it belongs. Returns its path, its size in bytes, and the SHA-256 of a single
-    file."""
+def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, int]:
+    """Rename what was built to where it belongs. Returns its path and its size in bytes."""
     size = sum(path.stat().st_size for path in part.iterdir())
     main = part / planned.path.name if planned.path != planned.folder else None
-    digest = _sha256(main) if main else None
     suffix = "" if report["held"] else ".rejected"
     if main is not None and suffix:
         main = main.rename(main.with_name(main.name + suffix))
@@ -252,14 +247,14 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
             (part / name).replace(planned.folder / f"{final.name}.{name}")
         main.replace(final)
         part.rmdir()
-        return final, size, digest
+        return final, size
     place = planned.folder.with_name(planned.folder.name + suffix)
     old = part.with_name(part.name + ".old")
     if place.exists():
         place.rename(old)
     part.rename(place)
     shutil.rmtree(old, ignore_errors=True)
-    return (place / main.name if main else place), size, digest
+    return (place / main.name if main else place), size
 
 
 @contextlib.contextmanager
