@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt: what was begun is taken away
     from engine.export.make import make
-    from engine.exporting import Request
+    from engine.export.request import Request
     from store.db import Store
     from store.errors import TuningforkError
 

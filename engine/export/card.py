@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from engine import embedded
-from engine.exporting import FORMATS, Target
+from engine.export.request import FORMATS, Target
 from engine.refs import Resolved
 from store import datasets, evals
 from store.db import Store

@@ -21,7 +21,8 @@ from engine.export import card, gguf_adapter, gguf_model, merged, official, olla
 from engine.export.about import About, licence_of
 from engine.export.bench import Bench
 from engine.export.proof import Made
-from engine.exporting import Planned, Request, Target
+from engine.export.request import Request, Target
+from engine.exporting import Planned
 from engine.refs import Resolved
 from store import datasets, exports
 from store.db import Store
