@@ -15,7 +15,7 @@ import psutil
 
 from engine import process
 
-_EVERY_S, _SELDOM_S = 0.05, 0.25
+_EVERY_S, _SELDOM_S = 0.1, 0.25
 
 
 @dataclass(frozen=True, slots=True)
