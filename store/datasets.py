@@ -55,8 +55,11 @@ def get_id(store: Store, name: str) -> int:
 
 def near(name: str, names: Sequence[str], what: str, make: str) -> str:
     """What to do about a wrong name: the names it may have meant, else all (up to ten), else how to make the first."""
-    close = difflib.get_close_matches(name, names, 3, 0.5) or list(names[:10])
-    return f"Known {what}s: {', '.join(close)}." if close else f"There is no {what} yet; make one with: {make}"
+    if close := difflib.get_close_matches(name, names, 3, 0.5):
+        return f"Did you mean {' or '.join(close)}?"
+    if not names:
+        return f"There is no {what} yet; make one with: {make}"
+    return f"Known {what}s: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}."
 
 
 def ensure(store: Store, name: str) -> Dataset:

@@ -89,7 +89,7 @@ def _convert(source: Path, part: Path, say: Say) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     quiet()
-    say(f"Dequantising {source.name}")
+    say(f"Making {source.name} ready for training, this once")
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source.parent,

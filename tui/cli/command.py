@@ -16,6 +16,8 @@ import click
 from tui.cli.session import Session, remember
 
 FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
+_ALSO = {"remove": "rm", "delete": "rm", "ls": "list"}
+"""What people type for a command of a group."""
 
 
 def _common(*, json: bool) -> list[click.Parameter]:
@@ -63,6 +65,9 @@ class Group(_WithExamples, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, _ALSO.get(cmd_name, ""))
 
 
 class Root(_WithExamples, click.Group):
@@ -152,7 +157,9 @@ def _usage(error: click.ClickException) -> dict[str, str | None]:
     where = None
     if isinstance(error, click.BadParameter) and error.param is not None:
         where = (error.param.get_error_hint(error.ctx) if error.ctx else error.param.name or "").replace("'", "")
-    what = error.message if where and not isinstance(error, click.MissingParameter) else error.format_message()
+    what = error.message if where else error.format_message()
+    if where and isinstance(error, click.MissingParameter):
+        what = "is missing"
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tuningfork"
     return {"error": "UsageError", "what": what, "where": where, "todo": f"See: {path} --help"}

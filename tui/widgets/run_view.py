@@ -141,7 +141,7 @@ def _figures(report: RunReport, width: int) -> Content:
     if report.lr is not None and status.state in LIVE_STATES:
         figures.append(("rate", f"{report.lr:.1e}".replace("e-0", "e-")))
     if status.elapsed:
-        figures.append(("took" if status.state not in LIVE_STATES else "since", say.duration(status.elapsed)))
+        figures.append(("took" if status.state not in LIVE_STATES else "for", say.duration(status.elapsed)))
     if not figures and status.phase:
         return Content.styled(clean(status.phase), "$faint")
     out = Content("")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store import pairs
+from store import datasets, pairs
 from store.db import Store
 from store.home import Home
 from tests.tui.cli.conftest import BASE, Cli
@@ -187,3 +187,21 @@ def test_an_import_after_a_failure_starts_clean(tf: Cli, write: Write, store: St
     tf.error("data", "import", write("bad.json", "{oops"), "--dataset", "d")
     assert json.loads(tf("data", "import", write("a.jsonl", GOOD), "--dataset", "d", "--json").stdout)["kept"] == 1
     assert pairs.count(store) == 1
+
+
+def test_a_wrong_name_is_answered_by_the_near_ones_or_by_all(tf: Cli, store: Store) -> None:
+    datasets.create(store, "identity")
+    datasets.create(store, "mine")
+    assert tf.error("train", "--dataset", "identiti")["todo"] == "Did you mean identity?"
+    assert tf.error("train", "--dataset", "zzz")["todo"] == "Known datasets: identity, mine."
+
+
+@pytest.mark.parametrize(("words", "where"), [(("data", "import"), "FILE..."), (("probe",), "--model")])
+def test_what_is_missing_is_named_once(tf: Cli, words: tuple[str, ...], where: str) -> None:
+    error = tf.error(*words)
+    assert (error["where"], error["what"]) == (where, "is missing")
+
+
+def test_other_words_for_remove_and_list(tf: Cli) -> None:
+    assert "runs remove --help" in tf.error("runs", "remove")["todo"]
+    assert tf.json("runs", "ls") == tf.json("runs", "list")

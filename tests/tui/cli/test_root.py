@@ -123,7 +123,7 @@ class TestFailing:
         ("words", "where", "what"),
         [
             (["nonsense"], None, "nonsense"),
-            (["data", "split"], "--dataset", "--dataset"),
+            (["data", "split"], "--dataset", "is missing"),
             (["data", "split", "--dataset", "d", "--val", "much"], "--val", "much"),
             (["train", "--dataset", "d", "--recipe", "soup"], "--recipe", "soup"),
             (["data", "list", "--colour"], None, "--colour"),
