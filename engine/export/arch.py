@@ -49,7 +49,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         raise Unsupported(
             f"The architecture {name} cannot be written as GGUF yet.",
             where="config.json",
-            todo=f"Known: {', '.join(sorted(ARCHITECTURES))}. Export a merged model instead.",
+            todo=f"Known: {', '.join(sorted(ARCHITECTURES))}. Export --to merged, or --to gguf --converter official.",
         )
     text = {**config, **(config.get("text_config") or {})}
     heads = text["num_attention_heads"]

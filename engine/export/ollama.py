@@ -20,7 +20,7 @@ from store.records import Message
 
 MAX_CONTEXT = 8192
 """More is seldom wanted of a small model, and Ollama reserves memory for all of it."""
-_TODO = "Export --to gguf instead: llama.cpp and LM Studio read the model's own template."
+_INSTEAD = "Export --to gguf instead: llama.cpp and LM Studio read the model's own template."
 _ROLES = {"s": "system", "u": "user", "a": "assistant"}
 _MARK = "Qx{}qX"  # a message that no template writes by itself, trims or splits
 _TEMPLATE = re.compile(r'^TEMPLATE """(.*?)"""$', re.DOTALL | re.MULTILINE)
@@ -53,7 +53,7 @@ def modelfile(folder: Path, gguf_name: str, *, about: str = "", base: Path | Non
         raise Unsupported(
             f"Ollama's template language cannot say what the model's chat template does: {different[0]}",
             where=str(folder),
-            todo=_TODO,
+            todo=_INSTEAD,
         )
     return text
 
@@ -131,7 +131,7 @@ def _shape_of(template: ChatTemplate, drop_bos: bool) -> _Shape:
     bos = _bos(template) if drop_bos else ""
     one, talk, done = _gaps(template, "u", True), _gaps(template, "uau", True), _gaps(template, "ua", False)
     if one is None or talk is None or done is None:
-        raise Unsupported("The model's chat template does not show messages as they are.", todo=_TODO)
+        raise Unsupported("The model's chat template does not show messages as they are.", todo=_INSTEAD)
     atoms = _atoms(template)
     (_, (first, asked)), (_, (_, answers, next_, _)), (_, (_, prefills, ended)) = one, talk, done
     left = _gaps(template, "u", False)
@@ -164,7 +164,7 @@ def _with_system(template: ChatTemplate, shape: _Shape, bos: str) -> _Shape:
         return replace(shape, place="first", system=(before, after))
     if order == [1, 2, 0, 3]:
         return replace(shape, place="last", system=(gaps[2].removeprefix(shape.answer[1]), gaps[3]))
-    raise Unsupported("The model's chat template puts the system text where Ollama's cannot.", todo=_TODO)
+    raise Unsupported("The model's chat template puts the system text where Ollama's cannot.", todo=_INSTEAD)
 
 
 def _gaps(template: ChatTemplate, roles: str, prompt: bool) -> tuple[list[int], list[str]] | None:
@@ -328,7 +328,7 @@ def _parameters(folder: Path, base: Path) -> dict[str, float | int]:
 def _plain(value: str) -> str:
     """A value that a Modelfile's line can hold: Ollama knows no escapes, so a quote or line break would end it."""
     if not value.isprintable() or '"' in value:
-        raise Unsupported(f"A Modelfile cannot hold {value!r}.", todo=_TODO)
+        raise Unsupported(f"A Modelfile cannot hold {value!r}.", todo=_INSTEAD)
     return value
 
 

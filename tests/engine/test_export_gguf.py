@@ -6,8 +6,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import tarfile
-from importlib.metadata import version
 from pathlib import Path
 
 import gguf
@@ -15,11 +13,13 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from engine.export import official
 from engine.export.about import About
 from engine.export.gguf_model import quantise, types_of, write_gguf
 from engine.export.hparams import DEFAULTS
 from engine.export.llama_vocab import VocabOnly
-from store.errors import BadInput, Unsupported
+from store.errors import BadInput, Unsupported, WorkerError
+from store.home import Home
 from tests.archs import ARCHS, add_lora, make
 
 pytestmark = pytest.mark.slow
@@ -217,32 +217,10 @@ for job in sys.argv[2:]:
 @pytest.fixture(scope="module")
 def converter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The official converter of the very llama.cpp that is installed, with its own gguf library beside it."""
-    root = tmp_path_factory.mktemp("official")
-    wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--no-binary",
-        "llama-cpp-python",
-        "-d",
-        str(root),
-        wanted,
-    ]
-    fetched = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    archives = list(root.glob("*.tar.gz"))
-    if not archives:
-        pytest.skip(f"the source archive of {wanted} cannot be fetched: {fetched.stderr[-200:]}")
-    with tarfile.open(archives[0]) as archive:
-        parts = ("/convert_hf_to_gguf.py", "/conversion/", "/gguf-py/")
-        members = [
-            m for m in archive.getmembers() if "/vendor/llama.cpp/" in m.name and any(part in m.name for part in parts)
-        ]
-        archive.extractall(root, members, filter="data")
-    return next(root.glob("*/vendor/llama.cpp"))
+    try:
+        return official.fetch(Home(tmp_path_factory.mktemp("official")))
+    except WorkerError as error:
+        pytest.skip(str(error))
 
 
 def test_tensors_equal_the_official_converters(models: Path, converter: Path, tmp_path: Path) -> None:
