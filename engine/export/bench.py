@@ -4,10 +4,7 @@ Each is made once, when first asked for, and serves every target; what the compa
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import tempfile
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,10 +19,11 @@ from engine.chat.backends.llama_binding import Context, Weights
 from engine.chat.backends.llama_cpp import LlamaCpp
 from engine.chat.templates import Templates
 from engine.chat.threads import Budget
+from engine.export.torch_process import Reference
 from engine.refs import Resolved
 from engine.sampling import Sampling
 from engine.template import ChatTemplate
-from store.errors import WorkerError
+from store.errors import Unsupported
 from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
@@ -67,7 +65,7 @@ class Bench:
         self.conversations += [_asked(probe) for probe in self.probes]
         texts = [row.messages for row in picked[:3]] + [[_user(_NEUTRAL)]]
         self.rows = [self._ids(messages) for messages in texts]
-        self._started: list[_Reference] = []
+        self._started: list[Reference] = []
         self._reference = self._ask_transformers(self.folder, self.adapter, 0)  # torch takes seconds to start
 
     def _ids(self, messages: list[Message]) -> list[int]:
@@ -94,9 +92,10 @@ class Bench:
         return self._reference.result()[0]
 
     def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
-        if model.gguf is None:
-            return self.reference(self.folder, model.adapter, first)[1]
-        return self.ask(model, first, tokens)
+        if model.gguf is not None:
+            with contextlib.suppress(Unsupported):  # an adapter that llama.cpp cannot hold
+                return self.ask(model, first, tokens)
+        return self.reference(self.folder, model.adapter, first)[1]
 
     # -- instruments ---------------------------------------------------------------------------------------------------
 
@@ -149,13 +148,14 @@ class Bench:
         Raises WorkerError when it cannot load the model.
         """
         self.tell("Asking transformers", 0, 1)
-        return self._ask_transformers(folder, adapter, answers).result()
+        logits, said = self._ask_transformers(folder, adapter, answers).result()
+        return logits, [self._answer(ids) for ids in said]
 
-    def _ask_transformers(self, folder: Path, adapter: Path | None, answers: int | None) -> _Reference:
+    def _ask_transformers(self, folder: Path, adapter: Path | None, answers: int | None) -> Reference:
         prompts = [self.template.encode(messages) for messages in self.conversations[:answers]]
         stop = sorted(self.template.stop_ids)
         wanted = {"folder": str(folder), "adapter": adapter and str(adapter), "rows": self.rows, "prompts": prompts}
-        started = _Reference(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}, self.scratch, self._answer)
+        started = Reference(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}, self.scratch)
         self._started.append(started)
         return started
 
@@ -167,50 +167,6 @@ class Bench:
     def _answer(self, ids: list[int]) -> Answer:
         stopped = bool(ids) and ids[-1] in self.template.stop_ids
         return Answer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
-
-
-class _Reference:
-    """A process that asks transformers, while others work: see engine.work.reference for the request."""
-
-    def __init__(self, wanted: dict[str, Any], scratch: Path, answer: Callable[[list[int]], Answer]) -> None:
-        handle, name = tempfile.mkstemp(".json", "reference-", scratch)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(wanted, file)
-        self._result, self._answer = Path(name).with_suffix(".npz"), answer
-        self._rows, self._prompts = len(wanted["rows"]), len(wanted["prompts"])
-        self._child = subprocess.Popen(
-            process.command("reference", name),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=scratch,
-            env=process.environment(),
-        )
-
-    def result(self) -> tuple[list[np.ndarray], list[Answer]]:
-        """Wait for it. WorkerError with its own words when it failed."""
-        said, _ = self._child.communicate()
-        if self._child.returncode:
-            raise WorkerError(f"transformers could not load the model: {_what(said)}")
-        with np.load(self._result) as arrays:
-            answers = [self._answer(arrays[f"answer{number}"].tolist()) for number in range(self._prompts)]
-            return [arrays[f"row{number}"] for number in range(self._rows)], answers
-
-    def close(self) -> None:
-        """End the process, if it has not ended."""
-        if self._child.poll() is None:
-            self._child.kill()
-        self._child.wait()
-        if self._child.stdout:
-            self._child.stdout.close()
-
-
-def _what(said: str) -> str:
-    try:
-        return str(json.loads(said.strip().rpartition("\n")[2])["what"])
-    except (ValueError, KeyError):
-        return "its process ended early"
 
 
 def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:

@@ -22,6 +22,8 @@ from engine.export.about import About, licence_of
 from engine.export.bench import Bench
 from engine.export.proof import Made
 from engine.export.request import Request, Target
+from engine.export.source import is_plain
+from engine.export.torch_process import merge_with_peft
 from engine.exporting import Planned
 from engine.refs import Resolved
 from store import datasets, exports
@@ -46,6 +48,7 @@ class Work:
     model: Resolved
     probes: list[Probe]
     tell: Tell
+    scratch: Path
 
 
 def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
@@ -55,13 +58,13 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
     """
     run, step, _ = exporting.chosen(store, request.run)
     model = refs.resolve(store, f"run:{run.name}" + (f"@{step}" if step is not None else ""))
-    work = Work(store, request, run, step, model, _probes(request), tell)
-    planned = exporting.plan(store, request)
+    planned, probes = exporting.plan(store, request), _probes(request)
     _check_room(request, planned)
     with contextlib.ExitStack() as stack:
         scratch = store.home.cache / f"export-{datetime.now(UTC):%H%M%S%f}"
         scratch.mkdir(mode=0o700, parents=True)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        work = Work(store, request, run, step, model, probes, tell, scratch)
         bench: Bench | None = None
         for each in planned:
             if request.prove:
@@ -148,21 +151,21 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
 
 
 def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
-    model, base = work.model, work.model.folder
-    assert base is not None and model.adapter is not None
+    model, base, adapter = work.model, work.model.folder, work.model.adapter
+    assert base is not None and adapter is not None
 
     def count(done: int, total: int) -> None:
         work.tell(target.title, "write", "Writing tensors", done, total)
 
     count(0, 1)
     if target.format == "adapter":
-        merged.write_adapter(model.adapter, card.public_base(work.run.base), part)
+        merged.write_adapter(adapter, card.public_base(work.run.base), part)
         return Made(target.format, None, part)
     if target.format == "merged":
-        merged.write_merged(base, model.adapter, model.tokenizer or base, part, count)
+        merged.write_merged(*_expressible(work, target), model.tokenizer or base, part, count)
         return Made(target.format, None, part)
     if target.format == "gguf-adapter":
-        out = gguf_adapter.convert(model.adapter, base, part / planned.path.name, _about(work))
+        out = gguf_adapter.convert(adapter, base, part / planned.path.name, _about(work))
         return Made(target.format, None, part, out)
     file = planned.path.name if target.format == "gguf" else f"{planned.path.name}.gguf"
     out = _gguf(work, target, part / file, count)
@@ -175,8 +178,7 @@ def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
 
 
 def _gguf(work: Work, target: Target, out: Path, count: Callable[[int, int], None]) -> Path:
-    base, adapter, quant = work.model.folder, work.model.adapter, str(target.quant)
-    assert base is not None and adapter is not None
+    (base, adapter), quant = _expressible(work, target), str(target.quant)
     direct = quant if quant in gguf_model.DIRECT else "f16"
     whole = out if direct == quant else out.with_name(f".{out.name}.f16")
     if work.request.converter == "official":
@@ -193,6 +195,21 @@ def _gguf(work: Work, target: Target, out: Path, count: Callable[[int, int], Non
         gguf_model.quantise(whole, out, quant)
         whole.unlink()
     return out
+
+
+def _expressible(work: Work, target: Target) -> tuple[Path, Path | None]:
+    """The base folder and the adapter to merge here; or, for an adapter that is more than low-rank factors (DoRA, saved
+    modules), a folder that PEFT merged, and none. That folder is made once."""
+    base, adapter = work.model.folder, work.model.adapter
+    assert base is not None and adapter is not None
+    if is_plain(adapter):
+        return base, adapter
+    out = work.scratch / "merged"
+    if not out.exists():
+        work.tell(target.title, "write", "Merging with PEFT", 0, 1)
+        merge_with_peft(base, adapter, out)
+        merged.copy_tokenizer(base, work.model.tokenizer or base, out)
+    return out, None
 
 
 def _about(work: Work) -> About:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.export.source import Weights, read_adapter, read_json
+from engine.export.source import Weights, read_json, table_of
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 def write_merged(
-    base: Path, adapter: Path, tokenizer: Path, out: Path, on_progress: Progress | None = None
+    base: Path, adapter: Path | None, tokenizer: Path, out: Path, on_progress: Progress | None = None
 ) -> list[str]:
     """Write the merged model into the folder `out`: safetensors in the base's own types, config, tokenizer, template.
 
@@ -49,22 +49,22 @@ def write_merged(
     config = read_json(base / "config.json")
     config.pop("_name_or_path", None)  # where the base lay is nobody's business
     _write_json(out / "config.json", config)
-    return ["model.safetensors", "config.json", *_copy(base, tokenizer, out)]
+    return ["model.safetensors", "config.json", *copy_tokenizer(base, tokenizer, out)]
 
 
 def write_adapter(adapter: Path, base_name: str, out: Path) -> list[str]:
     """Copy a PEFT folder to `out`, its base called by `base_name`; returns the file names.
 
-    Raises BadInput for broken adapter files, Unsupported for an adapter that is not plain LoRA.
+    Raises BadInput for broken adapter files.
     """
-    read_adapter(adapter)  # a broken one is refused before anything is copied
+    table_of(adapter / "adapter_model.safetensors", "Pick another checkpoint.")  # a broken one is refused first
     options = read_json(adapter / "adapter_config.json")
     _write_json(out / "adapter_config.json", options | {"base_model_name_or_path": base_name})
     shutil.copyfile(adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
-    return ["adapter_config.json", "adapter_model.safetensors", *_copy(adapter, adapter, out)]
+    return ["adapter_config.json", "adapter_model.safetensors", *copy_tokenizer(adapter, adapter, out)]
 
 
-def _copy(base: Path, tokenizer: Path, out: Path) -> list[str]:
+def copy_tokenizer(base: Path, tokenizer: Path, out: Path) -> list[str]:
     """The tokenizer's files, each from the run's folder when it is there, else from the base's."""
     found = {name: folder / name for folder in (base, tokenizer) for name in TOKENIZER if (folder / name).is_file()}
     for name, path in found.items():

@@ -87,6 +87,15 @@ class Delta:
         return product
 
 
+def is_plain(folder: Path) -> bool:
+    """Whether low-rank factors say all that the adapter does; BadInput when it is broken."""
+    try:
+        read_adapter(folder)
+    except Unsupported:
+        return False
+    return True
+
+
 def read_adapter(folder: Path) -> dict[str, Delta]:
     """The deltas of a PEFT LoRA folder by module name, for example `model.layers.0.self_attn.q_proj`.
 

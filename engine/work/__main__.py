@@ -1,4 +1,4 @@
-"""Command line of the process with torch: `run` one attempt of the queue, `prepare` a model, compute a `reference`.
+"""Command line of the process with torch: `run` an attempt, `prepare` a model, compute a `reference`, `merge`.
 Started by the engine only; a person uses the `tuningfork` command."""
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     prepare.add_argument("ref")
     reference = commands.add_parser("reference", help="logits and answers of transformers for a request file")
     reference.add_argument("request", type=Path)
+    merge = commands.add_parser("merge", help="an adapter into its base, with PEFT")
+    for place in ("base", "adapter", "out"):
+        merge.add_argument(place, type=Path)
     for command in (run, prepare):
         command.add_argument("--home", required=True, type=Path)
     options = parser.parse_args(argv)
@@ -28,6 +31,10 @@ def main(argv: list[str] | None = None) -> int:
         from engine.work import reference as referee
 
         return referee.main(options.request)
+    if options.command == "merge":
+        from engine.work import merge as merger
+
+        return merger.main(options.base, options.adapter, options.out)
     home = Home(options.home)
     if options.command == "prepare":
         from engine.work import cache

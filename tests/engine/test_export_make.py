@@ -250,10 +250,9 @@ def test_the_checkpoint_with_the_lowest_validation_loss_is_best(store: Store, ad
         (lambda a, b: os.truncate(b / "model.safetensors", 90000), BadInput, "cut off"),
         (lambda a, b: shutil.rmtree(b), UserError, "(?i)folder|gone|no model"),
         (lambda a, b: _other_base(a), BadInput, "another base"),
-        (lambda a, b: _options(a, use_dora=True), Unsupported, "use_dora"),
         (lambda a, b: _options(b, "config.json", architectures=["BloomForCausalLM"]), Unsupported, "Bloom"),
     ],
-    ids=["corrupt", "truncated", "missing", "truncated base", "missing base", "another base", "dora", "architecture"],
+    ids=["corrupt", "truncated", "missing", "truncated base", "missing base", "another base", "architecture"],
 )
 def test_what_is_wrong_is_a_sentence_and_nothing_stays(
     store: Store, adapter: Path, base: Path, breaks: Callable[[Path, Path], object], kind: type[UserError], what: str
@@ -276,6 +275,25 @@ def _other_base(adapter: Path) -> None:
     save_file(
         {name: np.repeat(value, 2, 1) if "lora_A" in name else value for name, value in load_file(file).items()}, file
     )
+
+
+@pytest.mark.slow
+def test_dora_is_merged_by_peft_and_refused_as_a_gguf_adapter(store: Store, adapter: Path, base: Path) -> None:
+    file, plain = adapter / "adapter_model.safetensors", load_file(base / "model.safetensors")
+    tensors = load_file(file)
+    for name in [name for name in tensors if "lora_A" in name]:
+        weight = plain[name.removeprefix("base_model.model.").replace(".lora_A", "")]
+        tensors[name.replace("lora_A.weight", "lora_magnitude_vector")] = np.linalg.norm(weight, axis=1)
+    save_file(tensors, file)
+    targets = sorted({name.split(".")[-3] for name in tensors if "lora_A" in name})
+    _options(adapter, use_dora=True, target_modules=targets)
+    whole, small = exporting.export(store, request(Target("merged"), F16, prove=True))
+    assert whole.state == "done" and small.state == "done", (whole.error, small.error)
+    merged_now = load_file(store.home.absolute(whole.path) / "model.safetensors")
+    assert not np.allclose(merged_now["model.layers.0.mlp.up_proj.weight"], plain["model.layers.0.mlp.up_proj.weight"])
+    with pytest.raises(Unsupported, match="use_dora") as told:
+        exporting.export(store, request(Target("gguf-adapter")))
+    assert "merged" in str(told.value.todo)
 
 
 def test_room_is_asked_for_before_anything_is_written(
