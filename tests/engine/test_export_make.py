@@ -27,10 +27,10 @@ from safetensors.numpy import load_file, save_file
 from engine import exported, exporting
 from engine.export import make, merged, proof
 from engine.exporting import Progress, Request, Target
-from store import datasets, exports, pairs, runs
+from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
-from store.records import PairDraft
+from store.records import PairDraft, Run
 from tests.tiny import config, make_tiny_llama
 
 F16 = Target("gguf", "f16")
@@ -67,9 +67,8 @@ def base(tiny: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "private" / "tiny"))
 
 
-@pytest.fixture
-def adapter(store: Store, base: Path) -> Path:
-    """The adapter folder of a succeeded run called ember."""
+def begin(store: Store, base: Path) -> tuple[Run, str]:
+    """A live run called ember, and the token of its worker."""
     datasets.create(store, "facts")
     pairs.create_many(store, [PairDraft("Who are you?", "I am Ember."), PairDraft("Hm?", "Yes.")], dataset="facts")
     frozen = datasets.freeze(store, "facts")
@@ -78,12 +77,17 @@ def adapter(store: Store, base: Path) -> Path:
         store, name="ember", base=str(base), snapshot=frozen.hash, method="lora", config=settings.to_json(),
         config_hash=settings.hash(), seed=0,
     )  # fmt: skip
-    folder = lora(store.home.run_dir(run.uid) / "adapter", base, np.random.default_rng(0))
     token = "t" * 16
     runs.open_attempt(store, run.id, host="here", pid=os.getpid(), pid_started=0.0, token=token, log_path="log")
-    from store import worker
-
     worker.claim(store, token)
+    return run, token
+
+
+@pytest.fixture
+def adapter(store: Store, base: Path) -> Path:
+    """The adapter folder of a succeeded run called ember."""
+    run, token = begin(store, base)
+    folder = lora(store.home.run_dir(run.uid) / "adapter", base, np.random.default_rng(0))
     worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
     return folder
 
@@ -227,10 +231,33 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     assert json.loads((path.parent / "proof.json").read_text())["checks"] == [lost]
 
 
-def test_the_checkpoint_with_the_lowest_validation_loss_is_best(store: Store, adapter: Path, base: Path) -> None:
-    assert exporting.chosen(store, "ember")[1:] == (None, "the end of the run")
+@pytest.mark.parametrize(
+    ("losses", "end", "best", "why"),
+    [
+        ({5: 0.9, 10: 0.5}, 0.7, 10, "step 10, where the validation loss was lowest (0.500)"),
+        ({5: 0.9, 10: 0.8}, 0.7, None, "the end of the run, where the validation loss was lowest"),
+        ({5: None, 10: None}, None, None, "the end of the run"),
+    ],
+)
+def test_without_a_step_the_lowest_validation_loss_is_best(
+    store: Store, base: Path, losses: dict[int, float | None], end: float | None, best: int | None, why: str
+) -> None:
+    run, token = begin(store, base)
+    for step, loss in [*losses.items(), (15, end)]:
+        worker.record(store, token, step, {"loss": 1.0, "val_loss": loss})
+        folder = lora(store.home.run_dir(run.uid) / f"step-{step}", base, np.random.default_rng(step))
+        if step in losses:
+            worker.add_checkpoint(store, token, step, store.home.relative(folder), {}, loss)
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
+    assert exporting.chosen(store, "ember")[1:] == (best, why)
+    assert exporting.chosen(store, "run:ember@5")[1] == 5
+    (made,) = exporting.export(store, request())
+    assert made.step == best and made.path.endswith(f"ember{f'-step{best}' if best else ''}-f16.gguf")
+
+
+def test_a_run_or_step_that_is_not_there_is_named(store: Store, adapter: Path) -> None:
     with pytest.raises(NotFound, match="no checkpoint at step 3"):
-        exporting.export(store, request() if False else Request("ember@3", (F16,), prove=False))
+        exporting.export(store, Request("ember@3", (F16,), prove=False))
     for bad in ("", "a b", "ember@x"):
         with pytest.raises(BadInput):
             exporting.chosen(store, bad)
