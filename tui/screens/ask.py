@@ -8,6 +8,7 @@ from textual.widgets import Button, Input
 
 from tui.screens.dialog import Dialog, button, text
 from tui.text import clean
+from tui.widgets.in_order import Field
 
 
 class Ask(Dialog[str]):
@@ -19,7 +20,7 @@ class Ask(Dialog[str]):
 
     def compose_body(self) -> ComposeResult:
         yield text(self._label)
-        yield Input(clean(self._value), placeholder=self._placeholder, compact=True, select_on_focus=True)
+        yield Field(clean(self._value), placeholder=self._placeholder, compact=True, select_on_focus=True)
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")

@@ -20,6 +20,7 @@ from tui.screens.compare_view import title
 from tui.screens.confirm import Confirm
 from tui.text import fit, one_line
 from tui.widgets.empty_state import EmptyState
+from tui.widgets.in_order import Field
 
 
 class Chats(PageScreen[int]):
@@ -34,7 +35,7 @@ class Chats(PageScreen[int]):
         self._chats: list[Chat] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Input(placeholder="Search what was asked and answered", compact=True)
+        yield Field(placeholder="Search what was asked and answered", compact=True)
         yield OptionList(compact=True, markup=False)
         yield EmptyState()
 

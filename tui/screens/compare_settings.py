@@ -16,6 +16,7 @@ from store.errors import BadInput
 from tui import keys
 from tui.screens.dialog import Dialog, button, text
 from tui.text import clean, content
+from tui.widgets.in_order import Field
 
 _FIELDS = (
     ("temperature", "Temperature", "0 takes the likeliest word always"),
@@ -50,7 +51,7 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
         for name, label, hint in _FIELDS:
             with Horizontal(classes="field"):
                 yield Static(content(label), classes="field-label")
-                yield Input(
+                yield Field(
                     f"{getattr(self._sampling, name):g}" if name != "seed" else str(self._sampling.seed),
                     id=name,
                     compact=True,

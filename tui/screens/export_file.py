@@ -16,6 +16,7 @@ from tui import importer, say
 from tui.screens.dialog import Dialog, button, text
 from tui.text import clean
 from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
 
 
 class ExportDialog(Dialog[str]):
@@ -30,7 +31,7 @@ class ExportDialog(Dialog[str]):
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield text("")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
-        yield Input(f"{stem}.jsonl", compact=True, select_on_focus=False)
+        yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")

@@ -27,6 +27,7 @@ from tui.screens.base import PageScreen
 from tui.screens.dialog import button
 from tui.text import clean, one_line
 from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
 from tui.widgets.path_field import PathField
 
 _TYPING_S = 0.25
@@ -59,7 +60,7 @@ class ImportScreen(PageScreen[str]):
             yield from _row("Format", Choice("", _FORMATS, id="format"))
             yield from _row(
                 "Dataset",
-                Input(clean(self._dataset), placeholder="its name; made when missing", compact=True, id="dataset"),
+                Field(clean(self._dataset), placeholder="its name; made when missing", compact=True, id="dataset"),
             )
             yield Vertical(id="variables")
             yield Static(id="look", markup=False)

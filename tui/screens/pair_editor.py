@@ -23,6 +23,7 @@ from tui.drafts import Draft
 from tui.screens.base import PageScreen, told
 from tui.text import clean, clip, one_line
 from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
 from tui.widgets.prose import Prose
 
 _AUTOSAVE_S = 0.8
@@ -54,7 +55,7 @@ class PairEditor(PageScreen[Pair]):
             yield Prose("System text (optional)", id="system")
             with Horizontal(id="line"):
                 yield Static("Tags ", classes="label")
-                yield Input(id="tags", compact=True, placeholder="words, separated by blanks")
+                yield Field(id="tags", compact=True, placeholder="words, separated by blanks")
                 yield Choice("", _KINDS, id="kind")
                 yield Choice("", _STATUSES, id="status")
 

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from tui import keys
 from tui.screens.dialog import Dialog, text
 from tui.text import clean, fit, one_line
+from tui.widgets.in_order import Field
 
 _ROOM = 52
 """Cells of a row inside the box."""
@@ -56,7 +57,7 @@ class Pick(Dialog[Picked]):
         self._listed: list[Picked] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Input(placeholder="Type to find" + (" or to make a new one" if self._create else ""), compact=True)
+        yield Field(placeholder="Type to find" + (" or to make a new one" if self._create else ""), compact=True)
         yield OptionList(compact=True, markup=False)
         if self._hint:
             yield text(self._hint, "hint")

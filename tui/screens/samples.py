@@ -18,6 +18,7 @@ from store.importing import ImportReport
 from tui import say
 from tui.screens.dialog import Dialog, button, text
 from tui.text import clean
+from tui.widgets.in_order import Field
 
 DATASET = "identity"
 
@@ -44,10 +45,10 @@ class SamplesDialog(Dialog[Samples]):
         yield text("The samples teach it a name and a maker of your choice.")
         with Horizontal(classes="row"):
             yield Static("Its name", classes="label")
-            yield Input(clean(settings.name), compact=True, id="name", select_on_focus=True)
+            yield Field(clean(settings.name), compact=True, id="name", select_on_focus=True)
         with Horizontal(classes="row"):
             yield Static("Made by", classes="label")
-            yield Input(clean(settings.author), compact=True, id="author", select_on_focus=True)
+            yield Field(clean(settings.author), compact=True, id="author", select_on_focus=True)
         yield text("Plain questions come along, so that it forgets nothing while it learns.", "hint")
 
     def compose_buttons(self) -> ComposeResult:

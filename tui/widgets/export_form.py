@@ -19,6 +19,7 @@ from tui.export_report import Offer, Shelf
 from tui.export_words import divergence
 from tui.text import clean, content
 from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
 from tui.widgets.ticks import Ticks
 
 DEFAULT, DEFAULT_QUANT, BEST = "gguf", "q8_0", ""
@@ -68,7 +69,7 @@ class ExportForm(VerticalScroll, can_focus=False):
             yield Ticks(list(QUANTS), [DEFAULT_QUANT], id="quants")
         with Horizontal(classes="form-row"):
             yield Static("Folder", classes="form-label")
-            yield Input(id="out", compact=True, select_on_focus=True, placeholder="in the home, under exports")
+            yield Field(id="out", compact=True, select_on_focus=True, placeholder="in the home, under exports")
         yield Static(id="export-found", markup=False)
         yield Button("Start", variant="primary", compact=True, id="export-start")
 

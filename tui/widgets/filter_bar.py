@@ -10,14 +10,15 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from tui import keys
 from tui.finder import Query
 from tui.text import one_line
+from tui.widgets.in_order import Field
 
 
-class SearchField(Input):
+class SearchField(Field):
     """The field itself; Down and Enter leave it for the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SEARCH)

@@ -16,6 +16,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from tui.text import clean
+from tui.widgets.in_order import Field
 
 Complete = Callable[[str], Awaitable[list[str]]]
 
@@ -52,7 +53,7 @@ class PathField(Vertical):
         self._taken: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Input(clean(self._start), placeholder=self._placeholder, compact=True)
+        yield Field(clean(self._start), placeholder=self._placeholder, compact=True)
         options = OptionList(compact=True, markup=False)
         options.can_focus = False
         yield options

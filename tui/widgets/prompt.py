@@ -6,15 +6,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.events import Key, Paste
+from textual.events import Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
 from engine.compare import LONGEST_PROMPT
 from tui import keys
+from tui.widgets.in_order import InOrder
 
 
-class Prompt(TextArea):
+class Prompt(InOrder, TextArea):
     """A text area of one to eight lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROMPT)
@@ -91,14 +92,6 @@ class Prompt(TextArea):
         else:
             self._recalled = None
             self.fill("")
-
-    async def _on_key(self, event: Key) -> None:
-        """Our keys, in the order typed: as priority bindings they would overtake the letters before them."""
-        actions = {b.action for b in self._bindings.key_to_bindings.get(event.key, ())} & {"send", "newline"}
-        if actions:
-            event.prevent_default()  # else the base class would handle the key as well
-            event.stop()
-            await self.run_action(actions.pop())
 
     async def _on_paste(self, event: Paste) -> None:
         if len(event.text) > LONGEST_PROMPT:

@@ -11,12 +11,13 @@ from textual.widgets import TextArea
 
 from tui import keys
 from tui.text import clean, clip
+from tui.widgets.in_order import InOrder
 
 LONGEST_TO_EDIT = 50_000
 """Characters; a longer text is shown clipped and kept as it is: laying it out would freeze the keys."""
 
 
-class Prose(TextArea):
+class Prose(InOrder, TextArea):
     """`original` is what the store holds; `result` is the original unless a person changed what was shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROSE)

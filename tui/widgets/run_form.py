@@ -20,6 +20,7 @@ from tui import keys, say
 from tui.run_report import Check, Choices, free_name
 from tui.text import clean, content
 from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
 
 _NUMBERS = (("length", "Length"), ("lr", "Rate"), ("rank", "Rank"), ("batch_size", "Batch"))
 
@@ -97,11 +98,11 @@ class RunForm(VerticalScroll, can_focus=False):
         for name, label in _NUMBERS:
             with Horizontal(classes="form-row"):
                 yield Static(label, classes="form-label")
-                yield Input(id=name, compact=True, select_on_focus=True)
+                yield Field(id=name, compact=True, select_on_focus=True)
                 yield Static(id=f"{name}-hint", classes="form-hint", markup=False)
         with Horizontal(classes="form-row"):
             yield Static("Name", classes="form-label")
-            yield Input(id="run-name", compact=True, select_on_focus=True)
+            yield Field(id="run-name", compact=True, select_on_focus=True)
         yield Static(id="form-check", markup=False)
         yield Button("Start", variant="primary", compact=True, id="form-start")
 

@@ -1,0 +1,55 @@
+"""Keys that come in a bunch, as over a slow link, act in the order typed in every kind of field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.keys import _character_to_key
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+
+from tui.widgets.filter_bar import SearchField
+from tui.widgets.in_order import Field
+from tui.widgets.prompt import Prompt
+from tui.widgets.prose import Prose
+
+TYPED = ["x", "backspace", "a", "c", "left", "b", "end", "d", "backspace", "home", "delete", "A"]
+
+
+class Bare(App[None]):
+    """One field and nothing else."""
+
+    def __init__(self, field: Widget) -> None:
+        super().__init__()
+        self.field = field
+
+    def compose(self) -> ComposeResult:
+        yield self.field
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return {"hairline": "#444444"}
+
+
+FIELDS = {"prompt": Prompt, "prose": lambda: Prose("Answer", id="answer"), "field": Field, "search": SearchField}
+
+
+@pytest.mark.parametrize("make", FIELDS.values(), ids=FIELDS)
+async def test_keys_of_a_bunch_act_in_the_order_typed(make: Callable[[], Input | TextArea]) -> None:
+    field = make()
+    app = Bare(field)
+    async with app.run_test() as pilot:
+        field.focus()
+        await pilot.pause()
+        for key in TYPED:
+            char = key if len(key) == 1 else {"backspace": "\x7f"}.get(key)
+            app.post_message(events.Key(key if len(key) > 1 else _character_to_key(key), char))
+        typed = ""
+        for _ in range(100):
+            typed = field.value if isinstance(field, Input) else field.text
+            if typed == "Abc":
+                break
+            await pilot.pause(0.02)
+        assert typed == "Abc"
