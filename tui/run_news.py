@@ -18,13 +18,12 @@ LOOK_S = 2.0
 
 
 class RunNews:
-    """Lives as long as the app. `finished` is the newest run that ended well since the app was opened."""
+    """Lives as long as the app."""
 
     def __init__(self, app: TuningforkApp) -> None:
         self._app = app
         self._live: set[int] = set()
         self._first = True
-        self.finished: Run | None = None
         app.runs_changed.subscribe(app, lambda _: self._look())
         app.set_interval(LOOK_S, self._bury)
 
@@ -44,8 +43,7 @@ class RunNews:
     def _tell(self, run: Run) -> None:
         """One notice for an end; what follows is a key away."""
         if run.state == "succeeded":
-            self.finished = run
-            text = f"{run.step} steps. F4 compares it with its base."
+            text = f"{run.step} steps. F3, then c, compares it with its base."
             self._app.tell(text, title=f"{run.name} is done", timeout=15)
         elif run.state == "stopped":
             self._app.tell("F3, then r takes it up again.", title=f"{run.name} has stopped")

@@ -214,6 +214,29 @@ async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient)
         await app.see("A lane is NOT what it says")
 
 
+async def test_in_a_narrow_window_the_tabs_say_what_is_proven_and_the_vote_names_them(
+    comparing: Any, client: ScriptedClient
+) -> None:
+    plain = {"model": BASE, "tuned": False, "plain_max_diff": 0.0, "tokens": 38, "honest": True}
+    client.proof = {"honest": True, "a": plain, "b": {**plain, "model": TUNED, "tuned": True, "plain_max_diff": 9.5}}
+    async with comparing((80, 24)) as app:
+        await ask(app, "Hi")
+        await app.see("F6 other", "✓ proven plain", "1 A", "2 B")
+        await app.press("escape", "2")
+        await app.see("You voted: B.")
+        await app.press("b")
+        await ask(app, "Who")
+        await app.see("1 Left", "2 Right", "1 left  2 right")
+        assert "proven" not in app.text
+
+
+async def test_a_file_is_called_by_its_name_and_neither_base_nor_tuned(comparing: Any, client: ScriptedClient) -> None:
+    file = "/home/a/exports/ember/ember-q8_0.gguf"
+    async with comparing((120, 36), TUNED, file) as app:
+        await app.see("ember-q8_0.gguf · file", "A GGUF file, answering as it does in other programs.")
+        assert "/home/a" not in app.text
+
+
 async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, client: ScriptedClient) -> None:
     async with drive(size=(80, 24)) as app:
         await app.see("smollm2-135m · base", "F3 tunes one")

@@ -23,8 +23,8 @@ BASE, LIVE, TOKEN = "smollm2-135m", "run:ember", "token-ember"
 
 
 @pytest.fixture
-def going(store: Store) -> Path:
-    """The folder of a run `ember` that is going, with a checkpoint at step 40."""
+def begun(store: Store) -> Path:
+    """The folder of a run `ember` that is going, and has no checkpoint yet."""
     pairs.create(store, PairDraft("q", "a"), dataset=datasets.ensure(store, "facts").name)
     run = runs.create(
         store, name="ember", base=BASE, snapshot=datasets.freeze(store, "facts").hash, method="lora", config={},
@@ -35,8 +35,14 @@ def going(store: Store) -> Path:
     runs.open_attempt(store, run.id, host=process.here(), pid=pid, pid_started=started, token=TOKEN, log_path="x")
     runs.claim(store, TOKEN)
     runs.set_state(store, TOKEN, "running", total_steps=200)
-    checkpoint(store, store.home.run_dir(run.uid), 40)
     return store.home.run_dir(run.uid)
+
+
+@pytest.fixture
+def going(store: Store, begun: Path) -> Path:
+    """The same run with a checkpoint at step 40."""
+    checkpoint(store, begun, 40)
+    return begun
 
 
 def checkpoint(store: Store, run: Path, step: int) -> None:
@@ -66,6 +72,17 @@ async def ask(app: Driver, text: str) -> None:
     prompt.insert(text)
     prompt.action_send()
     await app.idle()
+
+
+async def test_the_first_run_joins_a_base_that_stood_alone(
+    drive: Drive, store: Store, begun: Path, client: ScriptedClient
+) -> None:
+    async with drive(size=(120, 36)) as app:
+        await app.see("smollm2-135m · base", "No tuned model stands beside it yet")
+        await ask(app, "One")
+        await app.see("I am smollm2-135m.")
+        checkpoint(store, begun, 40)
+        await app.see("ember is here now, as lane B.", "I am run:ember.")
 
 
 async def test_the_lane_of_a_live_run_follows_it(

@@ -4,9 +4,10 @@ Reads the store in a thread of the bridge; knows no widget."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine import embedded, refs
-from store import datasets, runs
+from store import datasets, exports, runs
 from store.db import Store
 from store.errors import TuningforkError
 from tui import say
@@ -22,9 +23,18 @@ def _about(store: Store, ref: str, *, alone: bool) -> str:
         return _run(store, ref)
     if ref.startswith(("http://", "https://")):
         return "A model behind another server. It gets the same prompts and the same sampling."
+    if ref.casefold().endswith(".gguf"):
+        return _file(store, Path(ref))
     known = "The model that comes with Tuningfork" if ref == embedded.NAME else "A model"
     plain = f"{known}, as it is, without any tuning."
     return f"{plain}\n\nNo tuned model stands beside it yet: F3 tunes one, and + adds a lane." if alone else plain
+
+
+def _file(store: Store, file: Path) -> str:
+    made = next((e for e in exports.all_exports(store) if store.home.absolute(e.path) in (file, file.parent)), None)
+    if made is None:
+        return "A GGUF file, answering as it does in other programs."
+    return f"What was exported from {made.run} as {made.quant or made.format}: does the file say what the run said?"
 
 
 def _run(store: Store, ref: str) -> str:

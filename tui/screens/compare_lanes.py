@@ -142,6 +142,8 @@ class LaneActs(CompareTalk):
         side = found["a" if view.lane_at(self.talk, position).name == next(iter(self.talk.lanes)) else "b"]
         if not side["honest"]:
             return "✗ not what it says"
+        if view.is_file(side["model"]):
+            return "✓ the file alone"
         return "✓ proven tuned" if side["tuned"] else "✓ proven plain"
 
     def all_answered(self) -> None:
@@ -180,7 +182,11 @@ class LaneActs(CompareTalk):
             return
         if self.sides_hidden:
             return
-        self.note("Measuring both lanes …")
-        found = await self._prove()
-        self.draw()
+        self.note("Measuring both lanes …", stays=True)
+        try:
+            found = await self._prove()
+        except Exception:
+            self.unnote()
+            raise
+        self.unnote()
         self.app.push_screen(Proof(found))

@@ -1,5 +1,5 @@
-"""Lanes that follow a run: while it goes on, each prompt is answered by its newest checkpoint, and a person is told
-when that moved on. Which checkpoint answers is the server's to find; here it is only said."""
+"""Lanes that follow runs: while one goes on, each prompt is answered by its newest checkpoint, and a person is told
+when that moved on; the first that ends joins a lonely base. Which checkpoint answers is the server's to find."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ class LiveActs(CompareTalk):
     def _runs_moved(self) -> None:
         if any(lane.model.startswith("run:") for lane in self.talk.lanes.values()):
             self._look_at_runs()
+        elif not self.lanes_chosen and len(self.talk.lanes) == 1:
+            self._join()
+
+    @work(group="lanes", exclusive=True)
+    async def _join(self) -> None:
+        """A base that stands alone because there was no run gets the first one beside it; it answers what was asked."""
+        known = await self.tuningfork.bridge.call(refs.known)
+        tuned = next((ref for ref in known if ref.startswith("run:")), None)
+        if tuned is None or await self.base_of(tuned, "") != next(iter(self.talk.lanes.values())).model:
+            return
+        if self.lanes_chosen or len(self.talk.lanes) > 1:  # somebody was quicker
+            return
+        self.talk.add_lane(tuned)
+        await self.match_panels()
+        self.sync()
+        self.describe()
+        self.note(f"{title(tuned)} is here now, as lane B." + (" F6 shows it." if self.has_class("-tabbed") else ""))
 
     @work(group="live", exclusive=True)
     async def _look_at_runs(self) -> None:

@@ -188,8 +188,10 @@ class CompareTalk(ModeScreen):
                 self.pump.rest()
                 break
         width = self.size.width
-        self._say("#tabs", view.tabs(self.talk, self.front, width, self.duet.meters))
-        left = self._notice() or view.ballot_line(self.talk, width, in_prompt=self.query_one(Prompt).has_focus)
+        self._say("#tabs", view.tabs(self.talk, self.front, width, self.duet.meters, self.proof_mark(self.front)))
+        left = self._notice() or view.ballot_line(
+            self.talk, width, in_prompt=self.query_one(Prompt).has_focus, tabbed=self.has_class("-tabbed")
+        )
         right = view.settings_line(self.talk, width - left.cell_length - 4)
         self._say("#line", left + " " * (width - 2 - left.cell_length - right.cell_length) + right)
 
@@ -202,15 +204,16 @@ class CompareTalk(ModeScreen):
         """What the heading of a panel says of the proof."""
         return ""
 
-    def note(self, text: str) -> None:
-        """Say something small in the line of votes for a moment: a notice in the corner would cover the answers."""
+    def note(self, text: str, *, stays: bool = False) -> None:
+        """Say something small in the line of votes, for a moment or until `unnote`; a notice would hide the answers."""
         self._note = text
         if self._noted:
             self._noted.stop()
-        self._noted = self.set_timer(_NOTE_S, self._unnote)
+        self._noted = None if stays else self.set_timer(_NOTE_S, self.unnote)
         self.draw()
 
-    def _unnote(self) -> None:
+    def unnote(self) -> None:
+        """Take the note away."""
         self._note = ""
         self.draw()
 

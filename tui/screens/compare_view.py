@@ -4,6 +4,7 @@ Pure functions; no widget, no store."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import MappingProxyType
 
 from textual.content import Content
@@ -21,18 +22,25 @@ _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 
 def title(model: str) -> str:
-    """A model reference as a person says it."""
-    return model.removeprefix("run:")
+    """A model reference as a person says it: a run without its prefix, a file or a folder without the way there."""
+    return PurePath(model).name if PurePath(model).is_absolute() else model.removeprefix("run:")
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is a GGUF file: it may hold a base or a tuned model, and nobody can tell which."""
+    return model.casefold().endswith(".gguf")
 
 
 def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> str:
-    """What a model is, in a word: base, tuned or remote; of a run that goes on, the checkpoint that answers now."""
+    """What a model is, in a word: base, tuned, file or remote; of a live run, the checkpoint that answers now."""
     if model in live:
         step = live[model]
         return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
     if model.startswith("run:"):
         return "tuned"
-    return "remote" if model.startswith(("http://", "https://")) else "base"
+    if model.startswith(("http://", "https://")):
+        return "remote"
+    return "file" if is_file(model) else "base"
 
 
 def examples(few_shot: FewShot) -> str:
@@ -184,24 +192,27 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False) -> Content:
-    """What can be said about the last turn: the vote's keys, or what was voted."""
+def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
+    """What can be said about the last turn: the vote's keys, or what was voted.
+
+    Where the lanes are `tabbed`, nothing is left or right of anything: then a side is called as its tab is.
+    """
     if not talk.turns or len(talk.lanes) != 2:
         return Content("")
     turn = talk.turns[-1]
+    sides = [lane.name for lane, _ in talk.shown(len(talk.turns) - 1)]
+    words = [name.upper() for name in sides] if tabbed and not turn.hidden else ["left", "right"]
     if turn.vote is not None:
         if turn.vote in _VOTED:
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
-        names = [lane.name for lane, _ in talk.shown(len(talk.turns) - 1)]
-        side = side_name(names.index(talk.winner() or names[0]), 2)
-        return Content.styled(f"You voted: {side.lower()}.", "$faint") + _key("u", "undo")
+        side = words[sides.index(talk.winner() or sides[0])]
+        return Content.styled(f"You voted: {side}.", "$faint") + _key("u", "undo")
     if not all(answer.ended and answer.text.strip() for _, answer in talk.shown(len(talk.turns) - 1)):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
     ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
     if in_prompt:
         ask += _key("Esc", "then")
-    keys = [("1", "left"), ("2", "right"), ("3", "tie"), ("4", "both bad")]
-    for key, word in keys:
+    for key, word in zip("1234", (*words, "tie", "both bad"), strict=True):
         ask += _key(key, word)
     return ask
 
@@ -228,8 +239,11 @@ def settings_line(talk: Comparison, width: int) -> Content:
     return Content.styled(text if len(text) <= width else "", "$faint")
 
 
-def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter]) -> Content:
-    """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream."""
+def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], proof: str = "") -> Content:
+    """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
+
+    `proof` is what was proven of the lane in front; it stands at the right end when there is room.
+    """
     hidden = bool(talk.turns) and talk.turns[-1].hidden
     room = max(6, width // max(1, len(talk.lanes)) - 16)
     out = Content("")
@@ -242,4 +256,6 @@ def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter]) 
         rate = f" {meter.rate:.0f}/s" if lane.streaming and meter and meter.rate and not hidden else ""
         style = "bold reverse" if position == front else "$faint"
         out += Content.assemble((f" {sign} {name}", style), (f"{dot}{rate} ", style), " ")
-    return out + Content.assemble(("F6", "bold $primary"), (" other", "$faint"))
+    out += Content.assemble(("F6", "bold $primary"), (" other", "$faint"))
+    gap = width - out.cell_length - len(proof) - 1
+    return out + " " * gap + Content.styled(proof, "$success") if proof and gap > 1 and not hidden else out

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from tui import say
-from tui.screens.compare_view import title
+from tui.screens.compare_view import is_file, title
 from tui.screens.dialog import Dialog, button
 from tui.text import clean
 
@@ -56,6 +56,9 @@ def _side(name: str, side: dict[str, Any]) -> list[Content]:
     if side["tuned"]:
         good = f"{name} · {model} is tuned: its logits differ from the plain base's by up to {diff:.3g}."
         bad = f"{name} · {model} says it is tuned, but its logits are those of the plain base."
+    elif is_file(side["model"]):
+        good = f"{name} · {model} is what its file holds, with no adapter on it ({diff:.2g})."
+        bad = f"{name} · {model} is NOT what its file holds: its logits differ by up to {diff:.3g}."
     else:
         good = f"{name} · {model} is the plain model: no logit differs from it ({diff:.2g})."
         bad = f"{name} · {model} is NOT the plain model: its logits differ by up to {diff:.3g}."
