@@ -115,7 +115,10 @@ class TuningforkApp(App[int]):
     # -- telling ------------------------------------------------------------------------------------------------------
 
     def tell(self, text: str, *, title: str = "", severity: str = "information", timeout: float = 5) -> None:
-        """A short notice in the corner. Literal text: nothing in it is read as markup."""
+        """A short notice in the corner, in the place of the one before unless that was bad news. Never markup."""
+        for shown in list(self._notifications):
+            if shown.severity == severity == "information":
+                self._unnotify(shown, refresh=False)
         self.notify(clean(text), title=clean(title), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
 
     def tell_error(self, error: TuningforkError) -> None:

@@ -193,6 +193,8 @@ class PairEditor(PageScreen[Pair]):
     @told
     async def action_save(self) -> None:
         if await self._save():
+            if self._pair is not None:  # a change may lie beyond what the list shows of an answer
+                self.tuningfork.tell("Saved; u takes it back.", timeout=3)
             self.dismiss(self._last_saved)
 
     @work(group="save", exclusive=True)

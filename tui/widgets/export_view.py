@@ -60,6 +60,7 @@ class ExportView(Vertical):
     def show(self, made: Made) -> None:
         """Show this export as it is now."""
         if made == self.made:
+            self.query_one("#export-head", Static).update(_head(made))  # its age goes on
             return
         another = self.made is None or made.export.id != self.made.export.id
         self.made = made
