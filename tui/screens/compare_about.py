@@ -48,4 +48,5 @@ def _run(store: Store, ref: str) -> str:
     learnt = f"{say.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
     if not step and ref in refs.followed(store, [ref]):
         return f"{run.base}, being tuned on {learnt} right now: its newest checkpoint answers each prompt."
-    return f"{run.base} tuned on {learnt}{at}, {say.ago(run.ended_at or run.created_at)}."
+    age = say.ago(run.ended_at or run.created_at)
+    return f"{run.base} tuned on {learnt}{at}, {'just now' if age == 'now' else age + ' ago'}."
