@@ -19,7 +19,7 @@ class LiveActs(CompareTalk):
     def _runs_moved(self) -> None:
         if any(lane.model.startswith("run:") for lane in self.talk.lanes.values()):
             self._look_at_runs()
-        elif not self.lanes_chosen and len(self.talk.lanes) == 1:
+        elif not (self.lanes_chosen or self.talk.empty) and len(self.talk.lanes) == 1:
             self._join()
 
     @work(group="lanes", exclusive=True)
