@@ -93,11 +93,11 @@ class CompareTalk(ModeScreen):
         """The base and the newest run, while nothing was said or chosen."""
         known = await self.tuningfork.bridge.call(refs.known)
         tuned = next((ref for ref in known if ref.startswith("run:")), None)
-        if self.lanes_chosen or not self.talk.empty:
-            return
         base = known[0] if known else "smollm2-135m"
         if tuned:
             base = await self.base_of(tuned, base)
+        if self.lanes_chosen or not self.talk.empty:  # after the last wait: a person was quicker
+            return
         await self.begin(self._with([base, tuned] if tuned else [base]))
 
     async def base_of(self, ref: str, otherwise: str) -> str:
@@ -187,6 +187,8 @@ class CompareTalk(ModeScreen):
                 self.pump.mark("the lanes after it")
                 self.pump.rest()
                 break
+        if not self.query("#tabs"):  # a worker may end while the screen is being taken down
+            return
         width = self.size.width
         self._say("#tabs", view.tabs(self.talk, self.front, width, self.duet.meters, self.proof_mark(self.front)))
         left = self._notice() or view.ballot_line(
