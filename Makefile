@@ -53,7 +53,7 @@ format: $(DEV_OK)    ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 bench: $(DEV_OK)     ## the benchmarks behind every figure in benchmarks/RESULTS.md
-	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in compare terminal export; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 lock:                ## resolve the pinned set anew from pyproject.toml
 	sh scripts/lock.sh
