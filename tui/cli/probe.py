@@ -19,7 +19,6 @@ from tui.cli.session import session
 
 if TYPE_CHECKING:
     from engine.probe import ProbeResult
-
     from engine.sampling import Sampling
     from store.records import Probe
 
