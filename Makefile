@@ -39,7 +39,7 @@ test: $(DEV_OK)      ## all tests, the real default model included
 	$(BIN)/python -m pytest -q -m "not slow" -n 2
 	$(BIN)/python -m pytest -q -m slow
 
-test-fast: $(DEV_OK) ## the tests without the real model and without screens: under a minute
+test-fast: $(DEV_OK) ## the tests without the real model and without screens: a minute or so
 	$(BIN)/python -m pytest -q -m "not slow and not screen" -n 2
 
 check: $(DEV_OK)     ## lint, types, import contracts
