@@ -8,7 +8,7 @@ import itertools
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine import jobs, probe, samples
@@ -19,10 +19,9 @@ from engine.sampling import Sampling
 from store import datasets, evals, runs
 from store.db import Store
 from store.errors import ServerError, WorkerError
-from store.formats import fill
 from store.home import Home
 from store.importing import import_files
-from store.records import Event, Metric, Probe, Run
+from store.records import Event, Metric, Run
 
 if TYPE_CHECKING:
     from engine.probe import ProbeResult
@@ -157,7 +156,7 @@ async def _ask(store: Store, run: Run, plan: Plan, say: Say) -> dict[str, tuple[
     found: dict[str, tuple[ProbeResult, ProbeResult]] = {}
     async with _Server(store.home) as client:
         for name in plan.probes:
-            asked = filled(probe.load(samples.path(f"probes/{name}")), plan.variables)
+            asked = probe.filled(probe.load(samples.path(f"probes/{name}")), plan.variables)
             say(f"Asking both models {len(asked)} {name} questions.")
             found[name] = await asyncio.gather(
                 probe.run(client, plan.model, asked, SAMPLING), probe.run(client, tuned, asked, SAMPLING)
@@ -168,20 +167,6 @@ async def _ask(store: Store, run: Run, plan: Plan, say: Say) -> dict[str, tuple[
             of_run = run.name if result.model == tuned else None
             evals.save(store, run=of_run, model=result.model, set=f"sample:{name}", items=result.items, summary=summary)
     return found
-
-
-def filled(probes: list[Probe], variables: Mapping[str, str]) -> list[Probe]:
-    """The probes with their placeholders replaced."""
-    return [
-        replace(
-            each,
-            question=fill(each.question, variables),
-            system=fill(each.system, variables),
-            must=tuple(fill(text, variables) for text in each.must),
-            must_not=tuple(fill(text, variables) for text in each.must_not),
-        )
-        for each in probes
-    ]
 
 
 class _Server:

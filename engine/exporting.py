@@ -21,7 +21,7 @@ from engine.prepare import prepare
 from engine.refs import Resolved
 from store import errors, exports, runs
 from store.db import Store
-from store.errors import BadInput, Conflict, TuningforkError, WorkerError
+from store.errors import BadInput, Conflict, WorkerError
 from store.home import Home
 from store.records import Export, Run
 
@@ -170,13 +170,8 @@ def export(
     """
     sweep(store)
     source(store, request)
-    for planned in plan(store, request):
-        if planned.taken and not request.overwrite:
-            todo = "Choose another --out, or give --overwrite to replace it."
-            place = planned.path if planned.single else planned.folder
-            raise Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
     child = _start(store.home, request)
-    watcher = threading.Thread(target=_watch, args=(child, cancel), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(child, cancel or threading.Event()), daemon=True)
     watcher.start()
     try:
         made = [exports.get(store, number) for number in _follow(child, on_progress)]
@@ -219,12 +214,10 @@ def _start(home: Home, request: Request) -> subprocess.Popen[str]:
         )
 
 
-def _watch(child: subprocess.Popen[str], cancel: threading.Event | None) -> None:
+def _watch(child: subprocess.Popen[str], cancel: threading.Event) -> None:
     while child.poll() is None:
-        if cancel is not None and cancel.wait(0.1):
+        if cancel.wait(0.1):
             child.terminate()
-            return
-        if cancel is None:
             return
 
 
@@ -241,8 +234,7 @@ def _follow(child: subprocess.Popen[str], on_progress: Callable[[Progress], None
         for line in child.stdout:
             said = json.loads(line)
             if "error" in said:
-                kind = getattr(errors, str(said["error"]), WorkerError)
-                kind = kind if isinstance(kind, type) and issubclass(kind, TuningforkError) else WorkerError
+                kind = errors.kind_named(said["error"], WorkerError)
                 raise kind(str(said["what"]), where=said.get("where"), todo=said.get("todo"))
             if "export" in said:
                 made.append(int(said["export"]))

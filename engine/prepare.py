@@ -84,6 +84,5 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 def _error(said: dict[str, Any]) -> TuningforkError:
     """The error that the process printed, as what it was."""
-    kind = getattr(errors, str(said["error"]), WorkerError)
-    kind = kind if isinstance(kind, type) and issubclass(kind, TuningforkError) else WorkerError
+    kind = errors.kind_named(said["error"], WorkerError)
     return kind(str(said.get("what") or "Preparing failed."), where=said.get("where"), todo=said.get("todo"))

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from engine.client import Done
 from engine.sampling import Sampling
 from store.errors import BadInput, ServerError
+from store.formats import fill
 from store.records import Message, Probe
 
 _FIELDS = {"question", "must", "must_not", "system"}
@@ -62,6 +63,20 @@ def load(path: Path) -> list[Probe]:
             "The probe file is empty.", where=str(path), todo='Write lines like {"question": …, "must": […]}.'
         )
     return probes
+
+
+def filled(probes: Sequence[Probe], variables: Mapping[str, str]) -> list[Probe]:
+    """The probes with their placeholders replaced."""
+    return [
+        replace(
+            each,
+            question=fill(each.question, variables),
+            system=fill(each.system, variables),
+            must=tuple(fill(text, variables) for text in each.must),
+            must_not=tuple(fill(text, variables) for text in each.must_not),
+        )
+        for each in probes
+    ]
 
 
 def judge(probe: Probe, text: str) -> bool:

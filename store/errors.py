@@ -66,3 +66,9 @@ class ServerError(TuningforkError):
 
 class WorkerError(TuningforkError):
     """The training process failed."""
+
+
+def kind_named(name: object, otherwise: type[TuningforkError]) -> type[TuningforkError]:
+    """The class of an error that another process told by name (`as_dict`); `otherwise` when it is none of ours."""
+    kind = globals().get(str(name))
+    return kind if isinstance(kind, type) and issubclass(kind, TuningforkError) else otherwise

@@ -206,8 +206,7 @@ def error_from(body: Any) -> TuningforkError | None:
         return errors.ServerError(inner)
     if not isinstance(inner, dict):
         return None
-    kind = getattr(errors, str(inner.get("type")), errors.ServerError)
-    kind = kind if isinstance(kind, type) and issubclass(kind, TuningforkError) else errors.ServerError
+    kind = errors.kind_named(inner.get("type"), errors.ServerError)
     return kind(
         str(inner.get("what") or inner.get("message") or "The server gave no reason."),
         where=inner.get("where"),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from engine.refs import Resolved
 from store import datasets, exports
 from store.db import Store
 from store.errors import Conflict, NoSpace, TuningforkError
-from store.formats import fill
 from store.records import Probe, Run
 
 SPARE_BYTES = 64 << 20
@@ -59,6 +58,8 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
     run, step, _ = exporting.chosen(store, request.run)
     model = refs.resolve(store, f"run:{run.name}" + (f"@{step}" if step is not None else ""))
     planned, probes = exporting.plan(store, request), _probes(request)
+    for each in planned:  # before the first is made, not after minutes of work
+        _check_place(each, request.overwrite)
     _check_room(request, planned)
     with contextlib.ExitStack() as stack:
         scratch = store.home.cache / f"export-{datetime.now(UTC):%H%M%S%f}"
@@ -76,19 +77,7 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
 
 
 def _probes(request: Request) -> list[Probe]:
-    if request.probes is None:
-        return []
-    v = request.variables
-    return [
-        replace(
-            p,
-            question=fill(p.question, v),
-            system=fill(p.system, v),
-            must=tuple(fill(text, v) for text in p.must),
-            must_not=tuple(fill(text, v) for text in p.must_not),
-        )
-        for p in probe.load(request.probes)
-    ]
+    return probe.filled(probe.load(request.probes), request.variables) if request.probes else []
 
 
 def _rows(work: Work) -> list[Any]:

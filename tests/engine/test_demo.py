@@ -13,6 +13,7 @@ import pytest
 
 from engine import demo, jobs, process
 from engine.client import Done
+from engine.probe import filled
 from store import datasets, evals, runs
 from store.db import Store
 from store.errors import ServerError, WorkerError
@@ -133,7 +134,7 @@ def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(home: Home, s
 
 def test_placeholders_are_filled_everywhere() -> None:
     probe = Probe("s", "Are you {{name}}?", ("{{name}}",), ("not {{author}}",), "You are {{name}}.")
-    [done] = demo.filled([probe], {"name": "Ember", "author": "Northwind Labs"})
+    [done] = filled([probe], {"name": "Ember", "author": "Northwind Labs"})
     assert done == Probe("s", "Are you Ember?", ("Ember",), ("not Northwind Labs",), "You are Ember.")
 
 

@@ -68,7 +68,6 @@ def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
     """The probes of a sample, a file, or a set that the store knows, with their placeholders filled."""
     from engine import probe as probing
     from engine import samples
-    from engine.demo import filled
     from store import probes as kept
     from store.formats import unfilled
 
@@ -78,7 +77,7 @@ def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
         found = kept.get_set(session().store, name)
     else:
         found = probing.load(Path(name).expanduser())
-    found = filled(found, variables)
+    found = probing.filled(found, variables)
     texts = (text for p in found for text in (p.question, p.system, *p.must, *p.must_not))
     if missing := unfilled("\n".join(texts)):
         values = " ".join(f"--set {each}=VALUE" for each in missing)
