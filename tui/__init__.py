@@ -5,9 +5,9 @@ import os
 
 # Textual reads these once, when it is imported. After a frame it may wait for two more before it shows a key's echo.
 if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"):
-    # A slow link wants few frames and nothing that moves by itself.
-    os.environ.setdefault("TEXTUAL_FPS", "40")
+    # A slow link wants nothing that moves by itself, and few frames.
+    os.environ.setdefault("TEXTUAL_FPS", "80")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
 else:
-    os.environ.setdefault("TEXTUAL_FPS", "120")
+    os.environ.setdefault("TEXTUAL_FPS", "240")

@@ -3,6 +3,7 @@ What a screen shows is in tui.screens; what takes time is in tui.bridge."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
 _POLL_S = 0.5
+_SETTLED_S = 3.0
 _SCREENS = {
     "data": "tui.screens.data:DataScreen",
     "train": "tui.screens.train:TrainScreen",
@@ -95,6 +97,8 @@ class TuningforkApp(App[int]):
         self.call_after_refresh(self._poll)
         self.news = RunNews(self)
         self._catch_signals()
+        if not self.is_headless:  # a test's process has many apps, and each would be kept for good
+            self.set_timer(_SETTLED_S, gc.freeze)  # else 80 ms without keys, time and again, to walk what stays anyway
 
     # -- what others changed ------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def test_opening_the_app_and_its_dialogs_stays_light(tmp_path: Path) -> None:
     assert found == "[]"
 
 
-@pytest.mark.parametrize(("ssh", "fps"), [("1.2.3.4 5 6.7.8.9 22", "40"), ("", "120")])
+@pytest.mark.parametrize(("ssh", "fps"), [("1.2.3.4 5 6.7.8.9 22", "80"), ("", "240")])
 def test_frames_are_few_over_ssh(ssh: str, fps: str) -> None:
     env = {"SSH_CONNECTION": ssh, "SSH_TTY": ""}
     mine = "import os; os.environ.pop('TEXTUAL_FPS', None)"  # inherited from this process, which has set it

@@ -36,6 +36,8 @@ _NOTE_S = 4.0
 _ABOUT_A_TURN = frozenset(
     ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
 )
+MOVED_ROWS = 12
+"""Rows a beat that views may redraw because they moved: of 80 columns about 2 KB."""
 LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 
@@ -168,14 +170,15 @@ class CompareTalk(ModeScreen):
     def draw(self, *, sparing: bool = False) -> None:
         """Draw everything from the conversation's state; what did not change costs next to nothing.
 
-        `sparing` lets one lane's view move and the lanes after it wait a beat: two whole lanes at once would keep a
-        key's echo from a slow link for longer than a person notices.
+        `sparing` draws views that move a few rows a beat: a whole lane at once would keep a key's echo from a slow
+        link for longer than a person notices.
         """
-        panels = list(self.query(LanePanel))
+        panels, rows = list(self.query(LanePanel)), MOVED_ROWS
         for panel in panels[: len(self.talk.lanes)]:
             position = panel.position
             about = view.about(list(self.talk.lanes.values())[position], self._about)
-            moved = panel.lane.show(view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)])
+            blocks = view.blocks(self.talk, position, markdown=self.markdown) or [Block("note", about)]
+            rows -= panel.lane.show(blocks, rows if sparing else None)
             meter = self.duet.meters.get(view.lane_at(self.talk, position).name)
             panel.say(
                 view.heading(
@@ -183,10 +186,8 @@ class CompareTalk(ModeScreen):
                 ),
                 view.figures(self.talk, position, meter, panel.size.width - 2, panel.lane.following),
             )
-            if sparing and moved:
-                self.pump.mark("the lanes after it")
-                self.pump.rest()
-                break
+            if panel.lane.moving:
+                self.pump.mark("the rest of the move")
         if not self.query("#tabs"):  # a worker may end while the screen is being taken down
             return
         width = self.size.width

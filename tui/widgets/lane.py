@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
 from textual.events import Resize
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from tui.widgets.markdown_lines import MarkdownLines
 
 BlockKind = Literal["prompt", "answer", "note", "error", "reveal-a", "reveal-b", "best"]
-GUTTER = 2
+GUTTER = 3
 WIDEST = 100
 """Cells of a line of prose; wider lines are hard to read, however wide the terminal is."""
-_SIGN: dict[str, str] = {"prompt": "▌ ", "error": "! ", "best": "★ "}
+_SIGN: dict[str, str] = {"prompt": " ▌ ", "error": " ! ", "best": " ★ "}
 CURSOR = "▍"
 
 
@@ -69,6 +69,18 @@ class _Laid:
         return self.text_lines + self.closed
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the view: the line that stands there and how it is drawn."""
+
+    line: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def cells(self) -> int:
+        return sum(segment.cell_length for segment in self.segments)
+
+
 class Lane(ScrollView, can_focus=True):
     """Shows blocks; `show()` again with grown ones costs only what is new."""
 
@@ -81,7 +93,7 @@ class Lane(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     Lane {
         overflow-x: hidden;
-        scrollbar-gutter: stable;
+        overflow-y: scroll;  /* always there, if blank: one that appears lays out the screen and sends all of it */
         scrollbar-size-vertical: 1;
         & .lane--prompt { text-style: bold; }
         & .lane--note { color: $faint; }
@@ -113,6 +125,11 @@ class Lane(ScrollView, can_focus=True):
         self._wrapped_at = 0
         self._following = True
         self._prompted = 0
+        self._by_itself = False
+        self._moved: int | None = None  # rows of a move that are drawn; None when there is no move to draw
+        self._left = 0  # the line that the view left with that move
+        self._bar_due = False
+        self._shown: dict[int, _Row] = {}
 
     # -- what it shows ------------------------------------------------------------------------------------------------
 
@@ -125,21 +142,31 @@ class Lane(ScrollView, can_focus=True):
     def allow_select(self) -> bool:
         return True
 
-    def show(self, blocks: Sequence[Block]) -> bool:
-        """Draw these blocks instead. Reading further up stays where it is. True when the view moved: all of it is sent
-        anew then."""
+    @property
+    def moving(self) -> bool:
+        """True while a part of the view still shows what it showed before it moved."""
+        return self._moved is not None
+
+    def show(self, blocks: Sequence[Block], rows: int | None = None) -> int:
+        """Draw these blocks instead. Reading further up stays where it is.
+
+        A view that moves has to be sent whole. With `rows`, at most so many of its rows are drawn now and the rest with
+        the next calls, while `moving`: a key's echo need not wait for all of them. Returns how many were drawn.
+        """
         self._blocks = list(blocks)
         if not self._width:
-            return False  # hidden: laid out when it gets a size
-        first, top = self._lay(), self.scroll_offset.y
+            return 0  # hidden: laid out when it gets a size
+        first = self._lay()
         self._fit()
-        self.refresh_lines(first, max(1, self._total - first + 1))
-        return bool(top != self.scroll_offset.y)
+        for y in range(max(0, first - self.scroll_offset.y), self.size.height):
+            self._redraw(y)
+        return self._draw_moved(rows)
 
     def follow(self) -> None:
         """Go to the last line and stay there."""
         self._set_following(True)
         self._fit()
+        self._draw_moved(None)
 
     def plain_text(self) -> str:
         """All text, as it would be copied."""
@@ -211,9 +238,12 @@ class Lane(ScrollView, can_focus=True):
         size = Size(self.scrollable_content_region.width, bottom)
         if size != self.virtual_size:
             self.set_reactive(Lane.virtual_size, size)  # assigned, it would lay out the whole screen, 20 ms of no keys
-            self._scroll_update(size)
+            self._bar_due = True
         if top != self.scroll_offset.y:
+            self._by_itself = True
             self.scroll_to(y=top, animate=False, force=True)
+            self._by_itself = False
+        self._draw_bar()
 
     def _newest_prompt(self) -> int:
         """The line where the last prompt begins; 0 while there is only one."""
@@ -234,10 +264,16 @@ class Lane(ScrollView, can_focus=True):
         if self._width and self._width != self._wrapped_at:
             self._lay()
         self._fit(anew=True)
+        self._moved = None
+        self._draw_bar()
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
+        if self._by_itself:
+            self._moved, self._left, self._bar_due = 0, round(old_value), True
+        else:
+            self._moved = None
+            super().watch_scroll_y(old_value, new_value)
         height = self.scrollable_content_region.height
         if height:
             self._set_following(self._total <= round(new_value) + height)
@@ -253,24 +289,53 @@ class Lane(ScrollView, can_focus=True):
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
-    def render_line(self, y: int) -> Strip:
-        line = y + self.scroll_offset.y
-        width = self.size.width
-        base = self.rich_style
-        if line >= self._total:
-            return Strip.blank(width, base)
+    def _draw_moved(self, rows: int | None) -> int:
+        """Draw the next rows of a move, from the top; all that are left without a number."""
+        drawn = 0
+        while self._moved is not None and (rows is None or drawn < rows):
+            y, self._moved = self._moved, self._moved + 1
+            drawn += self._redraw(y)
+            if self._moved >= self.size.height:
+                self._moved = None
+                self._draw_bar()
+        return drawn
+
+    def _draw_bar(self) -> None:
+        """Let the scrollbar follow, when a move is drawn: it costs as much as the rows beside it."""
+        if self._bar_due and not self.moving:
+            self._bar_due = False
+            self._scroll_update(self.virtual_size)
+            self.vertical_scrollbar.position = self.scroll_y
+
+    def _redraw(self, y: int) -> bool:
+        """Have a row drawn, as far as text stands or stood there, if it shows something else now."""
+        old, new = self._shown.get(y), self._row(y)
+        if old == new:
+            return False
+        cells = self.size.width if old is None else max(old.cells, new.cells)
+        self.refresh(Region(0, y, cells, 1))
+        return True
+
+    def _row(self, y: int) -> _Row:
+        """What stands in a row of the view."""
+        line = y + (self.scroll_offset.y if self._moved is None or y < self._moved else self._left)
         n = bisect_right(self._tops, line) - 1
-        laid, row = self._laid[n], line - self._tops[n]
-        if row >= laid.text_lines:
-            return Strip.blank(width, base)
-        strip = Strip(self._segments(laid, row, line)).extend_cell_length(width, base)
-        return strip.crop(0, width).simplify().apply_offsets(0, line)  # every change of style costs a link 24 bytes
+        if line >= self._total or line - self._tops[n] >= self._laid[n].text_lines:
+            return _Row(0, ())
+        return _Row(line, tuple(self._segments(self._laid[n], line - self._tops[n], line)))
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        row = self._shown[y] = self._row(y)
+        strip = Strip(row.segments).extend_cell_length(width, base)
+        strip = strip.crop(0, width).simplify()  # every change of style costs a link 24 bytes
+        return strip.apply_offsets(0, row.line) if row.segments else strip
 
     def _segments(self, laid: _Laid, row: int, line: int) -> list[Segment]:
         kind = laid.block.kind
         style = self.get_component_rich_style(f"lane--{kind}")
         text = laid.flow.line(row) if len(laid.flow) else ""
-        sign = _SIGN.get(kind, "  ") if kind == "prompt" or row == 0 else "  "
+        sign = _SIGN.get(kind, " " * GUTTER) if kind == "prompt" or row == 0 else " " * GUTTER
         segments = [Segment(sign, self.get_component_rich_style("lane--cursor") if kind == "prompt" else style)]
         if isinstance(laid.flow, Flow) or self.text_selection:
             segments += self._selected(text, style, line)

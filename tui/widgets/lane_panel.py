@@ -42,7 +42,7 @@ class LanePanel(Vertical):
         background: $surface;
         & > .lane-heading { height: 1; background: $panel; }
         & > .lane-status { height: 1; color: $faint; padding: 0 1; }
-        & > Lane { height: 1fr; padding: 1 0 0 1; background: $surface; }
+        & > Lane { height: 1fr; padding-top: 1; background: $surface; }
         &:focus-within > .lane-heading { background: $boost; }
     }
     """

@@ -27,7 +27,6 @@ class TokenPump:
         self._dirty: set[str] = set()
         self._timer = owner.set_interval(1 / hertz, self.beat, pause=True, name="token pump")
         self._awake = False
-        self._resting = 0
         self.skipped = 0
 
     def mark(self, name: str) -> None:
@@ -37,18 +36,13 @@ class TokenPump:
             self._awake = True
             self._timer.resume()
 
-    def rest(self, beats: int = 1) -> None:
-        """Show nothing for the next beats: what was shown last was much, and a key's echo must find the link free."""
-        self._resting = beats
-
     def beat(self) -> None:
         """Show what is due, unless the terminal is behind."""
         if not self._dirty:
             self._awake = False
             self._timer.pause()
             return
-        if self._resting or backlog(self._owner.app):
-            self._resting = max(0, self._resting - 1)
+        if backlog(self._owner.app):
             self.skipped += 1
             return
         names, self._dirty = self._dirty, set()
