@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,9 +31,10 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of an answer."""
+    """The next piece of an answer; `model` is what gives it, as in `Done`."""
 
     text: str
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class Client:
                     return piece
         raise ServerError("The answer had no end.")
 
-    async def honesty(self, a: str, b: str, *, lane_a: str | None = None, lane_b: str | None = None) -> dict[str, Any]:
-        """Prove with numbers what each side is: the keys are those of `engine.chat.honesty.check`."""
-        body = {"a": a, "b": b, "lane_a": lane_a, "lane_b": lane_b}
+    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+        """Prove with numbers what each lane is, given as name to model: the keys of `engine.chat.honesty.check`."""
+        body = {"lanes": [{"lane": lane, "model": model} for lane, model in lanes.items()]}
         return await self._call("POST", "/v1/tuningfork/honesty", body)
 
     async def load(self, model: str) -> dict[str, Any]:
@@ -158,7 +159,7 @@ class Client:
                         text, done = _read(event, texts)
                         if text:
                             texts.append(text)
-                            yield Delta(text)
+                            yield Delta(text, str(event.get("model", "")))
                         if done is not None:
                             yield done
                     return

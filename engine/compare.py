@@ -273,21 +273,28 @@ class Comparison:
 
     # -- what comes back ------------------------------------------------------------------------------------------
 
-    def feed(self, id: int, text: str) -> bool:
-        """Add what a request said; False, and nothing changes, when that request is no longer live."""
+    def feed(self, id: int, text: str, model: str = "") -> bool:
+        """Add what a request said; False, and nothing changes, when that request is no longer live.
+
+        `model` is what says it, where that is known better than the lane knows: a lane that follows a run is answered
+        by one checkpoint.
+        """
         answer = self._live(id)
         if answer is None:
             return False
         answer.text += text
+        self._answered_by(id, model)
         return True
 
     def finish(self, id: int, stats: Stats, model: str = "") -> bool:
-        """The answer is complete, by its own end or at the limit; `model` is what gave it, where that is known better
-        than the lane knows: a lane that follows a run is answered by one checkpoint."""
+        """The answer is complete, by its own end or at the limit; `model` as in `feed`."""
+        self._answered_by(id, model)
+        return self._end(id, "done", stats=stats)
+
+    def _answered_by(self, id: int, model: str) -> None:
         lane = self._lane_of(id)
         if lane and lane.streaming and model and not lane.few_shot:
             lane.streaming.model = model
-        return self._end(id, "done", stats=stats)
 
     def fail(self, id: int, error: str) -> bool:
         """The answer broke off; its text stays, and what waited behind it in this lane is stopped."""

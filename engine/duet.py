@@ -151,7 +151,7 @@ class Duet:
                 if hasattr(piece, "stop"):
                     self._ended(comparison, request, piece)
                     return
-                if not comparison.feed(request.id, piece.text):
+                if not comparison.feed(request.id, piece.text, piece.model):
                     return  # stopped or replaced: closing the stream cancels it on the server
                 self.meters[request.lane].tick()
                 self._on_change(request.lane)

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from engine.chat import access, protocol, sse
 from engine.chat.backends import Finish
 from engine.chat.protocol import Refusal, Shape
-from engine.chat.service import Service
+from engine.chat.service import Began, Service
 from store.errors import BadInput, NotFound, ServerError, TuningforkError
 
 MAX_BODY = 1_000_000
@@ -61,10 +61,7 @@ def make_app(service: Service, token: str, version: str) -> Starlette:
         return Answer(service.answer(wanted), wanted)
 
     async def honesty(request: Request) -> Response:
-        body = await _body(request)
-        lanes = [body.get(name) if isinstance(body.get(name), str) else None for name in ("lane_a", "lane_b")]
-        sides = [protocol.text_field(body, name) for name in ("a", "b")]
-        return JSONResponse(await service.honesty(sides[0], sides[1], lanes[0], lanes[1]))
+        return JSONResponse(await service.honesty(protocol.parse_lanes(await _body(request))))
 
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
@@ -90,7 +87,7 @@ class Answer(Response):
     When the reader goes, the generation is cancelled, also while nothing is sent yet.
     """
 
-    def __init__(self, items: AsyncGenerator[str | Finish, None], request: protocol.ChatRequest) -> None:
+    def __init__(self, items: AsyncGenerator[Began | str | Finish, None], request: protocol.ChatRequest) -> None:
         self.background = None
         self._items, self._request, self._shape = items, request, Shape(request.model)
 
@@ -112,7 +109,9 @@ class Answer(Response):
         async with aclosing(self._items) as items:
             try:
                 async for item in items:
-                    if isinstance(item, Finish):
+                    if isinstance(item, Began):
+                        self._shape = Shape(item.model)
+                    elif isinstance(item, Finish):
                         response: Response = JSONResponse(self._shape.whole("".join(texts), item))
                     else:
                         texts.append(item)
@@ -126,6 +125,9 @@ class Answer(Response):
         async with aclosing(self._items) as items:
             try:
                 async for item in items:
+                    if isinstance(item, Began):
+                        self._shape = Shape(item.model)
+                        continue
                     if not started:
                         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
                         await _send_event(send, self._shape.piece("", first=True))

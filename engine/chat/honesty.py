@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from engine.chat.backends import Backend
@@ -29,30 +30,33 @@ class Side:
     lane: str | None
 
 
-async def check(a: Side, b: Side) -> dict[str, Any]:
-    """Measure both sides on `CONVERSATION`.
+async def check(sides: Sequence[Side]) -> dict[str, Any]:
+    """Measure each side on `CONVERSATION`; `lanes` of the report has them in order.
 
     `plain_max_diff` is the largest absolute difference between a lane's next-token logits and those of the plain
     base on a fresh context: at most `TOLERANCE` for a base, more than that for a tuned model. `honest` says that
-    this holds on both sides and, when they share a base, that both get the same tokens from the same template.
+    this holds on every side and that those with one base get the same tokens from the same template. `same_base` is
+    about all; `same_tokens`, `same_template` and `lanes_max_diff`, the largest difference between two lanes' logits
+    (None without such two), are about those with one base.
     """
-    one, two = await _measure(a), await _measure(b)
-    same_base = _base(a.model) == _base(b.model)
-    same_tokens, same_template = one.ids == two.ids, one.template == two.template
+    found = [await _measure(side) for side in sides]
+    twins = [(one, two) for one, two in combinations(found, 2) if one.base == two.base]
+    same_tokens = all(one.ids == two.ids for one, two in twins)
+    same_template = all(one.template == two.template for one, two in twins)
     return {
-        "honest": one.honest and two.honest and (not same_base or (same_tokens and same_template)),
-        "same_base": same_base,
+        "honest": all(one.honest for one in found) and same_tokens and same_template,
+        "same_base": len({one.base for one in found}) == 1,
         "same_tokens": same_tokens,
         "same_template": same_template,
-        "lanes_max_diff": _furthest(one.logits, two.logits) if same_base else None,
+        "lanes_max_diff": max((_furthest(one.logits, two.logits) for one, two in twins), default=None),
         "tolerance": TOLERANCE,
-        "a": one.report(a),
-        "b": two.report(b),
+        "lanes": [one.report(side) for one, side in zip(found, sides, strict=True)],
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
+    base: str
     tuned: bool
     ids: list[int]
     template: str
@@ -65,6 +69,7 @@ class _Measured:
 
     def report(self, side: Side) -> dict[str, Any]:
         return {
+            "lane": side.lane,
             "model": side.model.ref,
             "backend": side.backend.name,
             "tuned": self.tuned,
@@ -79,7 +84,8 @@ async def _measure(side: Side) -> _Measured:
     prompt = await side.backend.prompt(side.model, CONVERSATION)
     logits = await side.backend.logits(side.model, prompt.ids, side.lane)
     plain = await side.backend.plain_logits(side.model, prompt.ids)
-    return _Measured(side.model.adapter is not None, prompt.ids, prompt.template, logits, _furthest(logits, plain))
+    base, tuned = (side.model.base or side.model).ref, side.model.adapter is not None
+    return _Measured(base, tuned, prompt.ids, prompt.template, logits, _furthest(logits, plain))
 
 
 def _furthest(one: Sequence[float], two: Sequence[float]) -> float:
@@ -89,7 +95,3 @@ def _furthest(one: Sequence[float], two: Sequence[float]) -> float:
         return float("inf")
     furthest = max((abs(x - y) for x, y in zip(one, two, strict=True)), default=0.0)
     return furthest if furthest == furthest else float("inf")
-
-
-def _base(model: Resolved) -> str:
-    return (model.base or model).ref

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.chat.backends import Finish
+from engine.compare import LANE_NAMES
 from engine.sampling import Sampling
 from store import errors
 from store.errors import BadInput, TuningforkError
@@ -93,6 +94,20 @@ def text_field(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise BadInput(f"{name} must be a text that is not empty.", where=name)
     return value
+
+
+def parse_lanes(body: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Model and, where given, lane of each of `lanes`. Raises BadInput naming the field."""
+    raw = body.get("lanes")
+    if (
+        not isinstance(raw, list)
+        or not 1 <= len(raw) <= len(LANE_NAMES)
+        or not all(isinstance(one, dict) for one in raw)
+    ):
+        raise BadInput(
+            f"lanes must be a list of 1 to {len(LANE_NAMES)} objects with a model and a lane.", where="lanes"
+        )
+    return [(text_field(one, "model"), one["lane"] if isinstance(one.get("lane"), str) else None) for one in raw]
 
 
 def _conversation(raw: list[Any]) -> tuple[Message, ...]:

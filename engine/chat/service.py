@@ -4,7 +4,7 @@ Everything that a request can go wrong with is raised as one of the project's er
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -42,6 +42,13 @@ class Options:
     waiting: int = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An answer is about to come, and `model` gives it: for a run that still goes on its newest checkpoint."""
+
+    model: str
+
+
 class Service:
     """All backends of one server. Lives in one event loop."""
 
@@ -66,11 +73,12 @@ class Service:
         """Whether any request is inside or waits."""
         return bool(self._gate.inside or self._gate.waiting)
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[str | Finish, None]:
-        """Pieces of the answer, then its `Finish`. Closing the iterator cancels."""
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | str | Finish, None]:
+        """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
         asked = perf_counter()
         async with self._gate.enter():
             model, backend = await self._ready(request.model)
+            yield Began(model.ref)
             job = Job(model, request.messages, request.sampling, request.lane, asked)
             try:
                 async with aclosing(backend.generate(job)) as items:
@@ -89,12 +97,12 @@ class Service:
         self.used_at = monotonic()
         return {"model": model.ref, "backend": backend.name, "ms": round((perf_counter() - began) * 1e3, 1)}
 
-    async def honesty(self, a: str, b: str, lane_a: str | None, lane_b: str | None) -> dict[str, Any]:
-        """Prove what each side is; see `engine.chat.honesty`."""
+    async def honesty(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+        """Prove what each lane is, given by model and name; see `engine.chat.honesty`."""
         async with self._gate.enter():
-            sides = [honesty.Side(*await self._ready(ref), lane) for ref, lane in ((a, lane_a), (b, lane_b))]
+            sides = [honesty.Side(*await self._ready(ref), lane) for ref, lane in lanes]
             self.used_at = monotonic()
-            return await honesty.check(*sides)
+            return await honesty.check(sides)
 
     async def models(self) -> list[str]:
         """The references that resolve now."""

@@ -9,7 +9,7 @@ import pytest
 
 from engine.chat.backends import Finish
 from engine.chat.protocol import ChatRequest
-from engine.chat.service import Options, Service
+from engine.chat.service import Began, Options, Service
 from engine.export.gguf_adapter import convert
 from engine.sampling import Sampling
 from store import runs
@@ -36,6 +36,7 @@ async def ask(service: Service, model: str) -> tuple[str, Finish]:
     request = ChatRequest(model, messages, Sampling(max_tokens=12), "b", True, False)  # type: ignore[arg-type]
     items = [item async for item in service.answer(request)]
     assert isinstance(items[-1], Finish)
+    assert items[0] == Began(items[-1].model), "also an answer that is stopped halfway knows what gave it"
     return "".join(item for item in items if isinstance(item, str)), items[-1]
 
 

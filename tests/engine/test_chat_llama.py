@@ -265,15 +265,15 @@ def test_an_adapter_without_a_file_is_converted_once_into_the_cache(
 
 
 async def test_honesty_is_proven_by_numbers(backend: LlamaCpp, base: Resolved, tuned: Resolved) -> None:
-    report = await honesty.check(honesty.Side(base, backend, "a"), honesty.Side(tuned, backend, "b"))
+    report = await honesty.check([honesty.Side(base, backend, "a"), honesty.Side(tuned, backend, "b")])
+    one, two = report["lanes"]
     assert report["honest"] and report["same_tokens"] and report["same_template"]
-    assert report["a"]["plain_max_diff"] == 0.0
-    assert report["b"]["plain_max_diff"] > 0.1
-    assert report["lanes_max_diff"] == report["b"]["plain_max_diff"]
+    assert one["plain_max_diff"] == 0.0 and two["plain_max_diff"] > 0.1
+    assert report["lanes_max_diff"] == two["plain_max_diff"]
 
 
 async def test_an_adapter_that_leaks_into_the_base_lane_is_caught(
-    backend: LlamaCpp, base: Resolved, tuned: Resolved, adapter: Path, monkeypatch: pytest.MonkeyPatch
+    backend: LlamaCpp, base: Resolved, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = Context.use_adapter
     monkeypatch.setattr(
@@ -282,9 +282,9 @@ async def test_an_adapter_that_leaks_into_the_base_lane_is_caught(
     leaking: set[Context] = set()
     async with backend._using(base) as loaded, loaded.lanes.use("a", CONTEXT) as context:
         leaking.add(context)
-    report = await honesty.check(honesty.Side(base, backend, "a"), honesty.Side(base, backend, "b"))
+    report = await honesty.check([honesty.Side(base, backend, name) for name in "abc"])
     assert not report["honest"]
-    assert not report["a"]["honest"] and report["b"]["honest"]
+    assert [side["honest"] for side in report["lanes"]] == [False, True, True]
 
 
 async def test_the_proof_leaves_a_lane_as_it_was(backend: LlamaCpp, base: Resolved) -> None:
@@ -292,7 +292,7 @@ async def test_the_proof_leaves_a_lane_as_it_was(backend: LlamaCpp, base: Resolv
     talk = turn(HELLO, text, "more")
     undisturbed = (await ask(backend, base, talk, lane="a"))[0]
     await ask(backend, base, lane="b")
-    await honesty.check(honesty.Side(base, backend, "b"), honesty.Side(base, backend, "b"))
+    await honesty.check([honesty.Side(base, backend, "b")])
     async with backend._using(base) as loaded, loaded.lanes.use("b", 1) as context:
         assert context.used > 40
     assert (await ask(backend, base, talk, lane="b"))[0] == undisturbed

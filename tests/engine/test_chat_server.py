@@ -179,8 +179,10 @@ async def test_two_lanes_at_once_equal_each_alone(client: Client, place: tuple[H
     )
     assert [done.text for done in both] == alone
     assert alone[0] != alone[1]
-    report = await client.honesty(base, tuned, lane_a="a", lane_b="b")
-    assert report["honest"] and report["a"]["plain_max_diff"] == 0.0 and report["b"]["plain_max_diff"] > 0.01
+    pieces = [piece async for piece in client.stream(tuned, HI, sampling)]
+    assert {piece.model for piece in pieces} == {tuned}
+    report = await client.honesty({"a": base, "b": tuned})
+    assert report["honest"] and [side["plain_max_diff"] > 0.01 for side in report["lanes"]] == [False, True]
 
 
 # ---------------------------------------------------------------- refusals

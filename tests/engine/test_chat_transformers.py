@@ -140,9 +140,10 @@ async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Reso
 
 async def test_honesty_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
     await backend.load(tuned)
-    report = await honesty.check(honesty.Side(base, backend, None), honesty.Side(tuned, backend, None))
+    report = await honesty.check([honesty.Side(base, backend, None), honesty.Side(tuned, backend, None)])
     assert report["honest"] and report["same_tokens"] and report["same_template"]
-    assert report["a"]["plain_max_diff"] <= honesty.TOLERANCE < report["b"]["plain_max_diff"]
+    one, two = report["lanes"]
+    assert one["plain_max_diff"] <= honesty.TOLERANCE < two["plain_max_diff"]
 
 
 async def test_limits_and_stops(backend: Transformers, base: Resolved) -> None:

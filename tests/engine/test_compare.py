@@ -56,11 +56,12 @@ def test_a_late_token_lands_nowhere() -> None:
     talk = Comparison(["base", "run:x"])
     talk.send("One")
     a, b = talk.due()
-    talk.feed(a.id, "half")
+    talk.feed(a.id, "half", "base@40")
     talk.stop("a")
     assert not talk.feed(a.id, " more")
     assert not talk.finish(a.id, Stats())
     assert (talk.answer("a").text, talk.answer("a").state) == ("half", "stopped")
+    assert talk.answer("a").model == "base@40", "what gave a half answer is known too"
     assert talk.feed(b.id, "fine")
 
 

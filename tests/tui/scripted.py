@@ -4,7 +4,7 @@ Stands in for engine.client.Client in the screens' tests."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +68,7 @@ class ScriptedClient:
             text += piece.text
         raise AssertionError("a script without an end")
 
-    async def honesty(self, a: str, b: str, **_: Any) -> dict[str, Any]:
+    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(self.proof, Exception):
             raise self.proof
         return self.proof

@@ -196,29 +196,55 @@ async def test_a_blind_lane_with_examples_is_not_given_away(
         await app.see("with 1 example of shop", "its examples first")
 
 
-async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
-    def side(model: str, tuned: bool, diff: float) -> dict[str, Any]:
-        return {"model": model, "tuned": tuned, "plain_max_diff": diff, "tokens": 38, "honest": True}
+def _side(lane: str, model: str, diff: float) -> dict[str, Any]:
+    return {
+        "lane": lane, "model": model, "tuned": diff > 0, "plain_max_diff": diff, "tokens": 38, "honest": True,
+    }  # fmt: skip
 
+
+async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
     client.proof = {
         "honest": True, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
-        "a": side(BASE, False, 0.0), "b": side(TUNED, True, 9.5),
+        "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)],
     }  # fmt: skip
     async with comparing() as app:
         await ask(app, "Hi")
         await app.see("✓ proven plain", "✓ proven tuned")
         await app.press("f9")
         await app.see("Each lane is what it says", "is the plain model", "by up to 9.5", "same 38 tokens")
-        client.proof["honest"] = client.proof["a"]["honest"] = False  # type: ignore[index]
+        client.proof["honest"] = client.proof["lanes"][0]["honest"] = False  # type: ignore[index]
         await app.press("enter", "f9")
         await app.see("A lane is NOT what it says")
+
+
+async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> None:
+    third = "run:ember-2"
+    plain = {**_side("c", third, 0.0), "tuned": True, "honest": False}
+    client.proof = {
+        "honest": False, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
+        "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5), plain],
+    }  # fmt: skip
+    async with comparing((170, 36), BASE, TUNED, third) as app:
+        await ask(app, "Hi")
+        await app.see("✓ proven plain", "✓ proven tuned", "✗ not what it says")
+        await app.press("f9")
+        await app.see("C · ember-2 says it is tuned, but", "All read the same 38 tokens")
+
+
+async def test_one_lane_alone_is_proven_too(comparing: Any, client: ScriptedClient) -> None:
+    client.proof = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
+    async with comparing((120, 36), BASE) as app:
+        await ask(app, "Hi")
+        await app.see("✓ proven plain")
+        await app.press("f9")
+        await app.see("is the plain model")
+        assert "Both" not in app.text
 
 
 async def test_in_a_narrow_window_the_tabs_say_what_is_proven_and_the_vote_names_them(
     comparing: Any, client: ScriptedClient
 ) -> None:
-    plain = {"model": BASE, "tuned": False, "plain_max_diff": 0.0, "tokens": 38, "honest": True}
-    client.proof = {"honest": True, "a": plain, "b": {**plain, "model": TUNED, "tuned": True, "plain_max_diff": 9.5}}
+    client.proof = {"honest": True, "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)]}
     async with comparing((80, 24)) as app:
         await ask(app, "Hi")
         await app.see("F6 other", "✓ proven plain", "1 A", "2 B")

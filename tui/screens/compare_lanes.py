@@ -22,7 +22,7 @@ class LaneActs(CompareTalk):
 
     def __init__(self) -> None:
         super().__init__()
-        self._proofs: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._proven: dict[tuple[str, str], dict[str, Any]] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -30,10 +30,12 @@ class LaneActs(CompareTalk):
         return tuple(lane.model for lane in self.talk.lanes.values())
 
     @property
-    def answering(self) -> tuple[str, ...]:
-        """What the lanes were answered by last, in order: of a run that goes on, the checkpoint."""
+    def answering(self) -> dict[str, str]:
+        """What each lane was answered by last: of a run that goes on, the checkpoint."""
         lanes = self.talk.lanes.values()
-        return tuple(lane.answers[-1].model if lane.answers and not lane.few_shot else lane.model for lane in lanes)
+        return {
+            lane.name: lane.answers[-1].model if lane.answers and not lane.few_shot else lane.model for lane in lanes
+        }
 
     @property
     def sides_hidden(self) -> bool:
@@ -136,10 +138,10 @@ class LaneActs(CompareTalk):
     # -- the proof ----------------------------------------------------------------------------------------------------
 
     def proof_mark(self, position: int) -> str:
-        found = self._proofs.get(self.answering[:2])
-        if found is None or position > 1:
+        name = view.lane_at(self.talk, position).name
+        side = self._proven.get((name, self.answering[name]))
+        if side is None:
             return ""
-        side = found["a" if view.lane_at(self.talk, position).name == next(iter(self.talk.lanes)) else "b"]
         if not side["honest"]:
             return "✗ not what it says"
         if view.is_file(side["model"]):
@@ -147,9 +149,8 @@ class LaneActs(CompareTalk):
         return "✓ proven tuned" if side["tuned"] else "✓ proven plain"
 
     def all_answered(self) -> None:
-        """The first time that two models have answered, prove them quietly: the heading then says so."""
-        first_two = self.answering[:2]
-        if len(first_two) == 2 and first_two not in self._proofs and not self.talk.turns[-1].hidden:
+        """The first time that a model has answered in a lane, prove it quietly: the heading then says so."""
+        if not self._proven.keys() >= self.answering.items() and not self.talk.turns[-1].hidden:
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)
@@ -162,27 +163,24 @@ class LaneActs(CompareTalk):
         self.draw()
 
     async def _prove(self) -> dict[str, Any]:
-        (one, a), (two, b) = list(zip(self.talk.lanes, self.answering, strict=True))[:2]
+        lanes = self.answering
         client: Any = await self.duet.client()
-        found: dict[str, Any] = await client.honesty(a, b, lane_a=one, lane_b=two)
-        self._proofs[a, b] = found
+        found: dict[str, Any] = await client.honesty(lanes)
+        self._proven |= zip(lanes.items(), found["lanes"], strict=True)
         return found
 
     @work(group="dialog", exclusive=True)
     @told
     async def action_proof(self) -> None:
-        """Measure both lanes and show the numbers."""
+        """Measure every lane and show the numbers."""
         from tui.screens.proof import Proof
 
-        if len(self.talk.lanes) < 2:
-            self.note("The proof compares two lanes; + opens a second one.")
-            return
         if self.talk.busy:
             self.note("An answer is still coming; prove the lanes when it has ended.")
             return
         if self.sides_hidden:
             return
-        self.note("Measuring both lanes …", stays=True)
+        self.note("Measuring every lane …", stays=True)
         try:
             found = await self._prove()
         except Exception:

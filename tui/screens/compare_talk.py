@@ -364,7 +364,7 @@ class CompareTalk(ModeScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that have nothing to act on are not offered."""
-        if action in ("swap", "diff", "vote", "proof", "drop_lane", "blind", "keep_over") and len(self.talk.lanes) < 2:
+        if action in ("swap", "diff", "vote", "drop_lane", "blind", "keep_over") and len(self.talk.lanes) < 2:
             return False
         if action in _ABOUT_A_TURN:
             return not self.talk.empty

@@ -141,7 +141,7 @@ def heading(
         (f" · {kind}", "$faint"),
     )
     gap = " " * max(0, width - left.cell_length - len(right))
-    return left + gap + Content.styled(right, "$success")
+    return left + gap + Content.styled(right, "$error" if proof.startswith("✗") else "$success")
 
 
 def figures(talk: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:

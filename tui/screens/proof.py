@@ -1,4 +1,4 @@
-"""Shows what the honesty check measured: is the base plain, is the tuned lane tuned, did both read the same?
+"""Shows what the honesty check measured: is the base plain, is a tuned lane tuned, did all read the same?
 Numbers come from the chat server; this only says them."""
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ class Proof(Dialog[None]):
 
 def lines(found: dict[str, Any]) -> Content:
     """The findings, each with its mark."""
-    out = [line for name in ("a", "b") for line in _side(name.upper(), found[name])]
-    if found["same_base"]:
-        tokens = say.count(found["a"]["tokens"], "token")
-        out.append(_mark(found["same_tokens"], f"Both read the same {tokens}.", "They read different tokens."))
-        out.append(_mark(found["same_template"], "Both use the same chat template.", "Their chat templates differ."))
+    lanes = found["lanes"]
+    out = [_side(side) for side in lanes]
+    if len(lanes) > 1 and found["same_base"]:
+        tokens, all_ = say.count(lanes[0]["tokens"], "token"), "Both" if len(lanes) == 2 else "All"
+        out.append(_mark(found["same_tokens"], f"{all_} read the same {tokens}.", "They read different tokens."))
+        out.append(_mark(found["same_template"], f"{all_} use the same chat template.", "Their chat templates differ."))
         apart = found["lanes_max_diff"]
-        if apart is not None:
-            out.append(Content.styled(f"  Between the lanes the logits differ by up to {apart:.3g}.", "$faint"))
-    else:
+        out.append(Content.styled(f"  Between the lanes the logits differ by up to {apart:.3g}.", "$faint"))
+    elif len(lanes) > 1:
         out.append(Content.styled("  The lanes have different base models: each reads by its own template.", "$faint"))
     return Content("\n").join(out)
 
 
-def _side(name: str, side: dict[str, Any]) -> list[Content]:
-    model, diff = clean(title(side["model"])), side["plain_max_diff"]
+def _side(side: dict[str, Any]) -> Content:
+    name, model, diff = side["lane"].upper(), clean(title(side["model"])), side["plain_max_diff"]
     if side["tuned"]:
         good = f"{name} · {model} is tuned: its logits differ from the plain base's by up to {diff:.3g}."
         bad = f"{name} · {model} says it is tuned, but its logits are those of the plain base."
@@ -62,7 +62,7 @@ def _side(name: str, side: dict[str, Any]) -> list[Content]:
     else:
         good = f"{name} · {model} is the plain model: no logit differs from it ({diff:.2g})."
         bad = f"{name} · {model} is NOT the plain model: its logits differ by up to {diff:.3g}."
-    return [_mark(side["honest"], good, bad)]
+    return _mark(side["honest"], good, bad)
 
 
 def _mark(good: bool, yes: str, no: str) -> Content:
