@@ -306,6 +306,26 @@ class Context:
         """A copy of the logits of the last position, one a vocabulary entry."""
         return list(self._lib.llama_get_logits_ith(self._pointer, -1)[: self.weights.n_vocab])
 
+    def all_logits(self, ids: Sequence[int]) -> bytes:
+        """The logits after each of at most `BATCH` tokens on an empty cache, which is empty again afterwards: float32
+        of shape (tokens, vocabulary). Raises ServerError."""
+        self.clear()
+        batch = self._lib.llama_batch_init(len(ids), 0, 1)
+        try:
+            batch.n_tokens = len(ids)
+            for at, token in enumerate(ids):
+                batch.token[at], batch.pos[at], batch.logits[at] = token, at, 1
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+            status = self._lib.llama_decode(self._pointer, batch)
+        finally:
+            self._lib.llama_batch_free(batch)
+        if status != 0:
+            raise ServerError(f"llama.cpp failed to decode ({status}).")
+        floats = self._lib.llama_get_logits(self._pointer)
+        found = ctypes.string_at(floats, len(ids) * self.weights.n_vocab * ctypes.sizeof(ctypes.c_float))
+        self.clear()
+        return found
+
     def save(self) -> tuple[Any, list[int], list[int]]:
         """What the cache holds, for `restore`."""
         size = self._lib.llama_state_seq_get_size(self._pointer, 0)
