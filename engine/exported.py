@@ -21,13 +21,18 @@ def lock_path(home: Home, export_id: int) -> Path:
     return home.exports / f".{export_id}.lock"
 
 
+def going_on(store: Store) -> list[Export]:
+    """The exports that a process works on now, in this terminal or another."""
+    return [export for export in exports.all_exports(store) if _alive(store, export)]
+
+
 def sweep(store: Store) -> list[Export]:
     """Ends what a dead process left as working, and deletes its unfinished files. Returns those exports."""
     left = []
     for export in exports.all_exports(store):
-        lock = lock_path(store.home, export.id)
-        if export.state != "working" or _held(lock):
+        if export.state != "working" or _alive(store, export):
             continue
+        lock = lock_path(store.home, export.id)
         _sweep_part(lock)
         with contextlib.suppress(UserError):  # another terminal may sweep at this moment
             left.append(exports.fail(store, export.id, "The process ended before the export did."))
@@ -48,9 +53,11 @@ def _sweep_part(lock: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _held(lock: Path) -> bool:
+def _alive(store: Store, export: Export) -> bool:
+    if export.state != "working":
+        return False
     try:
-        with lock.open("rb") as file:
+        with lock_path(store.home, export.id).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -62,7 +69,7 @@ def _held(lock: Path) -> bool:
 def remove(store: Store, export_id: int) -> list[Path]:
     """Deletes an export's files and its row; returns what was deleted. Conflict while it is being made."""
     export = exports.get(store, export_id)
-    if export.state == "working" and _held(lock_path(store.home, export_id)):
+    if _alive(store, export):
         raise Conflict(f"The export {export_id} is being made.", todo="Cancel it first.")
     gone = files_of(store.home, export)
     for path in gone:

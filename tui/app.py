@@ -237,9 +237,12 @@ class TuningforkApp(App[int]):
 
 
 def _live_runs(store: Store) -> LiveRuns:
+    from engine import exported
     from store import runs
 
     every = runs.all_runs(store)
     return LiveRuns(
-        runs=tuple(run for run in every if run.state in LIVE_STATES), queued=sum(run.state == "queued" for run in every)
+        runs=tuple(run for run in every if run.state in LIVE_STATES),
+        queued=sum(run.state == "queued" for run in every),
+        exported=tuple(export.run for export in exported.going_on(store)),
     )

@@ -10,7 +10,9 @@ from store.records import Run
 
 @dataclass(frozen=True, slots=True)
 class LiveRuns:
-    """The runs that are going on, and how many wait; what the masthead and the quit guard show."""
+    """The runs that are going on, how many wait, and the runs that are being exported; what the masthead and the quit
+    guard show."""
 
     runs: tuple[Run, ...] = ()
     queued: int = 0
+    exported: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
+from engine import exported
 from engine.exporting import Request, Target
 from store import exports, runs
 from store.db import Store
@@ -242,6 +244,21 @@ async def test_exports_of_other_terminals_and_of_removed_runs_are_listed(exporti
         await app.see("run removed")
         await app.until(lambda: not screen(app).query_one("#form").display)
         assert screen(app).query_one(ExportList).shelf is not None
+
+
+async def test_the_first_line_says_what_another_terminal_exports(exporting: Any, store: Store) -> None:
+    run = a_run(store)
+    async with exporting() as app:
+        await app.see("Export ember-1", "nothing running")
+        store.home.exports.mkdir(exist_ok=True)
+        lock = exported.lock_path(store.home, 1)
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            row = exports.start(store, run=run.name, step=None, format="gguf", quant="q8_0", path="exports/x")
+            assert row.id == 1
+            await app.see("● ember-1 export")
+        exports.fail(store, 1, "gone")
+        await app.see("nothing running")
 
 
 async def test_foreign_text_steers_nothing(exporting: Any, store: Store) -> None:

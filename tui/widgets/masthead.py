@@ -34,10 +34,16 @@ class Masthead(Widget):
         return left + " " * max(1, gap) + right
 
     def _activity(self, room: int) -> Content:
-        if not self.live.runs:
+        live = self.live
+        if not live.runs and not live.exported:
             return Content.styled("nothing running " if room > 18 else "", "$faint")
-        run = self.live.runs[0]
-        part = f" {100 * run.step // run.total_steps}%" if run.total_steps else f" {run.state}"
-        more = f" +{len(self.live.runs) - 1 + self.live.queued}" if len(self.live.runs) - 1 + self.live.queued else ""
-        name = one_line(run.name, max(4, room - len(part) - len(more) - 3))
+        others = len(live.runs) + live.queued + len(live.exported) - 1
+        more = f" +{others}" if others else ""
+        if live.runs:
+            run = live.runs[0]
+            name = run.name
+            part = f" {100 * run.step // run.total_steps}%" if run.total_steps else f" {run.state}"
+        else:
+            name, part = live.exported[0], " export"
+        name = one_line(name, max(4, room - len(part) - len(more) - 3))
         return Content.assemble(("● ", "$success"), (f"{name}{part}{more} ", "bold"))
