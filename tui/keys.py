@@ -199,6 +199,7 @@ EXPORT = (
     Key("export.remove", "delete,x", "remove", "Delete", "Delete this export and its files", bar=True),
 )
 
+
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
@@ -239,3 +240,13 @@ PAGES: dict[str, Page] = {
     "welcome": Page("Welcome"),
 }
 """By the name of the page in tui/help."""
+
+_FIRST = {
+    key.id: key.keys.split(",")[0]
+    for page in PAGES.values() for group in page.acts + page.moves for key in group
+}  # fmt: skip
+
+
+def is_first(id: str | None, key: str) -> bool:
+    """Whether `key` is the one that a binding is shown with."""
+    return _FIRST.get(id or "") == key

@@ -8,13 +8,15 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+from tui import keys
 from tui.keys import display
 
-_RIGHT = ("app.help",)
+_RIGHT = ("back", "app.help")
 
 
 class KeyBar(Widget):
-    """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end."""
+    """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end, and
+    before it the way back from a screen that lies upon another."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -22,6 +24,9 @@ class KeyBar(Widget):
     def _changed(self, screen: Screen[object]) -> None:
         if screen is self.screen:
             self.refresh()
+
+    def _is_shown(self, binding: Binding) -> bool:
+        return binding.show or (binding.id == "back" and self.screen is not self.app.screen_stack[0])
 
     def _is_typed(self, binding: Binding) -> bool:
         """Whether the focused field takes the key as text. Textual sees to letters itself, but not to `slash`."""
@@ -31,10 +36,14 @@ class KeyBar(Widget):
     def render(self) -> Content:
         shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show and enabled and not self._is_typed(binding):
-                shown.setdefault(binding.action, binding)
+            if not enabled or not self._is_shown(binding) or self._is_typed(binding):
+                continue
+            # A key that the focused field knew too comes before the one that was declared first.
+            if binding.action not in shown or keys.is_first(binding.id, binding.key):
+                shown.pop(binding.action, None)
+                shown[binding.action] = binding
         right = Content("")
-        for binding in [b for b in shown.values() if b.id in _RIGHT]:
+        for binding in sorted((b for b in shown.values() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
             right += _hint(binding)
         line, room = Content(" "), self.size.width - right.cell_length
         for binding in [b for b in shown.values() if b.id not in _RIGHT]:
