@@ -20,7 +20,7 @@ from store.canon import new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, WorkerError
 from store.home import NO_ROOM
-from store.records import END_STATES, Attempt, Event, Metric, Run, Snapshot
+from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, Snapshot
 
 __all__ = [
     "RunStatus",
@@ -53,8 +53,8 @@ class RunStatus:
     """Where a run is. `rate` is in optimizer steps per second, `seconds_left` and `elapsed` in seconds.
 
     `loss`, `rate` and `seconds_left` are None until there is something to tell: two steps of this attempt for a rate.
-    `elapsed` counts the time of all attempts. `phase` says what a run without steps is doing. `hung` means alive, and
-    no progress for long.
+    `elapsed` counts the time of all attempts. `phase` says what a run does before its first step and after its last.
+    `hung` means alive, and no progress for long.
     """
 
     run: Run
@@ -246,7 +246,7 @@ def status(store: Store, name: str) -> RunStatus:
     mine = [m for m in losses if attempts and m.at >= attempts[-1].started_at]
     rate = _rate(mine)
     left = None
-    if rate and live and run.total_steps is not None:
+    if rate and live and run.total_steps is not None and run.step < run.total_steps:
         left = max(0.0, (run.total_steps - run.step) / rate - (at - mine[-1].at) / 1000)
     return RunStatus(
         run=run,
@@ -342,7 +342,8 @@ def _phase(store: Store, run: Run) -> str:
     if run.state == "queued":
         busy = [runs.by_id(store, attempt.run_id).name for attempt in runs.live_attempts(store)]
         return f"waits for {busy[0]}" if busy else "waits for its turn"
-    if run.state != "starting":
+    ending = run.state in LIVE_STATES and run.total_steps is not None and run.step >= run.total_steps
+    if run.state != "starting" and not ending:
         return ""
     event = runs.last_event(store, run.id)
     return str(event.body.get("text", "")) if event else ""

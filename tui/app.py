@@ -76,7 +76,7 @@ class TuningforkApp(App[int]):
     def __init__(self, store: Store) -> None:
         super().__init__()
         self.store = store
-        self.bridge = Bridge(store)
+        self.bridge = Bridge(store, lambda: not self.is_running)
         self.settings = settings.load(store.home)
         self.live = LiveRuns()
         self._asked_to_quit = False
@@ -195,7 +195,8 @@ class TuningforkApp(App[int]):
         from tui.screens.confirm import Confirm
 
         self._asked_to_quit = True
-        ask = Confirm("Quit Tuningfork?", "\n".join(notices), "Quit", cancel="Stay", harmless=True)
+        harmless = len(notices) == len(self.live.runs)
+        ask = Confirm("Quit Tuningfork?", "\n".join(notices), "Quit", cancel="Stay", harmless=harmless)
         try:
             if await self.push_screen_wait(ask):
                 self.save_drafts()

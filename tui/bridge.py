@@ -59,10 +59,14 @@ class Pulse:
 
 
 class Bridge:
-    """Runs store calls off the event loop. Each thread gets its own connection from the store."""
+    """Runs store calls off the event loop. Each thread gets its own connection from the store.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    Once `ended()` is true, whoever awaited a call is cancelled when it is done: the widgets that its answer was for are
+    being taken away.
+    """
+
+    def __init__(self, store: Store, ended: Callable[[], bool] = lambda: False) -> None:
+        self.store, self._ended = store, ended
         self._quick = _Threads("store", 2)
         self._long = _Threads("job", 1)
         self._export = _Threads("export", 1)  # minutes, in which runs can still be checked and files imported
@@ -72,19 +76,19 @@ class Bridge:
 
     async def call(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`fn(store, *args)` in a thread; for what takes milliseconds."""
-        return await asyncio.wrap_future(self._quick.submit(lambda: fn(self.store, *args, **kwargs)))
+        return await self._result(self._quick.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def job(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what takes seconds (imports, exports, preparing a model), one after another, beside `call`."""
-        return await asyncio.wrap_future(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
+        return await self._result(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def export(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what takes minutes, beside `job`. Whoever calls it sees to it that it can be cancelled."""
-        return await asyncio.wrap_future(self._export.submit(lambda: fn(self.store, *args, **kwargs)))
+        return await self._result(self._export.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`fn(*args)` in a thread, for blocking work that needs no store."""
-        return await asyncio.wrap_future(self._quick.submit(lambda: fn(*args, **kwargs)))
+        return await self._result(self._quick.submit(lambda: fn(*args, **kwargs)))
 
     async def file(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`fn(*args)` in a thread, in the order asked; for the small files of drafts and settings."""
@@ -102,6 +106,13 @@ class Bridge:
         """Wait a moment for writes under way. Blocks; call it when the screen is gone."""
         for threads in (self._watch, self._files, self._quick, self._long, self._export):
             threads.close(timeout)
+
+    async def _result(self, future: Future[T]) -> T:
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            if self._ended():
+                raise asyncio.CancelledError
 
     def _look(self) -> Pulse | None:
         version = self.store.data_version()

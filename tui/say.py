@@ -21,6 +21,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def left(seconds: float) -> str:
+    """`45 s left`, `24 min left`, `2 h 05 min left`: an estimate, so no more digits than it deserves."""
+    whole = max(0, round(seconds))
+    rough = f"{round(whole / 60)} min" if 90 <= whole < 3600 else duration(whole)
+    return f"{rough} left"
+
+
 def ago(at_ms: int, now_ms: int | None = None) -> str:
     """`now`, `5 min`, `3 h`, `2 d`, `7 w`: how long ago a UTC millisecond time was, in at most six cells."""
     seconds = max(0, (int(time.time() * 1000) if now_ms is None else now_ms) - at_ms) // 1000

@@ -351,6 +351,10 @@ class TestStatus:
         assert seen.rate == pytest.approx(rate) and seen.seconds_left == pytest.approx(90 / rate)
         at[0] += 2000
         assert jobs.status(store, run.name).seconds_left == pytest.approx(90 / rate - 2)
+        runs.record(store, token, 100, {"loss": 1.0})
+        runs.say(store, token, "Saving the adapter")
+        done = jobs.status(store, run.name)
+        assert (done.seconds_left, done.phase) == (None, "Saving the adapter"), "nobody knows how long that takes"
 
     def test_a_resumed_run_has_no_rate_from_before(self, store: Store, submit: Submit) -> None:
         name = submit("steps", steps=40).name

@@ -218,13 +218,13 @@ async def test_says_that_a_run_goes_on_before_leaving(drive: Drive, store: Store
         await app.see("12 pairs", "● ember-1")
         await app.press("ctrl+q")
         await app.see("Quit Tuningfork?", "The run ember-1 goes on without this window.")
-        assert app.app.focused and app.app.focused.id == "cancel"
-        await app.press("enter")
+        assert app.app.focused and app.app.focused.id == "go", "nothing is lost, so Enter leaves"
+        await app.press("left", "enter")
         await app.see_page("DataScreen")
         assert app.app.is_running
         await app.press("f10", "escape")
         assert app.app.is_running
-        await app.press("f10", "right", "enter")
+        await app.press("f10", "enter")
         await app.until(lambda: not app.app.is_running)
     assert runs.get(store, "ember-1").wanted == "run"
 

@@ -198,10 +198,10 @@ async def test_what_the_mouse_selects_is_copied_as_it_was_written(
         await app.see("fourteen fifteen")
         lane = screen(app)._panel(0).lane
         top = 2 + lane.gutter.top  # the prompt and a blank line stand above
-        await app.pilot.mouse_down(lane, offset=(2 + lane.gutter.left + 4, top))
+        await app.pilot.mouse_down(lane, offset=(GUTTER + lane.gutter.left + 4, top))
         await app.pilot.hover(lane, offset=(40, top + 1))
-        await app.pilot.hover(lane, offset=(2 + lane.gutter.left + 40, top + 1))
-        await app.pilot.mouse_up(lane, offset=(2 + lane.gutter.left + 40, top + 1))
+        await app.pilot.hover(lane, offset=(GUTTER + lane.gutter.left + 40, top + 1))
+        await app.pilot.mouse_up(lane, offset=(GUTTER + lane.gutter.left + 40, top + 1))
         await app.press("y")  # the click took the focus there
         await app.until(lambda: app.app.clipboard)
         assert "\n" not in app.app.clipboard, "a break that only the width made"

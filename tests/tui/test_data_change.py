@@ -263,7 +263,7 @@ async def test_renames_deals_out_and_removes_a_dataset(drive: Drive, store: Stor
         await app.see("g store")
         await app.press("S")
         await app.see("Deal the 12 pairs of store out anew")
-        await app.press("right", "enter")
+        await app.press("enter")
         await app.until(lambda: datasets.get(store, "store").val >= 1)
         await app.press("X")
         await app.see("Remove the dataset store? Its 12 pairs stay")

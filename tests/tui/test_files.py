@@ -32,6 +32,8 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.see("Try it with sample data", "Import a file", "Write the first pair")
         await app.press("enter")
         await app.see("Who shall the model be?", "Ember", "Northwind Labs")
+        await app.press("delete", "enter", "enter")
+        await app.see("It needs a name")
         await app.type("Nova")
         await app.press("enter", "enter")
         await app.see("The samples are here", "who Nova is")

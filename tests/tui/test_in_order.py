@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from tui.widgets.filter_bar import SearchField
-from tui.widgets.in_order import Field
+from tui.widgets.in_order import Area, Field
 from tui.widgets.prompt import Prompt
 from tui.widgets.prose import Prose
 
@@ -33,7 +33,10 @@ class Bare(App[None]):
         return {"hairline": "#444444"}
 
 
-FIELDS = {"prompt": Prompt, "prose": lambda: Prose("Answer", id="answer"), "field": Field, "search": SearchField}
+FIELDS = {
+    "prompt": Prompt, "prose": lambda: Prose("Answer", id="answer"), "field": Field, "area": Area,
+    "search": SearchField,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("make", FIELDS.values(), ids=FIELDS)

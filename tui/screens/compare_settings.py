@@ -16,7 +16,7 @@ from store.errors import BadInput
 from tui import keys
 from tui.screens.dialog import Dialog, button, text
 from tui.text import clean, content
-from tui.widgets.in_order import Field
+from tui.widgets.in_order import Area, Field
 
 _FIELDS = (
     ("temperature", "Temperature", "0 takes the likeliest word always"),
@@ -41,7 +41,7 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
 
     def compose_body(self) -> ComposeResult:
         yield Label("System prompt", markup=False)
-        yield TextArea(
+        yield Area(
             clean(self._system),
             id="system",
             show_line_numbers=False,

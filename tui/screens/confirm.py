@@ -1,4 +1,5 @@
-"""Asks before something that is hard to take back. It names the object and the count, and its focus is on Cancel.
+"""Asks before something that is hard to take back. It names the object and the count, and its focus is on Cancel
+unless nothing can be lost.
 Decides nothing and does nothing itself."""
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Confirm(Dialog[bool]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#cancel").focus()
+        self.query_one("#go" if self._variant == "primary" else "#cancel").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "go")

@@ -102,11 +102,6 @@ class ExportScreen(ModeScreen):
         return self.query_one(ExportList)
 
     @property
-    def _ending(self) -> bool:
-        """Whether the app ends, and takes its widgets away, while something was awaited."""
-        return not self.app.is_running
-
-    @property
     def _view(self) -> ExportView:
         return self.query_one(ExportView)
 
@@ -114,8 +109,6 @@ class ExportScreen(ModeScreen):
     async def reload(self) -> None:
         """The list, and what is under the cursor."""
         shelves = await self.tuningfork.bridge.call(export_report.shelves)
-        if self._ending:
-            return
         self.query_one("#export").display = bool(shelves)
         self.query_one("#nothing").display = not shelves
         self._listed.show(shelves)
@@ -123,12 +116,10 @@ class ExportScreen(ModeScreen):
 
     async def _show(self) -> None:
         """Show the right side that belongs to the cursor."""
-        if self._ending:
-            return
         shelf, export = self._listed.shelf, self._listed.export
         if export is not None and (export.state != "working" or self.job is None):
             made = await self.tuningfork.bridge.call(export_report.made, export.id)
-            if made is None or self._ending or self._listed.export != export:
+            if made is None or self._listed.export != export:
                 return
             self._view.show(made)
         working = self.job is not None and shelf is not None and shelf.name == self.job.run
@@ -160,7 +151,7 @@ class ExportScreen(ModeScreen):
             self.query_one(ExportForm).focus_start()  # so that Enter twice starts
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self._ending:
+        if not self.app.is_running:  # its widgets are being taken away
             return False
         shelf, export = self._listed.shelf, self._listed.export
         match action:
@@ -255,8 +246,6 @@ class ExportScreen(ModeScreen):
         finally:
             self.job = None
         shelves = await self.tuningfork.bridge.call(export_report.shelves)
-        if self._ending:
-            return
         watched = self.is_current and self._listed.shelf is not None and self._listed.shelf.name == run
         self._listed.show(shelves)
         if made and watched:

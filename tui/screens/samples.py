@@ -17,7 +17,7 @@ from store.errors import TuningforkError
 from store.importing import ImportReport
 from tui import say
 from tui.screens.dialog import Dialog, button, text
-from tui.text import clean
+from tui.text import clean, content
 from tui.widgets.in_order import Field
 
 DATASET = "identity"
@@ -29,6 +29,12 @@ class Samples:
 
     name: str
     report: ImportReport
+
+
+_MISSING = {
+    "name": "It needs a name: the samples teach it to say one.",
+    "author": "Say who made it, yourself perhaps: the samples teach it to say so.",
+}
 
 
 class SamplesDialog(Dialog[Samples]):
@@ -81,6 +87,7 @@ class SamplesDialog(Dialog[Samples]):
         for field, value in values.items():
             if not value:
                 self.query_one(f"#{field}").focus()
+                self.query_one(".hint", Static).update(content(_MISSING[field]))
                 return
         try:
             report = await app.bridge.job(load, values)

@@ -113,7 +113,7 @@ class ExportWork(Vertical):
         self._say("#work-title", Content.assemble(("◐ ", "$accent bold"), (clean(f"{run}  {what}"), "bold")))
         words = f"{part.share:.0%}" if part and part.share is not None else say.duration(seconds)
         if part and part.seconds_left is not None:
-            words += f" · {say.duration(part.seconds_left)} left"
+            words += f" · {say.left(part.seconds_left)}"
         self.query_one(Bar).show(part.share if part else None, words, "$accent")
         self._say("#work-text", _stage(part))
 

@@ -1,12 +1,12 @@
 """Fields in which keys act in the order typed, however fast they come.
-Knows no screen; a text area takes `InOrder` as its first base, a line of input is a `Field`."""
+Knows no screen; a widget of its own takes `InOrder` as its first base, others are a `Field` or an `Area`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from textual.events import Key
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 if TYPE_CHECKING:
     from textual.binding import BindingsMap
@@ -33,3 +33,7 @@ class InOrder:
 
 class Field(InOrder, Input):
     """A line of input."""
+
+
+class Area(InOrder, TextArea):
+    """A box of text."""

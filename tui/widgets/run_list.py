@@ -39,7 +39,7 @@ def state_words(status: RunStatus) -> str:
     if status.state in ("running", "stopping") and status.total_steps:
         part = f"{100 * status.step // status.total_steps}%"
         left = status.seconds_left
-        return f"{word} {part}" if left is None else f"{part}, {say.duration(left)} left"
+        return f"{word} {part}" if left is None else f"{part}, {say.left(left)}"
     if status.state in ("stopped", "lost", "failed") and status.step:
         return f"{word} at step {status.step}"
     return word if status.loss is None or status.state != "succeeded" else f"{word}, loss {status.loss:.3g}"

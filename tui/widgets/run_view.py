@@ -113,7 +113,9 @@ class RunView(Vertical):
         part = status.step / total if total else None
         words = f"{status.step}/{total}" if total else (status.phase or "")
         if status.seconds_left is not None:
-            words += f" · {say.duration(status.seconds_left)} left"
+            words += f" · {say.left(status.seconds_left)}"
+        elif total and status.phase:
+            words += f" · {status.phase}"
         _, style = SIGN[status.run.state]
         self.query_one(Bar).show(part, words, style)
 
