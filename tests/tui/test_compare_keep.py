@@ -8,6 +8,7 @@ from store import chats, datasets, pairs, votes
 from store.db import Store
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
+from tui.widgets.lane import GUTTER
 
 # -- votes ------------------------------------------------------------------------------------------------------------
 
