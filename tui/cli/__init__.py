@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
     "compare": "tui.cli.compare:compare",
+    "votes": "tui.cli.votes:votes",
     "chat": "tui.cli.chat:chat",
     "probe": "tui.cli.probe:probe",
     "export": "tui.cli.export:export",

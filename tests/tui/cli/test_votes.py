@@ -1,0 +1,191 @@
+"""`tuningfork votes`, on votes that stand in a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import votes
+from store.db import Store
+from store.importing import import_files
+from store.records import Choice, Vote
+from tests.tui.cli.conftest import Cli
+from tests.tui.cli.test_root import HEAVY, modules_after
+
+BASE, TUNED, OTHER = "smollm2-135m", "run:ember", "run:moss"
+EVIL = "\x1b]52;c;ZXZpbA==\x07\u202e\x9b2J"
+Cast = Callable[..., Vote]
+
+
+@pytest.fixture
+def cast(store: Store) -> Cast:
+    """Keep a vote in the home of `tf`."""
+
+    def cast(choice: Choice, a: str = BASE, b: str = TUNED, asked: str = "Who made you?", **more: Any) -> Vote:
+        prompt: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": asked}]
+        said = {"a_text": "I am a model.", "b_text": "Northwind Labs."}
+        return votes.add(store, prompt=prompt, a_model=a, b_model=b, choice=choice, **said, **more)
+
+    return cast
+
+
+class TestList:
+    def test_newest_first_and_complete_as_json(self, tf: Cli, cast: Cast) -> None:
+        kept = [cast("b", blind=True, sampling={"seed": 7}), cast("both_bad", asked="And\nwhere?")]
+        assert tf.json("votes", "list") == [asdict(vote) for vote in reversed(kept)]
+        head, *rows = tf.ok("votes", "list").splitlines()
+        assert head.split() == ["id", "when", "a", "b", "choice", "blind", "prompt"]
+        assert [" ".join(row.split()) for row in rows] == [
+            f"2 now {BASE} {TUNED} both bad no And where?",
+            f"1 now {BASE} {TUNED} b yes Who made you?",
+        ]
+
+    def test_limit(self, tf: Cli, cast: Cast) -> None:
+        for _ in range(3):
+            cast("a")
+        assert [vote["id"] for vote in tf.json("votes", "list", "--limit", "2")] == [3, 2]
+        result = tf("votes", "list", "--limit", "1")
+        assert len(result.stdout.splitlines()) == 2 and "1 of 3 votes" in result.stderr
+        assert len(tf.ok("votes", "list", "--limit", "0").splitlines()) == 4
+
+    def test_only_the_beginning_of_a_long_prompt(self, tf: Cli, cast: Cast) -> None:
+        cast("a", asked="word " * 1000)
+        assert len(tf.ok("votes", "list").splitlines()[1]) < 160
+
+    def test_none(self, tf: Cli) -> None:
+        assert tf.json("votes", "list") == [] and "no vote yet" in tf("votes", "list").stderr
+
+    def test_terminal_codes_never_reach_the_terminal(self, tf: Cli, cast: Cast, tmp_path: Path) -> None:
+        cast("b", a=f"base{EVIL}", asked=f"Who?{EVIL}")
+        for words in (("list",), ("list", "--json"), ("rank",), ("rank", "--json"), ("rm", "1")):
+            assert not set(tf.ok("votes", *words)) & set("\x1b\x07\x9b\u202e"), words
+
+
+class TestRank:
+    def test_two_models(self, tf: Cli, cast: Cast) -> None:
+        for choice in ("b", "b", "b", "a", "tie", "both_bad"):
+            cast(choice)
+        found = tf.json("votes", "rank")
+        [pair] = found["pairs"]
+        assert (pair["model"], pair["against"], pair["winner"]) == (TUNED, BASE, TUNED)
+        assert [pair[name] for name in ("wins", "losses", "ties", "both_bad")] == [3, 1, 1, 1]
+        assert pair["rate"] == 0.75 and pair["p"] == 0.625 and found["ranking"] == []
+        assert (round(pair["low"], 3), round(pair["high"], 3)) == (0.301, 0.954)
+        assert tf.ok("votes", "rank") == (
+            f"{TUNED} leads {BASE}  75% (30% to 95%) of 4, p 0.62, could be chance, 1 tie, 1 both bad\n"
+        )
+
+    def test_a_base_that_wins_is_named_whichever_lane_it_was_in(self, tf: Cli, cast: Cast) -> None:
+        for _ in range(3):
+            cast("a")
+            cast("b", a=TUNED, b=BASE)
+        [pair] = tf.json("votes", "rank")["pairs"]
+        assert (pair["winner"], pair["model"], pair["wins"], pair["losses"]) == (BASE, BASE, 6, 0)
+        assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (61% to 100%) of 6, p 0.031\n"
+
+    def test_even_and_undecided(self, tf: Cli, cast: Cast) -> None:
+        cast("tie")
+        assert "against" in tf.ok("votes", "rank") and "no winner yet, 1 tie" in tf.ok("votes", "rank")
+        assert tf.json("votes", "rank")["pairs"][0]["rate"] is None
+        cast("a"), cast("b")
+        assert "even with" in tf.ok("votes", "rank") and tf.json("votes", "rank")["pairs"][0]["winner"] is None
+
+    def test_three_models_are_ranked(self, tf: Cli, cast: Cast) -> None:
+        for _ in range(4):
+            cast("b")
+            cast("a", b=OTHER)
+            cast("a", a=TUNED, b=OTHER)
+        found = tf.json("votes", "rank")
+        assert len(found["pairs"]) == 3 and {pair["winner"] for pair in found["pairs"]} == {TUNED, BASE}
+        assert [each["model"] for each in found["ranking"]] == [TUNED, BASE, OTHER]
+        assert [each["votes"] for each in found["ranking"]] == [8, 8, 8]
+        _, ranked = tf.ok("votes", "rank").split("Ranking (Bradley-Terry)\n")
+        assert [line.split()[:2] for line in ranked.splitlines()[1:]] == [["1", TUNED], ["2", BASE], ["3", OTHER]]
+
+    def test_none(self, tf: Cli) -> None:
+        assert tf.json("votes", "rank") == {"pairs": [], "ranking": []}
+        assert "no vote yet" in tf("votes", "rank").stderr
+
+
+class TestWrite:
+    def test_both_forms_come_back_as_the_preferences_they_were(
+        self, tf: Cli, cast: Cast, tmp_path: Path, store: Store
+    ) -> None:
+        cast("b"), cast("tie"), cast("a", asked="Where?")
+        path = tmp_path / "p.jsonl"
+        assert tf.ok("votes", "write", str(path)) == f"2 preferences written to {path}.\n"
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        assert [row["chosen"] for row in rows] == [
+            [{"role": "assistant", "content": text}] for text in ("Northwind Labs.", "I am a model.")
+        ]
+        assert import_files(store, [path], dataset="back").kept == 2
+        votes.remove(store, 1), votes.remove(store, 3)
+        path = tmp_path / "p.json"
+        found = tf.json("votes", "write", str(path), "--form", "sharegpt")
+        assert found == {"form": "sharegpt", "path": str(path), "rows": 2}
+        [row, _] = json.loads(path.read_text("utf-8"))
+        assert row["conversations"][-1] == {"from": "human", "value": "Who made you?"}
+        assert row["chosen"] == {"from": "gpt", "value": "Northwind Labs."}
+
+    def test_a_file_that_is_there_stays_unless_told(self, tf: Cli, cast: Cast, write: Callable[..., str]) -> None:
+        cast("a")
+        path = write("p.jsonl", "mine")
+        error = tf.error("votes", "write", path)
+        assert error["where"] == path and "--overwrite" in error["todo"] and Path(path).read_text() == "mine"
+        tf.ok("votes", "write", path, "--overwrite")
+        assert "chosen" in Path(path).read_text()
+
+    def test_nothing_to_write(self, tf: Cli, cast: Cast, tmp_path: Path) -> None:
+        cast("tie")
+        path = tmp_path / "p.jsonl"
+        assert "no preference" in tf.error("votes", "write", str(path))["what"] and not path.exists()
+
+    def test_a_place_that_is_not_there(self, tf: Cli, cast: Cast, tmp_path: Path) -> None:
+        cast("a")
+        assert str(tmp_path / "none") in tf.error("votes", "write", str(tmp_path / "none" / "p.jsonl"))["where"]
+
+    def test_an_unknown_form(self, tf: Cli, tmp_path: Path) -> None:
+        error = tf.error("votes", "write", str(tmp_path / "p"), "--form", "csv")
+        assert error["where"] == "--form" and "sharegpt" in error["what"]
+
+
+class TestRemove:
+    @pytest.mark.parametrize("word", ["rm", "remove"])
+    def test_says_what_was_taken_back(self, tf: Cli, cast: Cast, store: Store, word: str) -> None:
+        cast("b"), cast("a"), cast("tie"), cast("both_bad")
+        said = [tf.ok("votes", word, str(id)) for id in (1, 2, 3, 4)]
+        assert said == [
+            f"Vote {id} is taken back: {what}, asked: Who made you?\n"
+            for id, what in enumerate(
+                (f"{TUNED} over {BASE}", f"{BASE} over {TUNED}", f"a tie of {BASE} and {TUNED}",
+                 f"{BASE} and {TUNED} both bad"), 1,
+            )
+        ]  # fmt: skip
+        assert votes.all_votes(store) == [] == votes.preferences(store)
+
+    def test_json(self, tf: Cli, cast: Cast) -> None:
+        kept = cast("b")
+        assert tf.json("votes", "rm", "1") == {"removed": 1, "vote": asdict(kept)}
+
+    @pytest.mark.parametrize("id", ["2", "0", "9" * 30])
+    def test_an_unknown_one(self, tf: Cli, cast: Cast, id: str) -> None:
+        cast("b")
+        error = tf.error("votes", "rm", id)
+        assert error["what"] == f"There is no vote {id}." and "tuningfork votes list" in error["todo"]
+        assert len(tf.json("votes", "list")) == 1
+
+    def test_one_that_is_gone_already(self, tf: Cli, cast: Cast) -> None:
+        cast("b")
+        tf.ok("votes", "rm", "1")
+        assert tf.error("votes", "rm", "1")["error"] == "NotFound"
+
+
+def test_the_heavy_libraries_stay_out(tf: Cli, cast: Cast) -> None:
+    cast("b")
+    for words in (("list",), ("rank",), ("write", str(tf.home.root / "p.jsonl")), ("rm", "1")):
+        assert not modules_after("votes", *words, "--home", str(tf.home.root)) & HEAVY, words

@@ -1,0 +1,192 @@
+"""`tuningfork votes`: what was voted in Compare, who wins, and the preferences that follow, as a file.
+Votes are counted by the store and judged by engine.tally; nothing here reckons or writes a file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import NotFound, UserError
+from tui.cli.command import Group
+from tui.cli.output import emit, emit_json, fields, say, table
+from tui.cli.session import session
+from tui.say import ago, count
+from tui.text import one_line
+
+if TYPE_CHECKING:
+    from engine.tally import Rate
+    from store.records import Tally, Vote
+
+_SHOWN = 50
+_NONE = "There is no vote yet. Open the app (tuningfork), ask in Compare, and vote: 1 left, 2 right, 3 tie, 4 both bad."
+
+
+@click.group(
+    cls=Group,
+    example="""
+    tuningfork votes list
+    tuningfork votes rank
+    """,
+)
+def votes() -> None:
+    """Votes cast in Compare: list, rank the models, write preferences, take back."""
+
+
+@votes.command("list", example="tuningfork votes list --limit 10")
+@click.option(
+    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+)
+def list_(limit: int | None) -> None:
+    """List the votes, newest first. With --json each is complete: prompt, both answers, sampling."""
+    from store import votes as kept
+
+    if limit is None:
+        limit = 0 if session().as_json else _SHOWN
+    every = kept.all_votes(session().store)
+    found = every[:limit] if limit else every
+    if session().as_json:
+        emit_json(found)
+        return
+    if not found:
+        say(_NONE)
+        return
+    table(
+        ("id", "when", "a", "b", "choice", "blind", "prompt"),
+        [
+            (v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), v.blind, _asked(v))
+            for v in found
+        ],
+        right=("id",),
+        wide="prompt",
+    )
+    if len(every) > len(found):
+        say(f"{len(found)} of {count(len(every), 'vote')}; --limit 0 shows all.")
+
+
+def _row(v: Vote) -> tuple[object, ...]:
+    return v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), v.blind, _asked(v)
+
+
+def _asked(vote: Vote) -> str:
+    """The beginning of what was asked, on one line."""
+    return one_line(next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), ""), 80)
+
+
+@votes.command("rank", example="tuningfork votes rank --json")
+def rank() -> None:
+    """Say who wins against whom, and how sure that is.
+
+    Of each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
+    chance of a split at least this uneven if both were equally good. Three models or more are ranked (Bradley-Terry).
+    """
+    from engine.tally import ranking
+    from store import votes as kept
+
+    tallies = kept.tally(session().store)
+    rates, ranked = [_rate(each) for each in tallies], ranking(tallies)
+    if len(ranked) < 3:
+        ranked = []
+    if session().as_json:
+        emit_json({"pairs": [_plain(each) for each in rates], "ranking": ranked})
+        return
+    if not rates:
+        say(_NONE)
+        return
+    fields((_who(each), _figures(each)) for each in rates)
+    if ranked:
+        emit("\nRanking (Bradley-Terry)")
+        rows = [(n, each.model, f"{each.strength:+.2f}", f"{each.votes:.0f}") for n, each in enumerate(ranked, 1)]
+        table(("", "model", "strength", "votes"), rows, right=("strength", "votes"), wide="model")
+
+
+def _rate(tally: Tally) -> Rate:
+    """The win rate of the one that is ahead, base or tuned."""
+    from engine.tally import rate
+
+    return rate(tally, of=tally.a_model if tally.a > tally.b else None)
+
+
+def _plain(each: Rate) -> dict[str, Any]:
+    return {
+        "model": each.b_model, "against": each.a_model, "winner": each.b_model if each.wins > each.losses else None,
+        "wins": each.wins, "losses": each.losses, "ties": each.ties, "both_bad": each.both_bad,
+        "rate": each.rate, "low": each.low, "high": each.high, "p": each.p,
+    }  # fmt: skip
+
+
+def _who(each: Rate) -> str:
+    """`run:ember beats smollm2-135m`; one that may be ahead by chance only leads."""
+    verb = "against" if not each.decided else "even with" if each.wins == each.losses else "leads"
+    if each.p < 0.05:
+        verb = "beats"
+    return one_line(f"{each.b_model} {verb} {each.a_model}", 200)
+
+
+def _figures(each: Rate) -> str:
+    """`75% (41% to 93%) of 8, p 0.29, could be chance, 1 tie, 2 both bad`"""
+    said = ["no winner yet"]
+    if each.rate is not None:
+        said = [f"{each.rate:.0%} ({each.low:.0%} to {each.high:.0%}) of {each.decided}", f"p {each.p:.2g}"]
+        said += ["could be chance"] if each.p >= 0.05 else []
+    said += [count(each.ties, "tie")] if each.ties else []
+    said += [f"{each.both_bad} both bad"] if each.both_bad else []
+    return ", ".join(said)
+
+
+@votes.command(
+    "write",
+    example="""
+    tuningfork votes write preferences.jsonl
+    tuningfork votes write preferences.json --form sharegpt --overwrite
+    """,
+)
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--form", type=click.Choice(["trl", "sharegpt"]), default="trl", show_default=True, help="Who will read it."
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+def write(file: str, form: str, overwrite: bool) -> None:
+    """Write every preference into a file for trainers. They come from votes with a winner and from imports.
+
+    A FILE that ends with .jsonl gets a line for each, any other one JSON list.
+    """
+    from store import votes as kept
+    from store.importing import export_preferences
+
+    if not kept.preferences(session().store):
+        raise UserError(
+            "No vote has a winner yet, so there is no preference to write.",
+            todo="Vote for a better answer in Compare, or import preferences: tuningfork data import FILE "
+            "--format preference --dataset NAME",
+        )
+    path = Path(file).expanduser()
+    written = export_preferences(session().store, path, form=form, overwrite=overwrite)
+    if session().as_json:
+        emit_json({"form": form, "path": str(path.absolute()), "rows": written})
+    else:
+        emit(f"{count(written, 'preference')} written to {path}.")
+
+
+@votes.command("rm", example="tuningfork votes rm 3")
+@click.argument("id", type=int)
+def rm(id: int) -> None:
+    """Take a vote back: it counts no longer, and no preference comes from it."""
+    from store import votes as kept
+
+    store = session().store
+    vote = next((each for each in kept.all_votes(store) if each.id == id), None)
+    if vote is None:
+        raise NotFound(f"There is no vote {id}.", todo=f"See them: tuningfork votes list{session().flags()}")
+    kept.remove(store, id)
+    if session().as_json:
+        emit_json({"removed": id, "vote": vote})
+    else:
+        emit(f"Vote {id} is taken back: {_said(vote)}, asked: {_asked(vote)}")
+
+
+def _said(vote: Vote) -> str:
+    a, b = (one_line(model, 80) for model in (vote.a_model, vote.b_model))
+    return {"a": f"{a} over {b}", "b": f"{b} over {a}", "tie": f"a tie of {a} and {b}",
+            "both_bad": f"{a} and {b} both bad"}[vote.choice]  # fmt: skip
