@@ -42,3 +42,8 @@ class Answer:
     @property
     def ended(self) -> bool:
         return self.state in ("done", "stopped", "failed")
+
+    @property
+    def whole(self) -> bool:
+        """It ended by itself: neither stopped, nor cut at the limit, nor broken off."""
+        return self.state == "done" and (self.stats is None or self.stats.stop == "end")

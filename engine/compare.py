@@ -307,7 +307,8 @@ class Comparison:
     # -- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, choice: Choice, turn: int = -1) -> Ballot:
-        """Say which side of a turn was better. Conflict while one streams, said nothing, or both said the same."""
+        """Say which side of a turn was better. Conflict while one streams, broke off or said nothing, or both said the
+        same."""
         ballot = self.ballot(choice, turn)
         self.turns[ballot.turn].vote = choice
         return ballot
@@ -323,6 +324,8 @@ class Comparison:
         a, b = self.answer(one, n), self.answer(two, n)
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
+        if "failed" in (a.state, b.state):
+            raise Conflict("An answer broke off.", todo="Regenerate it first.")
         if choice != "both_bad" and not (a.text.strip() and b.text.strip()):
             raise Conflict("A lane has no answer to vote on.", todo="Regenerate it first, or vote for both bad.")
         if a.text == b.text and choice in ("a", "b"):

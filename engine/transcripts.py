@@ -4,7 +4,7 @@ The conversation itself is engine.compare's; the tables are store.chats'."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from engine.sampling import Sampling
 from store import chats, votes
 from store.db import Store
 from store.errors import NotFound
-from store.records import Chat, ChatMessage
+from store.records import Chat, ChatMessage, Vote
 
 _TITLE = 60
 
@@ -136,7 +136,7 @@ def reopen(store: Store, chat_id: int) -> tuple[Comparison, Transcript]:
             lane.answers.append(answer)
             if answer.text:
                 transcript.answers[n, lane.name] = answer
-    _recall_votes(store, talk, chat_id)
+    recall_votes(talk, votes.of_chat(store, chat_id))
     return talk, transcript
 
 
@@ -185,11 +185,15 @@ def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) 
     )
 
 
-def _recall_votes(store: Store, talk: Comparison, chat_id: int) -> None:
+def recall_votes(talk: Comparison, cast: Sequence[Vote]) -> None:
+    """Let each turn have the vote that was `cast` on what stands there, newest first, and no other."""
+    for n, turn in enumerate(talk.turns):
+        if turn.vote is not None:
+            talk.unvote(n)
     if len(talk.lanes) != 2:
         return
     one, two = talk.lanes
-    for vote in reversed([v for v in votes.all_votes(store) if v.chat_id == chat_id]):
+    for vote in reversed(cast):
         n = vote.sampling.get("turn", -1)
         if not 0 <= n < len(talk.turns):
             continue

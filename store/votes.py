@@ -45,14 +45,19 @@ def add(
         return _vote_from(store.rows("SELECT * FROM vote WHERE id = ?", (vote_id,))[0])
 
 
-def undo_last(store: Store) -> Vote | None:
-    """Takes back the newest vote and returns it; None when there is none."""
+def undo_last(store: Store, chat_id: int) -> Vote | None:
+    """Takes back the newest vote of a conversation and returns it; None when there is none."""
     with store.write():
-        row = store.row("SELECT * FROM vote WHERE deleted_at IS NULL ORDER BY id DESC LIMIT 1")
-        if row is None:
-            return None
-        remove(store, row["id"])
-        return _vote_from(row)
+        newest = next(iter(of_chat(store, chat_id)), None)
+        if newest is not None:
+            remove(store, newest.id)
+        return newest
+
+
+def of_chat(store: Store, chat_id: int) -> list[Vote]:
+    """The votes of one conversation, newest first."""
+    rows = store.rows("SELECT * FROM vote WHERE deleted_at IS NULL AND chat_id = ? ORDER BY id DESC", (chat_id,))
+    return [_vote_from(row) for row in rows]
 
 
 def remove(store: Store, vote_id: int) -> None:

@@ -47,13 +47,16 @@ def test_the_tally_counts_swapped_lanes_together(store: Store) -> None:
 
 
 def test_undoing_votes(store: Store) -> None:
-    first, second = vote(store, "a"), vote(store, "b")
-    assert votes.undo_last(store) == second
-    assert votes.all_votes(store) == [first]
+    chat = chats.create(store, "t").id
+    first, second = vote(store, "a", chat_id=chat), vote(store, "b", chat_id=chat)
+    elsewhere = vote(store, "b", chat_id=chats.create(store, "u").id)
+    assert votes.undo_last(store, chat) == second
+    assert votes.all_votes(store) == [elsewhere, first] and votes.of_chat(store, chat) == [first]
+    votes.remove(store, elsewhere.id)
     votes.remove(store, first.id)
     with pytest.raises(NotFound):
         votes.remove(store, first.id)
-    assert (votes.undo_last(store), votes.tally(store)) == (None, [])
+    assert (votes.undo_last(store, chat), votes.tally(store)) == (None, [])
 
 
 def test_preferences_come_from_winners_and_files(store: Store) -> None:
@@ -66,8 +69,8 @@ def test_preferences_come_from_winners_and_files(store: Store) -> None:
     assert (won.source["chosen"], won.source["rejected"]) == ("run:r", "base")
     assert imported.prompt == [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
     assert votes.preferences(store, "p") == [imported]
-    votes.undo_last(store)
-    votes.undo_last(store)
+    for cast in votes.all_votes(store):
+        votes.remove(store, cast.id)
     assert votes.preferences(store) == [imported]
 
 

@@ -186,10 +186,49 @@ async def test_an_unknown_model_and_an_empty_prompt_are_said(comparing: Any, cli
     client.script = by_model({BASE: [NotFound("There is no model x.", todo="Known: y.")], TUNED: ["ok"]})
     async with comparing() as app:
         await app.press("enter")
-        assert any("empty" in note for note in app.told)
-        assert screen(app).talk.empty
+        await app.see("The prompt is empty. Write something first.")
+        assert screen(app).talk.empty and not app.told
         await ask(app, "Hi")
         await app.see("There is no model x. Known: y.", "ok")
+
+
+async def test_what_was_typed_comes_back_after_the_last_prompt_was_edited(comparing: Any) -> None:
+    async with comparing() as app:
+        await ask(app, "Hi")
+        await answered(app)
+        prompt = screen(app).query_one(Prompt)
+        for leave, shown in (("escape", "Hi"), ("enter", "Ho")):
+            prompt.fill("a long thought")
+            await app.press("escape", "e")
+            assert prompt.text == "Hi"
+            prompt.fill(shown)
+            await app.press(leave)
+            assert prompt.text == "a long thought"
+            await answered(app)
+        assert [turn.prompt for turn in screen(app).talk.turns] == ["Ho"]
+
+
+async def test_the_bar_says_what_escape_does(comparing: Any, client: ScriptedClient) -> None:
+    client.gate.clear()
+    async with comparing((120, 36)) as app:
+        assert "Esc" not in app.text.splitlines()[-1]
+        await ask(app, "Hi")
+        await app.see("Esc Stop")
+        await app.press("escape")
+        await app.until(lambda: not screen(app).talk.busy)
+        await app.press("escape")
+        await app.see("Esc Prompt")
+
+
+async def test_another_lane_in_a_narrow_window_shows_what_is_now(comparing: Any) -> None:
+    async with comparing((80, 24)) as app:
+        await ask(app, "One")
+        await answered(app)
+        await app.press("f6", "f6")
+        await ask(app, "Two")
+        await answered(app)
+        await app.press("f6")
+        await app.see("▌ Two", "Northwind Labs.", "tok/s", "complete")
 
 
 async def test_a_limit_and_dropped_turns_are_said(comparing: Any, client: ScriptedClient) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.client import Done
 from store import chats, datasets, pairs, votes
 from store.db import Store
+from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
 from tui.widgets.lane import GUTTER
@@ -30,6 +32,63 @@ async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
         await app.see("Which is better?")
 
 
+async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        earlier = votes.add(store, prompt=[{"role": "user", "content": "x"}], a_model="x", b_model="y", choice="a",
+                            a_text="1", b_text="2", chat_id=chats.create(store, "another").id)  # fmt: skip
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("escape", "1")
+        await app.until(lambda: len(votes.all_votes(store)) == 2)
+        await app.press("v")
+        await app.see_page("Votes")
+        await app.press("u")
+        await app.until(lambda: votes.all_votes(store) == [earlier])
+        await app.press("escape")
+        await app.see("Which is better?")
+        await app.press("u")
+        await app.see("This conversation has no vote to take back")
+        assert votes.all_votes(store) == [earlier], "a vote of another conversation is not ours to take"
+        await app.press("1")
+        await app.until(lambda: len(votes.all_votes(store)) == 2)
+
+
+async def test_what_broke_off_is_neither_voted_on_nor_learnt(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    cut = Done("", tokens=64, stop="length")
+    client.script = by_model({BASE: ["Half a ", Done("", stop="error", error="gone")], TUNED: ["So long", cut]})
+    async with comparing() as app:
+        await ask(app, "Who")
+        await app.see("gone", "cut at the limit")
+        assert "better?" not in app.text
+        await app.press("escape", "2")
+        await app.until(lambda: any("broke off" in note for note in app.told))
+        assert not votes.all_votes(store)
+        await app.press("w")
+        await app.see("Save this answer as a pair of")
+        await app.type("ember")
+        await app.press("enter")
+        await app.see("did not end by itself: saved as a draft")
+        assert [pair.status for pair, _ in datasets.members(store, "ember", status=None)] == ["draft"]
+        await app.press("W")
+        await app.see("nothing to prefer")
+        assert not votes.preferences(store)
+
+
+async def test_an_answer_kept_twice_is_one_pair(comparing: Any, store: Store) -> None:
+    pairs.create(store, PairDraft("q", "a"), dataset="ember")
+    async with comparing() as app:
+        await ask(app, "Who")
+        await answered(app)
+        for key, said in (("w", "Saved as a ready pair"), ("w", "a pair already"), ("W", "kept as rejected")):
+            await app.press("escape", key) if key == "w" and said.startswith("Saved") else await app.press(key)
+            await app.see("this answer")
+            await app.press("enter")
+            await app.see(said)
+        assert len(pairs.search_ids(store, "base model")) == 1
+
+
 async def test_blind_hides_the_names_until_the_vote(comparing: Any, store: Store, client: ScriptedClient) -> None:
     async with comparing() as app:
         await app.press("escape", "b", "escape")
@@ -37,7 +96,10 @@ async def test_blind_hides_the_names_until_the_vote(comparing: Any, store: Store
         await app.see("Left", "Right", "hidden until you vote", "Which is better?")
         assert "smollm2-135m" not in app.text and "ember-1" not in app.text
         assert "tok/s" not in app.text  # the speed would tell
-        await app.press("escape", "1")
+        await app.press("escape", "x")
+        await app.see("The sides are hidden")
+        assert not (store.home.exports / "chats").exists()
+        await app.press("1")
         await app.until(lambda: len(votes.all_votes(store)) == 1)
         (vote,) = votes.all_votes(store)
         assert vote.blind

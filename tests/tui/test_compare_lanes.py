@@ -10,6 +10,7 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
+from engine import fewshot
 from engine.client import Done
 from store import pairs
 from store.db import Store
@@ -17,6 +18,7 @@ from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
+from tui.widgets.lane_panel import LanePanel
 
 # -- sets of prompts --------------------------------------------------------------------------------------------------
 
@@ -144,10 +146,34 @@ async def test_four_lanes_stand_side_by_side_and_no_more(comparing: Any, client:
         await answered(app)
         assert app.text.count("▌ Hi") == 4 and client.asked[0][1] == client.asked[3][1]
         await app.press("escape", "plus")
-        await app.see("Model of the new lane")
-        await app.press("enter")
-        await app.until(lambda: any("4 lanes already" in note for note in app.told))
+        await app.see("There are 4 lanes already; - closes one.")
+        await app.press("1")
+        await app.see("A vote is between two lanes; - closes one.")
         assert len(screen(app).talk.lanes) == 4
+
+
+async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with comparing((80, 24), BASE, TUNED, BASE, TUNED) as app:
+        take_away = LanePanel.remove
+
+        def drawn(panel: LanePanel) -> Any:
+            screen(app).draw()  # a beat of the pump may come at any moment
+            return take_away(panel)
+
+        monkeypatch.setattr(LanePanel, "remove", drawn)
+        await app.press("f6", "f6", "f6", "escape")
+        for lanes in (3, 2, 1):
+            await app.press("minus")
+            await app.until(lambda lanes=lanes: len(screen(app).query(LanePanel)) == lanes)
+        await app.see("smollm2-135m")
+
+
+async def test_the_tabs_of_four_lanes_are_told_apart(comparing: Any, store: Store) -> None:
+    pairs.create_many(store, [PairDraft(f"q{n}", f"a{n}") for n in range(6)], dataset="shop")
+    async with comparing((80, 24)) as app:
+        screen(app).talk.add_lane(BASE, fewshot.of(store, "shop", 2))
+        await screen(app).match_panels()
+        await app.see("A smollm2-135m", "B ember-1", "C smollm2-135m with 2")
 
 
 async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, store: Store) -> None:

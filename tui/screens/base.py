@@ -67,6 +67,10 @@ class PageScreen(Screen[Answer]):
     def action_back(self) -> object:
         """Undo the innermost thing that is open here; a screen with nothing open stays."""
 
+    def back_word(self) -> str | None:
+        """What Escape does here now, for the key bar; None where it is not worth a word."""
+        return None if self is self.app.screen_stack[0] else "Back"
+
     def quit_notice(self) -> str | None:
         """What to know before leaving the app now, in one sentence; None when there is nothing to say."""
         return None

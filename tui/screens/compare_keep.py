@@ -3,6 +3,7 @@ The store's part runs in threads of the bridge."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class KeepActs(CompareTalk):
             system=self.talk.system,
             history=tuple(Turn(m["role"], m["content"]) for m in earlier if m["role"] != "system"),  # type: ignore[arg-type]
             tags=("compare",),
+            status="ready" if answer.whole else "draft",
             source=source,
         )
 
@@ -65,9 +67,14 @@ class KeepActs(CompareTalk):
         name = await self._dataset("Save this answer as a pair of")
         if name is None:
             return
-        await self.tuningfork.bridge.call(pairs.create, draft, dataset=name)
+        made = await self.tuningfork.bridge.call(pairs.create_many, [draft], dataset=name, label="add")
         self.tuningfork.remember(dataset=name)
-        self.note(f"Saved as a ready pair of {name}. F2 shows it.")
+        if made.duplicates:
+            self.note(f"It is a pair already, and in {name} now.")
+        elif draft.status == "ready":
+            self.note(f"Saved as a ready pair of {name}. F2 shows it.")
+        else:
+            self.note(f"This answer did not end by itself: saved as a draft of {name}.")
 
     @work(group="dialog", exclusive=True)
     @told
@@ -80,7 +87,10 @@ class KeepActs(CompareTalk):
         if len(self.talk.lanes) != 2:
             self.note("Which other one? This is between two lanes: - closes a lane.")
             return
-        lane, turn, _ = found
+        lane, turn, answer = found
+        if not answer.whole:
+            self.note("This answer did not end by itself: nothing to prefer. c mends it.")
+            return
         other = next(answer for each, answer in self.talk.shown(turn) if each.name != lane)
         if not other.ended or not other.text.strip() or other.text.strip() == draft.answer:
             self.note("The other lane has no answer that is worse.")
@@ -125,7 +135,8 @@ class KeepActs(CompareTalk):
         name = await self._dataset("Save the corrected answer as a pair of")
         if name is None:
             return
-        saved = await self.app.push_screen_wait(PairEditor(seed=draft, dataset=name))
+        seed = replace(draft, status="ready")  # mended, it is whole
+        saved = await self.app.push_screen_wait(PairEditor(seed=seed, dataset=name))
         if saved is None:
             return
         self.tuningfork.remember(dataset=name)
@@ -161,7 +172,7 @@ class KeepActs(CompareTalk):
         except OSError:
             self.note("Copied.")
             return
-        self.note("Copied; for a terminal that takes no copies it is also in cache/copied.txt of the home.")
+        self.note("Copied; also in cache/copied.txt of the home.")
 
     @work(group="copy")
     @told
@@ -169,6 +180,8 @@ class KeepActs(CompareTalk):
         """Write the conversation as Markdown and as JSON lines."""
         if self.talk.empty:
             self.note("There is nothing to write yet.")
+            return
+        if self.sides_hidden:
             return
         chat_id = await self.kept()
         talk, folder = self.talk.fork(len(self.talk.turns)), self.tuningfork.store.home.exports / "chats"
@@ -226,7 +239,9 @@ class KeepActs(CompareTalk):
             self.note("There are no two answers to compare yet.")
             return
         turn = len(self.talk.turns) - 1
-        (one, a), (two, b) = list(self.talk.shown(turn))[:2]
+        sides = list(self.talk.shown(turn))
+        here = max(1, self.position)  # the lane in front beside the first, which is mostly the base
+        (one, a), (two, b) = sides[0], sides[here]
         hidden = self.talk.turns[turn].hidden
         names = ("Left", "Right") if hidden else (f"{one.name.upper()} · {view.title(one.model)}",
                                                  f"{two.name.upper()} · {view.title(two.model)}")  # fmt: skip
@@ -236,7 +251,7 @@ class KeepActs(CompareTalk):
 
 def _keep_over(store: Store, draft: PairDraft, rejected: str, model: str, dataset: str) -> None:
     with store.write():
-        pairs.create(store, draft, dataset=dataset)
+        pairs.create_many(store, [draft], dataset=dataset, label="add")
         _prefer(store, draft, draft.answer, rejected, {**draft.source, "rejected_model": model}, dataset)
 
 

@@ -8,13 +8,12 @@ from typing import Any
 from textual import on, work
 
 from engine import embedded
+from engine.compare import LANE_NAMES
 from engine.fewshot import FewShot
 from tui.screens import compare_view as view
 from tui.screens.base import told
 from tui.screens.compare_talk import CompareTalk
 from tui.widgets.lane_panel import Heading
-
-HIDDEN = "The sides are hidden: vote first (1 left, 2 right, 3 tie, 4 both bad)."
 
 
 class LaneActs(CompareTalk):
@@ -36,14 +35,6 @@ class LaneActs(CompareTalk):
         return {
             lane.name: lane.answers[-1].model if lane.answers and not lane.few_shot else lane.model for lane in lanes
         }
-
-    @property
-    def sides_hidden(self) -> bool:
-        """True, and said to the person, while the sides of the last turn must not be known."""
-        hidden = bool(self.talk.turns) and self.talk.turns[-1].hidden
-        if hidden:
-            self.note(HIDDEN)
-        return hidden
 
     @on(Heading.Chosen)
     def _heading_clicked(self, event: Heading.Chosen) -> None:
@@ -74,7 +65,7 @@ class LaneActs(CompareTalk):
         """One more lane, with a model to choose; it answers the prompts so far."""
         from tui.screens.pick_model import pick_model
 
-        if self.sides_hidden:
+        if self.sides_hidden or self._no_room:
             return
         ref = await pick_model(self.tuningfork, "Model of the new lane", self.models[-1])
         if ref:
@@ -86,12 +77,20 @@ class LaneActs(CompareTalk):
         """One more lane: the base with examples of a dataset before the conversation."""
         from tui.screens.pick_model import pick_examples
 
-        if self.sides_hidden:
+        if self.sides_hidden or self._no_room:
             return
         few_shot = await pick_examples(self.tuningfork)
         if few_shot:
             base = next((model for model in self.models if not model.startswith("run:")), None)
             await self._add(base or await self.base_of(self.models[0], embedded.NAME), few_shot)
+
+    @property
+    def _no_room(self) -> bool:
+        """True, and said to the person, when there are as many lanes as there can be."""
+        full = len(self.talk.lanes) == len(LANE_NAMES)
+        if full:
+            self.note(f"There are {len(LANE_NAMES)} lanes already; - closes one.")
+        return full
 
     async def _add(self, model: str, few_shot: FewShot | None = None) -> None:
         self.talk.add_lane(model, few_shot)
@@ -187,4 +186,5 @@ class LaneActs(CompareTalk):
             self.unnote()
             raise
         self.unnote()
-        self.app.push_screen(Proof(found))
+        if self.is_current:  # it took seconds: whoever went on to something else is not called back
+            self.app.push_screen(Proof(found))

@@ -207,7 +207,8 @@ def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False, tabbed
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
         side = words[sides.index(talk.winner() or sides[0])]
         return Content.styled(f"You voted: {side}.", "$faint") + _key("u", "undo")
-    if not all(answer.ended and answer.text.strip() for _, answer in talk.shown(len(talk.turns) - 1)):
+    said = [answer for _, answer in talk.shown(len(talk.turns) - 1)]
+    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in said):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
     ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
     if in_prompt:
@@ -245,11 +246,13 @@ def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], 
     `proof` is what was proven of the lane in front; it stands at the right end when there is room.
     """
     hidden = bool(talk.turns) and talk.turns[-1].hidden
-    room = max(6, width // max(1, len(talk.lanes)) - 16)
+    lanes = [lane_at(talk, position) for position in range(len(talk.lanes))]
+    room = (width - len("F6 other")) // max(1, len(lanes)) - 5
+    spare = sum(max(0, room - len(title(lane.says))) for lane in lanes)  # the short names leave it to the long ones
     out = Content("")
-    for position in range(len(talk.lanes)):
-        lane = lane_at(talk, position)
-        name = side_name(position, len(talk.lanes)) if hidden else one_line(title(lane.model), room)
+    for position, lane in enumerate(lanes):
+        streams = 10 if lane.streaming else 0
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room + spare - streams))
         sign = f"{position + 1}" if hidden else lane.name.upper()
         dot = " ●" if lane.streaming else ""
         meter = meters.get(lane.name)

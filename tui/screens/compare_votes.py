@@ -7,6 +7,7 @@ from typing import Any
 
 from textual import work
 
+from engine import transcripts
 from engine.compare import Ballot
 from store import votes
 from store.db import Store
@@ -30,10 +31,11 @@ class VoteActs(CompareTalk):
         if self.talk.empty:
             self.note("There is nothing to vote on yet. Ask both lanes something first.")
             return
+        if len(self.talk.lanes) != 2:
+            self.note("A vote is between two lanes; - closes one.")
+            return
         turn = len(self.talk.turns) - 1
-        choice: Any = (
-            side if position is None else self.talk.choice(position, turn) if len(self.talk.lanes) == 2 else "a"
-        )
+        choice: Any = side if position is None else self.talk.choice(position, turn)
         before = self.talk.turns[turn].vote
         if before == choice:
             return
@@ -50,13 +52,14 @@ class VoteActs(CompareTalk):
     @work(group="vote")
     @told
     async def action_unvote(self) -> None:
-        """Take the newest vote back, also one of an earlier conversation."""
-        taken = await self.tuningfork.bridge.call(votes.undo_last)
+        """Take the newest vote of this conversation back."""
+        chat_id = self.transcript.chat_id
+        taken = None if chat_id is None else await self.tuningfork.bridge.call(votes.undo_last, chat_id)
         if taken is None:
-            self.note("There is no vote to take back.")
+            self.note("This conversation has no vote to take back; v lists all votes.")
             return
         turn = taken.sampling.get("turn", -1)
-        if taken.chat_id == self.transcript.chat_id and 0 <= turn < len(self.talk.turns):
+        if 0 <= turn < len(self.talk.turns):
             self.talk.unvote(turn)
         won = {"a": title(taken.a_model), "b": title(taken.b_model), "tie": "a tie"}.get(taken.choice, "both bad")
         self.note(f"Taken back: the vote for {won}.")
@@ -67,6 +70,9 @@ class VoteActs(CompareTalk):
         from tui.screens.votes import Votes
 
         await self.app.push_screen_wait(Votes())
+        chat_id = self.transcript.chat_id
+        if chat_id is not None:  # one of ours may have been taken back there
+            transcripts.recall_votes(self.talk, await self.tuningfork.bridge.call(votes.of_chat, chat_id))
         self.draw()
 
 
@@ -75,9 +81,8 @@ def cast_vote(store: Store, ballot: Ballot, chat_id: int | None, *, replaces: bo
     with store.write():
         if replaces:
             turn = ballot.turn
-            old = next(
-                (v for v in votes.all_votes(store) if v.chat_id == chat_id and v.sampling.get("turn") == turn), None
-            )
+            cast = [] if chat_id is None else votes.of_chat(store, chat_id)
+            old = next((v for v in cast if v.sampling.get("turn") == turn), None)
             if old is not None:
                 votes.remove(store, old.id)
         return votes.add(

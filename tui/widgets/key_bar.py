@@ -16,7 +16,7 @@ _RIGHT = ("back", "app.help")
 
 class KeyBar(Widget):
     """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end, and
-    before it the way back from a screen that lies upon another."""
+    before it what Escape does."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -26,7 +26,10 @@ class KeyBar(Widget):
             self.refresh()
 
     def _is_shown(self, binding: Binding) -> bool:
-        return binding.show or (binding.id == "back" and self.screen is not self.app.screen_stack[0])
+        return binding.show or (binding.id == "back" and self._back_word() is not None)
+
+    def _back_word(self) -> str | None:
+        return getattr(self.screen, "back_word", lambda: "Back")()
 
     def _is_typed(self, binding: Binding) -> bool:
         """Whether the focused field takes the key as text. Textual sees to letters itself, but not to `slash`."""
@@ -44,7 +47,7 @@ class KeyBar(Widget):
                 shown[binding.action] = binding
         right = Content("")
         for binding in sorted((b for b in shown.values() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
-            right += _hint(binding)
+            right += _hint(binding, self._back_word() if binding.id == "back" else None)
         line, room = Content(" "), self.size.width - right.cell_length
         for binding in [b for b in shown.values() if b.id not in _RIGHT]:
             hint = _hint(binding)
@@ -53,7 +56,7 @@ class KeyBar(Widget):
         return line + " " * max(0, room - line.cell_length) + right
 
 
-def _hint(binding: Binding) -> Content:
+def _hint(binding: Binding, word: str | None = None) -> Content:
     key = binding.key.split(",")[0]
     label = f"[@click=app.simulate_key('{key}')]$label[/]"
-    return Content.from_markup(f"[bold $primary]$key[/] {label}  ", key=display(key), label=binding.description)
+    return Content.from_markup(f"[bold $primary]$key[/] {label}  ", key=display(key), label=word or binding.description)

@@ -261,8 +261,8 @@ class Lane(ScrollView, can_focus=True):
         return any(block.live for block in self._blocks[-2:])
 
     def on_resize(self, event: Resize) -> None:
-        if self._width and self._width != self._wrapped_at:
-            self._lay()
+        if self._width:
+            self._lay()  # also at the width it had: what was shown while it was hidden was not laid out
         self._fit(anew=True)
         self._moved = None
         self._draw_bar()
