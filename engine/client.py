@@ -233,7 +233,7 @@ def shutdown(home: Home, *, timeout_s: float = 5.0) -> bool:
     with suppress(ProcessLookupError):
         os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
-    while info.alive():
+    while info.alive() or access.is_held(access.lock_path(home)):  # its threads may outlive its first one
         if time.monotonic() > deadline:
             process.kill_group(info.pid, info.pid_started)
             break

@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
@@ -30,18 +30,23 @@ _GRACE_S = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until idle, told to stop, or failed. Returns an exit code: 0 done, 2 the caller's mistake, 1 ours."""
-    options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        home = find_home(options.home).ensure()
-        with access.only_one(home.root / "server.lock", "A chat server already runs for this home."):
-            serve(home, options)
+        run(argv, lambda url: print(f"listening at {url}", flush=True))
     except TuningforkError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def run(argv: Sequence[str] | None, listening: Callable[[str], None]) -> None:
+    """The same for a caller that handles errors itself; calls `listening` with the server's URL once it answers."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = find_home(options.home).ensure()
+    with access.only_one(access.lock_path(home), "A chat server already runs for this home."):
+        _listen(home, options, listening)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def serve(home: Home, options: argparse.Namespace) -> None:
+def _listen(home: Home, options: argparse.Namespace, listening: Callable[[str], None]) -> None:
     """Serve until the end.
 
     Binds and says where first, so that a client waits at the door while the rest is imported.
@@ -70,12 +75,14 @@ def serve(home: Home, options: argparse.Namespace) -> None:
         started = process.started_at(os.getpid()) or 0.0
         access.write_info(home, access.ServerInfo(url, token, os.getpid(), started, access.version()))
         try:
-            asyncio.run(_serve(home, options, token, bound))
+            asyncio.run(_serve(home, options, token, bound, lambda: listening(url)))
         finally:
             access.remove_info(home, os.getpid())
 
 
-async def _serve(home: Home, options: argparse.Namespace, token: str, bound: socket.socket) -> None:
+async def _serve(
+    home: Home, options: argparse.Namespace, token: str, bound: socket.socket, listening: Callable[[], None]
+) -> None:
     import uvicorn
 
     from engine.chat.app import make_app
@@ -97,7 +104,7 @@ async def _serve(home: Home, options: argparse.Namespace, token: str, bound: soc
         try:
             for ref in options.model:
                 await service.load(ref, pin=True)
-            print(f"listening on port {bound.getsockname()[1]}", flush=True)
+            listening()
             await server.serve([bound])
         finally:
             watch.cancel()

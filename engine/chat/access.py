@@ -121,6 +121,20 @@ def token_matches(header: str | None, token: str) -> bool:
     return hmac.compare_digest(given.strip().encode(), token.encode()) and scheme.lower() == "bearer"
 
 
+def lock_path(home: Home) -> Path:
+    """The file that the home's chat server holds locked while it lives."""
+    return home.root / "server.lock"
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file."""
+    try:
+        with only_one(path, ""):
+            return False
+    except Conflict:
+        return True
+
+
 @contextmanager
 def only_one(path: Path, taken: str) -> Iterator[None]:
     """Hold a lock file; the system gives it back however the process ends.

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from store.errors import Conflict, NotFound
-from tui.cli.command import INTERRUPTED, Command
+from tui.cli.command import Command
 from tui.cli.options import MODEL
 from tui.cli.output import emit, emit_json, say
 from tui.cli.session import session
@@ -63,15 +63,14 @@ def serve(
     access.token_of(home, token)
     for ref in models:
         refs.resolve(session().store, ref)
-    _say_where(f"http://{host}:{port}/v1", token or home.root / "token", models)
     session().goes_on = "The server has ended."
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
     words += [word for ref in models for word in ("--model", ref)]
-    code = server.main([*words, "--token-file", str(token)] if token else words)
-    if code == INTERRUPTED:
-        raise click.Abort
-    click.get_current_context().exit(code)
+    words += ["--token-file", str(token)] if token else []
+    for ref in models:
+        say(f"Loading {ref} …")
+    server.run(words, lambda url: _say_where(f"{url}/v1", token or home.root / "token", models))
 
 
 def _say_where(url: str, token: Path, models: tuple[str, ...]) -> None:

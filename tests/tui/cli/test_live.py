@@ -55,7 +55,7 @@ def test_the_openai_client_talks_to_what_serve_pinned(tf: Cli, store: Store, tmp
     )  # fmt: skip
     try:
         assert server.stdout is not None
-        while not server.stdout.readline().startswith("listening"):
+        while not server.stdout.readline().startswith("Serving at"):
             assert server.poll() is None
         url = f"http://127.0.0.1:{port}/v1"
         with openai.OpenAI(base_url=url, api_key=token.read_text().strip(), max_retries=0) as official:

@@ -94,22 +94,32 @@ class TestProbe:
 
 
 class TestServe:
-    def test_from_start_to_stop(self, tf: Cli) -> None:
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_from_start_to_stop(self, tf: Cli, replaced: bool) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         words = [sys.executable, "-m", "tui", "serve", "--port", port, "--json", "--home", str(tf.home.root)]
-        server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+        server = subprocess.Popen(words, **piped)
         try:
             assert server.stdout is not None
             said = json.loads(server.stdout.readline())
             assert said["url"] == f"http://127.0.0.1:{port}/v1" and Path(said["token_file"]).stat().st_mode & 0o77 == 0
-            assert server.stdout.readline() == f"listening on port {port}\n"
             token = Path(said["token_file"]).read_text().strip()
             request = urllib.request.Request(said["url"] + "/models", headers={"Authorization": f"Bearer {token}"})
             with urllib.request.urlopen(request, timeout=10) as response:
                 assert BASE in [row["id"] for row in json.load(response)["data"]]
             assert "--replace" in tf.error("serve", "--port", port)["todo"]
+            if replaced:
+                other = subprocess.Popen([*words, "--replace"], **piped)
+                assert server.wait(15) is not None
+                server.communicate()
+                server = other
+                assert server.stdout is not None
+                assert json.loads(server.stdout.readline())["url"] == said["url"]
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    assert response.status == 200
             server.send_signal(signal.SIGINT)
             _, err = server.communicate(timeout=15)
             assert server.returncode == 130 and "The server has ended." in err and "Traceback" not in err
