@@ -51,3 +51,14 @@ def test_two_models_agree_with_the_closed_form() -> None:
     ranked = ranking([Tally("a", "b", 3, 7, 0, 0)])
     odds = math.exp(ranked[0].strength - ranked[1].strength)
     assert odds == pytest.approx(7.5 / 3.5)
+
+
+def test_ranking_agrees_with_choix() -> None:
+    """Strengths from choix 0.4.1, `ilsr_pairwise(alpha=0)` with every vote twice, a tie as one each way, and one
+    imagined draw between each two that met."""
+    tallies = [
+        Tally("base", "run:a", 3, 9, 2, 1), Tally("base", "run:b", 5, 5, 4, 0), Tally("run:a", "run:b", 7, 2, 1, 0),
+        Tally("run:b", "run:c", 0, 4, 0, 3),
+    ]  # fmt: skip
+    known = {"run:c": 1.408677, "run:a": 0.134151, "base": -0.754280, "run:b": -0.788548}
+    assert {each.model: each.strength for each in ranking(tallies)} == pytest.approx(known, abs=2e-6)
