@@ -4,6 +4,7 @@ The conversation itself is engine.compare's; the tables are store.chats'."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -205,30 +206,92 @@ def recall_votes(talk: Comparison, cast: Sequence[Vote]) -> None:
 
 
 def to_markdown(talk: Comparison, title: str) -> str:
-    """The conversation for people: each prompt, and each lane's answer under its model."""
-    out = [f"# {title}", ""]
+    """The conversation for people: how it was asked, each prompt, and each lane's answer under its model.
+
+    An answer that was not complete, or was asked otherwise than the others, has a remark below it.
+    """
+    usual = _usual(talk)
+    out = [f"# {title}", "", f"Settings: {_settings(usual)}.", ""]
     if talk.system:
-        out += [f"> {line}" for line in talk.system.splitlines()] + [""]
+        out += ["System text:", "", *(f"> {line}".rstrip() for line in talk.system.splitlines()), ""]
+    else:
+        out += ["System text: none.", ""]
     for n, turn in enumerate(talk.turns):
         out += [f"## {n + 1}. You", "", turn.prompt, ""]
         for lane in talk.lanes.values():
             answer = lane.answers[n]
             best = " (voted better)" if talk.winner(n) == lane.name else ""
             out += [f"### {lane.name.upper()} · {answer.model}{best}", "", answer.text or "(no answer)", ""]
+            out += [line for remark in _remarks(answer, usual) for line in (f"*{remark}*", "")]
     return "\n".join(out)
 
 
+def _usual(talk: Comparison) -> Sampling:
+    """The sampling of most answers: seed and settings may have changed on the way, and the last may answer nothing."""
+    asked = Counter(answer.sampling for lane in talk.lanes.values() for answer in lane.answers if answer.text)
+    return asked.most_common(1)[0][0] if asked else talk.sampling
+
+
+def _settings(sampling: Sampling) -> str:
+    """Sampling in words; a filter is named only where it is on."""
+    off = Sampling()
+    parts = [f"temperature {sampling.temperature:g}" + (" (greedy)" if sampling.temperature == 0 else "")]
+    for name in ("top_p", "top_k", "min_p", "repeat_penalty"):
+        if getattr(sampling, name) != getattr(off, name):
+            parts.append(f"{name.replace('_', ' ')} {getattr(sampling, name):g}")
+    parts += [f"seed {sampling.seed}", f"at most {sampling.max_tokens} tokens an answer"]
+    if sampling.stop:
+        parts.append("ended before " + " or ".join(json.dumps(text, ensure_ascii=False) for text in sampling.stop))
+    return ", ".join(parts)
+
+
+def _remarks(answer: Answer, usual: Sampling) -> list[str]:
+    out = []
+    stop = answer.stats.stop if answer.stats else "end"
+    if answer.state == "failed":
+        out.append(f"Broke off: {' '.join(answer.error.split())}" if answer.error else "Broke off.")
+    elif answer.state != "done" or stop == "cancelled":
+        out.append("Stopped here." if answer.text else "Stopped before the first word.")
+    elif stop == "length":
+        out.append(f"Cut at the limit of {answer.sampling.max_tokens} tokens.")
+    if answer.text and answer.sampling != usual:
+        out.append(f"Asked with {_settings(answer.sampling)}.")
+    return out
+
+
 def to_jsonl(talk: Comparison) -> str:
-    """One line a lane: its messages in the OpenAI form, with model and sampling."""
+    """One line a lane: its messages in the OpenAI form, with model and sampling, and how each answer ended.
+
+    `answers` stands beside `messages`, because what reads those knows role and content only.
+    """
     lines = []
     for lane in talk.lanes.values():
         messages: list[dict[str, str]] = [{"role": "system", "content": talk.system}] if talk.system else []
         for turn, answer in zip(talk.turns, lane.answers, strict=True):
             if answer.text:
                 messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": answer.text}]
-        row = {"lane": lane.name, "model": lane.says, "sampling": talk.sampling.to_json(), "messages": messages}
+        row = {
+            "lane": lane.name,
+            "model": lane.says,
+            "sampling": talk.sampling.to_json(),
+            "messages": messages,
+            "answers": [_ending(n, answer) for n, answer in enumerate(lane.answers, 1)],
+        }
         lines.append(json.dumps(row, ensure_ascii=False))
     return "\n".join(lines) + "\n"
+
+
+def _ending(turn: int, answer: Answer) -> dict[str, Any]:
+    """How one answer came about and ended; one without a text is in no message."""
+    return {
+        "turn": turn,
+        "model": answer.model,
+        "state": answer.state,
+        "stop": answer.stats.stop if answer.stats else None,
+        "error": answer.error or None,
+        "empty": not answer.text,
+        "sampling": answer.sampling.to_json(),
+    }
 
 
 def export(talk: Comparison, folder: Path, name: str, title: str) -> tuple[Path, Path]:

@@ -132,3 +132,58 @@ def test_export(store: Store, tmp_path: Path) -> None:
     assert [(r["lane"], r["messages"][-1]["content"]) for r in rows] == [("a", "Nobody."), ("b", "Ember.")]
     assert rows[0]["messages"][0] == {"role": "system", "content": "Be brief."}
     assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_markdown_says_how_it_was_asked_and_what_is_not_complete() -> None:
+    talk = spoken()
+    talk.send("More?")
+    a, b = talk.due()
+    talk.feed(a.id, "Half a")
+    talk.stop("a")
+    talk.feed(b.id, "Ember, and")
+    talk.finish(b.id, Stats(tokens=256, stop="length"))
+    talk.send("Still?")
+    a, b = talk.due()
+    talk.fail(a.id, "The server\nwent away.")
+    talk.stop("b")
+    text = transcripts.to_markdown(talk, "t")
+    top = "# t\n\nSettings: temperature 0 (greedy), seed 7, at most 256 tokens an answer.\n\n"
+    assert text.startswith(top + "System text:\n\n> Be brief.\n")
+    assert "Ember.\n\n## 2. You" in text, "a complete answer has no remark"
+    assert "Half a\n\n*Stopped here.*\n\n### B" in text
+    assert "Ember, and\n\n*Cut at the limit of 256 tokens.*\n\n## 3. You" in text
+    assert "(no answer)\n\n*Broke off: The server went away.*\n\n### B" in text
+    assert text.endswith("(no answer)\n\n*Stopped before the first word.*\n")
+
+
+def test_an_answer_by_another_seed_says_so() -> None:
+    talk = spoken()
+    talk.system = ""
+    talk.regenerate("b", seed=8)
+    answer_all(talk, b="Ember, again.")
+    talk.sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=64, stop=("\n",))  # nothing was asked with it yet
+    text = transcripts.to_markdown(talk, "t")
+    assert "Settings: temperature 0 (greedy), seed 7," in text
+    assert "System text: none.\n" in text
+    assert "Ember, again.\n\n*Asked with temperature 0 (greedy), seed 8, at most 256 tokens an answer.*" in text
+    assert text.count("Asked with") == 1
+    talk.clear()
+    settings = 'Settings: temperature 0.7, top p 0.9, seed 0, at most 64 tokens an answer, ended before "\\n".'
+    assert settings in transcripts.to_markdown(talk, "t")
+
+
+def test_json_lines_say_how_each_answer_ended() -> None:
+    talk = spoken()
+    talk.send("More?")
+    a, b = talk.due()
+    talk.fail(a.id, "It went away.")
+    talk.feed(b.id, "Ember, and")
+    talk.finish(b.id, Stats(stop="length"))
+    one, two = [json.loads(line) for line in transcripts.to_jsonl(talk).splitlines()]
+    assert [(a["turn"], a["state"], a["stop"], a["error"]) for a in one["answers"]] == [
+        (1, "done", "end", None),
+        (2, "failed", None, "It went away."),
+    ]
+    assert [m["content"] for m in one["messages"]][1:] == ["Who are you?", "Nobody."]
+    assert (two["answers"][1]["state"], two["answers"][1]["stop"]) == ("done", "length")
+    assert two["answers"][1]["sampling"] == Sampling(seed=7).to_json()
