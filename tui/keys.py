@@ -208,13 +208,14 @@ _DISPLAY = {
 
 
 def display(key: str) -> str:
-    """How one key is written on the screen: `ctrl+s` as `^S`, `f2` as `F2`, `U` as `U`."""
+    """How one key is written on the screen: `ctrl+s` as `^S`, `alt+enter` as `Alt+Enter`, `f2` as `F2`, `U` as `U`."""
     if key in _DISPLAY:
         return _DISPLAY[key]
-    if key.startswith("ctrl+"):
-        return "^" + key.removeprefix("ctrl+").upper()
-    if key.startswith("shift+"):
-        return "Shift+" + display(key.removeprefix("shift+"))
+    modifier, plus, rest = key.partition("+")
+    if modifier == "ctrl":
+        return "^" + (display(rest) if len(rest) > 1 else rest.upper())
+    if plus:
+        return f"{modifier.capitalize()}+{display(rest)}"
     return key.upper() if len(key) > 1 and key[0] == "f" else key
 
 

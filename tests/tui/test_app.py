@@ -101,11 +101,53 @@ def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
     assert written <= PAGES.keys()
     for name, page in PAGES.items():
         assert len(text(name)) > 100 or name not in written
-        listed = key_list(page).plain
+        listed = key_list(page, 200).plain
         for group in page.acts + page.moves:
             for key in group:
                 assert key.help in listed
     assert text("no-such-page") == ""
+
+
+def test_the_key_list_keeps_its_columns() -> None:
+    for page in PAGES.values():
+        for line in key_list(page, 50).plain.splitlines():
+            assert len(line) <= 50
+            if line.startswith(" "):
+                assert line[16:18].strip() == "" and not line[18:].startswith(" "), line
+    listed = key_list(PAGES["compare"], 40).plain
+    assert "  ^J Alt+Enter    Begin a new line in\n  Shift+Enter     the prompt\n" in listed
+    assert "  ^J Alt+Enter    Begin a new line in the prompt\n  Shift+Enter\n" in key_list(PAGES["compare"], 60).plain
+
+
+async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive(size=(60, 120)) as app:
+        await app.see("12 pairs")
+        await app.press("f1")
+        await app.see("instruction or identity pairs", "Go back one step; never quits")
+        at = app.text.splitlines()
+        (first,) = [n for n, line in enumerate(at) if "List any kind, or only" in line]
+        assert at[first + 1].index("instruction or") == at[first].index("List any kind"), app.text
+        await app.pilot.resize_terminal(100, 120)
+        await app.see("List any kind, or only instruction or identity pairs", "Go back one step; never quits")
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("alt+enter", "Alt+Enter"),
+        ("shift+enter", "Shift+Enter"),
+        ("shift+up", "Shift+↑"),
+        ("ctrl+s", "^S"),
+        ("ctrl+home", "^Home"),
+        ("f12", "F12"),
+        ("U", "U"),
+        ("f", "f"),
+        ("slash", "/"),
+        ("plus", "+"),
+    ],
+)
+def test_a_key_is_written_one_way(key: str, shown: str) -> None:
+    assert keys.display(key) == shown
 
 
 def test_no_key_means_two_things_on_one_screen() -> None:

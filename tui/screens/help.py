@@ -4,17 +4,23 @@ Changes nothing."""
 from __future__ import annotations
 
 from importlib.resources import files
+from itertools import zip_longest
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widgets import Markdown, Static
+from textual.widget import Widget
+from textual.widgets import Markdown
 
 from tui import keys
 from tui.keys import PAGES, Key, Page, display
+
+_NAMES = 16
+"""Cells of the column of key names, the gap to their sentences included."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -33,7 +39,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
             yield Markdown(text(self._page), open_links=False)
-            yield Static(key_list(PAGES.get(self._page, Page(self._page))), id="keys")
+            yield KeyList(PAGES.get(self._page, Page(self._page)))
 
     def on_mount(self) -> None:
         box = self.query_one("#help")
@@ -46,23 +52,46 @@ class HelpScreen(ModalScreen[None]):
         self.dismiss(None)
 
 
+class KeyList(Widget):
+    """The keys of a page in two columns, wrapped each in its own."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(id="keys")
+        self._page = page
+
+    def render(self) -> Content:
+        return key_list(self._page, self.size.width)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return key_list(self._page, width).plain.count("\n") + 1
+
+    def on_resize(self) -> None:
+        self.refresh()
+
+
 def text(page: str) -> str:
     """The written part of a page; empty when there is none."""
     file = files("tui") / "help" / f"{page}.md"
     return file.read_text("utf-8") if file.is_file() else ""
 
 
-def key_list(page: Page) -> Content:
-    """Every key of a page, then those that work everywhere, each with its sentence."""
+def key_list(page: Page, width: int) -> Content:
+    """Every key of a page, then those that work everywhere, each with its sentence, in lines of at most `width`."""
     groups = [("Keys", page.acts), ("Moving", page.moves), ("Everywhere", (keys.APP, keys.BACK))]
     lines: list[Content] = []
     for title, members in groups:
         rows = [key for group in members for key in group]
         if rows:
-            lines += [Content(""), Content.styled(title, "bold $primary"), *(_row(key) for key in rows)]
+            lines += [Content(""), Content.styled(title, "bold $primary")]
+            lines += [line for key in rows for line in _row(key, width)]
     return Content("\n").join(lines)
 
 
-def _row(key: Key) -> Content:
+def _row(key: Key, width: int) -> list[Content]:
     names = " ".join(display(each.strip()) for each in key.keys.split(","))
-    return Content.assemble((f"  {names:<16}", "bold"), key.help)
+    left = Content(names).wrap(_NAMES - 2)
+    right = Content(key.help).wrap(max(_NAMES, width - 2 - _NAMES))
+    return [
+        Content.assemble((f"  {name.plain.rstrip():<{_NAMES}}", "bold"), sentence).rstrip()
+        for name, sentence in zip_longest(left, right, fillvalue=Content(""))
+    ]
