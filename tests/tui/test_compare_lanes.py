@@ -86,7 +86,12 @@ async def test_a_wrong_setting_is_named(comparing: Any) -> None:
         await app.press("f7")
         await app.see("What every lane gets")
         await app.press(*"hot", "ctrl+s")
-        await app.see("temperature must be")
+        await app.see("Temperature must be a number from 0 to 5, not 'hot'.")
+        await app.press("backspace", "backspace", "backspace", *"0.5", "tab", *"1.5", "ctrl+s")
+        await app.see("Top p must be a number from 0 to 1, not 1.5.")
+        assert "top_p" not in app.text
+        await app.press("backspace", "backspace", "backspace", *"1", *["tab"] * 5, *"0", "ctrl+s")
+        await app.see("Longest answer must be a whole number from 1")
         await app.press("escape")
         assert screen(app).talk.sampling.temperature == 0
 

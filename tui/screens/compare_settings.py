@@ -86,11 +86,18 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
             typed = {name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS}
             sampling = Sampling.from_json(typed)
         except BadInput as error:
-            self.query_one(".problem", Static).update(content(error.what))
+            self.query_one(".problem", Static).update(content(_labelled(error)))
             if error.where:
                 self.query_one(f"#{error.where}", Input).focus()
             return
         self.dismiss((self.query_one("#system", TextArea).text.strip(), sampling))
+
+
+def _labelled(error: BadInput) -> str:
+    """The error with the field called as it is called here: its name is the API's."""
+    labels = {name: label for name, label, _ in _FIELDS}
+    name = error.where or ""
+    return labels[name] + error.what.removeprefix(name) if name in labels else error.what
 
 
 def _number(typed: str) -> Any:

@@ -183,6 +183,11 @@ def test_a_prompts_file_that_cannot_be_used(
     assert error["where"] == (f"{file}:{line}" if line else file)
 
 
+def test_a_wrong_sampling_is_named_as_the_option_is(tf: Cli) -> None:
+    error = tf.error("chat", BASE, "--top-p", "1.5", "--prompt", "Hi")
+    assert (error["where"], error["what"]) == ("--top-p", "top_p must be a number from 0 to 1, not 1.5.")
+
+
 def test_an_import_after_a_failure_starts_clean(tf: Cli, write: Write, store: Store) -> None:
     tf.error("data", "import", write("bad.json", "{oops"), "--dataset", "d")
     assert json.loads(tf("data", "import", write("a.jsonl", GOOD), "--dataset", "d", "--json").stdout)["kept"] == 1
