@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from engine.client import Done
 from store import chats, datasets, pairs, votes
 from store.db import Store
-from store.records import PairDraft
+from store.records import Choice, PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
+from tui.screens import votes as votes_screen
 from tui.widgets.lane import GUTTER
 
 # -- votes ------------------------------------------------------------------------------------------------------------
@@ -136,6 +139,38 @@ async def test_votes_screen_counts_and_writes_preferences(comparing: Any, store:
         await app.until(lambda: len(votes.all_votes(store)) == 2)
         await app.press("escape")
         await app.see_page("CompareScreen")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_the_votes_name_the_winner_on_whole_lines(comparing: Any, store: Store, width: int) -> None:
+    cast: tuple[Choice, ...] = ("a", "a", "a", "tie", "both_bad")
+    for choice in cast:
+        votes.add(
+            store, prompt=[], a_model=BASE, b_model="run:demo", a_text="one", b_text="two", choice=choice, sampling={}
+        )
+    async with comparing((width, 24)) as app:
+        await app.press("escape", "v")
+        await app.see("smollm2-135m over demo  ━━━━━━━━━━━━━━━━━━━━ 100% (44% to 100%) of 3, 1 tie,")
+        await app.see("1 both bad, could be chance")
+        assert "demo over" not in app.text
+        await app.pilot.resize_terminal(200 - width, 24)
+        await app.see("1 both bad, could be chance")
+        on_one_line = any("1 tie, 1 both bad, could be chance" in line for line in app.text.splitlines())
+        assert on_one_line is (200 - width > 100)
+
+
+def test_the_winner_is_named_and_in_a_draw_the_tuned_model(store: Store) -> None:
+    def named(*cast: Choice) -> str:
+        for choice in cast:
+            votes.add(
+                store, prompt=[], a_model="run:x", b_model=BASE, a_text="1", b_text="2", choice=choice, sampling={}
+            )
+        (found,) = votes_screen.standing(store).rates
+        return found.b_model
+
+    assert named("a") == "run:x"
+    assert named("b") == "run:x"
+    assert named("b", "tie") == BASE
 
 
 # -- keeping ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 from engine.tally import Ranked, Rate, ranking, rate
 from store import votes
 from store.db import Store
-from store.records import Preference, Vote
+from store.records import Preference, Tally, Vote
 from tui import keys, say
 from tui.screens.base import PageScreen, told
 from tui.screens.compare_view import title
@@ -42,8 +42,15 @@ class Standing:
 def standing(store: Store) -> Standing:
     """Read and count all votes."""
     tallies = votes.tally(store)
-    rates = [rate(t, of=t.b_model if t.b_model.startswith("run:") else t.a_model) for t in tallies]
+    rates = [rate(tally, of=_leader(tally)) for tally in tallies]
     return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(tallies)))
+
+
+def _leader(tally: Tally) -> str:
+    """The model that won more often; when neither did, the tuned one."""
+    if tally.a != tally.b:
+        return tally.a_model if tally.a > tally.b else tally.b_model
+    return tally.b_model if tally.b_model.startswith("run:") else tally.a_model
 
 
 class Votes(PageScreen[None]):
@@ -55,7 +62,7 @@ class Votes(PageScreen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._votes: tuple[Vote, ...] = ()
+        self._found = Standing((), (), ())
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="votes-body"):
@@ -67,11 +74,24 @@ class Votes(PageScreen[None]):
         self.query_one(EmptyState).display = False
         self.reload()
 
+    def on_resize(self) -> None:
+        """Lines are laid out for the width there is."""
+        if self._found.votes:
+            self._draw()
+
     @work(group="reload", exclusive=True)
     @told
     async def reload(self) -> None:
-        found = await self.tuningfork.bridge.call(standing)
-        self._votes = found.votes
+        self._found = await self.tuningfork.bridge.call(standing)
+        self._draw()
+        self.query_one(OptionList).focus()
+        self.query_one("#votes-body").display = bool(self._found.votes)
+        empty = self.query_one(EmptyState)
+        empty.display = not self._found.votes
+        empty.say("No votes yet.", [("Esc", "back to Compare: ask something, then 1 left, 2 right, 3 tie, 4 both bad")])
+
+    def _draw(self) -> None:
+        found = self._found
         width = self.size.width - 4
         self.query_one("#rates", Static).update(figures(found, width))
         options = self.query_one(OptionList)
@@ -79,19 +99,14 @@ class Votes(PageScreen[None]):
         options.clear_options()
         options.add_options([Option(row(vote, width)) for vote in found.votes])
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
-        options.focus()
-        self.query_one("#votes-body").display = bool(found.votes)
-        empty = self.query_one(EmptyState)
-        empty.display = not found.votes
-        empty.say("No votes yet.", [("Esc", "back to Compare: ask something, then 1 left, 2 right, 3 tie, 4 both bad")])
 
     @work(group="remove")
     @told
     async def action_remove(self) -> None:
         """Take the vote under the cursor back."""
         at = self.query_one(OptionList).highlighted
-        if at is not None and self._votes:
-            await self.tuningfork.bridge.call(votes.remove, self._votes[at].id)
+        if at is not None and self._found.votes:
+            await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
             self.tuningfork.tell("Taken back.")
             self.reload()
 
@@ -116,12 +131,13 @@ class Votes(PageScreen[None]):
 
 
 def figures(found: Standing, width: int) -> Content:
-    """One line for each two models, then the ranking when there are more than two models."""
+    """Who wins, for each two models; then the ranking when there are more than two models."""
     lines = [Content.styled("Who wins", "bold")]
     name = max([len(title(r.b_model)) + len(title(r.a_model)) for r in found.rates], default=0) + 6
+    name = min(name, max(20, width - 50))
     for each in found.rates:
-        pair = fit(f"{title(each.b_model)} over {title(each.a_model)}", min(name, max(20, width - 50)))
-        lines.append(Content.assemble(pair, "  ") + _rate(each))
+        pair = fit(f"{title(each.b_model)} over {title(each.a_model)}", name)
+        lines += _flow([Content(pair), *_rate(each)], width, indent=name + 2)
     if len(found.ranking) > 2:
         lines += [Content(""), Content.styled("Ranking (Bradley-Terry)", "bold")]
         for n, model in enumerate(found.ranking, 1):
@@ -129,18 +145,36 @@ def figures(found: Standing, width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def _rate(each: Rate) -> Content:
-    others = (f", {say.count(each.ties, 'tie')}" if each.ties else "") + (
-        f", {each.both_bad} both bad" if each.both_bad else ""
-    )
+def _rate(each: Rate) -> list[Content]:
+    """What is known of two models, in parts that must not be torn apart."""
+    others = [say.count(each.ties, "tie")] if each.ties else []
+    others += [f"{each.both_bad} both bad"] if each.both_bad else []
     if each.rate is None:
-        return Content.styled(f"no winner yet{others}", "$faint")
+        return [Content.styled(part, "$faint") for part in _listed(["no winner yet", *others])]
     done = round(each.rate * _BAR)
-    sure = "" if each.p < 0.05 else ", could be chance"
-    return Content.assemble(
-        ("━" * done, "$lane-b"), ("─" * (_BAR - done), "$hairline"), (f" {each.rate:.0%}", "bold"),
-        (f" ({each.low:.0%} to {each.high:.0%}) of {each.decided}{others}{sure}", "$faint"),
+    others += [] if each.p < 0.05 else ["could be chance"]
+    first, *rest = _listed([f"({each.low:.0%} to {each.high:.0%}) of {each.decided}", *others])
+    bar = Content.assemble(
+        ("━" * done, "$lane-b"), ("─" * (_BAR - done), "$hairline"), (f" {each.rate:.0%} ", "bold"), (first, "$faint"),
     )  # fmt: skip
+    return [bar, *(Content.styled(part, "$faint") for part in rest)]
+
+
+def _listed(parts: list[str]) -> list[str]:
+    return [f"{part}," for part in parts[:-1]] + parts[-1:]
+
+
+def _flow(parts: Sequence[Content], width: int, indent: int) -> list[Content]:
+    """The parts on one line, or on more that begin at `indent`, or further left where that is too far."""
+    indent = max(0, min(indent, width - max(part.cell_length for part in parts[1:])))
+    lines = [parts[0]]
+    for n, part in enumerate(parts[1:]):
+        gap = "  " if n == 0 else " "
+        if lines[-1].cell_length + len(gap) + part.cell_length <= width:
+            lines[-1] += gap + part
+        else:
+            lines.append(Content(" " * indent) + part)
+    return lines
 
 
 def row(vote: Vote, width: int) -> Content:
