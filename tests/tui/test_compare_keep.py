@@ -259,6 +259,29 @@ async def test_conversations_are_found_and_opened_again(comparing: Any, store: S
         assert len(chats.all_chats(store)) == 2  # it goes on in the same one
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+async def test_the_age_of_a_conversation_always_shows(comparing: Any, store: Store, width: int) -> None:
+    models = [BASE, "run:ember-with-a-long-name", "run:ember-2", "run:another-long-name"]
+    long = "run:" + "an-endless-name-" * 9
+    for title, lanes in (("Four", models), ("Three", models[:3]), ("Two", models[:2]), ("Long", [long, BASE])):
+        chats.create(store, title, {"lanes": dict(zip("abcd", lanes, strict=False))})
+    with store.write() as db:
+        db.execute("UPDATE chat SET updated_at = updated_at - 25 * 60000")
+    async with comparing((width, 24)) as app:
+        await app.press("ctrl+o")
+        await app.see("Four", "Long")
+        rows = {line.split()[0]: line for line in app.text.splitlines() if line.endswith("25 min")}
+        assert rows.keys() == {"Four", "Three", "Two", "Long"}, app.text
+        assert "… + 1 more  25 min" in rows["Long"]
+        if width == 80:
+            assert rows["Four"].endswith("  smollm2-135m + 3 more  25 min")
+        if width == 200:
+            assert "smollm2-135m | ember-with-a-long-name | ember-2 | another-long-name  25 min" in rows["Four"]
+        await app.pilot.resize_terminal(60, 24)
+        await app.until(lambda: app.text.count("25 min") == 4)
+        assert sum(line.endswith("25 min") for line in app.text.splitlines()) == 4
+
+
 async def test_fork_goes_on_apart(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         for prompt in ("One", "Two"):

@@ -3,8 +3,10 @@ Lists what the store has; the conversation is put together by engine.transcripts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -56,23 +58,31 @@ class Chats(PageScreen[int]):
     async def look(self, text: str) -> None:
         """List what holds every typed word."""
         self._chats = await self.tuningfork.bridge.call(chats.search, text)
-        options = self.query_one(OptionList)
-        at = options.highlighted or 0
-        options.clear_options()
-        options.add_options([Option(self._row(chat)) for chat in self._chats])
-        options.highlighted = min(at, len(self._chats) - 1) if self._chats else None
-        options.display = bool(self._chats)
+        self._draw()
         empty = self.query_one(EmptyState)
         empty.display = not self._chats
         empty.say(
             "Nothing holds these words." if text.strip() else "No conversation was kept yet.", [("Esc", "go back")]
         )
 
+    def on_resize(self) -> None:
+        """Lines are laid out for the width there is."""
+        if self._chats:
+            self._draw()
+
+    def _draw(self) -> None:
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        options.clear_options()
+        options.add_options([Option(self._row(chat)) for chat in self._chats])
+        options.highlighted = min(at, len(self._chats) - 1) if self._chats else None
+        options.display = bool(self._chats)
+
     def _row(self, chat: Chat) -> Content:
-        lanes = " | ".join(title(model) for model in chat.meta.get("lanes", {}).values())
-        width = self.size.width - 4
-        note = one_line(f"{lanes}  {say.ago(chat.updated_at)}", width // 2)
-        return Content.assemble(fit(chat.title, max(8, width - len(note) - 2)), "  ", (note, "$faint"))
+        width, age = self.size.width - 4, say.ago(chat.updated_at)
+        models = _models([title(model) for model in chat.meta.get("lanes", {}).values()], width // 2 - len(age) - 2)
+        note = f"{models}  {age}"
+        return Content.assemble(fit(chat.title, max(8, width - cell_len(note) - 2)), "  ", (note, "$faint"))
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -103,3 +113,14 @@ class Chats(PageScreen[int]):
             self.query_one(OptionList).focus()
         else:
             self.dismiss(None)
+
+
+def _models(names: Sequence[str], width: int) -> str:
+    """As many names as fit into `width`, the rest counted: `smollm2-135m + 3 more`. The first is cut at need."""
+    for shown in range(len(names), 1, -1):
+        rest = f" + {len(names) - shown} more" if shown < len(names) else ""
+        line = one_line(" | ".join(names[:shown]), 10_000) + rest
+        if cell_len(line) <= width:
+            return line
+    rest = f" + {len(names) - 1} more" if len(names) > 1 else ""
+    return one_line(names[0], width - len(rest)) + rest if names else ""
