@@ -39,8 +39,8 @@ test: $(DEV_OK)      ## all tests, the real default model included
 	$(BIN)/python -m pytest -q -m "not slow" -n 2
 	$(BIN)/python -m pytest -q -m slow
 
-test-fast: $(DEV_OK) ## the tests without the real model and without screens: a minute or so
-	$(BIN)/python -m pytest -q -m "not slow and not screen" -n 2
+test-fast: $(DEV_OK) ## the tests that need no real model, no screen and no torch: under a minute
+	$(BIN)/python -m pytest -q -m "not slow and not screen" --ignore=tests/torch -n 2
 
 check: $(DEV_OK)     ## lint, types, import contracts
 	$(BIN)/ruff check .

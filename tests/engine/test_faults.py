@@ -21,6 +21,8 @@ from store.errors import Conflict, NoSpace, Superseded
 from store.records import Attempt, Run
 from tests.engine.test_jobs import Submit, ended, started, stepping, until
 
+pytestmark = pytest.mark.slow
+
 
 def pause(store: Store, attempt: Attempt) -> None:
     """SIGSTOP a worker, never while it holds the store's write lock."""
