@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
 from tui import drafts
+from tui.screens.pair_editor import PairEditor
 from tui.widgets.prose import Prose
 
 
@@ -247,6 +250,32 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
         await app.press("minus")
         await app.see("11 pairs of 12")
     assert datasets.get(store, "care").pairs == 11
+
+
+async def test_an_editor_that_leaves_late_takes_only_itself_away(
+    drive: Drive, some_pairs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, gate = PairEditor._keep, asyncio.Event()
+
+    async def slowly(editor: PairEditor, draft: Any) -> None:
+        await keep(editor, draft)
+        await gate.wait()
+
+    monkeypatch.setattr(PairEditor, "_keep", slowly)
+    async with drive() as app:
+        await app.see("12 pairs")
+        for away, page in (("f3", "TrainScreen"), ("ctrl+q", "Confirm")):
+            gate.clear()
+            await app.press("n")
+            await app.see_page("PairEditor")
+            await app.type("half a thought")
+            await app.press("escape", away)
+            await app.see_page(page)
+            gate.set()
+            await app.pilot.pause(0.1)
+            assert type(app.app.screen).__name__ == page
+            await app.press("f2" if away == "f3" else "escape")
+            await app.see_page("DataScreen")
 
 
 async def test_renames_deals_out_and_removes_a_dataset(drive: Drive, store: Store, some_pairs: list[str]) -> None:

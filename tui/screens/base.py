@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
+from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
+from textual.events import ScreenResume
 from textual.screen import Screen
 
 from store.errors import TuningforkError
@@ -37,7 +40,29 @@ def told(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
     return run
 
 
-class PageScreen(Screen[Answer]):
+class Leaving(Screen[Answer]):
+    """A screen that may be done while it is not seen: after a slow write, when another mode is shown or a question lies
+    upon it. The framework would take away whatever is on top."""
+
+    _left_with: tuple[Answer | None] | None = None
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Leave with a result; where this is not the screen on top, as soon as it is."""
+        if self.is_active:
+            return super().dismiss(result)
+        self._left_with = (result,)
+        return AwaitComplete()
+
+    @on(ScreenResume)
+    def _leave_now(self) -> None:
+        if self._left_with is not None:
+            self.call_later(self._leave, *self._left_with)
+
+    def _leave(self, result: Answer | None) -> None:
+        self.dismiss(result)  # not awaited: that would wait for itself
+
+
+class PageScreen(Leaving[Answer]):
     """Base of every screen that fills the window. `PAGE` is its page in tui/help and in keys.PAGES."""
 
     PAGE: ClassVar[str] = ""

@@ -13,12 +13,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from tui import keys
+from tui.screens.base import Leaving
 from tui.text import clean, one_line
 
 Answer = TypeVar("Answer")
 
 
-class Dialog(ModalScreen[Answer]):
+class Dialog(Leaving[Answer], ModalScreen[Answer]):
     """Base of the dialogs. `compose_body` and `compose_buttons` fill the box."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
