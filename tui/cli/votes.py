@@ -54,10 +54,7 @@ def list_(limit: int | None) -> None:
         return
     table(
         ("id", "when", "a", "b", "choice", "blind", "prompt"),
-        [
-            (v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), v.blind, _asked(v))
-            for v in found
-        ],
+        [_row(vote) for vote in found],
         right=("id",),
         wide="prompt",
     )

@@ -3,11 +3,10 @@ Counts come from the store, figures from engine.tally."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -20,7 +19,8 @@ from textual.widgets.option_list import Option
 from engine.tally import Ranked, Rate, ranking, rate
 from store import votes
 from store.db import Store
-from store.records import Preference, Tally, Vote
+from store.importing import export_preferences
+from store.records import Tally, Vote
 from tui import keys, say
 from tui.screens.base import PageScreen, told
 from tui.screens.compare_view import title
@@ -114,17 +114,16 @@ class Votes(PageScreen[None]):
     @told
     async def action_write(self) -> None:
         """Write every preference to files that trainers read."""
-        made = await self.tuningfork.bridge.call(votes.preferences)
-        if not made:
-            self.tuningfork.tell("No vote has a winner yet, so there is no preference to write.")
-            return
         folder = self.tuningfork.store.home.exports / "preferences"
         try:
-            await self.tuningfork.bridge.thread(write_preferences, made, folder)
+            made = await self.tuningfork.bridge.call(_write, folder)
         except OSError as error:
-            self.tuningfork.tell(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.tell(f"{folder} cannot be made: {error.strerror}.", severity="error")
             return
-        self.tuningfork.tell(f"{say.count(len(made), 'preference')} in {folder}: trl.jsonl, sharegpt.json", timeout=10)
+        if made:
+            self.tuningfork.tell(f"{say.count(made, 'preference')} in {folder}: trl.jsonl, sharegpt.json", timeout=10)
+        else:
+            self.tuningfork.tell("No vote has a winner yet, so there is no preference to write.")
 
     def action_back(self) -> None:
         self.dismiss(None)
@@ -185,29 +184,11 @@ def row(vote: Vote, width: int) -> Content:
     return Content.assemble(fit(asked, max(10, width - len(note) - 2)), "  ", (note, "$faint"))
 
 
-def write_preferences(made: Sequence[Preference], folder: Path) -> None:
-    """trl.jsonl (prompt, chosen, rejected as messages) and sharegpt.json, each whole or not at all."""
-    trl = "".join(json.dumps(_trl(p), ensure_ascii=False) + "\n" for p in made)
-    sharegpt = json.dumps([_sharegpt(p) for p in made], ensure_ascii=False, indent=1) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("trl.jsonl", trl), ("sharegpt.json", sharegpt)):
-        part = folder / f"{name}.part"
-        part.write_text(text, "utf-8")
-        part.replace(folder / name)
-
-
-def _trl(p: Preference) -> dict[str, Any]:
-    def said(text: str) -> list[dict[str, str]]:
-        return [{"role": "assistant", "content": text}]
-
-    return {"prompt": p.prompt, "chosen": said(p.chosen), "rejected": said(p.rejected)}
-
-
-def _sharegpt(p: Preference) -> dict[str, Any]:
-    roles = {"user": "human", "assistant": "gpt", "system": "system"}
-
-    def gpt(text: str) -> dict[str, str]:
-        return {"from": "gpt", "value": text}
-
-    turns = [{"from": roles[m["role"]], "value": m["content"]} for m in p.prompt]
-    return {"conversations": turns, "chosen": gpt(p.chosen), "rejected": gpt(p.rejected)}
+def _write(store: Store, folder: Path) -> int:
+    """Preferences in both forms; how many."""
+    made = len(votes.preferences(store))
+    if made:
+        folder.mkdir(parents=True, exist_ok=True)
+        export_preferences(store, folder / "trl.jsonl", overwrite=True)
+        export_preferences(store, folder / "sharegpt.json", form="sharegpt", overwrite=True)
+    return made
