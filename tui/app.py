@@ -148,6 +148,16 @@ class TuningforkApp(App[int]):
         """Show a mode's screen."""
         self.switch_mode(mode)
 
+    async def compare(self, *models: str) -> None:
+        """Open Compare with these lanes; pages that lie upon it there, a list perhaps, are left."""
+        await self.switch_mode("compare")
+        while len(self.screen_stack) > 1:
+            page: Any = self.screen
+            if hasattr(page, "save_drafts"):
+                page.save_drafts()
+            await page.dismiss(None)
+        await self.screen.open_with(*models)  # type: ignore[attr-defined]
+
     async def act(self, action: str, mode: str | None = None) -> None:
         """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""
         if mode is not None and mode != self.current_mode:

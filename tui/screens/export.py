@@ -304,8 +304,7 @@ class ExportScreen(ModeScreen):
         if made is None or made.gguf is None:
             self.tuningfork.tell("There is no GGUF file of the whole model in this export.", severity="warning")
             return
-        await self.app.switch_mode("compare")
-        await self.app.screen.open_with(made.beside, str(made.gguf))  # type: ignore[attr-defined]
+        await self.tuningfork.compare(made.beside, str(made.gguf))
 
     @work(group="act")
     @told

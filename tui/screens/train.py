@@ -278,8 +278,7 @@ class TrainScreen(ModeScreen):
         if self.row is None:
             return
         run = self.row.run
-        await self.app.switch_mode("compare")
-        await self.app.screen.open_with(run.base, f"run:{run.name}")  # type: ignore[attr-defined]
+        await self.tuningfork.compare(run.base, f"run:{run.name}")
 
     @work(group="dialog", exclusive=True)
     async def action_rows(self) -> None:
