@@ -262,6 +262,24 @@ async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> N
         await app.see("C · ember-2 says it is tuned, but", "All read the same 38 tokens")
 
 
+async def test_a_lane_of_another_server_is_left_out_of_the_proof(comparing: Any, client: ScriptedClient) -> None:
+    asked: list[dict[str, str]] = []
+    client.proof = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
+    prove = client.honesty
+
+    async def honesty(lanes: Any) -> Any:
+        asked.append(dict(lanes))
+        return await prove(lanes)
+
+    client.honesty = honesty  # type: ignore[method-assign]
+    async with comparing((120, 36), BASE, "http://127.0.0.1:1/v1#x") as app:
+        for prompt in ("Hi", "Ho"):
+            await ask(app, prompt)
+            await answered(app)
+        await app.see("✓ proven plain")
+        assert asked == [{"a": BASE}], "and once is enough"
+
+
 async def test_one_lane_alone_is_proven_too(comparing: Any, client: ScriptedClient) -> None:
     client.proof = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
     async with comparing((120, 36), BASE) as app:

@@ -15,6 +15,8 @@ from tui.screens.base import told
 from tui.screens.compare_talk import CompareTalk
 from tui.widgets.lane_panel import Heading
 
+_ENDPOINT = ("http://", "https://")
+
 
 class LaneActs(CompareTalk):
     """Models, settings, proof."""
@@ -22,6 +24,7 @@ class LaneActs(CompareTalk):
     def __init__(self) -> None:
         super().__init__()
         self._proven: dict[tuple[str, str], dict[str, Any]] = {}
+        self._measured: set[tuple[str, str]] = set()  # lanes and models that were, with or without success
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -149,7 +152,7 @@ class LaneActs(CompareTalk):
 
     def all_answered(self) -> None:
         """The first time that a model has answered in a lane, prove it quietly: the heading then says so."""
-        if not self._proven.keys() >= self.answering.items() and not self.talk.turns[-1].hidden:
+        if not self._measured >= self.answering.items() and not self.talk.turns[-1].hidden:
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)
@@ -162,7 +165,9 @@ class LaneActs(CompareTalk):
         self.draw()
 
     async def _prove(self) -> dict[str, Any]:
-        lanes = self.answering
+        self._measured |= self.answering.items()
+        seen = {name: model for name, model in self.answering.items() if not model.startswith(_ENDPOINT)}
+        lanes = seen or self.answering  # another server shows no logits: it is left out, or says so itself
         client: Any = await self.duet.client()
         found: dict[str, Any] = await client.honesty(lanes)
         self._proven |= zip(lanes.items(), found["lanes"], strict=True)
