@@ -234,8 +234,13 @@ def shutdown(home: Home, *, timeout_s: float = 5.0) -> bool:
         os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
     while info.alive() or access.is_held(access.lock_path(home)):  # its threads may outlive its first one
+        now = access.read_info(home)
+        if now is not None and now.pid != info.pid:
+            break  # another one has begun
         if time.monotonic() > deadline:
             process.kill_group(info.pid, info.pid_started)
+            if process.started_at(info.pid) == info.pid_started:
+                os.kill(info.pid, signal.SIGKILL)
             break
         time.sleep(_POLL_S)
     access.remove_info(home, info.pid)

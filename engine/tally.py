@@ -45,6 +45,13 @@ def rate(tally: Tally, *, of: str | None = None) -> Rate:
     return Rate(a, b, wins, losses, tally.tie, tally.both_bad, share, low, high, p)
 
 
+def leader(tally: Tally) -> str:
+    """The model that won more often; when neither did, the tuned one, which is the one in question."""
+    if tally.a != tally.b:
+        return tally.a_model if tally.a > tally.b else tally.b_model
+    return tally.b_model if tally.b_model.startswith("run:") else tally.a_model
+
+
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """The Wilson score interval of a share; (0, 1) when nothing was counted."""
     if n == 0:

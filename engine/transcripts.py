@@ -187,19 +187,20 @@ def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) 
 
 
 def recall_votes(talk: Comparison, cast: Sequence[Vote]) -> None:
-    """Let each turn have the vote that was `cast` on what stands there, newest first, and no other."""
-    for n, turn in enumerate(talk.turns):
-        if turn.vote is not None:
-            talk.unvote(n)
+    """Let each turn have the vote that was `cast` on what stands there, newest first, and no other.
+
+    Nothing changes while there are not two lanes: a vote is between two.
+    """
     if len(talk.lanes) != 2:
         return
     one, two = talk.lanes
-    for vote in reversed(cast):
-        n = vote.sampling.get("turn", -1)
-        if not 0 <= n < len(talk.turns):
-            continue
-        if (vote.a_text, vote.b_text) == (talk.answer(one, n).text, talk.answer(two, n).text):
-            talk.turns[n].vote = vote.choice
+    for n, turn in enumerate(talk.turns):
+        texts = talk.answer(one, n).text, talk.answer(two, n).text
+        found = next((v for v in cast if v.sampling.get("turn") == n and (v.a_text, v.b_text) == texts), None)
+        if found is not None:
+            turn.vote = found.choice
+        elif turn.vote is not None:
+            talk.unvote(n)
 
 
 # -- as files ------------------------------------------------------------------------------------------------------

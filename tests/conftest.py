@@ -4,6 +4,7 @@ Nothing here imports torch or textual."""
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ os.environ.pop("TUNINGFORK_HOME", None)  # a test must never touch the user's ow
 
 from store.db import Store
 from store.home import Home
+
+# Whoever started us in the background may have had these ignored, and every child process inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SCREENS = Path(__file__).parent / "tui"
 

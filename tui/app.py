@@ -105,15 +105,14 @@ class TuningforkApp(App[int]):
     @work(group="poll", exclusive=True)
     async def _poll(self) -> None:
         pulse = await self.bridge.pulse()
-        if pulse is None:
-            return
-        if pulse.runs:
+        if self.live.exported or (pulse and pulse.runs):  # a killed export ends without a word in the store
             live = await self.bridge.call(_live_runs)
             if live != self.live:
                 self.live = live
                 self.live_changed.publish(live)
+        if pulse and pulse.runs:
             self.runs_changed.publish(None)
-        if pulse.pairs:
+        if pulse and pulse.pairs:
             self.pairs_changed.publish(None)
 
     # -- telling ------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from store.records import Run
 
 @dataclass(frozen=True, slots=True)
 class LiveRuns:
-    """The runs that are going on, how many wait, and the runs that are being exported; what the masthead and the quit
-    guard show."""
+    """The runs that are going on, how many wait, and the runs that are being exported, for the masthead; the quit guard
+    speaks of the first."""
 
     runs: tuple[Run, ...] = ()
     queued: int = 0

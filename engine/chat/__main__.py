@@ -31,7 +31,7 @@ _GRACE_S = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until idle, told to stop, or failed. Returns an exit code: 0 done, 2 the caller's mistake, 1 ours."""
     try:
-        run(argv, lambda url: print(f"listening at {url}", flush=True))
+        run(argv, lambda text: print(text, flush=True), lambda url: print(f"listening at {url}", flush=True))
     except TuningforkError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -40,13 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(argv: Sequence[str] | None, listening: Callable[[str], None]) -> None:
-    """The same for a caller that handles errors itself; calls `listening` with the server's URL once it answers."""
+def run(argv: Sequence[str] | None, tell: Callable[[str], None], listening: Callable[[str], None]) -> None:
+    """The same for a caller that handles errors itself; says what takes time, and the server's URL once it answers."""
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = find_home(options.home).ensure()
     with access.only_one(access.lock_path(home), "A chat server already runs for this home."):
-        _listen(home, options, listening)
+        _listen(home, options, tell, listening)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listen(home: Home, options: argparse.Namespace, listening: Callable[[str], None]) -> None:
+def _listen(
+    home: Home, options: argparse.Namespace, tell: Callable[[str], None], listening: Callable[[str], None]
+) -> None:
     """Serve until the end.
 
     Binds and says where first, so that a client waits at the door while the rest is imported.
@@ -75,13 +77,18 @@ def _listen(home: Home, options: argparse.Namespace, listening: Callable[[str], 
         started = process.started_at(os.getpid()) or 0.0
         access.write_info(home, access.ServerInfo(url, token, os.getpid(), started, access.version()))
         try:
-            asyncio.run(_serve(home, options, token, bound, lambda: listening(url)))
+            asyncio.run(_serve(home, options, token, bound, tell, lambda: listening(url)))
         finally:
             access.remove_info(home, os.getpid())
 
 
 async def _serve(
-    home: Home, options: argparse.Namespace, token: str, bound: socket.socket, listening: Callable[[], None]
+    home: Home,
+    options: argparse.Namespace,
+    token: str,
+    bound: socket.socket,
+    tell: Callable[[str], None],
+    listening: Callable[[], None],
 ) -> None:
     import uvicorn
 
@@ -103,6 +110,7 @@ async def _serve(
         watch = asyncio.create_task(_watch(server, service, home, options))
         try:
             for ref in options.model:
+                tell(f"Loading {ref} …")
                 await service.load(ref, pin=True)
             listening()
             await server.serve([bound])

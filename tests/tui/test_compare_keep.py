@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from store.db import Store
 from store.records import Choice, PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
+from tui.screens import compare_votes
 from tui.screens import votes as votes_screen
 from tui.widgets.lane import GUTTER
 
@@ -56,6 +58,91 @@ async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, s
         await app.until(lambda: len(votes.all_votes(store)) == 2)
 
 
+async def test_a_vote_outlives_its_conversation_on_the_screen(
+    comparing: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast, gate = compare_votes.cast_vote, threading.Event()
+    monkeypatch.setattr(compare_votes, "cast_vote", lambda *args: (gate.wait(5), cast(*args))[1])
+    async with comparing() as app:
+        await app.press("escape", "b")
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("1", "n")
+        await app.until(lambda: screen(app).talk.empty)
+        gate.set()
+        await app.until(lambda: len(votes.all_votes(store)) == 1)
+        assert app.app.is_running
+
+
+async def test_a_vote_and_its_undo_come_in_that_order(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        for prompt in ("One", "Two"):
+            await ask(app, prompt)
+            await answered(app)
+            await app.press("escape", "1") if prompt == "One" else screen(app).action_vote("left")
+            await app.until(lambda: votes.all_votes(store))
+        screen(app).action_unvote()
+        await app.until(lambda: [v.sampling["turn"] for v in votes.all_votes(store)] == [0])
+
+
+async def test_looking_at_the_votes_or_opening_a_lane_changes_none(comparing: Any, store: Store) -> None:
+    async with comparing((200, 40)) as app:
+        await app.press("escape", "b")
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("1", "v")
+        await app.see_page("Votes")
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+        assert screen(app).talk.turns[0].blind, "it was cast blind"
+        screen(app).talk.add_lane(BASE)
+        await screen(app).match_panels()
+        screen(app).sync()
+        await answered(app)
+        await app.press("v")
+        await app.see_page("Votes")
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+        screen(app).talk.drop_lane("c")
+        await screen(app).match_panels()
+        await app.see("You voted")
+        await app.press("2")
+        await app.until(lambda: [v.choice for v in votes.all_votes(store)] != [])
+        await app.see("You voted")
+        assert len(votes.all_votes(store)) == 1
+
+
+async def test_taking_a_vote_back_hides_and_shows_nothing_else(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        await app.press("escape", "b")
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("1")
+        await app.until(lambda: len(votes.all_votes(store)) == 1)
+        await app.press("r")
+        await answered(app)
+        assert screen(app).talk.turns[0].hidden
+        client = screen(app)
+        client.talk.answer("a").text += " Anew."
+        await app.press("u")
+        await app.until(lambda: not votes.all_votes(store))
+        await app.pilot.pause(0.1)
+        assert screen(app).talk.turns[0].hidden, "the vote was on another answer"
+
+
+async def test_what_streams_is_kept_when_another_conversation_begins(
+    comparing: Any, client: ScriptedClient, store: Store
+) -> None:
+    client.gate.clear()
+    async with comparing() as app:
+        await ask(app, "Who")
+        await app.until(lambda: all(lane.answers[-1].text for lane in screen(app).talk.lanes.values()))
+        await screen(app).action_new()
+        (chat,) = chats.all_chats(store)
+        said = [m.text for m in chats.tree(store, chat.id) if m.role == "assistant"]
+        assert said == ["I am ", "I am "]
+
+
 async def test_what_broke_off_is_neither_voted_on_nor_learnt(
     comparing: Any, client: ScriptedClient, store: Store
 ) -> None:
@@ -76,6 +163,11 @@ async def test_what_broke_off_is_neither_voted_on_nor_learnt(
         assert [pair.status for pair, _ in datasets.members(store, "ember", status=None)] == ["draft"]
         await app.press("W")
         await app.see("nothing to prefer")
+        client.script = by_model({BASE: ["Half a ", Done("", stop="error", error="gone")], TUNED: ["Whole."]})
+        await app.press("r")
+        await answered(app)
+        await app.press("f6", "W")
+        await app.see("no answer that is worse")
         assert not votes.preferences(store)
 
 

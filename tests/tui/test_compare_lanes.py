@@ -12,12 +12,14 @@ from textual.keys import _character_to_key
 
 from engine import fewshot
 from engine.client import Done
+from engine.compare import Comparison
 from store import pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
+from tui.screens.compare_view import tabs
 from tui.widgets.lane_panel import LanePanel
 
 # -- sets of prompts --------------------------------------------------------------------------------------------------
@@ -246,6 +248,12 @@ async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient)
         client.proof["honest"] = client.proof["lanes"][0]["honest"] = False  # type: ignore[index]
         await app.press("enter", "f9")
         await app.see("A lane is NOT what it says")
+
+
+@pytest.mark.parametrize("names", [("a" * 30, "b" * 40), ("x", "b" * 40, "灯台" * 20), ("a" * 30,) * 4])
+def test_tabs_fit_the_window(names: tuple[str, ...]) -> None:
+    talk = Comparison([f"run:{name}" for name in names])
+    assert tabs(talk, 0, 80, {}, "✓ proven tuned").cell_length <= 80
 
 
 async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from store import datasets, pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
-from tui import drafts
+from tui import drafts, finder
 from tui.screens.pair_editor import PairEditor
 from tui.widgets.prose import Prose
 
@@ -201,7 +202,28 @@ async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, 
         await app.see("3/12")
         await app.press("space", "space", "d")
         await app.until(lambda: pairs.get(store, some_pairs[-4]).status == "draft")
-        assert any("2 pairs marked draft. Press u to undo." in text for text in app.told)
+        await app.until(lambda: any("2 pairs marked draft. Press u to undo." in text for text in app.told))
+
+
+async def test_a_list_that_comes_late_leaves_the_cursor_where_it_went(
+    drive: Drive, some_pairs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with drive() as app:
+        await app.see("12 pairs", "1/12")
+        find, gate = finder.find, threading.Event()
+
+        def slowly(*args: Any) -> Any:
+            found = find(*args)
+            gate.wait(5)
+            return found
+
+        monkeypatch.setattr(finder, "find", slowly)
+        app.app.screen.reload()  # type: ignore[attr-defined]
+        await app.press("space", "space")
+        gate.set()
+        await app.see("2 marked", "3/12")
+        await app.pilot.pause(0.1)
+        await app.see("2 marked", "3/12")
 
 
 async def test_a_pair_without_an_answer_cannot_be_made_ready(drive: Drive, store: Store) -> None:

@@ -117,6 +117,18 @@ async def test_a_move_is_drawn_a_few_rows_at_a_time() -> None:
         assert drawn[:-1] == [6] * (len(drawn) - 1) and lane.true
 
 
+async def test_a_lane_that_is_hidden_in_the_middle_of_a_move_asks_for_no_more() -> None:
+    async with lane_of((60, 20)) as (lane, pilot):
+        block = Block("answer", "\n".join(f"line {n}" for n in range(25)), live=True)
+        lane.show([Block("answer", "line 0", live=True)])
+        lane.show([block], rows=2)
+        assert lane.moving
+        lane.display = False
+        await pilot.pause()
+        lane.show([block], rows=2)
+        assert not lane.moving
+
+
 async def test_what_did_not_change_is_not_sent() -> None:
     async with lane_of((60, 20)) as (lane, _):
         said = "The keeper climbed the stairs"

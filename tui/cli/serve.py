@@ -68,9 +68,7 @@ def serve(
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
     words += [word for ref in models for word in ("--model", ref)]
     words += ["--token-file", str(token)] if token else []
-    for ref in models:
-        say(f"Loading {ref} …")
-    server.run(words, lambda url: _say_where(f"{url}/v1", token or home.root / "token", models))
+    server.run(words, say, lambda url: _say_where(f"{url}/v1", token or home.root / "token", models))
 
 
 def _say_where(url: str, token: Path, models: tuple[str, ...]) -> None:

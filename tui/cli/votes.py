@@ -17,7 +17,7 @@ from tui.text import one_line
 
 if TYPE_CHECKING:
     from engine.tally import Rate
-    from store.records import Tally, Vote
+    from store.records import Vote
 
 _SHOWN = 50
 _NONE = "There is no vote yet. Open the app (tuningfork), ask in Compare, and vote: 1 left, 2 right, 3 tie, 4 both bad."
@@ -78,11 +78,11 @@ def rank() -> None:
     Of each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
     chance of a split at least this uneven if both were equally good. Three models or more are ranked (Bradley-Terry).
     """
-    from engine.tally import ranking
+    from engine.tally import leader, ranking, rate
     from store import votes as kept
 
     tallies = kept.tally(session().store)
-    rates, ranked = [_rate(each) for each in tallies], ranking(tallies)
+    rates, ranked = [rate(each, of=leader(each)) for each in tallies], ranking(tallies)
     if len(ranked) < 3:
         ranked = []
     if session().as_json:
@@ -96,13 +96,6 @@ def rank() -> None:
         emit("\nRanking (Bradley-Terry)")
         rows = [(n, each.model, f"{each.strength:+.2f}", f"{each.votes:.0f}") for n, each in enumerate(ranked, 1)]
         table(("", "model", "strength", "votes"), rows, right=("strength", "votes"), wide="model")
-
-
-def _rate(tally: Tally) -> Rate:
-    """The win rate of the one that is ahead, base or tuned."""
-    from engine.tally import rate
-
-    return rate(tally, of=tally.a_model if tally.a > tally.b else None)
 
 
 def _plain(each: Rate) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Leaving(Screen[Answer]):
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Leave with a result; where this is not the screen on top, as soon as it is."""
+        if self._left_with is not None:
+            (result,) = self._left_with  # it was done before, and nobody has heard of it yet
         if self.is_active:
             return super().dismiss(result)
         self._left_with = (result,)

@@ -92,15 +92,16 @@ class KeepActs(CompareTalk):
             self.note("This answer did not end by itself: nothing to prefer. c mends it.")
             return
         other = next(answer for each, answer in self.talk.shown(turn) if each.name != lane)
-        if not other.ended or not other.text.strip() or other.text.strip() == draft.answer:
+        if not other.ended or other.state == "failed" or other.text.strip() in ("", draft.answer):
             self.note("The other lane has no answer that is worse.")
             return
         name = await self._dataset("Save this answer, the other as rejected, in")
         if name is None:
             return
-        await self.tuningfork.bridge.call(_keep_over, draft, other.text.strip(), other.model, name)
+        known = await self.tuningfork.bridge.call(_keep_over, draft, other.text.strip(), other.model, name)
         self.tuningfork.remember(dataset=name)
-        self.note(f"Saved as a ready pair of {name}; the other answer is kept as rejected.")
+        kept = f"It is a pair already, and in {name} now" if known else f"Saved as a ready pair of {name}"
+        self.note(f"{kept}; the other answer is kept as rejected.")
 
     @work(group="dialog", exclusive=True)
     @told
@@ -183,8 +184,8 @@ class KeepActs(CompareTalk):
             return
         if self.sides_hidden:
             return
-        chat_id = await self.kept()
         talk, folder = self.talk.fork(len(self.talk.turns)), self.tuningfork.store.home.exports / "chats"
+        chat_id = await self.kept()
         heading = one_line(talk.turns[0].prompt, 60)
         try:
             made = await self.tuningfork.bridge.thread(transcripts.export, talk, folder, f"chat-{chat_id}", heading)
@@ -249,10 +250,12 @@ class KeepActs(CompareTalk):
         await self.app.push_screen_wait(Diff(names, (a.text, b.text), colours))
 
 
-def _keep_over(store: Store, draft: PairDraft, rejected: str, model: str, dataset: str) -> None:
+def _keep_over(store: Store, draft: PairDraft, rejected: str, model: str, dataset: str) -> bool:
+    """Whether the pair was there already."""
     with store.write():
-        pairs.create_many(store, [draft], dataset=dataset, label="add")
+        made = pairs.create_many(store, [draft], dataset=dataset, label="add")
         _prefer(store, draft, draft.answer, rejected, {**draft.source, "rejected_model": model}, dataset)
+        return bool(made.duplicates)
 
 
 def _prefer(store: Store, draft: PairDraft, better: str, worse: str, source: dict[str, Any], dataset: str) -> None:

@@ -152,7 +152,9 @@ class LaneActs(CompareTalk):
 
     def all_answered(self) -> None:
         """The first time that a model has answered in a lane, prove it quietly: the heading then says so."""
-        if not self._measured >= self.answering.items() and not self.talk.turns[-1].hidden:
+        if self.talk.empty or self.talk.turns[-1].hidden:
+            return
+        if not self._measured >= self.answering.items():
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)
@@ -187,9 +189,7 @@ class LaneActs(CompareTalk):
         self.note("Measuring every lane …", stays=True)
         try:
             found = await self._prove()
-        except Exception:
+        finally:
             self.unnote()
-            raise
-        self.unnote()
-        if self.is_current:  # it took seconds: whoever went on to something else is not called back
+        if self.is_active:  # it took seconds: whoever went on to something else is not called back
             self.app.push_screen(Proof(found))

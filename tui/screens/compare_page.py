@@ -152,6 +152,8 @@ class ComparePage(ModeScreen):
     def back_word(self) -> str | None:
         if self.talk.busy:
             return "Stop"
+        if self.editing:
+            return "Leave"
         return "Prompt" if self.panel_in_focus else None
 
     def unnote(self) -> None:

@@ -88,7 +88,9 @@ class CompareTalk(ComparePage):
 
     async def begin(self, talk: Comparison, transcript: Transcript | None = None) -> None:
         """Go on with another conversation; `transcript` is what the store has of it."""
-        self._keep()
+        if not self.talk.empty:
+            self.talk.stop()  # what was said so far is kept
+            await self._keep_now()
         self.talk = talk
         self.transcript = transcript or Transcript()
         self.duet.replace(self.talk)
@@ -150,13 +152,16 @@ class CompareTalk(ComparePage):
         """Nothing streams any more."""
 
     @work(group="keep")
-    @told
     async def _keep(self) -> None:
+        await self._keep_now()
+
+    @told
+    async def _keep_now(self) -> None:
         await self.kept()
 
-    async def kept(self) -> int | None:
-        """Write what is new of the conversation, one write after the other; the id of its chat."""
-        talk, transcript = self.talk, self.transcript
+    async def kept(self, talk: Comparison | None = None, transcript: Transcript | None = None) -> int | None:
+        """Write what is new of a conversation, the one that is shown by default; the id of its chat."""
+        talk, transcript = talk or self.talk, transcript or self.transcript
         async with self._writing:
             steps = transcript.plan(talk)
             if steps:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from types import MappingProxyType
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from engine.answer import Answer, Stats
@@ -248,11 +249,14 @@ def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], 
     hidden = bool(talk.turns) and talk.turns[-1].hidden
     lanes = [lane_at(talk, position) for position in range(len(talk.lanes))]
     room = (width - len("F6 other")) // max(1, len(lanes)) - 5
-    spare = sum(max(0, room - len(title(lane.says))) for lane in lanes)  # the short names leave it to the long ones
+    names = [cell_len(title(lane.says)) for lane in lanes]
+    long = sum(name > room for name in names)
+    if long:  # the short names leave to them what they do not need
+        room += sum(max(0, room - name) for name in names) // long
     out = Content("")
     for position, lane in enumerate(lanes):
         streams = 10 if lane.streaming else 0
-        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room + spare - streams))
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room - streams))
         sign = f"{position + 1}" if hidden else lane.name.upper()
         dot = " ●" if lane.streaming else ""
         meter = meters.get(lane.name)

@@ -3,6 +3,7 @@ What a vote is worth is engine.tally's."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from textual import work
@@ -23,29 +24,34 @@ _WORDS = {"left": "left", "right": "right", "tie": "a tie", "both_bad": "both ba
 class VoteActs(CompareTalk):
     """Which answer was better."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._voting = asyncio.Lock()  # a vote that is cast and taken back at once is written in that order
+
     @work(group="vote")
     @told
     async def action_vote(self, side: str) -> None:
         """Vote for the last turn; a second vote on it takes the place of the first."""
         position = _SIDES.get(side)
-        if self.talk.empty:
+        talk, transcript = self.talk, self.transcript  # another conversation may begin while this one is written
+        if talk.empty:
             self.note("There is nothing to vote on yet. Ask both lanes something first.")
             return
-        if len(self.talk.lanes) != 2:
+        if len(talk.lanes) != 2:
             self.note("A vote is between two lanes; - closes one.")
             return
-        turn = len(self.talk.turns) - 1
-        choice: Any = side if position is None else self.talk.choice(position, turn)
-        before = self.talk.turns[turn].vote
-        if before == choice:
+        turn = len(talk.turns) - 1
+        choice: Any = side if position is None else talk.choice(position, turn)
+        if talk.turns[turn].vote == choice:
             return
-        hidden = self.talk.turns[turn].hidden
-        ballot = self.talk.vote(choice, turn)
+        hidden = talk.turns[turn].hidden
+        ballot = talk.vote(choice, turn)
         self.draw()
-        chat_id = await self.kept()
-        await self.tuningfork.bridge.call(cast_vote, ballot, chat_id, replaces=before is not None)
-        if hidden:
-            left, right = (title(lane.model) for lane, _ in self.talk.shown(turn))
+        async with self._voting:
+            chat_id = await self.kept(talk, transcript)
+            await self.tuningfork.bridge.call(cast_vote, ballot, chat_id)
+        if hidden and talk is self.talk:
+            left, right = (title(lane.model) for lane, _ in talk.shown(turn))
             self.note(f"You voted: {_WORDS[side]}. Left was {left}, right was {right}.")
         self.all_answered()
 
@@ -53,14 +59,14 @@ class VoteActs(CompareTalk):
     @told
     async def action_unvote(self) -> None:
         """Take the newest vote of this conversation back."""
-        chat_id = self.transcript.chat_id
-        taken = None if chat_id is None else await self.tuningfork.bridge.call(votes.undo_last, chat_id)
-        if taken is None:
-            self.note("This conversation has no vote to take back; v lists all votes.")
-            return
-        turn = taken.sampling.get("turn", -1)
-        if 0 <= turn < len(self.talk.turns):
-            self.talk.unvote(turn)
+        talk, transcript = self.talk, self.transcript
+        async with self._voting:
+            chat_id = transcript.chat_id
+            taken = None if chat_id is None else await self.tuningfork.bridge.call(votes.undo_last, chat_id)
+            if chat_id is None or taken is None:
+                self.note("This conversation has no vote to take back; v lists all votes.")
+                return
+            transcripts.recall_votes(talk, await self.tuningfork.bridge.call(votes.of_chat, chat_id))
         won = {"a": title(taken.a_model), "b": title(taken.b_model), "tie": "a tie"}.get(taken.choice, "both bad")
         self.note(f"Taken back: the vote for {won}.")
 
@@ -70,20 +76,18 @@ class VoteActs(CompareTalk):
         from tui.screens.votes import Votes
 
         await self.app.push_screen_wait(Votes())
-        chat_id = self.transcript.chat_id
+        talk, chat_id = self.talk, self.transcript.chat_id
         if chat_id is not None:  # one of ours may have been taken back there
-            transcripts.recall_votes(self.talk, await self.tuningfork.bridge.call(votes.of_chat, chat_id))
+            transcripts.recall_votes(talk, await self.tuningfork.bridge.call(votes.of_chat, chat_id))
         self.draw()
 
 
-def cast_vote(store: Store, ballot: Ballot, chat_id: int | None, *, replaces: bool) -> Vote:
-    """Keep a vote; the one before it on the same turn goes, in the same transaction."""
+def cast_vote(store: Store, ballot: Ballot, chat_id: int | None) -> Vote:
+    """Keep a vote; the one before it on the same answers goes, in the same transaction."""
+    about = ballot.turn, ballot.a_text, ballot.b_text
     with store.write():
-        if replaces:
-            turn = ballot.turn
-            cast = [] if chat_id is None else votes.of_chat(store, chat_id)
-            old = next((v for v in cast if v.sampling.get("turn") == turn), None)
-            if old is not None:
+        for old in votes.of_chat(store, chat_id) if chat_id is not None else ():
+            if (old.sampling.get("turn"), old.a_text, old.b_text) == about:
                 votes.remove(store, old.id)
         return votes.add(
             store, prompt=ballot.prompt, a_model=ballot.a_model, b_model=ballot.b_model, a_text=ballot.a_text,

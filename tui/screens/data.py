@@ -30,6 +30,8 @@ T = TypeVar("T")
 _TYPING_S = 0.12
 _READING_S = 0.05
 _ALL = {key.id: key for group in (keys.DATA, keys.TABLE) for key in group}
+_TRIES = 5
+"""Readings of a list at most while the cursor goes on."""
 
 
 class DataScreen(DatasetActions, ModeScreen):
@@ -92,8 +94,11 @@ class DataScreen(DatasetActions, ModeScreen):
         if wait:
             await asyncio.sleep(wait)
         table = self.table
-        want = table.current_id if want_id is None else want_id
-        found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+        for _ in range(_TRIES):
+            want = table.current_id if want_id is None else want_id
+            found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            if want_id is not None or table.current_id == want:
+                break  # else the cursor went on meanwhile, and would be taken back to where it was
         self.found, self.query_now = found, found.query
         table.show(found.ids, found.at, found.near, found.query.text.split())
         self.query_one(FilterBar).show(found.query)

@@ -40,12 +40,13 @@ def lines(found: dict[str, Any]) -> Content:
     """The findings, each with its mark."""
     lanes = found["lanes"]
     out = [_side(side) for side in lanes]
-    if len(lanes) > 1 and found["same_base"]:
-        tokens, all_ = say.count(lanes[0]["tokens"], "token"), "Both" if len(lanes) == 2 else "All"
+    apart = found["lanes_max_diff"]
+    if apart is not None:
+        all_ = "Those of one base" if not found["same_base"] else "Both" if len(lanes) == 2 else "All"
+        tokens = say.count(lanes[0]["tokens"], "token") if found["same_base"] else "tokens"
         out.append(_mark(found["same_tokens"], f"{all_} read the same {tokens}.", "They read different tokens."))
         out.append(_mark(found["same_template"], f"{all_} use the same chat template.", "Their chat templates differ."))
-        apart = found["lanes_max_diff"]
-        out.append(Content.styled(f"  Between the lanes the logits differ by up to {apart:.3g}.", "$faint"))
+        out.append(Content.styled(f"  Between them the logits differ by up to {apart:.3g}.", "$faint"))
     elif len(lanes) > 1:
         out.append(Content.styled("  The lanes have different base models: each reads by its own template.", "$faint"))
     return Content("\n").join(out)

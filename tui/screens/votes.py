@@ -16,11 +16,11 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.tally import Ranked, Rate, ranking, rate
+from engine.tally import Ranked, Rate, leader, ranking, rate
 from store import votes
 from store.db import Store
 from store.importing import export_preferences
-from store.records import Tally, Vote
+from store.records import Vote
 from tui import keys, say
 from tui.screens.base import PageScreen, told
 from tui.screens.compare_view import title
@@ -42,15 +42,8 @@ class Standing:
 def standing(store: Store) -> Standing:
     """Read and count all votes."""
     tallies = votes.tally(store)
-    rates = [rate(tally, of=_leader(tally)) for tally in tallies]
+    rates = [rate(tally, of=leader(tally)) for tally in tallies]
     return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(tallies)))
-
-
-def _leader(tally: Tally) -> str:
-    """The model that won more often; when neither did, the tuned one."""
-    if tally.a != tally.b:
-        return tally.a_model if tally.a > tally.b else tally.b_model
-    return tally.b_model if tally.b_model.startswith("run:") else tally.a_model
 
 
 class Votes(PageScreen[None]):

@@ -155,7 +155,8 @@ class Lane(ScrollView, can_focus=True):
         """
         self._blocks = list(blocks)
         if not self._width:
-            return 0  # hidden: laid out when it gets a size
+            self._moved = None
+            return 0  # hidden: laid out and drawn when it gets a size
         first = self._lay()
         self._fit()
         for y in range(max(0, first - self.scroll_offset.y), self.size.height):
