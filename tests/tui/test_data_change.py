@@ -266,6 +266,7 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
         await app.press("enter")
         await app.until(lambda: "8 pairs joined care; 4 were in it." in app.told)
         await app.press("g")
+        await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
         await app.see("12 pairs · 6 ready")
@@ -304,6 +305,7 @@ async def test_renames_deals_out_and_removes_a_dataset(drive: Drive, store: Stor
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("g")
+        await app.see("List which pairs?")
         await app.type("shop")
         await app.press("enter")
         await app.see("g shop")

@@ -86,6 +86,7 @@ async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("g")
+        await app.see("List which pairs?")
         await app.type("fresh")
         await app.see("Make dataset “fresh”")
         await app.press("enter")

@@ -182,6 +182,7 @@ async def test_writes_a_dataset_and_asks_before_overwriting(
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("g")
+        await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
         await app.see("g care")
