@@ -94,6 +94,9 @@ class Lane(ScrollView, can_focus=True):
     Lane {
         overflow-x: hidden;
         overflow-y: scroll;  /* always there, if blank: one that appears lays out the screen and sends all of it */
+        scrollbar-background: $surface;
+        scrollbar-background-hover: $surface;
+        scrollbar-background-active: $surface;
         scrollbar-size-vertical: 1;
         & .lane--prompt { text-style: bold; }
         & .lane--note { color: $faint; }
