@@ -80,9 +80,9 @@ class ChatTemplate:
 
         BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
         """
-        config = _json(folder / "tokenizer_config.json")
-        special = {**_texts(_json(folder / "special_tokens_map.json")), **_texts(config)}
-        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(_json(folder / name))]
+        config = read_json(folder / "tokenizer_config.json")
+        special = {**_texts(read_json(folder / "special_tokens_map.json")), **_texts(config)}
+        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(read_json(folder / name))]
         return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
@@ -265,7 +265,7 @@ def _source(folder: Path, config: Mapping[str, Any]) -> str:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, {} when the file is not there. BadInput when it is not one."""
     try:
         found = json.loads(path.read_text("utf-8"))

@@ -3,7 +3,6 @@ Pure text: reads the tokenizer's folder, writes nothing, needs no weights and no
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from engine.export import go_template
 from engine.sampling import Sampling
-from engine.template import ChatTemplate
+from engine.template import ChatTemplate, read_json
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -86,7 +85,7 @@ def check(folder: Path, text: str) -> list[str]:
 
 def adds_bos(folder: Path) -> bool:
     """Whether the GGUF file of this tokenizer has llama.cpp put the begin-of-text token first (see vocab.py)."""
-    tokenizer, config = _json(folder / "tokenizer.json"), _json(folder / "tokenizer_config.json")
+    tokenizer, config = read_json(folder / "tokenizer.json"), read_json(folder / "tokenizer_config.json")
     templates = list(_post_processors(tokenizer.get("post_processor") or {}))
     byte_level = not (tokenizer.get("model") or {}).get("byte_fallback")
     if byte_level and not templates:
@@ -314,13 +313,13 @@ def _stops(template: ChatTemplate) -> list[str]:
 
 def _parameters(folder: Path, base: Path) -> dict[str, float | int]:
     """Ollama's parameters in the order in which they are written."""
-    chat, said = Sampling(), _json(folder / "generation_config.json")
+    chat, said = Sampling(), read_json(folder / "generation_config.json")
     values: dict[str, float | int] = {"temperature": chat.temperature, "repeat_penalty": chat.repeat_penalty}
     for name, theirs in _PARAMETERS.items():
         value = said.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             values[theirs] = value
-    config = _json(base / "config.json")
+    config = read_json(base / "config.json")
     context = (config.get("text_config") or config).get("max_position_embeddings")
     return values | ({"num_ctx": min(context, MAX_CONTEXT)} if isinstance(context, int) and context > 0 else {})
 
@@ -367,13 +366,3 @@ def conversations() -> list[tuple[str, list[Message]]]:
     plain = {name: [{"role": roles[n % 2], "content": t} for n, t in enumerate(texts)] for name, texts in turns.items()}
     system = {"role": "system", "content": 'You are "Ember".\n{{ Be }} brief.'}
     return [*plain.items(), *((name + " after a system text", [system, *said]) for name, said in plain.items())]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The model's {path.name} cannot be read: {error}", where=str(path)) from error
-    return found if isinstance(found, dict) else {}
