@@ -148,19 +148,23 @@ class TuningforkApp(App[int]):
         self.switch_mode(mode)
 
     async def compare(self, *models: str) -> None:
-        """Open Compare with these lanes; pages that lie upon it there, a list perhaps, are left."""
-        await self.switch_mode("compare")
+        """Open Compare with these lanes."""
+        await self._bare("compare")
+        await self.screen.open_with(*models)  # type: ignore[attr-defined]
+
+    async def _bare(self, mode: str) -> None:
+        """Show a mode's own screen; pages that lie upon it, a list or an editor perhaps, are left with drafts kept."""
+        await self.switch_mode(mode)
         while len(self.screen_stack) > 1:
             page: Any = self.screen
             if hasattr(page, "save_drafts"):
                 page.save_drafts()
             await page.dismiss(None)
-        await self.screen.open_with(*models)  # type: ignore[attr-defined]
 
     async def act(self, action: str, mode: str | None = None) -> None:
         """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""
         if mode is not None and mode != self.current_mode:
-            await self.switch_mode(mode)
+            await self._bare(mode)
         focused = self.screen.focused
         name = "action_" + action.partition("(")[0]
         path = focused.ancestors_with_self if focused is not None else [self.screen, self]

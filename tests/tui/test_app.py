@@ -191,6 +191,21 @@ async def test_the_palette_finds_and_runs_actions_of_any_screen(drive: Drive, so
         await app.see("s draft", "3 pairs of 12")
 
 
+async def test_an_action_of_another_mode_reaches_its_screen_under_an_editor(
+    drive: Drive, store: Store, some_pairs: list[str]
+) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("n")
+        await app.see_page("PairEditor")
+        await app.type("half a thought")
+        await app.press("f3")
+        await app.until(lambda: app.app.current_mode == "train")
+        await app.app.act("next_status", "data")
+        await app.see("s draft", "3 pairs of 12")
+        assert drafts.keys(store.home), "what was typed is kept"
+
+
 async def test_themes_are_chosen_and_remembered(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
