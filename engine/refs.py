@@ -23,6 +23,8 @@ GRAMMAR = (
     f"A model reference is {embedded.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
     "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
+ENDPOINT = ("http://", "https://")
+"""How a reference to a model on another server begins."""
 _RUN = re.compile(r"run:([A-Za-z0-9._-]{1,64})(?:@(\d{1,9}))?")
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -78,7 +80,7 @@ def parse(text: str) -> Ref:
             todo = "Write run:NAME, or run:NAME@STEP with a whole step."
             raise BadInput(f"{text!r} is not a reference to a run.", todo=todo)
         return Ref("run", match[1], step=int(match[2]) if match[2] else None)
-    if text.startswith(("http://", "https://")):
+    if text.startswith(ENDPOINT):
         url, _, model = text.partition("#")
         if not model or not url.partition("//")[2].strip("/"):
             raise BadInput(f"{text!r} does not name host and model.", todo="Write http://host:port/v1#model.")

@@ -21,7 +21,7 @@ def about(store: Store, models: Sequence[str]) -> dict[str, str]:
 def _about(store: Store, ref: str, *, alone: bool) -> str:
     if ref.startswith("run:"):
         return _run(store, ref)
-    if ref.startswith(("http://", "https://")):
+    if ref.startswith(refs.ENDPOINT):
         return "A model behind another server. It gets the same prompts and the same sampling."
     if ref.casefold().endswith(".gguf"):
         return _file(store, Path(ref))

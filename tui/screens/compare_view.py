@@ -10,6 +10,7 @@ from types import MappingProxyType
 from rich.cells import cell_len
 from textual.content import Content
 
+from engine import refs
 from engine.answer import Answer, Stats
 from engine.compare import Comparison, Lane
 from engine.duet import Meter
@@ -39,7 +40,7 @@ def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> s
         return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
     if model.startswith("run:"):
         return "tuned"
-    if model.startswith(("http://", "https://")):
+    if model.startswith(refs.ENDPOINT):
         return "remote"
     return "file" if is_file(model) else "base"
 

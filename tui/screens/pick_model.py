@@ -26,7 +26,7 @@ def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
     notes |= {ref: f"live, now at step {step}" for ref, step in refs.followed(store, known).items()}
     out = []
     for ref in known:
-        if base_only and ref.startswith(("run:", "http://", "https://")):
+        if base_only and ref.startswith(("run:", *refs.ENDPOINT)):
             continue
         out.append(Entry(ref, ref, "comes with Tuningfork" if ref == embedded.NAME else notes.get(ref, "added")))
     return out
