@@ -155,11 +155,9 @@ class TuningforkApp(App[int]):
     async def _bare(self, mode: str) -> None:
         """Show a mode's own screen; pages that lie upon it, a list or an editor perhaps, are left with drafts kept."""
         await self.switch_mode(mode)
+        self.save_drafts()
         while len(self.screen_stack) > 1:
-            page: Any = self.screen
-            if hasattr(page, "save_drafts"):
-                page.save_drafts()
-            await page.dismiss(None)
+            await self.screen.dismiss(None)
 
     async def act(self, action: str, mode: str | None = None) -> None:
         """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""

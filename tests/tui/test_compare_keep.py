@@ -139,8 +139,12 @@ async def test_what_streams_is_kept_when_another_conversation_begins(
         await app.until(lambda: all(lane.answers[-1].text for lane in screen(app).talk.lanes.values()))
         await screen(app).action_new()
         (chat,) = chats.all_chats(store)
-        said = [m.text for m in chats.tree(store, chat.id) if m.role == "assistant"]
-        assert said == ["I am ", "I am "]
+
+        def said() -> list[str]:
+            return [m.text for m in chats.tree(store, chat.id) if m.role == "assistant"]
+
+        await app.until(said)
+        assert said() == ["I am ", "I am "]
 
 
 async def test_what_broke_off_is_neither_voted_on_nor_learnt(

@@ -7,7 +7,7 @@ from typing import Any
 
 from textual import on, work
 
-from engine import embedded
+from engine import embedded, refs
 from engine.compare import LANE_NAMES
 from engine.fewshot import FewShot
 from tui.screens import compare_view as view
@@ -15,16 +15,14 @@ from tui.screens.base import told
 from tui.screens.compare_talk import CompareTalk
 from tui.widgets.lane_panel import Heading
 
-_ENDPOINT = ("http://", "https://")
-
 
 class LaneActs(CompareTalk):
     """Models, settings, proof."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._proven: dict[tuple[str, str], dict[str, Any]] = {}
-        self._measured: set[tuple[str, str]] = set()  # lanes and models that were, with or without success
+        self._proven: dict[tuple[str, str], dict[str, Any] | None] = {}
+        """What was found of a lane and its model; None where it could not be measured."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -154,7 +152,7 @@ class LaneActs(CompareTalk):
         """The first time that a model has answered in a lane, prove it quietly: the heading then says so."""
         if self.talk.empty or self.talk.turns[-1].hidden:
             return
-        if not self._measured >= self.answering.items():
+        if not self._proven.keys() >= self.answering.items():
             self._prove_quietly()
 
     @work(group="proof", exclusive=True)
@@ -167,8 +165,8 @@ class LaneActs(CompareTalk):
         self.draw()
 
     async def _prove(self) -> dict[str, Any]:
-        self._measured |= self.answering.items()
-        seen = {name: model for name, model in self.answering.items() if not model.startswith(_ENDPOINT)}
+        self._proven = dict.fromkeys(self.answering.items()) | self._proven
+        seen = {name: model for name, model in self.answering.items() if not model.startswith(refs.ENDPOINT)}
         lanes = seen or self.answering  # another server shows no logits: it is left out, or says so itself
         client: Any = await self.duet.client()
         found: dict[str, Any] = await client.honesty(lanes)

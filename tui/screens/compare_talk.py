@@ -90,7 +90,7 @@ class CompareTalk(ComparePage):
         """Go on with another conversation; `transcript` is what the store has of it."""
         if not self.talk.empty:
             self.talk.stop()  # what was said so far is kept
-            await self._keep_now()
+            self._keep()
         self.talk = talk
         self.transcript = transcript or Transcript()
         self.duet.replace(self.talk)
@@ -151,13 +151,14 @@ class CompareTalk(ComparePage):
     def all_answered(self) -> None:
         """Nothing streams any more."""
 
-    @work(group="keep")
-    async def _keep(self) -> None:
-        await self._keep_now()
+    def _keep(self) -> None:
+        """Write this conversation, also when another one is begun before that is done."""
+        self._keep_this(self.talk, self.transcript)
 
+    @work(group="keep")
     @told
-    async def _keep_now(self) -> None:
-        await self.kept()
+    async def _keep_this(self, talk: Comparison, transcript: Transcript) -> None:
+        await self.kept(talk, transcript)
 
     async def kept(self, talk: Comparison | None = None, transcript: Transcript | None = None) -> int | None:
         """Write what is new of a conversation, the one that is shown by default; the id of its chat."""

@@ -16,18 +16,18 @@ class Confirm(Dialog[bool]):
     def __init__(self, title: str, body: str, verb: str, *, cancel: str = "Cancel", harmless: bool = False) -> None:
         super().__init__(title)
         self._body, self._verb, self._cancel = body, verb, cancel
-        self._variant = "primary" if harmless else "error"
+        self._harmless = harmless
 
     def compose_body(self) -> ComposeResult:
         yield text(self._body)
 
     def compose_buttons(self) -> ComposeResult:
         yield button(self._cancel, "cancel")
-        yield button(self._verb, "go", self._variant)
+        yield button(self._verb, "go", "primary" if self._harmless else "error")
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#go" if self._variant == "primary" else "#cancel").focus()
+        self.query_one("#go" if self._harmless else "#cancel").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "go")
