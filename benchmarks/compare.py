@@ -21,13 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import report
 from benchmarks.report import Row
 from benchmarks.rivals import Rival
-from engine import jobs, prepare, process, refs, samples
-from engine.chat import access
-from engine.client import Client, Done, shutdown
-from engine.embedded import gguf
-from engine.recipes import config_for
-from engine.sampling import Sampling
-from engine.template import ChatTemplate
+from engine.core import process, sample_files
+from engine.inference import access
+from engine.inference.client import Client, Done, shutdown
+from engine.inference.sampling import Sampling
+from engine.models import prepare, refs
+from engine.models.chat_template import ChatTemplate
+from engine.models.default_model import gguf
+from engine.training import run_control
+from engine.training.recipes import config_for
 from store.db import Store
 from store.errors import WorkerError
 from store.home import Home
@@ -85,7 +87,7 @@ async def measure(store: Store) -> Figures:
     await client.load(BASE)
     await answer(client, BASE, "a", story(), TOKENS)
     found.one_lane_mb = server_mb(store.home)
-    import_files(store, [samples.path("product.jsonl")], dataset="product")
+    import_files(store, [sample_files.path("product.jsonl")], dataset="product")
     tuned: list[str] = []
     for n in range(RUNS):
         say(f"Run {n + 1} of {RUNS}: a few steps, then its first answer.")
@@ -130,9 +132,9 @@ def story() -> list[Message]:
 async def fresh_run(store: Store, client: Client, found: Figures, n: int) -> str:
     """Train a few steps and ask the run as soon as the store says that it succeeded."""
     config = config_for("identity", BASE).replace(method="lora", steps=2 + n, batch_size=4)
-    run = jobs.submit(store, config, "product")
-    jobs.start(store, run.name)
-    run = await asyncio.to_thread(jobs.wait, store, run.name, poll_s=0.005)
+    run = run_control.submit(store, config, "product")
+    run_control.start(store, run.name)
+    run = await asyncio.to_thread(run_control.wait, store, run.name, poll_s=0.005)
     seen_ms = store.now() - (run.ended_at or 0)  # how long ago the worker wrote that it ended
     if run.state != "succeeded":
         raise WorkerError(run.error or f"The run was {run.state}.")

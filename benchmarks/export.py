@@ -17,9 +17,11 @@ from benchmarks import report
 from benchmarks.report import Row
 from benchmarks.spending import Cost, spend
 from benchmarks.usual import Route
-from engine import jobs, prepare, process, refs, samples
-from engine.export import official
-from engine.recipes import config_for
+from engine.core import process, sample_files
+from engine.export import official_converter
+from engine.models import prepare, refs
+from engine.training import run_control
+from engine.training.recipes import config_for
 from store.db import Store
 from store.errors import WorkerError
 from store.home import Home
@@ -57,18 +59,18 @@ class Contest:
         say(f"A run of {STEPS} steps.")
         with Store.open(self._home) as store:
             base = prepare.prepare(store, BASE)
-            import_files(store, [samples.path("product.jsonl")], dataset="product")
+            import_files(store, [sample_files.path("product.jsonl")], dataset="product")
             config = config_for("identity", BASE).replace(method="lora", steps=STEPS, batch_size=4)
-            run = jobs.submit(store, config, "product")
-            jobs.start(store, run.name)
-            run = jobs.wait(store, run.name)
+            run = run_control.submit(store, config, "product")
+            run_control.start(store, run.name)
+            run = run_control.wait(store, run.name)
             if run.state != "succeeded":
                 raise WorkerError(run.error or f"The run was {run.state}.")
             adapter = refs.resolve(store, f"run:{run.name}").adapter
         assert adapter is not None
         self._run = run.name
         say("llama.cpp's converter.")
-        self._route = Route(base, adapter, official.fetch(self._home), self._folder, process.cores())
+        self._route = Route(base, adapter, official_converter.fetch(self._home), self._folder, process.cores())
 
     def round(self, n: int, found: Found) -> None:
         """Both make everything once; who begins changes from round to round."""

@@ -22,7 +22,7 @@ from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 
-from engine.chat import access
+from engine.inference import access
 from store import datasets, pairs, runs
 from store.db import Store
 from store.home import Home

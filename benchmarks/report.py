@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine import process
+from engine.core import process
 
 ROOT = Path(__file__).resolve().parent.parent
 

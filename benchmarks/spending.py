@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from engine import process
+from engine.core import process
 
 _EVERY_S, _SELDOM_S = 0.1, 0.25
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import uvicorn
 
-from engine import process
-from engine.chat import access
-from engine.chat.app import make_app
-from engine.chat.backends import Finish
-from engine.chat.protocol import ChatRequest
+from engine.core import process
+from engine.inference import access
+from engine.inference.backends.base import Finish
+from engine.inference.protocol import ChatRequest
+from engine.inference.server.app import make_app
 from store.home import Home
 
 TOKENS = 20_000

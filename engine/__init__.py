@@ -1,2 +1,2 @@
-"""What happens to models: references, jobs, training, chat, evaluation, export.
-The light part imports no torch and no transformers; only `engine.work` and the transformers chat backend do."""
+"""What happens to models: references, training, inference, comparison, evaluation, GGUF files, export.
+Only `engine.training.worker` and the transformers backend import torch and transformers."""

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine import jobs, probe, samples
-from engine.client import Client, shutdown
-from engine.config import TrainConfig
-from engine.recipes import config_for
-from engine.sampling import Sampling
+from engine.core import sample_files
+from engine.evaluation import probes
+from engine.inference.client import Client, shutdown
+from engine.inference.sampling import Sampling
+from engine.training import run_control
+from engine.training.config import TrainConfig
+from engine.training.recipes import config_for
 from store import datasets, evals, runs
 from store.db import Store
 from store.errors import ServerError, WorkerError
@@ -24,7 +26,7 @@ from store.importing import import_files
 from store.records import Event, Metric, Run
 
 if TYPE_CHECKING:
-    from engine.probe import ProbeResult
+    from engine.evaluation.probes import ProbeResult
 
 Say = Callable[[str], None]
 
@@ -68,7 +70,7 @@ def run_demo(home: Home, say: Say, plan: Plan | None = None) -> dict[str, Any]:
             "run": run.name,
             "home": str(home.root),
             **{name: _scores(*pair) for name, pair in results.items()},
-            "train_s": round(jobs.status(store, run.name).elapsed, 1),
+            "train_s": round(run_control.status(store, run.name).elapsed, 1),
             "questions": [row for name, pair in results.items() for row in _side_by_side(name, *pair)],
         }
 
@@ -78,19 +80,19 @@ def run_demo(home: Home, say: Say, plan: Plan | None = None) -> dict[str, Any]:
 
 def _train(store: Store, plan: Plan, say: Say) -> Run:
     """Import, freeze, submit, start, and follow to the end."""
-    paths = [samples.path(name) for name in plan.files]
+    paths = [sample_files.path(name) for name in plan.files]
     report = import_files(store, paths, dataset=plan.dataset, variables=plan.variables, actor="demo")
     say(f"Imported {report.kept} sample pairs into dataset {plan.dataset}: {_told(plan.variables)}.")
     snapshot = datasets.freeze(store, plan.dataset)
     say(f"Frozen as {snapshot.hash[:12]}: {snapshot.rows} rows.")
     config = plan.config()
-    run = jobs.submit(store, config, snapshot, name=_free_name(store))
+    run = run_control.submit(store, config, snapshot, name=_free_name(store))
     at = f"{run.name} --home {shlex.quote(str(store.home.root))}"
     say(f"Run {run.name}: {config.method} on {run.base}, recipe {config.recipe}, in a process of its own.")
-    if jobs.start(store, run.name) is None:
+    if run_control.start(store, run.name) is None:
         say(f"Another run is at work; {run.name} waits for it.")
     try:
-        run = jobs.wait(store, run.name, on_event=_events(say), on_metrics=_Progress(store, run.name, say))
+        run = run_control.wait(store, run.name, on_event=_events(say), on_metrics=_Progress(store, run.name, say))
     except KeyboardInterrupt:
         say(f"Run {run.name} goes on by itself. Watch it: tuningfork runs watch {at}")
         say(f"Stop it: tuningfork runs stop {at}")
@@ -130,7 +132,7 @@ class _Progress:
         self._store, self._name, self._say, self._said_at = store, name, say, float("-inf")
 
     def __call__(self, metrics: list[Metric]) -> None:
-        status = jobs.status(self._store, self._name)
+        status = run_control.status(self._store, self._name)
         last = status.step == status.total_steps
         if status.loss is None or (time.monotonic() - self._said_at < _PROGRESS_EVERY_S and not last):
             return
@@ -138,7 +140,7 @@ class _Progress:
         self._say(progress(status))
 
 
-def progress(status: jobs.RunStatus) -> str:
+def progress(status: run_control.RunStatus) -> str:
     """`step 12 of 57, loss 1.234, 1.1 steps/s, 41 s left`, as far as it is known."""
     parts = [f"step {status.step}" + (f" of {status.total_steps}" if status.total_steps else "")]
     parts += [f"loss {status.loss:.3f}"] if status.loss is not None else []
@@ -156,10 +158,10 @@ async def _ask(store: Store, run: Run, plan: Plan, say: Say) -> dict[str, tuple[
     found: dict[str, tuple[ProbeResult, ProbeResult]] = {}
     async with _Server(store.home) as client:
         for name in plan.probes:
-            asked = probe.filled(probe.load(samples.path(f"probes/{name}")), plan.variables)
+            asked = probes.filled(probes.load(sample_files.path(f"probes/{name}")), plan.variables)
             say(f"Asking both models {len(asked)} {name} questions.")
             found[name] = await asyncio.gather(
-                probe.run(client, plan.model, asked, SAMPLING), probe.run(client, tuned, asked, SAMPLING)
+                probes.run(client, plan.model, asked, SAMPLING), probes.run(client, tuned, asked, SAMPLING)
             )
     for name, pair in found.items():
         for result in pair:

@@ -17,7 +17,8 @@ from typing import Literal
 
 import psutil
 
-from engine import embedded, process
+from engine.core import process
+from engine.models import default_model
 from store import home as homes
 from store.errors import TuningforkError
 from store.home import Home
@@ -122,11 +123,11 @@ def _store(home: Home) -> Check:
 
 
 def _base(home: Home) -> Check:
-    path = embedded.gguf()
-    if embedded.prepared(home) is None:
-        what = f"{embedded.NAME} is installed ({path.stat().st_size / 1e6:.0f} MB), not prepared yet"
-        return Check("base model", "ok", what, f"The first use prepares it, or: tuningfork models add {embedded.NAME}")
-    return Check("base model", "ok", f"{embedded.NAME} is installed and prepared")
+    path = default_model.gguf()
+    if default_model.prepared(home) is None:
+        what = f"{default_model.NAME} is installed ({path.stat().st_size / 1e6:.0f} MB), not prepared yet"
+        return Check("base model", "ok", what, f"The first use prepares it: tuningfork models add {default_model.NAME}")
+    return Check("base model", "ok", f"{default_model.NAME} is installed and prepared")
 
 
 def _llama() -> Check:

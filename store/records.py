@@ -146,7 +146,7 @@ class Model:
 class Run:
     """One tuning job.
 
-    `config` is engine.config.TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home.
+    `config` is a TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home.
     """
 
     id: int

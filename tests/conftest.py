@@ -46,7 +46,7 @@ def store(home: Home) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def default_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded default model as a safetensors folder, made once a session. For slow tests; do not write into it."""
-    from engine import embedded
-    from engine.work.prepare import prepare
+    from engine.models import default_model
+    from engine.training.worker.convert_gguf import prepare
 
-    return prepare(embedded.gguf(), tmp_path_factory.mktemp("models") / embedded.NAME, lambda text: None)
+    return prepare(default_model.gguf(), tmp_path_factory.mktemp("models") / default_model.NAME, lambda text: None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import sample_data
-from engine.probe import judge
+from engine.evaluation.probes import judge
 from store.records import Probe
 
 ROOT = Path(sample_data.__file__).parent

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.config import TrainConfig
+from engine.training.config import TrainConfig
 from store.canon import content_hash
 from store.records import SnapshotRow, Split
 

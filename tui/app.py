@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 _POLL_S = 0.5
 _SETTLED_S = 3.0
 _SCREENS = {
-    "data": "tui.screens.data:DataScreen",
-    "train": "tui.screens.train:TrainScreen",
-    "compare": "tui.screens.compare:CompareScreen",
-    "export": "tui.screens.export:ExportScreen",
+    "data": "tui.screens.data.screen:DataScreen",
+    "train": "tui.screens.train.screen:TrainScreen",
+    "compare": "tui.screens.compare.screen:CompareScreen",
+    "export": "tui.screens.export.screen:ExportScreen",
 }
 
 
@@ -130,7 +130,7 @@ class TuningforkApp(App[int]):
 
     def show_error(self, error: TuningforkError, title: str = "That did not work") -> None:
         """The same in a dialog, for what stopped a longer piece of work."""
-        from tui.screens.error import ErrorDialog
+        from tui.screens.dialogs.error import ErrorDialog
 
         self.push_screen(ErrorDialog(error, title))
 
@@ -171,7 +171,7 @@ class TuningforkApp(App[int]):
 
     def action_help(self) -> None:
         """Help for the screen that is shown; the key closes it too."""
-        from tui.screens.help import HelpScreen
+        from tui.screens.dialogs.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss(None)
@@ -203,7 +203,7 @@ class TuningforkApp(App[int]):
 
     @work(group="quit", exclusive=True)
     async def _ask_to_quit(self, notices: list[str]) -> None:
-        from tui.screens.confirm import Confirm
+        from tui.screens.dialogs.confirm import Confirm
 
         self._asked_to_quit = True
         harmless = len(notices) == len(self.live.runs)
@@ -249,12 +249,12 @@ class TuningforkApp(App[int]):
 
 
 def _live_runs(store: Store) -> LiveRuns:
-    from engine import exported
+    from engine.export import listing
     from store import runs
 
     every = runs.all_runs(store)
     return LiveRuns(
         runs=tuple(run for run in every if run.state in LIVE_STATES),
         queued=sum(run.state == "queued" for run in every),
-        exported=tuple(export.run for export in exported.going_on(store)),
+        exported=tuple(export.run for export in listing.going_on(store)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine import jobs
+from engine.training import run_control
 from store import runs
 from store.db import Store
 from store.errors import TuningforkError
@@ -63,4 +63,4 @@ class RunNews:
 
 
 def _reap(store: Store) -> None:
-    jobs.reap(store)
+    run_control.reap(store)

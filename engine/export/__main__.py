@@ -1,5 +1,5 @@
 """`python -m engine.export`: makes one request's exports and prints JSON lines, progress and results or one error.
-Started by engine.exporting only; a person uses `tuningfork export`."""
+Started by engine.export.service only; a person uses `tuningfork export`."""
 
 from __future__ import annotations
 

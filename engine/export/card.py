@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from engine import embedded
 from engine.export.request import FORMATS, Target
-from engine.refs import Resolved
+from engine.models import default_model
+from engine.models.licence import licence_of
+from engine.models.refs import Resolved
 from store import datasets, evals
 from store.db import Store
 from store.records import Run
@@ -71,8 +72,6 @@ def gather(
     store: Store, run: Run, step: int | None, target: Target, model: Resolved, proof: dict[str, Any], files: list[str]
 ) -> CardFacts:
     """The facts of an export of `run` (at `step`, None: its end), from the store. Raises what the store raises."""
-    from engine.export.about import licence_of
-
     rows = datasets.snapshot_rows(store, run.snapshot)
     return CardFacts(
         name=run.name,
@@ -97,7 +96,7 @@ def gather(
 
 def public_base(base: str) -> str:
     """A base's name for others: the hub's for the default model, the last part of a path."""
-    if base == embedded.NAME:
+    if base == default_model.NAME:
         return EMBEDDED_ON_HUB
     return base if _HUB.fullmatch(base) else PurePath(base.rstrip("/")).name or base
 
@@ -230,7 +229,7 @@ def usage(format: str, path: Path, proof: dict[str, Any], base: Path) -> list[tu
     except (OSError, ValueError, AttributeError):
         rank = None  # not an adapter's folder, or one that is gone: the command still shows what to do
     known = str(proof.get("base") or "BASE")
-    weights = EMBEDDED_ON_HUB if known == embedded.NAME else known  # a path of this machine is what works on it
+    weights = EMBEDDED_ON_HUB if known == default_model.NAME else known  # a path of this machine is what works on it
     return _commands(format, path, str(proof.get("run") or path.stem), weights, base, rank)
 
 

@@ -16,16 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import exported, exporting, probe, refs
-from engine.export import card, gguf_adapter, gguf_model, merged, official, ollama, proof
-from engine.export.about import About, licence_of
-from engine.export.bench import Bench
-from engine.export.proof import Made
+from engine.evaluation import probes
+from engine.export import card, listing, merged, official_converter, ollama, service, verification
+from engine.export.reference_measurements import Bench
 from engine.export.request import Request, Target
-from engine.export.source import is_plain
+from engine.export.service import Planned
 from engine.export.torch_process import merge_with_peft
-from engine.exporting import Planned
-from engine.refs import Resolved
+from engine.export.verification import Made
+from engine.gguf import adapter as gguf_adapter
+from engine.gguf import model
+from engine.gguf.metadata import About
+from engine.gguf.tensors import is_plain
+from engine.models import refs
+from engine.models.licence import licence_of
+from engine.models.refs import Resolved
 from store import datasets, exports
 from store.db import Store
 from store.errors import Conflict, NoSpace, TuningforkError
@@ -53,11 +57,11 @@ class Work:
 def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
     """Make every target of the request; yields the id of each export when it has ended, done or rejected.
 
-    Raises what `engine.exporting.export` documents; then the export at work is kept as failed.
+    Raises what `engine.export.service.export` documents; then the export at work is kept as failed.
     """
-    run, step, _ = exporting.chosen(store, request.run)
+    run, step, _ = service.chosen(store, request.run)
     model = refs.resolve(store, f"run:{run.name}" + (f"@{step}" if step is not None else ""))
-    planned, probes = exporting.plan(store, request), _probes(request)
+    planned, probes = service.plan(store, request), _probes(request)
     for each in planned:  # before the first is made, not after minutes of work
         _check_place(each, request.overwrite)
     _check_room(request, planned)
@@ -77,7 +81,7 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
 
 
 def _probes(request: Request) -> list[Probe]:
-    return probe.filled(probe.load(request.probes), request.variables) if request.probes else []
+    return probes.filled(probes.load(request.probes), request.variables) if request.probes else []
 
 
 def _rows(work: Work) -> list[Any]:
@@ -101,9 +105,9 @@ def _check_room(request: Request, planned: list[Planned]) -> None:
 
 def _scratch_bytes(planned: Planned) -> int:
     """K-quants are made from a float16 file, which is deleted at once."""
-    if planned.target.quant not in gguf_model.QUANTISED:
+    if planned.target.quant not in model.QUANTISED:
         return 0
-    return int(planned.bytes / exporting.QUANTS[planned.target.quant] * 2)
+    return int(planned.bytes / service.QUANTS[planned.target.quant] * 2)
 
 
 def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
@@ -114,7 +118,7 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
         try:
             part.mkdir(mode=0o700)
             made = _write(work, target, planned, part)
-            report = proof.prove(bench, made) if bench else {"held": True, "checks": [], "kl": None, "types": {}}
+            report = verification.prove(bench, made) if bench else {"held": True, "checks": [], "kl": None, "types": {}}
             report |= {"base": work.run.base, "run": work.run.name, "step": work.step, "snapshot": work.run.snapshot}
             report["advice"] = None if report["held"] else _advice(store, work.run, target)
             sums = _finish_folder(work, target, planned, part, report)
@@ -131,7 +135,7 @@ def _one(work: Work, planned: Planned, bench: Bench | None) -> int:
             proof=report,
             state="done" if report["held"] else "rejected",
             path=store.home.relative(path),
-            error=None if report["held"] else proof.reasons(report),
+            error=None if report["held"] else verification.reasons(report),
         )
     return number
 
@@ -168,20 +172,20 @@ def _write(work: Work, target: Target, planned: Planned, part: Path) -> Made:
 
 def _gguf(work: Work, target: Target, out: Path, count: Callable[[int, int], None]) -> Path:
     (base, adapter), quant = _expressible(work, target), str(target.quant)
-    direct = quant if quant in gguf_model.DIRECT else "f16"
+    direct = quant if quant in model.DIRECT else "f16"
     whole = out if direct == quant else out.with_name(f".{out.name}.f16")
     if work.request.converter == "official":
         folder = out.with_name(".merged")
         folder.mkdir()
         merged.write_merged(base, adapter, work.model.tokenizer or base, folder, count)
         work.tell(target.title, "write", "Running llama.cpp's converter", 0, 1)
-        official.convert(work.store.home, folder, whole, direct)
+        official_converter.convert(work.store.home, folder, whole, direct)
         shutil.rmtree(folder)
     else:
-        gguf_model.write_gguf(base, adapter, whole, direct, _about(work), count)
+        model.write_gguf(base, adapter, whole, direct, _about(work), count)
     if whole != out:
         work.tell(target.title, "quantise", f"Quantising to {quant}", 0, 1)
-        gguf_model.quantise(whole, out, quant)
+        model.quantise(whole, out, quant)
         whole.unlink()
     return out
 
@@ -279,7 +283,7 @@ def _begun(work: Work, planned: Planned) -> Iterator[tuple[int, Path]]:
                 step=work.step,
                 path=store.home.relative(planned.path),
             )
-            part = exported.part_of(planned.folder, export.id)
+            part = listing.part_of(planned.folder, export.id)
             stack.enter_context(_locked(store, export.id, part))
         yield export.id, part
 
@@ -287,7 +291,7 @@ def _begun(work: Work, planned: Planned) -> Iterator[tuple[int, Path]]:
 @contextlib.contextmanager
 def _locked(store: Store, export_id: int, part: Path) -> Iterator[None]:
     """Hold the export's lock file, which names what to sweep up, while it is being made."""
-    path = exported.lock_path(store.home, export_id)
+    path = listing.lock_path(store.home, export_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -301,7 +305,7 @@ def _locked(store: Store, export_id: int, part: Path) -> Iterator[None]:
 
 def _advice(store: Store, run: Run, target: Target) -> str:
     """The nearest smaller loss that holds: one that this run has proven, else the next better quant."""
-    order = list(exporting.QUANTS)
+    order = list(service.QUANTS)
     proven = {e.quant for e in exports.all_exports(store, run.name) if e.state == "done" and e.proof.get("checks")}
     better = [quant for quant in order[: order.index(target.quant)] if quant] if target.quant in order else []
     near = next((quant for quant in reversed(better) if quant in proven), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.export.source import Weights, read_json, table_of
+from engine.gguf.tensors import Weights, read_json, table_of
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",

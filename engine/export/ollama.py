@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.export import go_template
-from engine.sampling import Sampling
-from engine.template import ChatTemplate, read_json
+from engine.inference.sampling import Sampling
+from engine.models.chat_template import ChatTemplate, read_json
 from store.errors import BadInput, Unsupported
 from store.records import Message
 

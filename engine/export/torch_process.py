@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from engine import process
+from engine.core import process
 from store.errors import WorkerError
 
 
 class Reference:
-    """A process that asks transformers, while others work: see engine.work.reference for the request."""
+    """A process that asks transformers, while others work: see engine.training.worker.reference for the request."""
 
     def __init__(self, wanted: dict[str, Any], scratch: Path) -> None:
         handle, name = tempfile.mkstemp(".json", "reference-", scratch)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.client import shutdown
+from engine.inference.client import shutdown
 from store.home import Home
 
 

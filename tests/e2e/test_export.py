@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine import samples
-from engine.export import official
+from engine.core import sample_files
+from engine.export import official_converter
 from store.errors import WorkerError
 from store.home import Home
 from tests.e2e.conftest import Demo, tuningfork
@@ -27,7 +27,7 @@ def made(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict
     """Everything that can be made of the run, by quant and by format; two commands, since targets share their proof's
     questions. Half of the identity probes, for the minutes."""
     probes = tmp_path_factory.mktemp("probes") / "identity.jsonl"
-    lines = samples.path("probes/identity").read_text("utf-8").splitlines()
+    lines = sample_files.path("probes/identity").read_text("utf-8").splitlines()
     probes.write_text("\n".join(lines[::2]), "utf-8")
     asked = ("--probes", str(probes), "--set", "name=Ember", "--set", "author=Northwind Labs", "--json")
     run = ("export", demo.found["run"])
@@ -82,7 +82,7 @@ def test_the_file_is_a_lane_that_says_what_the_run_says(demo: Demo, made: dict[s
 def test_the_official_converter_makes_a_file_that_holds_as_well(demo: Demo, tmp_path: Path) -> None:
     """The way for architectures that are not written here, tried on one that is."""
     try:
-        official.fetch(Home(demo.root))
+        official_converter.fetch(Home(demo.root))
     except WorkerError as error:
         pytest.skip(str(error))
     words = ("--to", "gguf", "--quant", "q8_0", "--converter", "official", "--out", str(tmp_path / "out"), "--json")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import embedded, jobs, process, refs
-from engine.config import TrainConfig
+from engine.core import process
+from engine.models import default_model, refs
+from engine.training import run_control
+from engine.training.config import TrainConfig
 from store import datasets, pairs, runs
 from store.db import Store
 from store.home import Home
@@ -69,11 +71,11 @@ def usable(store: Store, ref: str) -> refs.Resolved:
 
 
 def test_submit_start_wait(facts: Store, tiny: str) -> None:
-    run = jobs.submit(facts, config(tiny), "facts")
-    assert jobs.start(facts, run.name) is not None
+    run = run_control.submit(facts, config(tiny), "facts")
+    assert run_control.start(facts, run.name) is not None
     said: list[str] = []
     steps: list[int] = []
-    run = jobs.wait(
+    run = run_control.wait(
         facts,
         run.name,
         on_event=lambda event: said.append(str(event.body.get("text"))),
@@ -87,23 +89,23 @@ def test_submit_start_wait(facts: Store, tiny: str) -> None:
 
 
 def test_kill_9_then_resume_reaches_the_end(facts: Store, tiny: str) -> None:
-    run = jobs.submit(facts, config(tiny, steps=400), "facts", "killed")
-    attempt = jobs.start(facts, run.name)
+    run = run_control.submit(facts, config(tiny, steps=400), "facts", "killed")
+    attempt = run_control.start(facts, run.name)
     assert attempt is not None
     until(lambda: runs.checkpoints(facts, run.id))
     at_step(facts, run.name, 3)
     os.kill(attempt.pid, signal.SIGKILL)
     began = time.monotonic()
-    until(lambda: run.name in jobs.reap(facts), 15)
+    until(lambda: run.name in run_control.reap(facts), 15)
     assert time.monotonic() - began < 15
     assert runs.get(facts, run.name).state == "lost"
     saved = runs.checkpoints(facts, run.id)[-1]
     usable(facts, f"run:{run.name}")
-    again = jobs.resume(facts, run.name)
+    again = run_control.resume(facts, run.name)
     assert again is not None and again.resume_from == saved.step
     at_step(facts, run.name, saved.step + 1)
-    jobs.stop(facts, run.name)
-    run = jobs.wait(facts, run.name)
+    run_control.stop(facts, run.name)
+    run = run_control.wait(facts, run.name)
     assert run.state == "stopped", run.error
     assert run.step > saved.step
     steps = [m.step for m in runs.metrics(facts, run.id, ["loss"])]
@@ -111,37 +113,37 @@ def test_kill_9_then_resume_reaches_the_end(facts: Store, tiny: str) -> None:
 
 
 def test_stop_leaves_a_usable_checkpoint_and_resume_succeeds(facts: Store, tiny: str) -> None:
-    run = jobs.submit(facts, config(tiny, steps=60, save_every=0), "facts", "stopped")
-    jobs.start(facts, run.name)
+    run = run_control.submit(facts, config(tiny, steps=60, save_every=0), "facts", "stopped")
+    run_control.start(facts, run.name)
     at_step(facts, run.name, 1)
-    jobs.stop(facts, run.name)
-    run = jobs.wait(facts, run.name)
+    run_control.stop(facts, run.name)
+    run = run_control.wait(facts, run.name)
     assert run.state == "stopped", run.error
     assert usable(facts, "run:stopped").ref == f"run:stopped@{run.step}"
-    jobs.resume(facts, run.name)
-    run = jobs.wait(facts, run.name)
+    run_control.resume(facts, run.name)
+    run = run_control.wait(facts, run.name)
     assert (run.state, run.step) == ("succeeded", 60), run.error
     assert usable(facts, "run:stopped").ref == "run:stopped"
 
 
 def test_sigterm_saves_too(facts: Store, tiny: str) -> None:
-    run = jobs.submit(facts, config(tiny, steps=400, save_every=0), "facts")
-    attempt = jobs.start(facts, run.name)
+    run = run_control.submit(facts, config(tiny, steps=400, save_every=0), "facts")
+    attempt = run_control.start(facts, run.name)
     assert attempt is not None
     at_step(facts, run.name, 1)
     os.kill(attempt.pid, signal.SIGTERM)
-    run = jobs.wait(facts, run.name)
+    run = run_control.wait(facts, run.name)
     assert run.state == "stopped", run.error
     usable(facts, f"run:{run.name}")
 
 
 def test_a_closed_terminal_ends_nothing(facts: Store, tiny: str) -> None:
     """The launcher is a process of a real terminal session; closing it takes the launcher, and not the run."""
-    run = jobs.submit(facts, config(tiny, steps=80), "facts", "survivor")
+    run = run_control.submit(facts, config(tiny, steps=80), "facts", "survivor")
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from engine import jobs; from store.db import Store; from store.home import Home\n"
-        "with Store.open(Home(Path(sys.argv[1]))) as store: jobs.start(store, sys.argv[2])\n"
+        "from engine.training import run_control; from store.db import Store; from store.home import Home\n"
+        "with Store.open(Home(Path(sys.argv[1]))) as store: run_control.start(store, sys.argv[2])\n"
         "time.sleep(600)\n"
     )
     env = process.environment()
@@ -156,9 +158,9 @@ def test_a_closed_terminal_ends_nothing(facts: Store, tiny: str) -> None:
 
 
 def test_the_queue_goes_on_by_itself(facts: Store, tiny: str) -> None:
-    first = jobs.submit(facts, config(tiny, steps=2, save_every=0), "facts", "first")
-    second = jobs.submit(facts, config(tiny, steps=2, save_every=0), "facts", "second")
-    assert jobs.start(facts, "first") is not None and jobs.start(facts, "second") is None
+    first = run_control.submit(facts, config(tiny, steps=2, save_every=0), "facts", "first")
+    second = run_control.submit(facts, config(tiny, steps=2, save_every=0), "facts", "second")
+    assert run_control.start(facts, "first") is not None and run_control.start(facts, "second") is None
     until(lambda: runs.get(facts, "second").state in END_STATES)  # reads only: no reader helps the queue along
     for run in (first, second):
         assert runs.get(facts, run.name).state == "succeeded", runs.get(facts, run.name).error
@@ -166,21 +168,21 @@ def test_the_queue_goes_on_by_itself(facts: Store, tiny: str) -> None:
 
 def test_a_real_run_on_the_default_model(home: Home, facts: Store) -> None:
     """QLoRA on the model that comes with the installation, prepared on the way by the worker itself."""
-    run = jobs.submit(facts, config(embedded.NAME, method="qlora", steps=2, threads=None), "facts")
+    run = run_control.submit(facts, config(default_model.NAME, method="qlora", steps=2, threads=None), "facts")
     started = time.monotonic()
-    attempt = jobs.start(facts, run.name)
+    attempt = run_control.start(facts, run.name)
     assert attempt is not None and time.monotonic() - started < 1, "starting returns at once"
     phases: set[str] = set()
-    until(lambda: phases.add(jobs.status(facts, run.name).phase) or runs.get(facts, run.name).step >= 1, 400)
+    until(lambda: phases.add(run_control.status(facts, run.name).phase) or runs.get(facts, run.name).step >= 1, 400)
     assert any("Preparing" in phase for phase in phases)
-    run = jobs.wait(facts, run.name)
+    run = run_control.wait(facts, run.name)
     assert run.state == "succeeded", run.error
-    assert embedded.prepared(home) is not None
+    assert default_model.prepared(home) is not None
     found = usable(facts, f"run:{run.name}")
-    assert found.gguf == embedded.gguf() and found.adapter_gguf is not None
+    assert found.gguf == default_model.gguf() and found.adapter_gguf is not None
     losses = [m.value for m in runs.metrics(facts, run.id, ["loss"])]
     assert len(losses) == 2 and all(loss is not None and 0 < loss < 20 for loss in losses)
 
 
 def ended(store: Store, name: str) -> Run:
-    return jobs.wait(store, name, poll_s=0.1)
+    return run_control.wait(store, name, poll_s=0.1)

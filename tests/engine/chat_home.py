@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from engine import process
-from engine.export.gguf_adapter import convert
+from engine.core import process
+from engine.gguf.adapter import convert
 from store import datasets, pairs, runs
 from store.db import Store
 from store.home import Home

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import jobs, process
-from engine.config import TrainConfig
+from engine.core import process
+from engine.training import run_control
+from engine.training.config import TrainConfig
 from store import datasets, pairs, runs
 from store.db import Store
 from store.records import PairDraft, Run
@@ -53,6 +54,6 @@ def submit(store: Store, fake_base: Path, fake_data: str, fake_workers: None) ->
 
     def queue(mode: str = "quick", name: str | None = None, **changes: object) -> Run:
         config = TrainConfig(model=str(fake_base), recipe=mode, steps=4).replace(**changes)
-        return jobs.submit(store, config, fake_data, name)
+        return run_control.submit(store, config, fake_data, name)
 
     return queue

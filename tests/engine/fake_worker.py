@@ -11,15 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from engine import process
-from engine.work import __main__ as command
-from engine.work import shell
-from engine.work.sft import Job, Outcome
+from engine.core import process
+from engine.training.worker import __main__ as command
+from engine.training.worker import job_runner
+from engine.training.worker.contracts import Job, Outcome
 from store.errors import BadInput, NoSpace
 
 
 def argv(*arguments: str) -> list[str]:
-    """Stands in for engine.process.command."""
+    """Stands in for engine.core.process.command."""
     return [sys.executable, "-m", "tests.engine.fake_worker", *arguments]
 
 
@@ -78,7 +78,7 @@ def _save(job: Job, step: int) -> Path:
 
 
 def slow_prepare(source: Path, out: Path, say: object) -> Path:
-    """Stands in for engine.work.prepare.prepare: slow enough to race, and it counts how often it worked."""
+    """Stands in for worker.convert_gguf.prepare: slow enough to race, and it counts how often it worked."""
     if source.stat().st_size < 10:
         raise NoSpace("The disk cannot hold it.", where=str(out), todo="Free 1 GB.")
     if source.stat().st_size < 20:
@@ -97,14 +97,14 @@ def slow_prepare(source: Path, out: Path, say: object) -> Path:
 
 def main() -> int:
     process.command = argv  # the next run in the queue is started from here
-    shell.BEAT_S = 0.2
+    job_runner.BEAT_S = 0.2
     if sys.argv[1] == "prepare":
-        from engine.work import prepare
+        from engine.training.worker import convert_gguf
 
-        prepare.prepare = slow_prepare
+        convert_gguf.prepare = slow_prepare
         return command.main()
-    original = shell.run
-    shell.run = lambda home, token: original(home, token, train)
+    original = job_runner.run
+    job_runner.run = lambda home, token: original(home, token, train)
     return command.main()
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import uvicorn
 
-from engine import process
-from engine.chat import access
-from engine.chat.app import make_app
+from engine.core import process
+from engine.inference import access
+from engine.inference.server.app import make_app
 from store.home import Home
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from engine.chat import sse
-from engine.chat.backends import Finish, Job
-from engine.chat.backends.endpoint import KEY, Endpoint
-from engine.refs import Resolved
-from engine.sampling import Sampling
+from engine.inference import sse
+from engine.inference.backends.base import Finish, Job
+from engine.inference.backends.endpoint import KEY, Endpoint
+from engine.inference.sampling import Sampling
+from engine.models.refs import Resolved
 from store.errors import NotFound, ServerError, TuningforkError, Unsupported
 
 Answer = Callable[[httpx.Request], httpx.Response]

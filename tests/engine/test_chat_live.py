@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.chat.backends import Finish
-from engine.chat.protocol import ChatRequest
-from engine.chat.service import Began, Options, Service
-from engine.export.gguf_adapter import convert
-from engine.sampling import Sampling
+from engine.gguf.adapter import convert
+from engine.inference.backends.base import Finish
+from engine.inference.protocol import ChatRequest
+from engine.inference.sampling import Sampling
+from engine.inference.server.service import Began, Options, Service
 from store import runs
 from store.db import Store
 from store.errors import Conflict, NotFound

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.chat import adapters, honesty
-from engine.chat.backends import Finish, Job
-from engine.chat.backends.llama_binding import Aborted, Context, Weights
-from engine.chat.backends.llama_cpp import LlamaCpp
-from engine.chat.gguf_template import GgufTemplate
-from engine.chat.templates import Templates
-from engine.chat.threads import Budget
-from engine.export.gguf_adapter import convert
-from engine.refs import Resolved
-from engine.sampling import Sampling
+from engine.gguf.adapter import convert
+from engine.inference.backends import adapters
+from engine.inference.backends.base import Finish, Job
+from engine.inference.backends.gguf_template import GgufTemplate
+from engine.inference.backends.llama_binding import Aborted, Context, Weights
+from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.sampling import Sampling
+from engine.inference.server import lane_check
+from engine.inference.template_cache import Templates
+from engine.inference.threads import Budget
+from engine.models.refs import Resolved
 from store.errors import BadInput, ServerError, Unsupported
 from store.home import Home
 from store.records import Message
@@ -265,7 +266,7 @@ def test_an_adapter_without_a_file_is_converted_once_into_the_cache(
 
 
 async def test_honesty_is_proven_by_numbers(backend: LlamaCpp, base: Resolved, tuned: Resolved) -> None:
-    report = await honesty.check([honesty.Side(base, backend, "a"), honesty.Side(tuned, backend, "b")])
+    report = await lane_check.check([lane_check.Side(base, backend, "a"), lane_check.Side(tuned, backend, "b")])
     one, two = report["lanes"]
     assert report["honest"] and report["same_tokens"] and report["same_template"]
     assert one["plain_max_diff"] == 0.0 and two["plain_max_diff"] > 0.1
@@ -282,7 +283,7 @@ async def test_an_adapter_that_leaks_into_the_base_lane_is_caught(
     leaking: set[Context] = set()
     async with backend._using(base) as loaded, loaded.lanes.use("a", CONTEXT) as context:
         leaking.add(context)
-    report = await honesty.check([honesty.Side(base, backend, name) for name in "abc"])
+    report = await lane_check.check([lane_check.Side(base, backend, name) for name in "abc"])
     assert not report["honest"]
     assert [side["honest"] for side in report["lanes"]] == [False, True, True]
 
@@ -292,7 +293,7 @@ async def test_the_proof_leaves_a_lane_as_it_was(backend: LlamaCpp, base: Resolv
     talk = turn(HELLO, text, "more")
     undisturbed = (await ask(backend, base, talk, lane="a"))[0]
     await ask(backend, base, lane="b")
-    await honesty.check([honesty.Side(base, backend, "b")])
+    await lane_check.check([lane_check.Side(base, backend, "b")])
     async with backend._using(base) as loaded, loaded.lanes.use("b", 1) as context:
         assert context.used > 40
     assert (await ask(backend, base, talk, lane="b"))[0] == undisturbed

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chat import access, protocol, sse, threads
-from engine.chat.backends import Finish
-from engine.chat.gate import Gate
-from engine.chat.prompts import build
-from engine.chat.protocol import Refusal
-from engine.chat.text import TextStream
-from engine.sampling import Sampling
+from engine.inference import access, protocol, sse, threads
+from engine.inference.backends.base import Finish
+from engine.inference.prompts import build
+from engine.inference.protocol import Refusal
+from engine.inference.sampling import Sampling
+from engine.inference.server.admission import Gate
+from engine.inference.text_stream import TextStream
 from store.errors import BadInput, NotFound, ServerError
 from store.home import Home
 from store.records import Message

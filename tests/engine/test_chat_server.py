@@ -17,14 +17,14 @@ from typing import Any
 import httpx
 import pytest
 
-from engine import process
-from engine.chat import access
-from engine.chat.access import ServerInfo
-from engine.chat.backends.llama_binding import Context, Weights
-from engine.chat.backends.llama_cpp import LlamaCpp
-from engine.chat.service import Options, Service
-from engine.client import Client, Done, shutdown
-from engine.sampling import Sampling
+from engine.core import process
+from engine.inference import access
+from engine.inference.access import ServerInfo
+from engine.inference.backends.llama_binding import Context, Weights
+from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.client import Client, Done, shutdown
+from engine.inference.sampling import Sampling
+from engine.inference.server.service import Options, Service
 from store.db import Store
 from store.home import Home
 from tests.engine.chat_home import chat_home
@@ -92,7 +92,7 @@ def test_it_listens_on_loopback_alone_and_its_files_are_private(place: tuple[Hom
 
 
 def start(home: Home, *options: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "engine.chat", "--home", str(home.root), *options]
+    argv = [sys.executable, "-m", "engine.inference.server", "--home", str(home.root), *options]
     return subprocess.run(argv, capture_output=True, text=True, timeout=30, env=process.environment(), check=False)
 
 
@@ -358,7 +358,7 @@ async def test_a_server_of_another_version_is_replaced(home: Home) -> None:
 
 
 async def test_an_idle_server_ends_by_itself(home: Home, place: tuple[Home, Path]) -> None:
-    argv = [sys.executable, "-m", "engine.chat", "--home", str(home.root), "--idle-s", "0.3"]
+    argv = [sys.executable, "-m", "engine.inference.server", "--home", str(home.root), "--idle-s", "0.3"]
     pid, started = process.spawn(argv, log=home.logs / "x.log", cwd=home.root, env=process.environment())
     deadline = time.monotonic() + 20
     while process.is_running(pid, started) and time.monotonic() < deadline:
@@ -386,8 +386,10 @@ async def test_a_server_that_cannot_start_says_why(home: Home) -> None:
 
 def test_the_server_never_imports_torch_or_transformers(place: tuple[Home, Path]) -> None:
     code = (
-        "import sys; from pathlib import Path; import engine.chat.app, engine.chat.service, engine.chat.__main__;"
-        "from engine.chat.backends.llama_cpp import LlamaCpp; from engine.chat.backends.llama_binding import Weights;"
+        "import sys; from pathlib import Path; import engine.inference.server.app, engine.inference.server.service;"
+        "import engine.inference.server.__main__;"
+        "from engine.inference.backends.llama_cpp import LlamaCpp;"
+        "from engine.inference.backends.llama_binding import Weights;"
         f"Weights(Path({str(place[1])!r}));"
         "bad = {'torch','transformers','peft','trl','pandas','llama_cpp.llama','numpy'} & set(sys.modules); print(bad);"
         "sys.exit(bool(bad))"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.answer import Stats
-from engine.compare import LONGEST_PROMPT, Comparison, Request, blind_order
-from engine.sampling import Sampling
+from engine.comparison.answer import Stats
+from engine.comparison.session import LONGEST_PROMPT, Comparison, Request, blind_order
+from engine.inference.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 
 

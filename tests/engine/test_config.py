@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.config import TrainConfig
+from engine.training.config import TrainConfig
 from store.errors import BadInput
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from engine import demo, jobs, process
-from engine.client import Done
-from engine.probe import filled
+from engine import demo
+from engine.core import process
+from engine.evaluation.probes import filled
+from engine.inference.client import Done
+from engine.training import run_control
 from store import datasets, evals, runs
 from store.db import Store
 from store.errors import ServerError, WorkerError
@@ -124,12 +126,12 @@ def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(home: Home, s
 
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(home, say, replace(plan, changes={"steps": 600, "recipe": "steps"}))
-    assert jobs.status(store, "demo").state == "running"
+    assert run_control.status(store, "demo").state == "running"
     assert said[-2:] == [
         f"Run demo goes on by itself. Watch it: tuningfork runs watch demo --home {home.root}",
         f"Stop it: tuningfork runs stop demo --home {home.root}",
     ]
-    jobs.stop(store, "demo", now=True)
+    run_control.stop(store, "demo", now=True)
 
 
 def test_placeholders_are_filled_everywhere() -> None:
@@ -149,7 +151,7 @@ def test_placeholders_are_filled_everywhere() -> None:
 )  # fmt: skip
 def test_progress_says_what_it_knows(known: dict[str, Any], words: str, submit: Callable[..., Any]) -> None:
     unknown = {"total_steps": None, "loss": None, "rate": None, "seconds_left": None}
-    status = jobs.RunStatus(
+    status = run_control.RunStatus(
         run=submit("quick"), state="running", step=3, elapsed=1.0, hung=False, phase="", **(unknown | known)
     )
     assert demo.progress(status) == words

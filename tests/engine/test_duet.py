@@ -7,10 +7,10 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
-from engine.client import Delta, Done
-from engine.compare import Comparison
-from engine.duet import Duet
-from engine.sampling import Sampling
+from engine.comparison.session import Comparison
+from engine.comparison.stream_runner import Duet
+from engine.inference.client import Delta, Done
+from engine.inference.sampling import Sampling
 from store.errors import NotFound, ServerError
 
 

@@ -12,11 +12,11 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from markdown_it import MarkdownIt
 
-from engine import embedded
-from engine.config import TrainConfig
 from engine.export.card import EMBEDDED_ON_HUB, CardFacts, Score, card, gather, public_base, usage
-from engine.exporting import FORMATS, Target
-from engine.refs import Resolved
+from engine.export.service import FORMATS, Target
+from engine.models import default_model
+from engine.models.refs import Resolved
+from engine.training.config import TrainConfig
 from store import datasets, evals, pairs, runs
 from store.db import Store
 from store.records import EvalItem, PairDraft
@@ -169,7 +169,7 @@ def test_a_wide_adapter_tells_vllm(tmp_path: Path) -> None:
 
 
 def test_a_base_is_named_without_its_place() -> None:
-    assert public_base(embedded.NAME) == EMBEDDED_ON_HUB
+    assert public_base(default_model.NAME) == EMBEDDED_ON_HUB
     assert public_base("org/model-1.0") == "org/model-1.0"
     assert public_base("/home/me/models/mine/") == "mine"
     assert public_base("/home/me/tiny.gguf") == "tiny.gguf"

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from engine.export import official
-from engine.export.about import About
-from engine.export.gguf_model import quantise, types_of, write_gguf
-from engine.export.hparams import DEFAULTS
-from engine.export.llama_vocab import VocabOnly
+from engine.export import official_converter
+from engine.gguf.hyperparameters import DEFAULTS
+from engine.gguf.llama_vocab import VocabOnly
+from engine.gguf.metadata import About
+from engine.gguf.model import quantise, types_of, write_gguf
 from store.errors import BadInput, Unsupported, WorkerError
 from store.home import Home
 from tests.archs import ARCHS, add_lora, make
@@ -102,7 +102,7 @@ def test_llama_cpp_computes_what_transformers_does(models: Path, tmp_path: Path,
     "options", [{"use_rslora": True}, {"alpha_pattern": {"q_proj": 32, "layers.1.mlp.up_proj": 1}}], ids=str
 )
 def test_every_scale_of_peft_is_honoured(models: Path, tmp_path: Path, options: dict) -> None:
-    from engine.export.gguf_adapter import convert
+    from engine.gguf.adapter import convert
 
     base = models / "tinyllama"
     adapter = add_lora(base, tmp_path / "adapter", **options)
@@ -218,7 +218,7 @@ for job in sys.argv[2:]:
 def converter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The official converter of the very llama.cpp that is installed, with its own gguf library beside it."""
     try:
-        return official.fetch(Home(tmp_path_factory.mktemp("official")))
+        return official_converter.fetch(Home(tmp_path_factory.mktemp("official")))
     except WorkerError as error:
         pytest.skip(str(error))
 

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 from engine.export import go_template
 from engine.export.ollama import adds_bos, check, conversations, modelfile
-from engine.template import ChatTemplate
+from engine.models.chat_template import ChatTemplate
 from store.errors import BadInput, Unsupported
 from tests.chat_templates import FAMILIES, Family, write
 

@@ -13,8 +13,9 @@ import time
 
 import pytest
 
-from engine import jobs, process
-from engine.work import shell, trouble
+from engine.core import process
+from engine.training import run_control
+from engine.training.worker import error_messages, job_runner
 from store import runs
 from store.db import Store, now
 from store.errors import Conflict, NoSpace, Superseded
@@ -56,7 +57,7 @@ def test_a_failed_run_can_be_resumed(store: Store, submit: Submit) -> None:
     name = submit("crash").name
     started(store, name)
     ended(store, name)
-    attempt = jobs.resume(store, name)
+    attempt = run_control.resume(store, name)
     assert attempt is not None and (attempt.n, attempt.resume_from) == (2, None)
 
 
@@ -66,13 +67,13 @@ def test_a_killed_worker_is_lost_and_resumes_from_its_checkpoint(store: Store, s
     until(lambda: runs.get(store, name).step >= 3)
     os.kill(attempt.pid, signal.SIGKILL)
     killed = time.monotonic()
-    until(lambda: jobs.reap(store) == [name])
+    until(lambda: run_control.reap(store) == [name])
     assert time.monotonic() - killed < 15
     run = runs.get(store, name)
     assert run.state == "lost" and "SIGKILL" in (run.error or "")
-    assert jobs.reap(store) == [], "it is said once"
+    assert run_control.reap(store) == [], "it is said once"
     saved = runs.checkpoints(store, run.id)[-1].step
-    again = jobs.resume(store, name)
+    again = run_control.resume(store, name)
     assert again is not None and again.resume_from == saved >= 2
     assert ended(store, name).state == "succeeded"
 
@@ -90,38 +91,39 @@ def test_an_orphan_that_is_killed_is_lost(store: Store, submit: Submit) -> None:
     name = submit("steps", steps=300).name
     code = (
         "import sys; from pathlib import Path\n"
-        "from engine import jobs, process; from store.db import Store; from store.home import Home\n"
+        "from engine.core import process; from engine.training import run_control;"
+        "from store.db import Store; from store.home import Home\n"
         "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
-        "with Store.open(Home(Path(sys.argv[1]))) as store: jobs.start(store, sys.argv[2])\n"
+        "with Store.open(Home(Path(sys.argv[1]))) as store: run_control.start(store, sys.argv[2])\n"
     )
     subprocess.run([sys.executable, "-c", code, str(store.home.root), name], check=True, env=process.environment())
     until(lambda: runs.get(store, name).step >= 1)
     attempt = runs.live_attempt(store, runs.get(store, name).id)
-    assert attempt is not None and jobs.alive(attempt) and jobs.reap(store) == []
+    assert attempt is not None and run_control.alive(attempt) and run_control.reap(store) == []
     os.kill(attempt.pid, signal.SIGKILL)
-    until(lambda: jobs.reap(store) == [name])
-    assert not jobs.alive(attempt)
+    until(lambda: run_control.reap(store) == [name])
+    assert not run_control.alive(attempt)
 
 
 def test_a_paused_worker_is_hung_not_lost(store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "NO_BEAT_S", 1.0)
+    monkeypatch.setattr(run_control, "NO_BEAT_S", 1.0)
     name = submit("steps", steps=15).name
     attempt = stepping(store, name)
-    assert not jobs.status(store, name).hung
+    assert not run_control.status(store, name).hung
     pause(store, attempt)
-    until(lambda: jobs.status(store, name).hung)
-    assert jobs.reap(store) == [] and jobs.alive(attempt)
+    until(lambda: run_control.status(store, name).hung)
+    assert run_control.reap(store) == [] and run_control.alive(attempt)
     os.kill(attempt.pid, signal.SIGCONT)
     assert ended(store, name).state == "succeeded"
 
 
 def test_beats_without_steps_are_hung_too(store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "HUNG_S", 0.3)
+    monkeypatch.setattr(run_control, "HUNG_S", 0.3)
     name = submit("steps=100", steps=2).name  # the first step takes 100 s
     started(store, name)
     until(lambda: runs.get(store, name).state == "running")
-    until(lambda: jobs.status(store, name).hung)
-    assert jobs.reap(store) == []
+    until(lambda: run_control.status(store, name).hung)
+    assert run_control.reap(store) == []
 
 
 def test_holding_the_gil_loses_nothing(store: Store, submit: Submit) -> None:
@@ -130,7 +132,7 @@ def test_holding_the_gil_loses_nothing(store: Store, submit: Submit) -> None:
     attempt = started(store, name)
     silence = 0
     while runs.get(store, name).state not in ("succeeded", "lost", "failed"):
-        assert jobs.reap(store) == []
+        assert run_control.reap(store) == []
         live = runs.live_attempt(store, attempt.run_id)
         silence = max(silence, now() - live.heartbeat_at if live else 0)
         time.sleep(0.05)
@@ -143,13 +145,13 @@ def test_a_zombie_is_superseded_and_stops_at_once(store: Store, submit: Submit) 
     zombie = stepping(store, name)
     pause(store, zombie)
     runs.mark_lost(store, zombie.id, "taken for dead")
-    successor = jobs.resume(store, name)
+    successor = run_control.resume(store, name)
     assert successor is not None and successor.resume_from is not None
     until(lambda: runs.get(store, name).step > successor.resume_from)
     os.kill(zombie.pid, signal.SIGCONT)
     until(lambda: process.is_running(zombie.pid, zombie.pid_started) is False, 5)
-    assert process.how_it_ended(zombie.pid) == f"it left with exit code {shell.SUPERSEDED}"
-    assert runs.get(store, name).state == "running" and jobs.alive(successor)
+    assert process.how_it_ended(zombie.pid) == f"it left with exit code {job_runner.SUPERSEDED}"
+    assert runs.get(store, name).state == "running" and run_control.alive(successor)
     assert ended(store, name).state == "succeeded"
     assert len(runs.attempts(store, successor.run_id)) == 2
 
@@ -158,7 +160,7 @@ def test_a_removed_run_ends_its_worker(store: Store, submit: Submit) -> None:
     name = submit("steps", steps=300).name
     attempt = stepping(store, name)
     runs.mark_lost(store, attempt.id, "taken for dead")
-    jobs.remove(store, name)
+    run_control.remove(store, name)
     until(lambda: process.is_running(attempt.pid, attempt.pid_started) is False, 5)
 
 
@@ -186,8 +188,8 @@ def test_who_is_alive(store: Store, submit: Submit, host: str, shift_s: float, s
     began = (process.started_at(os.getpid()) or 0) + shift_s
     where = process.here() if host == "here" else "another-machine"
     attempt = attempt_on(store, run, host=where, pid=os.getpid(), started=began, silent_s=silent_s)
-    assert jobs.alive(attempt) is lives
-    assert jobs.reap(store) == ([] if lives else [run.name])
+    assert run_control.alive(attempt) is lives
+    assert run_control.reap(store) == ([] if lives else [run.name])
 
 
 def test_another_programs_long_write_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,25 +201,27 @@ def test_another_programs_long_write_ends_no_run(monkeypatch: pytest.MonkeyPatch
             raise Conflict("busy") from error
 
     monkeypatch.setattr(time, "sleep", lambda s: None)
-    shell.patiently(write, 3, sqlite3.OperationalError("database is locked"))
+    job_runner.patiently(write, 3, sqlite3.OperationalError("database is locked"))
     assert len(tries) == 4
     tries.clear()
     with pytest.raises(Conflict):
-        shell.patiently(write, 1, ValueError("a conflict of another kind"))
+        job_runner.patiently(write, 1, ValueError("a conflict of another kind"))
     assert len(tries) == 1
     with pytest.raises(Superseded):
-        shell.patiently(lambda: (_ for _ in ()).throw(Superseded("ended")))
+        job_runner.patiently(lambda: (_ for _ in ()).throw(Superseded("ended")))
 
 
 def test_disk_trouble_is_seen_behind_other_errors() -> None:
     outer = RuntimeError("could not write the file")
     outer.__cause__ = NoSpace("full")
-    assert trouble.is_disk_full(outer)
-    assert trouble.is_disk_full(RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"))
-    assert not trouble.is_disk_full(ValueError("no such thing"))
+    assert error_messages.is_disk_full(outer)
+    assert error_messages.is_disk_full(
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    )
+    assert not error_messages.is_disk_full(ValueError("no such thing"))
 
 
 def test_memory_trouble_is_named() -> None:
     gpu = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
-    assert trouble.is_out_of_memory(gpu) and trouble.is_out_of_memory(MemoryError())
-    assert not trouble.is_out_of_memory(ValueError("out of memory of the past"))
+    assert error_messages.is_out_of_memory(gpu) and error_messages.is_out_of_memory(MemoryError())
+    assert not error_messages.is_out_of_memory(ValueError("out of memory of the past"))

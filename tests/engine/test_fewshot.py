@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from engine import fewshot, transcripts
-from engine.answer import Stats
-from engine.compare import Comparison
-from engine.fewshot import FewShot
-from engine.transcripts import Transcript
+from engine.comparison import transcripts
+from engine.comparison.answer import Stats
+from engine.comparison.session import Comparison
+from engine.comparison.transcripts import Transcript
+from engine.inference import few_shot
+from engine.inference.few_shot import FewShot
 from store import datasets, pairs
 from store.db import Store
 from store.errors import BadInput, NotFound, UserError
@@ -27,49 +28,49 @@ def shop(store: Store) -> list[Pair]:
 
 
 def test_the_choice_follows_from_the_contents_alone(shop: list[Pair]) -> None:
-    chosen = fewshot.choose(shop, 4)
+    chosen = few_shot.choose(shop, 4)
     assert len(chosen) == 4
     again = [replace(pair, id=99 - pair.id, uid=pair.uid[::-1]) for pair in reversed(shop)]
-    assert [p.question for p in fewshot.choose(again, 4)] == [p.question for p in chosen]
-    assert fewshot.choose(shop, 2) == chosen[:2], "fewer are the first of more"
+    assert [p.question for p in few_shot.choose(again, 4)] == [p.question for p in chosen]
+    assert few_shot.choose(shop, 2) == chosen[:2], "fewer are the first of more"
 
 
 def test_what_does_not_fit_is_passed_over(shop: list[Pair]) -> None:
-    first = fewshot.choose(shop, 1)[0]
+    first = few_shot.choose(shop, 1)[0]
     long = replace(first, answer="x" * 500)
     rest = [pair for pair in shop if pair is not first]
-    assert fewshot.choose([long, *rest], 3, room=400) == fewshot.choose(rest, 3)
+    assert few_shot.choose([long, *rest], 3, room=400) == few_shot.choose(rest, 3)
     size = len(first.question) + len(first.answer)
-    assert len(fewshot.choose(shop, 9, room=3 * size)) == 3
-    assert fewshot.choose([long], 3, room=400) == [] == fewshot.choose([], 3)
+    assert len(few_shot.choose(shop, 9, room=3 * size)) == 3
+    assert few_shot.choose([long], 3, room=400) == [] == few_shot.choose([], 3)
 
 
 def test_all_examples_share_the_commonest_system_text(shop: list[Pair]) -> None:
     mixed = [replace(pair, system="Be kind." if n < 6 else "Be brief.") for n, pair in enumerate(shop)]
-    chosen = fewshot.choose(mixed, 9)
+    chosen = few_shot.choose(mixed, 9)
     assert len(chosen) == 6 and {pair.system for pair in chosen} == {"Be kind."}
 
 
 def test_only_ready_training_pairs_of_the_dataset(store: Store, shop: list[Pair]) -> None:
     pairs.set_status(store, [p.uid for p in shop[:3]], "draft")
     datasets.set_split(store, "shop", [p.uid for p in shop[3:6]], "val")
-    found = fewshot.of(store, "shop", 9)
+    found = few_shot.of(store, "shop", 9)
     assert found.shots == 3 and len(found.messages) == 6
     assert {m["content"] for m in found.messages[::2]} == {"question 6", "question 7", "question 8"}
     pairs.set_status(store, [p.uid for p in shop], "draft")
     with pytest.raises(UserError, match="no ready training pair"):
-        fewshot.of(store, "shop")
+        few_shot.of(store, "shop")
     with pytest.raises(NotFound):
-        fewshot.of(store, "shoe")
+        few_shot.of(store, "shoe")
     for wrong in (0, 33):
         with pytest.raises(BadInput, match="1 to 32"):
-            fewshot.of(store, "shop", wrong)
+            few_shot.of(store, "shop", wrong)
 
 
 def test_earlier_turns_of_a_pair_are_part_of_its_example(store: Store) -> None:
     draft = PairDraft("And now?", "Now.", system="S", history=(Turn("user", "Before?"), Turn("assistant", "Then.")))
     pairs.create(store, draft, dataset=datasets.ensure(store, "talks").name)
-    found = fewshot.of(store, "talks")
+    found = few_shot.of(store, "talks")
     assert [m["content"] for m in found.messages] == ["Before?", "Then.", "And now?", "Now."]
     asked = [{"role": "user", "content": "Q"}]
     assert [m["content"] for m in found.before(asked)] == ["S", "Before?", "Then.", "And now?", "Now.", "Q"]

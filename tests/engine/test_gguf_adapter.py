@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from engine.chat.backends.llama_binding import Context, Weights
-from engine.export.gguf_adapter import convert
+from engine.gguf.adapter import convert
+from engine.inference.backends.llama_binding import Context, Weights
 from store.errors import BadInput, Unsupported
 from tests.engine.tiny_gguf import Lora, write_adapter, write_config, write_gguf
 

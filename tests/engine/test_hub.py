@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import jobs, refs
+from engine.models import refs
+from engine.training import run_control
 from store.db import Store
 from store.errors import NotFound
 
@@ -84,22 +85,22 @@ def test_a_model_is_fetched_when_asked_for_and_then_stays(store: Store, hub: lis
         refs.resolve(store, "org/name")
     assert hub == []
     said: list[str] = []
-    folder = jobs.prepare(store, "org/name", said.append)
+    folder = run_control.prepare(store, "org/name", said.append)
     assert (folder / "model.safetensors").read_bytes() == b"weights"
     assert not (folder / "pytorch_model.bin").exists(), "the same weights are not fetched twice"
     assert said == ["Fetching org/name from the Hugging Face hub."]
     hub.clear()
-    assert refs.resolve(store, "org/name").folder == jobs.prepare(store, "org/name") == folder
+    assert refs.resolve(store, "org/name").folder == run_control.prepare(store, "org/name") == folder
     assert hub == []
 
 
 def test_a_model_that_the_hub_does_not_have(store: Store, hub: list[str]) -> None:
     with pytest.raises(NotFound, match=r"org/other cannot be fetched") as caught:
-        jobs.prepare(store, "org/other")
+        run_control.prepare(store, "org/other")
     assert "Check the name" in (caught.value.todo or "") and hub
 
 
 def test_no_network(store: Store, hub: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(NotFound, match="cannot be fetched"):
-        jobs.prepare(store, "org/name")
+        run_control.prepare(store, "org/name")

@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import jobs, process
-from engine.config import TrainConfig
+from engine.core import process
+from engine.training import run_control
+from engine.training.config import TrainConfig
 from store import datasets, pairs, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError, WorkerError
@@ -37,7 +38,7 @@ def until(true: Callable[[], object], seconds: float = 15.0) -> None:
 
 
 def started(store: Store, name: str) -> Attempt:
-    attempt = jobs.start(store, name)
+    attempt = run_control.start(store, name)
     assert attempt is not None
     return attempt
 
@@ -50,7 +51,7 @@ def stepping(store: Store, name: str) -> Attempt:
 
 
 def ended(store: Store, name: str) -> Run:
-    until(lambda: jobs.reap(store) or runs.get(store, name).state in END_STATES)
+    until(lambda: run_control.reap(store) or runs.get(store, name).state in END_STATES)
     return runs.get(store, name)
 
 
@@ -66,7 +67,7 @@ class TestSubmit:
         self, store: Store, fake_base: Path, fake_data: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(fake_base.parent)
-        run = jobs.submit(store, TrainConfig(model=f"./{fake_base.name}"), fake_data)
+        run = run_control.submit(store, TrainConfig(model=f"./{fake_base.name}"), fake_data)
         assert run.base == run.config["model"] == str(fake_base)
 
     def test_a_taken_name_writes_nothing(self, store: Store, submit: Submit) -> None:
@@ -80,13 +81,13 @@ class TestSubmit:
     def test_takes_a_snapshot_or_its_hash(self, store: Store, submit: Submit, fake_base: Path) -> None:
         frozen = datasets.freeze(store, "facts")
         config = TrainConfig(model=str(fake_base))
-        assert jobs.submit(store, config, frozen).snapshot == frozen.hash
-        assert jobs.submit(store, config, frozen.hash[:8]).snapshot == frozen.hash
+        assert run_control.submit(store, config, frozen).snapshot == frozen.hash
+        assert run_control.submit(store, config, frozen.hash[:8]).snapshot == frozen.hash
 
     def test_says_what_cannot_be_trained(self, store: Store, submit: Submit, fake_base: Path) -> None:
         config = TrainConfig(model=str(fake_base))
         with pytest.raises(NotFound, match="no-such-data"):
-            jobs.submit(store, config, "no-such-data")
+            run_control.submit(store, config, "no-such-data")
         with pytest.raises(NotFound, match="no-such-model"):
             submit(model="no-such-model")
         with pytest.raises(Unsupported, match="cannot be trained"):
@@ -94,7 +95,7 @@ class TestSubmit:
         datasets.create(store, "drafts")
         pairs.create(store, PairDraft("q", "a", status="draft"), dataset="drafts")
         with pytest.raises(UserError, match="1 draft"):
-            jobs.submit(store, config, "drafts")
+            run_control.submit(store, config, "drafts")
         assert runs.all_runs(store) == []
 
 
@@ -103,7 +104,7 @@ class TestLife:
         run = submit("quick")
         attempt = started(store, run.name)
         heard, numbers = [], []
-        run = jobs.wait(store, run.name, heard.append, numbers.extend, poll_s=0.05)
+        run = run_control.wait(store, run.name, heard.append, numbers.extend, poll_s=0.05)
         assert (run.state, run.step, run.total_steps, run.error) == ("succeeded", 4, 4, None)
         assert run.adapter == f"runs/{run.uid}/adapter"
         assert [m.step for m in numbers if m.name == "loss"] == [1, 2, 3, 4]
@@ -135,11 +136,11 @@ class TestLife:
         started(store, name)
         assert ended(store, name).state == "succeeded"
         with pytest.raises(Conflict, match="already succeeded"):
-            jobs.start(store, name)
+            run_control.start(store, name)
         with pytest.raises(Conflict, match="has succeeded"):
-            jobs.resume(store, name)
+            run_control.resume(store, name)
         with pytest.raises(Conflict, match="succeeded"):
-            jobs.stop(store, name)
+            run_control.stop(store, name)
 
     def test_a_process_that_cannot_start_leaves_the_run_queued(
         self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
@@ -147,7 +148,7 @@ class TestLife:
         name = submit("quick").name
         monkeypatch.setattr(process, "command", lambda *a: ["/no/such/python"])
         with pytest.raises(WorkerError, match="cannot be started"):
-            jobs.start(store, name)
+            run_control.start(store, name)
         assert runs.get(store, name).state == "queued" and not runs.attempts(store, runs.get(store, name).id)
 
     def test_a_worker_without_an_attempt_leaves(self, store: Store, fake_workers: None) -> None:
@@ -166,13 +167,13 @@ class TestLife:
 
         monkeypatch.setattr(process, "spawn", full)
         with pytest.raises(NoSpace):
-            jobs.start(store, name)
+            run_control.start(store, name)
         assert runs.get(store, name).state == "queued"
 
     def test_numbers_of_one_step_may_come_in_two_writes(self, store: Store, submit: Submit) -> None:
         run = submit("quick")
         runs.open_attempt(store, run.id, host=process.here(), pid=1, pid_started=1, token="t", log_path="x")
-        seen = jobs._Metrics()
+        seen = run_control._Metrics()
         runs.record(store, "t", 1, {"loss": 2.0})
         assert [m.name for m in seen.fresh(store, run.id)] == ["loss"]
         runs.record(store, "t", 1, {"val_loss": 3.0})
@@ -184,9 +185,9 @@ class TestLife:
         name = submit("steps", steps=100).name
         stepping(store, name)
         with pytest.raises(Conflict):
-            jobs.remove(store, name)
-        run = jobs.stop(store, name, now=True)
-        jobs.remove(store, name)
+            run_control.remove(store, name)
+        run = run_control.stop(store, name, now=True)
+        run_control.remove(store, name)
         assert list(store.home.runs.iterdir()) == [] and not store.home.run_dir(run.uid).exists()
         with pytest.raises(NotFound):
             runs.get(store, name)
@@ -196,8 +197,8 @@ class TestQueue:
     def test_one_at_a_time_first_come_first_served(self, store: Store, submit: Submit) -> None:
         names = [submit("quick", name=name).name for name in ("c", "a", "b")]
         started(store, "c")
-        assert jobs.start(store, "b") is None, "b waits: c is live and a came first"
-        assert jobs.status(store, "b").phase == "waits for c"
+        assert run_control.start(store, "b") is None, "b waits: c is live and a came first"
+        assert run_control.status(store, "b").phase == "waits for c"
         for name in names:
             assert ended(store, name).state == "succeeded"
         spans = [runs.attempts(store, runs.get(store, name).id)[0] for name in names]
@@ -214,13 +215,13 @@ class TestQueue:
         submit("steps", name="one", steps=100), submit("quick", name="two")
         attempt = stepping(store, "one")
         os.kill(attempt.pid, signal.SIGKILL)
-        until(lambda: "one" in jobs.reap(store))
+        until(lambda: "one" in run_control.reap(store))
         assert ended(store, "two").state == "succeeded"
 
     def test_a_stopped_run_leaves_the_queue(self, store: Store, submit: Submit) -> None:
         submit("steps", name="one", steps=100), submit(name="two")
         started(store, "one")
-        assert jobs.stop(store, "two").state == "stopped"
+        assert run_control.stop(store, "two").state == "stopped"
         assert runs.next_queued(store) is None
 
     def test_racing_launchers_start_one_process(self, store: Store, submit: Submit) -> None:
@@ -228,10 +229,11 @@ class TestQueue:
         name = submit("steps", steps=200).name
         code = (
             "import sys; from pathlib import Path\n"
-            "from engine import jobs, process; from store.db import Store; from store.home import Home\n"
+            "from engine.core import process; from engine.training import run_control;"
+            "from store.db import Store; from store.home import Home\n"
             "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
             "with Store.open(Home(Path(sys.argv[1]))) as store:\n"
-            "    sys.stdin.readline(); print(jobs.start_next(store) is not None)\n"
+            "    sys.stdin.readline(); print(run_control.start_next(store) is not None)\n"
         )
         racers = [
             subprocess.Popen(
@@ -251,12 +253,12 @@ class TestStop:
     def test_stop_saves_and_resume_goes_on(self, store: Store, submit: Submit) -> None:
         name = submit("steps", steps=8).name
         stepping(store, name)
-        jobs.stop(store, name)
+        run_control.stop(store, name)
         run = ended(store, name)
         assert run.state == "stopped" and run.adapter is None
         saved = runs.checkpoints(store, run.id)[-1]
         assert saved.step == run.step >= 1
-        attempt = jobs.resume(store, name)
+        attempt = run_control.resume(store, name)
         assert attempt is not None and attempt.n == 2 and attempt.resume_from == saved.step
         run = ended(store, name)
         assert (run.state, run.step) == ("succeeded", 8)
@@ -291,8 +293,8 @@ class TestStop:
         attempt = stepping(store, name)
         child = int((store.home.run_dir(runs.get(store, name).uid) / "child.pid").read_text())
         assert psutil.pid_exists(child)
-        run = jobs.stop(store, name, now=True)
-        assert run.state == "lost" and not jobs.alive(attempt)
+        run = run_control.stop(store, name, now=True)
+        assert run.state == "lost" and not run_control.alive(attempt)
         until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
     def test_a_closed_terminal_does_not_end_the_run(self, store: Store, submit: Submit) -> None:
@@ -300,10 +302,11 @@ class TestStop:
         name = submit("steps", steps=25).name
         code = (
             "import sys, time; from pathlib import Path\n"
-            "from engine import jobs, process; from store.db import Store; from store.home import Home\n"
+            "from engine.core import process; from engine.training import run_control;"
+            "from store.db import Store; from store.home import Home\n"
             "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
             "with Store.open(Home(Path(sys.argv[1]))) as store:\n"
-            "    jobs.start(store, sys.argv[2])\n"
+            "    run_control.start(store, sys.argv[2])\n"
             "time.sleep(600)\n"
         )
         env = process.environment()
@@ -320,7 +323,7 @@ class TestStop:
 class TestStatus:
     def test_says_nothing_it_cannot_know(self, store: Store, submit: Submit) -> None:
         name = submit("quick").name
-        seen = jobs.status(store, name)
+        seen = run_control.status(store, name)
         assert (seen.rate, seen.seconds_left, seen.loss, seen.elapsed, seen.hung) == (None, None, None, 0, False)
         assert seen.phase == "waits for its turn"
 
@@ -330,7 +333,7 @@ class TestStatus:
         run = submit("quick", steps=100)
         clock = iter(range(1_000_000, 10_000_000, 1000))
         at = [next(clock)]
-        for module in ("store.worker", "store.runs", "engine.jobs"):
+        for module in ("store.worker", "store.runs", "engine.training.run_control"):
             monkeypatch.setattr(f"{module}.now", lambda: at[0])
         token = "a-token"
         runs.open_attempt(
@@ -338,34 +341,34 @@ class TestStatus:
             token=token, log_path="x.log",
         )  # fmt: skip
         runs.say(store, token, "Loading the model")
-        assert jobs.status(store, run.name).phase == "Loading the model"
+        assert run_control.status(store, run.name).phase == "Loading the model"
         runs.set_state(store, token, "running", total_steps=100)
         for step in range(1, 11):
             at[0] = next(clock) if step % 2 else at[0] + 3000  # unsteady steps
             runs.record(store, token, step, {"loss": 2.0})
             if step == 1:
-                assert jobs.status(store, run.name).rate is None, "one step gives no rate"
+                assert run_control.status(store, run.name).rate is None, "one step gives no rate"
         points = [m.at for m in runs.metrics(store, run.id, ["loss"])]
         rate = 9000 / (points[-1] - points[0])
-        seen = jobs.status(store, run.name)
+        seen = run_control.status(store, run.name)
         assert seen.rate == pytest.approx(rate) and seen.seconds_left == pytest.approx(90 / rate)
         at[0] += 2000
-        assert jobs.status(store, run.name).seconds_left == pytest.approx(90 / rate - 2)
+        assert run_control.status(store, run.name).seconds_left == pytest.approx(90 / rate - 2)
         runs.record(store, token, 100, {"loss": 1.0})
         runs.say(store, token, "Saving the adapter")
-        done = jobs.status(store, run.name)
+        done = run_control.status(store, run.name)
         assert (done.seconds_left, done.phase) == (None, "Saving the adapter"), "nobody knows how long that takes"
 
     def test_a_resumed_run_has_no_rate_from_before(self, store: Store, submit: Submit) -> None:
         name = submit("steps", steps=40).name
         until(lambda: started(store, name) and runs.get(store, name).step >= 3)
-        assert jobs.status(store, name).rate
-        jobs.stop(store, name)
+        assert run_control.status(store, name).rate
+        run_control.stop(store, name)
         run = ended(store, name)
-        assert jobs.status(store, name).rate is None
+        assert run_control.status(store, name).rate is None
         runs.queue(store, name)
         runs.open_attempt(store, run.id, host="elsewhere", pid=1, pid_started=1, token="t", log_path="x")
-        seen = jobs.status(store, name)
+        seen = run_control.status(store, name)
         assert seen.rate is None and seen.seconds_left is None and seen.loss is not None
 
 
@@ -375,44 +378,45 @@ def test_prepare_works_once_for_two_callers(
     monkeypatch.setattr(process, "command", fake_worker.argv)
     source = tmp_path / "base.gguf"
     source.write_bytes(b"GGUF" + b"x" * 100)
-    from engine import embedded
+    from engine.models import default_model
 
-    out = embedded.cache_dir(home, str(source))
+    out = default_model.cache_dir(home, str(source))
     (out.parent / f"{out.name}.part").mkdir(parents=True)  # what a cut-off try leaves behind
     out.mkdir()
     code = (
         "import sys; from pathlib import Path\n"
-        "from engine import jobs, process; from store.db import Store; from store.home import Home\n"
+        "from engine.core import process; from engine.training import run_control;"
+        "from store.db import Store; from store.home import Home\n"
         "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
-        "with Store.open(Home(Path(sys.argv[1]))) as store: print(jobs.prepare(store, sys.argv[2]))\n"
+        "with Store.open(Home(Path(sys.argv[1]))) as store: print(run_control.prepare(store, sys.argv[2]))\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(home.root), str(source)],
         stdout=subprocess.PIPE, text=True, env=process.environment(),
     )  # fmt: skip
     said: list[str] = []
-    assert jobs.prepare(store, str(source), said.append) == out
+    assert run_control.prepare(store, str(source), said.append) == out
     assert other.communicate(timeout=30)[0].strip() == str(out) and other.returncode == 0
     assert (home.models / "prepared.log").read_text() == "once\n"
     # whoever comes second waits, or finds it made
     assert not said or any("waiting" in line or "Preparing" in line for line in said)
     assert not any("noise" in line for line in said)
-    assert jobs.prepare(store, str(source)) == out, "nothing to do the second time"
+    assert run_control.prepare(store, str(source)) == out, "nothing to do the second time"
     assert not list(home.models.glob("*.part*"))
 
 
 def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unsupported, match="endpoint"):
-        jobs.prepare(store, "http://localhost:1/v1#x")
+        run_control.prepare(store, "http://localhost:1/v1#x")
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"no")
     with pytest.raises(BadInput, match="GGUF"):
-        jobs.prepare(store, str(broken))
+        run_control.prepare(store, str(broken))
     monkeypatch.setattr(process, "command", fake_worker.argv)
     broken.write_bytes(b"GGUF")
     with pytest.raises(NoSpace, match="cannot hold") as caught:
-        jobs.prepare(store, str(broken))
+        run_control.prepare(store, str(broken))
     assert caught.value.todo == "Free 1 GB." and not list(store.home.models.glob("[!.]*"))
     broken.write_bytes(b"GGUF" + b"x" * 10)
     with pytest.raises(WorkerError, match="signal 9"):
-        jobs.prepare(store, str(broken))
+        run_control.prepare(store, str(broken))

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from engine.chat.lanes import Lanes, size_for
+from engine.inference.backends.context_pool import Lanes, size_for
 
 
 class Fake:

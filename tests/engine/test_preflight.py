@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.preflight import check
-from engine.template import ChatTemplate
+from engine.models.chat_template import ChatTemplate
+from engine.training.preflight import check
 from store.errors import BadInput
 from tests.tiny import config, make_tokenizer, row, rows
 

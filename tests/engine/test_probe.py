@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from engine import probe, samples
-from engine.client import Done
-from engine.sampling import Sampling
+from engine.core import sample_files
+from engine.evaluation import probes
+from engine.inference.client import Done
+from engine.inference.sampling import Sampling
 from store.errors import BadInput, ServerError
 from store.records import Message, Probe
 
 
 def test_the_sample_probes_can_be_read() -> None:
     for name in ("identity", "product", "retention"):
-        probes = probe.load(samples.path(f"probes/{name}.jsonl"))
-        assert len(probes) >= 10 and all(p.set == name for p in probes)
+        loaded = probes.load(sample_files.path(f"probes/{name}.jsonl"))
+        assert len(loaded) >= 10 and all(p.set == name for p in loaded)
 
 
 @pytest.mark.parametrize(
@@ -37,20 +38,20 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, what: str) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"question": "q", "must": ["x"]}\n' + line + "\n")
     with pytest.raises(BadInput) as caught:
-        probe.load(path)
+        probes.load(path)
     assert what in str(caught.value) and ":2" in str(caught.value)
 
 
 def test_missing_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     with pytest.raises(BadInput, match="no such probe file"):
-        probe.load(path)
+        probes.load(path)
     path.write_text("\n \n")
     with pytest.raises(BadInput, match="empty"):
-        probe.load(path)
+        probes.load(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="UTF-8"):
-        probe.load(path)
+        probes.load(path)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_missing_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_judging(must: tuple[str, ...], must_not: tuple[str, ...], text: str, passed: bool) -> None:
-    assert probe.judge(Probe("s", "q", must, must_not), text) is passed
+    assert probes.judge(Probe("s", "q", must, must_not), text) is passed
 
 
 class Scripted:
@@ -88,8 +89,8 @@ class Scripted:
 
 async def test_each_probe_is_a_conversation_of_its_own() -> None:
     client, told = Scripted(Done("Ember"), Done("No idea")), []
-    probes = [Probe("s", "Who?", ("ember",), system="Be brief."), Probe("s", "What?", ("x",))]
-    result = await probe.run(client, "run:x", probes, Sampling(seed=3), lambda n, of: told.append((n, of)))
+    asked = [Probe("s", "Who?", ("ember",), system="Be brief."), Probe("s", "What?", ("x",))]
+    result = await probes.run(client, "run:x", asked, Sampling(seed=3), lambda n, of: told.append((n, of)))
     assert (result.model, result.passed, result.of) == ("run:x", 1, 2)
     assert [item.passed for item in result.items] == [True, False]
     assert [len(messages) for _, messages, _, _ in client.asked] == [2, 1]
@@ -99,4 +100,4 @@ async def test_each_probe_is_a_conversation_of_its_own() -> None:
 
 async def test_an_answer_that_breaks_off_is_no_failed_probe() -> None:
     with pytest.raises(ServerError, match="gone"):
-        await probe.run(Scripted(Done("Emb", stop="error", error="gone")), "m", [Probe("s", "q", ("x",))], Sampling())
+        await probes.run(Scripted(Done("Emb", stop="error", error="gone")), "m", [Probe("s", "q", ("x",))], Sampling())

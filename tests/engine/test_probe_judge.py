@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.probe import judge
+from engine.evaluation.probes import judge
 from store.records import Probe
 
 

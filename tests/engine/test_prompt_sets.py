@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import prompt_sets
-from engine.client import Done
-from engine.fewshot import FewShot
-from engine.prompt_sets import Prompt, Side
-from engine.sampling import Sampling
+from engine.evaluation import prompt_sets
+from engine.evaluation.prompt_sets import Prompt, Side
+from engine.inference.client import Done
+from engine.inference.few_shot import FewShot
+from engine.inference.sampling import Sampling
 from store import probes
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError

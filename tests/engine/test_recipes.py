@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.recipes import DEFAULT, RECIPES, config_for, size_of
+from engine.training.recipes import DEFAULT, RECIPES, config_for, size_of
 from store.errors import BadInput, NotFound
 
 

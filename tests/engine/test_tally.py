@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from engine.tally import binomial_p, ranking, rate, wilson
+from engine.evaluation.ranking import binomial_p, ranking, rate, wilson
 from store.records import Tally
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.template import MASKED, ChatTemplate
+from engine.models.chat_template import MASKED, ChatTemplate
 from store.errors import BadInput, Unsupported
 from tests.tiny import CHATML, chat, make_tokenizer
 

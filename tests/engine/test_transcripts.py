@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import transcripts
-from engine.answer import Stats
-from engine.compare import Comparison
-from engine.sampling import Sampling
-from engine.transcripts import Transcript
+from engine.comparison import transcripts
+from engine.comparison.answer import Stats
+from engine.comparison.session import Comparison
+from engine.comparison.transcripts import Transcript
+from engine.inference.sampling import Sampling
 from store import chats, votes
 from store.db import Store
 from store.errors import NotFound

@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-from engine.export.arch import permute
+from engine.gguf.architectures import permute
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, INNER, CONTEXT = 2, 64, 4, 2, 128, 512
 TEMPLATE = (

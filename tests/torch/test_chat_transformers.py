@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.chat import honesty
-from engine.chat.backends import Finish, Job
-from engine.chat.backends import transformers as backend_module
-from engine.chat.backends.transformers import Batch, Transformers, choose
-from engine.chat.templates import Templates
-from engine.chat.threads import Budget
-from engine.refs import Resolved
-from engine.sampling import Sampling
+from engine.inference.backends import transformers as backend_module
+from engine.inference.backends.base import Finish, Job
+from engine.inference.backends.transformers import Batch, Transformers, choose
+from engine.inference.sampling import Sampling
+from engine.inference.server import lane_check
+from engine.inference.template_cache import Templates
+from engine.inference.threads import Budget
+from engine.models.refs import Resolved
 from store.errors import BadInput, Unsupported
 from store.records import Message
 from tests.archs import add_lora, make
@@ -140,10 +140,10 @@ async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Reso
 
 async def test_honesty_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
     await backend.load(tuned)
-    report = await honesty.check([honesty.Side(base, backend, None), honesty.Side(tuned, backend, None)])
+    report = await lane_check.check([lane_check.Side(base, backend, None), lane_check.Side(tuned, backend, None)])
     assert report["honest"] and report["same_tokens"] and report["same_template"]
     one, two = report["lanes"]
-    assert one["plain_max_diff"] <= honesty.TOLERANCE < two["plain_max_diff"]
+    assert one["plain_max_diff"] <= lane_check.TOLERANCE < two["plain_max_diff"]
 
 
 async def test_limits_and_stops(backend: Transformers, base: Resolved) -> None:

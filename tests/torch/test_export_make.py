@@ -24,9 +24,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from engine import exported, exporting
-from engine.export import make, merged, proof
-from engine.exporting import Progress, Request, Target
+from engine.export import listing, make, merged, service, verification
+from engine.export.service import Progress, Request, Target
 from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
@@ -108,7 +107,7 @@ def finished_looking(store: Store) -> list[Path]:
 
 def test_every_format_lies_in_its_own_folder_with_card_sums_and_proof(store: Store, adapter: Path) -> None:
     seen: list[Progress] = []
-    made = exporting.export(store, request(*EVERY), seen.append)
+    made = service.export(store, request(*EVERY), seen.append)
     assert [(e.format, e.quant, e.state) for e in made] == [(t.format, t.quant, "done") for t in EVERY]
     for export in made:
         path = store.home.absolute(export.path)
@@ -125,13 +124,13 @@ def test_every_format_lies_in_its_own_folder_with_card_sums_and_proof(store: Sto
 
 
 def test_no_path_of_this_machine_leaves_it(store: Store, adapter: Path, tmp_path: Path) -> None:
-    exporting.export(store, request(*EVERY))
+    service.export(store, request(*EVERY))
     for path in finished_looking(store):
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
 
 
 def test_a_merged_folder_holds_base_plus_delta_and_a_gguf_the_same(store: Store, adapter: Path, base: Path) -> None:
-    made = exporting.export(store, request(Target("merged"), Target("gguf", "f32")))
+    made = service.export(store, request(Target("merged"), Target("gguf", "f32")))
     folder, file = (store.home.absolute(e.path) for e in made)
     before, after = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
     factors = load_file(adapter / "adapter_model.safetensors")
@@ -156,12 +155,12 @@ def test_bfloat16_is_rounded_to_the_nearest_even() -> None:
 
 
 def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> None:
-    (first,) = exporting.export(store, request())
+    (first,) = service.export(store, request())
     before = store.home.absolute(first.path).stat().st_mtime_ns
     with pytest.raises(Conflict, match="there already") as told:
-        exporting.export(store, request())
+        service.export(store, request())
     assert "--overwrite" in str(told.value.todo) and told.value.exit_code == 2
-    (second,) = exporting.export(store, request(overwrite=True))
+    (second,) = service.export(store, request(overwrite=True))
     assert second.path == first.path and store.home.absolute(second.path).stat().st_mtime_ns > before
     assert not list(store.home.exports.rglob("*.old"))
 
@@ -171,20 +170,20 @@ def test_a_folder_that_is_no_export_is_never_replaced(store: Store, adapter: Pat
     mine.mkdir(parents=True)
     (mine / "thesis.txt").write_text("years of work")
     with pytest.raises(Conflict, match="no export"):
-        exporting.export(store, request(out=tmp_path / "mine", overwrite=True))
+        service.export(store, request(out=tmp_path / "mine", overwrite=True))
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
 def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
     file = tmp_path / "out" / "my model.gguf"
-    assert [p.path for p in exporting.plan(store, request(out=file))] == [file]
-    (made,) = exporting.export(store, request(out=file))
+    assert [p.path for p in service.plan(store, request(out=file))] == [file]
+    (made,) = service.export(store, request(out=file))
     assert store.home.absolute(made.path) == file
     assert sorted(p.name for p in file.parent.iterdir()) == sorted(made.proof["files"])
-    assert exporting.plan(store, request(out=tmp_path / "new"))[0].folder == tmp_path / "new"
-    assert exporting.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
+    assert service.plan(store, request(out=tmp_path / "new"))[0].folder == tmp_path / "new"
+    assert service.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
     with pytest.raises(BadInput, match="one GGUF file"):
-        exporting.plan(store, request(F16, Target("merged"), out=file))
+        service.plan(store, request(F16, Target("merged"), out=file))
 
 
 @pytest.mark.parametrize(
@@ -198,16 +197,16 @@ def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
 )
 def test_a_target_that_cannot_be_is_named(store: Store, adapter: Path, target: Target, what: str) -> None:
     with pytest.raises(BadInput, match=what):
-        exporting.plan(store, request(target))
+        service.plan(store, request(target))
 
 
 def test_removing_takes_the_folder_and_nothing_else(store: Store, adapter: Path, tmp_path: Path) -> None:
-    inside, beside = exporting.export(store, request(F16, Target("adapter")))
-    (outside,) = exporting.export(store, request(out=tmp_path / "out" / "m.gguf"))
+    inside, beside = service.export(store, request(F16, Target("adapter")))
+    (outside,) = service.export(store, request(out=tmp_path / "out" / "m.gguf"))
     (tmp_path / "out" / "other.txt").write_text("mine")
-    exported.remove(store, inside.id)
+    listing.remove(store, inside.id)
     assert not store.home.absolute(inside.path).parent.exists() and store.home.absolute(beside.path).exists()
-    exported.remove(store, outside.id)
+    listing.remove(store, outside.id)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["other.txt"]
     assert [e.id for e in exports.all_exports(store)] == [beside.id]
 
@@ -220,14 +219,14 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
 ) -> None:
     lost = {"name": "answers", "state": "failed", "said": "The tuning got lost."}
     monkeypatch.setattr(make, "Bench", lambda *_: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(proof, "prove", lambda *_: {"held": False, "checks": [lost], "kl": 1.5, "types": {}})
+    monkeypatch.setattr(verification, "prove", lambda *_: {"held": False, "checks": [lost], "kl": 1.5, "types": {}})
     (number,) = here(store, request(prove=True))
     made = exports.get(store, number)
     path = store.home.absolute(made.path)
     assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.proof["advice"]
     assert path.name == "ember-f16.gguf.rejected" and path.parent.name == "ember-f16.rejected" and path.is_file()
     assert not (store.home.exports / "ember" / "ember-f16").exists()
-    assert exported.commands(store.home, made) == []
+    assert listing.commands(store.home, made) == []
     assert json.loads((path.parent / "proof.json").read_text())["checks"] == [lost]
 
 
@@ -249,20 +248,20 @@ def test_without_a_step_the_lowest_validation_loss_is_best(
         if step in losses:
             worker.add_checkpoint(store, token, step, store.home.relative(folder), {}, loss)
     worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
-    assert exporting.chosen(store, "ember")[1:] == (best, why)
-    assert exporting.chosen(store, "run:ember@5")[1] == 5
-    (made,) = exporting.export(store, request())
+    assert service.chosen(store, "ember")[1:] == (best, why)
+    assert service.chosen(store, "run:ember@5")[1] == 5
+    (made,) = service.export(store, request())
     assert made.step == best and made.path.endswith(f"ember{f'-step{best}' if best else ''}-f16.gguf")
 
 
 def test_a_run_or_step_that_is_not_there_is_named(store: Store, adapter: Path) -> None:
     with pytest.raises(NotFound, match="no checkpoint at step 3"):
-        exporting.export(store, Request("ember@3", (F16,), prove=False))
+        service.export(store, Request("ember@3", (F16,), prove=False))
     for bad in ("", "a b", "ember@x"):
         with pytest.raises(BadInput):
-            exporting.chosen(store, bad)
+            service.chosen(store, bad)
     with pytest.raises(NotFound):
-        exporting.chosen(store, "emberr")
+        service.chosen(store, "emberr")
 
 
 # ---------------------------------------------------------------- trouble
@@ -286,7 +285,7 @@ def test_what_is_wrong_is_a_sentence_and_nothing_stays(
 ) -> None:
     breaks(adapter, base)
     with pytest.raises(kind, match=what) as told:
-        exporting.export(store, request())
+        service.export(store, request())
     assert told.value.exit_code == 2
     assert not finished_looking(store) and not list(store.home.exports.rglob("*.part"))
     assert all(e.state == "failed" and e.error for e in exports.all_exports(store))
@@ -314,12 +313,12 @@ def test_dora_is_merged_by_peft_and_refused_as_a_gguf_adapter(store: Store, adap
     save_file(tensors, file)
     targets = sorted({name.split(".")[-3] for name in tensors if "lora_A" in name})
     _options(adapter, use_dora=True, target_modules=targets)
-    whole, small = exporting.export(store, request(Target("merged"), F16, prove=True))
+    whole, small = service.export(store, request(Target("merged"), F16, prove=True))
     assert whole.state == "done" and small.state == "done", (whole.error, small.error)
     merged_now = load_file(store.home.absolute(whole.path) / "model.safetensors")
     assert not np.allclose(merged_now["model.layers.0.mlp.up_proj.weight"], plain["model.layers.0.mlp.up_proj.weight"])
     with pytest.raises(Unsupported, match="use_dora") as told:
-        exporting.export(store, request(Target("gguf-adapter")))
+        service.export(store, request(Target("gguf-adapter")))
     assert "merged" in str(told.value.todo)
 
 
@@ -352,7 +351,7 @@ def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) 
     child.send_signal(signal.SIGKILL)
     child.communicate()
     assert exports.all_exports(store)[0].state == "working"
-    (left,) = exported.sweep(store)
+    (left,) = listing.sweep(store)
     assert left.state == "failed" and "process ended" in str(left.error)
     done = [e for e in exports.all_exports(store) if e.state == "done"]
     for path in finished_looking(store):
@@ -363,7 +362,7 @@ def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) 
 def test_cancel_takes_away_what_was_begun(store: Store, adapter: Path) -> None:
     cancel = threading.Event()
     with pytest.raises(Conflict, match="cancelled"):
-        exporting.export(store, request(*EVERY), lambda _: cancel.set(), cancel)
+        service.export(store, request(*EVERY), lambda _: cancel.set(), cancel)
     assert not list(store.home.exports.rglob("*.part"))
     assert {e.state for e in exports.all_exports(store)} <= {"failed", "done"}
 
@@ -372,7 +371,7 @@ def test_a_live_export_is_neither_swept_nor_removed(store: Store, adapter: Path)
     export = exports.start(store, run="ember", format="gguf", quant="f16", path="exports/ember/x/x.gguf")
     with contextlib.ExitStack() as stack:
         stack.enter_context(make._locked(store, export.id, store.home.exports / ".x.part"))
-        assert exported.sweep(store) == []
+        assert listing.sweep(store) == []
         with pytest.raises(Conflict, match="being made"):
-            exported.remove(store, export.id)
-    assert [e.id for e in exported.sweep(store)] == [export.id]
+            listing.remove(store, export.id)
+    assert [e.id for e in listing.sweep(store)] == [export.id]

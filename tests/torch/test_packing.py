@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.template import MASKED, ChatTemplate, Example
-from engine.work import packing
-from engine.work.packing import Pack, loss_sum, pack_padded, pack_shared
+from engine.models.chat_template import MASKED, ChatTemplate, Example
+from engine.training.worker import packing
+from engine.training.worker.packing import Pack, loss_sum, pack_padded, pack_shared
 from tests import archs
 from tests.tiny import make_tiny_llama, rows
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.tui.scripted import ScriptedClient, by_model
-from tui.screens.compare import CompareScreen
-from tui.widgets.prompt import Prompt
+from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.screen import CompareScreen
 
 if TYPE_CHECKING:
     from tests.tui.conftest import Drive, Driver
@@ -22,7 +22,7 @@ WORDS = {BASE: ["I am ", "a base ", "model."], TUNED: ["I am ", "Ember, ", "made
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
     made = ScriptedClient(by_model(WORDS))  # type: ignore[arg-type]
-    monkeypatch.setattr("engine.client.Client.connect", made.connect)
+    monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "compare")
     return made
 

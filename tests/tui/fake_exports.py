@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine import exported, exporting, jobs
-from engine.exporting import Planned, Progress, Request, Target
-from engine.recipes import config_for
+from engine.export import listing, service
+from engine.export.service import Planned, Progress, Request, Target
+from engine.training import run_control
+from engine.training.recipes import config_for
 from store import exports, pairs, runs, worker
 from store.db import Store
 from store.errors import Conflict
@@ -33,7 +34,7 @@ def a_run(store: Store, name: str = "ember-1", *, steps: int = 40, checkpoint: i
     if not store.scalar("SELECT count(*) FROM pair"):
         drafts = [PairDraft(f"Who are you, {n}?", "I am Ember.") for n in range(4)]
         pairs.create_many(store, drafts, dataset="ember")
-    run, token = jobs.submit(store, config_for("identity", "smollm2-135m"), "ember", name), f"token-{name}"
+    run, token = run_control.submit(store, config_for("identity", "smollm2-135m"), "ember", name), f"token-{name}"
     runs.open_attempt(store, run.id, host="here", pid=1, pid_started=1.0, token=token, log_path="runs/x.log")
     worker.claim(store, token)
     worker.set_state(store, token, "running", total_steps=steps)
@@ -103,9 +104,9 @@ class FakeExport:
         self.asked.append(request)
         if self.error is not None:
             raise self.error
-        run, step, _ = exporting.chosen(store, request.run)
+        run, step, _ = service.chosen(store, request.run)
         made = []
-        for planned in exporting.plan(store, request):
+        for planned in service.plan(store, request):
             title = planned.target.title
             if planned.taken and not request.overwrite:
                 raise Conflict(f"{planned.path.name} is there already.", where=str(planned.path), todo="--overwrite")
@@ -123,8 +124,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> FakeExport:
     """Put a stand-in in the place of the process, and of what it would say to type."""
     fake = FakeExport()
     fake.gate.set()
-    monkeypatch.setattr(exporting, "export", fake)
-    monkeypatch.setattr(exported, "commands", _commands)
+    monkeypatch.setattr(service, "export", fake)
+    monkeypatch.setattr(listing, "commands", _commands)
     return fake
 
 
@@ -140,4 +141,4 @@ def _commands(home: Any, export: Export) -> list[tuple[str, str]]:
 
 def planned(store: Store, run: str, format: str = "gguf", quant: str | None = "q8_0") -> Planned:
     """One target as it would be made."""
-    return exporting.plan(store, Request(run, (Target(format, quant),)))[0]
+    return service.plan(store, Request(run, (Target(format, quant),)))[0]

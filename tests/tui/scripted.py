@@ -1,5 +1,5 @@
 """A chat client that says what a test tells it, piece by piece, and no server behind it.
-Stands in for engine.client.Client in the screens' tests."""
+Stands in for engine.inference.client.Client in the screens' tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.client import Delta, Done
-from engine.sampling import Sampling
+from engine.inference.client import Delta, Done
+from engine.inference.sampling import Sampling
 
 Piece = str | Done | Exception
 Script = Callable[[str, list[dict[str, str]]], Sequence[Piece]]

@@ -18,7 +18,7 @@ from store.db import Store
 from tests.tui.conftest import Drive
 from tui import drafts, keys, settings, themes
 from tui.keys import PAGES
-from tui.screens.help import key_list, text
+from tui.screens.dialogs.help import key_list, text
 
 HEAVY = ("torch", "transformers", "trl", "pandas", "numpy", "peft", "datasets", "pyarrow", "llama_cpp")
 OPEN_APP = """
@@ -56,7 +56,7 @@ def python(code: str, *args: str, **env: str) -> str:
 
 
 def test_importing_the_interface_stays_light() -> None:
-    code = f"import sys, tui.app, tui.screens.data\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, tui.app, tui.screens.data.screen\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     assert python(code) == "[]"
 
 

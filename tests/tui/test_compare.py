@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from textual import events
 
-from engine.client import Done
-from engine.sampling import Sampling
+from engine.inference.client import Done
+from engine.inference.sampling import Sampling
 from store.errors import NotFound, ServerError
 from tests.tui.comparing import BASE, TUNED, WORDS, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
-from tui.widgets.prompt import Prompt
+from tui.screens.compare.prompt import Prompt
 
 
 @pytest.mark.parametrize("size", [(120, 36), (200, 50)])

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from engine.client import Done
+from engine.inference.client import Done
 from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.records import Choice, PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
-from tui.screens import compare_votes
-from tui.screens import votes as votes_screen
-from tui.widgets.lane import GUTTER
+from tui.screens.compare import votes as votes_screen
+from tui.screens.compare import voting
+from tui.screens.compare.lane import GUTTER
 
 # -- votes ------------------------------------------------------------------------------------------------------------
 
@@ -61,8 +61,8 @@ async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, s
 async def test_a_vote_outlives_its_conversation_on_the_screen(
     comparing: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cast, gate = compare_votes.cast_vote, threading.Event()
-    monkeypatch.setattr(compare_votes, "cast_vote", lambda *args: (gate.wait(5), cast(*args))[1])
+    cast, gate = voting.cast_vote, threading.Event()
+    monkeypatch.setattr(voting, "cast_vote", lambda *args: (gate.wait(5), cast(*args))[1])
     async with comparing() as app:
         await app.press("escape", "b")
         await ask(app, "Who")

@@ -10,17 +10,17 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
-from engine import fewshot
-from engine.client import Done
-from engine.compare import Comparison
+from engine.comparison.session import Comparison
+from engine.inference import few_shot
+from engine.inference.client import Done
 from store import pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
-from tui.screens.compare_view import tabs
-from tui.widgets.lane_panel import LanePanel
+from tui.screens.compare.lane_panel import LanePanel
+from tui.screens.compare.rendering import tabs
 
 # -- sets of prompts --------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monke
 async def test_the_tabs_of_four_lanes_are_told_apart(comparing: Any, store: Store) -> None:
     pairs.create_many(store, [PairDraft(f"q{n}", f"a{n}") for n in range(6)], dataset="shop")
     async with comparing((80, 24)) as app:
-        screen(app).talk.add_lane(BASE, fewshot.of(store, "shop", 2))
+        screen(app).talk.add_lane(BASE, few_shot.of(store, "shop", 2))
         await screen(app).match_panels()
         await app.see("A smollm2-135m", "B ember-1", "C smollm2-135m with 2")
 

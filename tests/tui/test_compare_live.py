@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from engine import process
-from engine.client import Done
+from engine.core import process
+from engine.inference.client import Done
 from store import datasets, pairs, runs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive, Driver
 from tests.tui.scripted import ScriptedClient
-from tui.screens.compare import CompareScreen
-from tui.widgets.prompt import Prompt
+from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.screen import CompareScreen
 
 BASE, LIVE, TOKEN = "smollm2-135m", "run:ember", "token-ember"
 
@@ -57,12 +57,12 @@ def client(store: Store, monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
     """Answers as the server does: the end names the checkpoint that is the newest when the prompt comes."""
 
     def answer(model: str, _: Any) -> list[Any]:
-        from engine import refs
+        from engine.models import refs
 
         return [f"I am {model}.", Done("", tokens=3, model=refs.resolve(store, model).ref)]
 
     made = ScriptedClient(answer)
-    monkeypatch.setattr("engine.client.Client.connect", made.connect)
+    monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "compare")
     return made
 

@@ -21,14 +21,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from engine.chat.backends import Finish
-from engine.chat.lanes import MAX_CONTEXTS
-from engine.chat.protocol import ChatRequest
-from engine.chat.service import Options, Service
-from engine.client import Client
-from engine.compare import Comparison
-from engine.duet import Duet
-from engine.sampling import Sampling
+from engine.comparison.session import Comparison
+from engine.comparison.stream_runner import Duet
+from engine.inference.backends.base import Finish
+from engine.inference.backends.context_pool import MAX_CONTEXTS
+from engine.inference.client import Client
+from engine.inference.protocol import ChatRequest
+from engine.inference.sampling import Sampling
+from engine.inference.server.service import Options, Service
 from store.db import Store
 from store.home import Home
 from store.records import Message

@@ -13,8 +13,9 @@ from store import datasets, pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
-from tui import drafts, finder
-from tui.screens.pair_editor import PairEditor
+from tui import drafts
+from tui.screens.data import finder
+from tui.screens.data.pair_editor import PairEditor
 from tui.widgets.prose import Prose
 
 
@@ -315,7 +316,7 @@ async def test_renames_deals_out_and_removes_a_dataset(drive: Drive, store: Stor
         await app.press("enter")
         await app.see("g store")
         await app.press("S")
-        await app.see("Deal the 12 pairs of store out anew")
+        await app.see("Split the 12 pairs of store again")
         await app.press("enter")
         await app.until(lambda: datasets.get(store, "store").val >= 1)
         await app.press("X")

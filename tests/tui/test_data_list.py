@@ -9,9 +9,9 @@ from store import pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
-from tui.screens.data import DataScreen
-from tui.widgets.dataset_list import DatasetList
-from tui.widgets.pair_table import PairTable
+from tui.screens.data.dataset_list import DatasetList
+from tui.screens.data.pair_table import PairTable
+from tui.screens.data.screen import DataScreen
 
 
 def listed(app) -> list[str]:

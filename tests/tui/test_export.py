@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from engine import exported
-from engine.exporting import Request, Target
+from engine.export import listing
+from engine.export.service import Request, Target
 from store import exports, runs
 from store.db import Store
 from store.errors import Unsupported
 from tests.tui import fake_exports
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import FakeExport, a_run, an_export, planned
-from tui import export_report
-from tui.screens.export import ExportScreen
-from tui.widgets.export_list import ExportList
+from tui.screens.export import report
+from tui.screens.export.export_list import ExportList
+from tui.screens.export.screen import ExportScreen
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ async def test_the_file_opens_in_compare_beside_its_run(
     async def open_with(self: Any, *models: str) -> None:
         opened.append(models)
 
-    monkeypatch.setattr("tui.screens.compare.CompareScreen.open_with", open_with)
+    monkeypatch.setattr("tui.screens.compare.screen.CompareScreen.open_with", open_with)
     async with exporting() as app:
         await app.see("✓ gguf q8_0")
         await app.press("down")
@@ -251,7 +251,7 @@ async def test_the_first_line_says_what_another_terminal_exports(exporting: Any,
     async with exporting() as app:
         await app.see("Export ember-1", "nothing running")
         store.home.exports.mkdir(exist_ok=True)
-        lock = exported.lock_path(store.home, 1)
+        lock = listing.lock_path(store.home, 1)
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             row = exports.start(store, run=run.name, step=None, format="gguf", quant="q8_0", path="exports/x")
@@ -274,5 +274,5 @@ async def test_foreign_text_steers_nothing(exporting: Any, store: Store) -> None
 def test_a_checkpoint_is_compared_at_its_step(store: Store) -> None:
     run = a_run(store, checkpoint=20)
     made = an_export(store, planned(store, f"{run.name}@20", "ollama"), run.name, step=20)
-    found = export_report.made(store, made.id)
+    found = report.made(store, made.id)
     assert found is not None and found.beside == "run:ember-1@20" and found.bytes == 2000

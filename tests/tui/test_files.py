@@ -11,8 +11,8 @@ from textual.widgets import Input
 from store import datasets, pairs
 from store.db import Store
 from tests.tui.conftest import Drive, Driver
-from tui import importer
-from tui.screens.import_file import ImportScreen
+from tui.screens.data import file_preview
+from tui.screens.data.import_dialog import ImportScreen
 from tui.widgets.path_field import PathField
 
 
@@ -206,14 +206,16 @@ def test_completions_offer_folders_and_data_files_first(tmp_path: Path, monkeypa
     for name in ("a.txt", "b.jsonl", ".hidden.json", "c.csv"):
         (tmp_path / name).write_text("")
     (tmp_path / "folder").mkdir()
-    assert importer.completions(f"{tmp_path}/") == [f"{tmp_path}/{n}" for n in ("b.jsonl", "c.csv", "folder/", "a.txt")]
-    assert importer.completions(f"{tmp_path}/.h") == [f"{tmp_path}/.hidden.json"]
-    assert importer.completions(f"'{tmp_path}/b.js'") == [f"{tmp_path}/b.jsonl"]
-    assert importer.completions(f"{tmp_path}/nowhere/x") == []
+    assert file_preview.completions(f"{tmp_path}/") == [
+        f"{tmp_path}/{n}" for n in ("b.jsonl", "c.csv", "folder/", "a.txt")
+    ]
+    assert file_preview.completions(f"{tmp_path}/.h") == [f"{tmp_path}/.hidden.json"]
+    assert file_preview.completions(f"'{tmp_path}/b.js'") == [f"{tmp_path}/b.jsonl"]
+    assert file_preview.completions(f"{tmp_path}/nowhere/x") == []
     monkeypatch.chdir(tmp_path)
-    assert importer.completions("fo") == ["folder/"]
+    assert file_preview.completions("fo") == ["folder/"]
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert importer.completions("~/fo") == ["~/folder/"]
+    assert file_preview.completions("~/fo") == ["~/folder/"]
 
 
 async def test_a_file_name_that_steers_the_terminal_is_shown_clean_and_still_found(

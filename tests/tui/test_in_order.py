@@ -11,9 +11,9 @@ from textual.keys import _character_to_key
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-from tui.widgets.filter_bar import SearchField
+from tui.screens.compare.prompt import Prompt
+from tui.screens.data.filter_bar import SearchField
 from tui.widgets.in_order import Area, Field
-from tui.widgets.prompt import Prompt
 from tui.widgets.prose import Prose
 
 TYPED = ["x", "backspace", "a", "c", "left", "b", "end", "d", "backspace", "home", "delete", "A"]

@@ -14,7 +14,7 @@ from textual.geometry import Region
 from textual.pilot import Pilot
 
 from tui import themes
-from tui.widgets.lane import Block, Lane
+from tui.screens.compare.lane import Block, Lane
 
 WORDS = [
     "the",

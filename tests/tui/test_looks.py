@@ -12,8 +12,9 @@ from textual.theme import Theme
 
 from store.db import Store
 from tests.tui import fake_exports
-from tui import export_report, themes
+from tui import themes
 from tui.app import TuningforkApp
+from tui.screens.export import report
 
 Compare = Any
 
@@ -78,13 +79,13 @@ def test_export(
 ) -> None:
     fake_exports.install(monkeypatch)
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "export")
-    read = export_report.made
+    read = report.made
 
-    def made(store: Store, export_id: int) -> export_report.Made | None:
+    def made(store: Store, export_id: int) -> report.Made | None:
         found = read(store, export_id)
         return found and replace(found, folder=Path("/home/me/tuningfork/exports/ember-1"))
 
-    monkeypatch.setattr(export_report, "made", made)
+    monkeypatch.setattr(report, "made", made)
     run = fake_exports.a_run(store)
     fake_exports.an_export(store, fake_exports.planned(store, run.name), run.name)
     fake_exports.an_export(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine import jobs
-from engine.client import Delta, Done
+from engine.inference.client import Delta, Done
+from engine.training import run_control
 from store.db import Store
 from store.errors import ServerError
 from tests.tui.comparing import WORDS
@@ -19,10 +19,10 @@ from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
 from tests.tui.scripted import ScriptedClient, by_model
 from tui import keys
-from tui.screens import compare_view as view
-from tui.screens.compare import CompareScreen
-from tui.widgets.lane_panel import LanePanel
-from tui.widgets.prompt import Prompt
+from tui.screens.compare import rendering as view
+from tui.screens.compare.lane_panel import LanePanel
+from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.screen import CompareScreen
 
 pytestmark = pytest.mark.slow
 PRESSES = 150
@@ -44,7 +44,7 @@ class SlowClient(ScriptedClient):
 def client(monkeypatch: pytest.MonkeyPatch) -> SlowClient:
     made = SlowClient(by_model(WORDS))  # type: ignore[arg-type]
     made.proof = ServerError("This server proves nothing.")
-    monkeypatch.setattr("engine.client.Client.connect", made.connect)
+    monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     return made
 
 
@@ -73,8 +73,8 @@ async def test_random_keys_end_nothing(
     drive: Drive, store: Store, client: SlowClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     install(monkeypatch)
-    monkeypatch.setattr(jobs, "start", lambda *_: None)
-    monkeypatch.setattr("tui.run_report.launch", lambda store, *_: a_run(store, f"ember-{len(pressed)}"))
+    monkeypatch.setattr(run_control, "start", lambda *_: None)
+    monkeypatch.setattr("tui.screens.train.report.launch", lambda store, *_: a_run(store, f"ember-{len(pressed)}"))
     run = a_run(store)
     an_export(store, planned(store, run.name), run.name)
     chance, pressed = random.Random(seed), list[str]()

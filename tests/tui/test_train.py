@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from engine import jobs
-from engine.config import TrainConfig
-from engine.estimate import Estimate
-from engine.preflight import Preflight
-from engine.recipes import config_for
+from engine.training import run_control
+from engine.training.config import TrainConfig
+from engine.training.estimate import Estimate
+from engine.training.preflight import Preflight
+from engine.training.recipes import config_for
 from store import datasets, pairs, runs, worker
 from store.db import Store
 from store.records import PairDraft, Run
 from tests.tui.conftest import Drive, Driver
-from tui import run_report
-from tui.screens.train import TrainScreen
-from tui.widgets.run_form import RunForm
-from tui.widgets.run_list import RunList
+from tui.screens.train import report
+from tui.screens.train.run_form import RunForm
+from tui.screens.train.run_list import RunList
+from tui.screens.train.screen import TrainScreen
 
 STEPS = config_for("identity", "smollm2-135m").steps
 
@@ -41,14 +41,14 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
     """What was checked; the check itself needs a model, so it is stood in for."""
     asked: list[tuple[str, TrainConfig]] = []
 
-    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> run_report.Check:
+    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.Check:
         asked.append((dataset, config))
         on_line("Preparing the model: 40%")
-        return run_report.Check(
+        return report.Check(
             preflight(), Estimate(seconds=92.0, memory_bytes=900_000_000, steps=config.steps or 5, note="")
         )
 
-    monkeypatch.setattr(run_report, "check", check)
+    monkeypatch.setattr(report, "check", check)
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
     return asked
 
@@ -68,8 +68,8 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def start(store: Store, name: str) -> None:
         started.append(name)
 
-    monkeypatch.setattr(jobs, "start", start)
-    monkeypatch.setattr(jobs, "reap", lambda store: [])
+    monkeypatch.setattr(run_control, "start", start)
+    monkeypatch.setattr(run_control, "reap", lambda store: [])
     yield started
 
 
@@ -91,7 +91,7 @@ def screen(app: Driver) -> TrainScreen:
 
 def a_run(store: Store, name: str = "ember-1", *, steps: int = 20, total: int = 40) -> tuple[Run, str]:
     """A run that a worker works on, `steps` steps into it."""
-    run = jobs.submit(store, config_for("identity", "smollm2-135m"), "ember", name)
+    run = run_control.submit(store, config_for("identity", "smollm2-135m"), "ember", name)
     token = f"token-{name}"
     runs.open_attempt(store, run.id, host="here", pid=1, pid_started=1.0, token=token, log_path="runs/x.log")
     worker.claim(store, token)
@@ -163,7 +163,7 @@ async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, mo
     bad = preflight(problems=["3 rows have no answer to learn."], truncated=[1, 2])
     estimate = Estimate(seconds=1.0, memory_bytes=1, steps=1, note="")
     async with training() as app:
-        monkeypatch.setattr(run_report, "check", lambda *_: run_report.Check(bad, estimate))
+        monkeypatch.setattr(report, "check", lambda *_: report.Check(bad, estimate))
         screen(app).query_one(RunForm).post_message(RunForm.Changed())
         await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: cut at the end")
 

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import prompt_sets
-from engine.prompt_sets import Prompt
+from engine.evaluation import prompt_sets
+from engine.evaluation.prompt_sets import Prompt
 from store import probes
 from tui.cli.output import Progress
 
 if TYPE_CHECKING:
-    from engine.client import Client, Done
-    from engine.sampling import Sampling
+    from engine.inference.client import Client, Done
+    from engine.inference.sampling import Sampling
     from store.db import Store
     from store.home import Home
     from store.records import Message
@@ -44,7 +44,7 @@ def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
 
 async def connect(home: Home) -> Client:
     """The chat server of this home, started when it is not there, with a word about it when that takes long."""
-    from engine.client import Client
+    from engine.inference.client import Client
 
     return await _patiently(Client.connect(home), "Starting the chat server")
 
@@ -73,7 +73,7 @@ async def ask(
     client: Client, model: str, messages: Sequence[Message], sampling: Sampling, on_text: Callable[[str], None]
 ) -> Done:
     """One answer, its pieces going to `on_text`."""
-    from engine.client import Done
+    from engine.inference.client import Done
 
     pieces = client.stream(model, list(messages), sampling)
     try:

@@ -21,8 +21,8 @@ from tui.cli.session import session
 from tui.text import clean
 
 if TYPE_CHECKING:
-    from engine.client import Client, Done
-    from engine.sampling import Sampling
+    from engine.inference.client import Client, Done
+    from engine.inference.sampling import Sampling
     from store.records import Message
 
 _HELP = "/clear begins anew, /again [SEED] answers the last question again, /system TEXT sets the system text, /quit."
@@ -43,7 +43,7 @@ _HELP = "/clear begins anew, /again [SEED] answers the last question again, /sys
 @sampling_options
 def chat(ref: str, prompt: str | None, system: str, **given: Any) -> None:
     """Talk to a model. Without --prompt each line of stdin is a turn; Ctrl-C stops an answer, Ctrl-D leaves."""
-    from engine import refs
+    from engine.models import refs
 
     sampling = sampling_of(given)
     refs.resolve(session().store, ref)
@@ -118,7 +118,7 @@ class Talk:
             self._turns += [{"role": "user", "content": text}, {"role": "assistant", "content": done.text}]
 
     async def _ask(self, text: str) -> Done:
-        from engine.client import Done
+        from engine.inference.client import Done
 
         head = [{"role": "system", "content": self.system}] if self.system else []
         messages = [*head, *self._turns, {"role": "user", "content": text}]
@@ -136,7 +136,7 @@ class Talk:
         return Done("", stop="error", error="The answer broke off before its end.")
 
     def _show(self, text: str, done: Done) -> None:
-        from engine.prompt_sets import answer_json
+        from engine.evaluation.prompt_sets import answer_json
 
         if session().as_json:
             emit_json({"prompt": text, "seed": self.sampling.seed, **answer_json(self.model, done)})

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import prompt_sets
-from engine.fewshot import MOST, SHOTS
-from engine.prompt_sets import Prompt, Side
+from engine.evaluation import prompt_sets
+from engine.evaluation.prompt_sets import Prompt, Side
+from engine.inference.few_shot import MOST, SHOTS
 from store.errors import BadInput, ServerError
 from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, together, warm
 from tui.cli.columns import NARROWEST, side_by_side
@@ -22,8 +22,8 @@ from tui.cli.output import Progress, columns, emit, emit_json
 from tui.cli.session import session
 
 if TYPE_CHECKING:
-    from engine.client import Done
-    from engine.sampling import Sampling
+    from engine.inference.client import Done
+    from engine.inference.sampling import Sampling
 
 
 @click.command(
@@ -55,7 +55,8 @@ def compare(
     With --few-shot the base answers a third time, after reading ready training pairs of a dataset: would prompting
     have done?
     """
-    from engine import fewshot, refs
+    from engine.inference import few_shot as examples
+    from engine.models import refs
 
     if (prompt is None) == (prompts is None):
         raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
@@ -66,7 +67,7 @@ def compare(
     sides = [Side("a", a), Side("b", b)]
     if few_shot is not None:
         base = resolved[b].base or resolved[a].base or resolved[a]
-        sides.append(Side("few_shot", base.ref, fewshot.of(store, few_shot, shots)))
+        sides.append(Side("few_shot", base.ref, examples.of(store, few_shot, shots)))
     if keep is not None:
         prompt_sets.keep(store, keep, asked)
     broken = asyncio.run(_ask_all(asked, sides, sampling))

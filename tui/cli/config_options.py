@@ -1,5 +1,5 @@
 """The options that make up a run's configuration, for every command that needs one.
-What a number may be is checked by engine.config; here it gets the name of its option."""
+What a number may be is checked by engine.training.config; here it gets the name of its option."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from tui.cli.options import MODEL, options_named
 
 if TYPE_CHECKING:
-    from engine.config import TrainConfig
+    from engine.training.config import TrainConfig
 
 _METHODS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora"},
@@ -22,9 +22,9 @@ _METHODS: dict[str, dict[str, Any]] = {
 
 def config_options(command: Any) -> Any:
     """Every number of a run; what is not given is the recipe's."""
-    from engine.config import Dtype, Packing, Scheduler
-    from engine.embedded import NAME
-    from engine.recipes import DEFAULT, RECIPES
+    from engine.models.default_model import NAME
+    from engine.training.config import Dtype, Packing, Scheduler
+    from engine.training.recipes import DEFAULT, RECIPES
 
     recipes = "; ".join(f"{recipe.name}: {recipe.summary}" for recipe in RECIPES.values())
     for option in reversed((
@@ -58,7 +58,7 @@ def config_options(command: Any) -> Any:
 
 def config_of(given: dict[str, Any]) -> TrainConfig:
     """Take the configuration out of a command's keyword arguments; BadInput names the option that is wrong."""
-    from engine.recipes import config_for
+    from engine.training.recipes import config_for
 
     recipe, model = given.pop("recipe"), given.pop("model")
     targets = given.get("targets")

@@ -14,7 +14,7 @@ from tui.cli.command import Command
 from tui.cli.options import dataset_option
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.say import count
+from tui.formatting import count
 
 if TYPE_CHECKING:
     from store.curate.findings import Finding

@@ -14,7 +14,7 @@ from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.say import ago, count
+from tui.formatting import ago, count
 
 SAMPLE = "sample:"
 _FORMATS = "alpaca, openai, sharegpt, prompt-completion, csv, parquet or preference"
@@ -88,9 +88,9 @@ def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple
 
 def _source(name: str) -> Path:
     if name.startswith(SAMPLE):
-        from engine import samples
+        from engine.core import sample_files
 
-        return samples.path(name.removeprefix(SAMPLE))
+        return sample_files.path(name.removeprefix(SAMPLE))
     return Path(name).expanduser()
 
 

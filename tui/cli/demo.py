@@ -16,7 +16,7 @@ from tui.cli.columns import NARROWEST, side_by_side
 from tui.cli.command import Command
 from tui.cli.output import columns, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.say import duration
+from tui.formatting import duration
 
 _OTHER = "Name a folder that is new or empty, or leave --home out."
 

@@ -1,5 +1,5 @@
 """`tuningfork export`: from a run to files that other programs read.
-Making and proving them is engine.exporting's; here they are asked for, followed and shown."""
+Making and proving them is engine.export.service's; here they are asked for, followed and shown."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from tui.cli.options import RUN
 from tui.cli.output import Progress, columns, emit, emit_json, say, table
 from tui.cli.probe import SAMPLE
 from tui.cli.session import session
-from tui.export_words import SIGN, Part, advice, checks, divergence, model_name, part_of, state_word, title
-from tui.say import count, duration, size
+from tui.export_summary import SIGN, Part, advice, checks, divergence, model_name, part_of, state_word, title
+from tui.formatting import count, duration, size
 
 if TYPE_CHECKING:
-    from engine.exporting import Planned, Request, Target
+    from engine.export.service import Planned, Request, Target
     from store.records import Export
 
 DEFAULT, DEFAULT_QUANT = "gguf-adapter", "q8_0"
 
 
 class _Several(click.ParamType):
-    """Names with commas; `known` is the attribute of engine.exporting that lists those there are."""
+    """Names with commas; `known` is the attribute of engine.export.service that lists those there are."""
 
     def __init__(self, name: str, known: str) -> None:
         self.name, self._known = name, known
 
     def _names(self) -> list[str]:
-        from engine import exporting
+        from engine.export import service
 
-        return list(getattr(exporting, self._known))
+        return list(getattr(service, self._known))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
@@ -86,13 +86,13 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, **given: Any) -> None
     Without @STEP it is the checkpoint with the lowest validation loss. An export whose proof fails is kept with the
     ending .rejected, and the command ends with 1.
     """
-    from engine import exporting
+    from engine.export import service
 
     store = session().store
     request = _request(run, targets(to, quant), given)
-    _, _, why = exporting.chosen(store, run)
+    _, _, why = service.chosen(store, run)
     if only_plan:
-        _tell_plan(exporting.plan(store, request))
+        _tell_plan(service.plan(store, request))
         say(f"Of {run}: {why}.")
         return
     session().goes_on = "The export was cancelled; nothing of it is left."
@@ -104,7 +104,7 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, **given: Any) -> None
 
 def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]]) -> tuple[Target, ...]:
     """Every format asked for, those that have quants once for each quant. A quant that no format takes is an error."""
-    from engine.exporting import QUANTISED, Target
+    from engine.export.service import QUANTISED, Target
 
     formats, quants = ([name for names in given for name in names] for given in (to, quant))
     if quants and not QUANTISED & set(formats):
@@ -118,14 +118,16 @@ def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]]) -> tupl
 
 
 def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Request:
-    from engine import samples
-    from engine.exporting import Request
+    from engine.core import sample_files
+    from engine.export.service import Request
 
     probes = given["probes"]
     if probes is not None:
         sample = probes.startswith(SAMPLE)
         probes = (
-            samples.path(f"probes/{probes.removeprefix(SAMPLE)}") if sample else Path(probes).expanduser().absolute()
+            sample_files.path(f"probes/{probes.removeprefix(SAMPLE)}")
+            if sample
+            else Path(probes).expanduser().absolute()
         )
     return Request(
         run, wanted, out=given["out"], overwrite=given["overwrite"], prove=not given["no_proof"], probes=probes,
@@ -135,15 +137,15 @@ def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Req
 
 def _make(request: Request) -> list[Export]:
     """Make them with progress on stderr."""
-    from engine import exporting
+    from engine.export import service
 
     with Progress(request.run) as bar:
 
-        def on_progress(progress: exporting.Progress) -> None:
+        def on_progress(progress: service.Progress) -> None:
             part = part_of(request, progress)
             bar.show(_line(part))
 
-        return exporting.export(session().store, request, on_progress)
+        return service.export(session().store, request, on_progress)
 
 
 def _line(part: Part) -> str:
@@ -171,9 +173,9 @@ def plain(made: Export) -> dict[str, Any]:
 
 def described(made: Export) -> dict[str, Any]:
     """The same with what to type to use it."""
-    from engine import exported
+    from engine.export import listing
 
-    lines = exported.commands(session().home, made)
+    lines = listing.commands(session().home, made)
     return plain(made) | {"commands": [{"program": program, "command": line} for program, line in lines]}
 
 
@@ -219,9 +221,9 @@ def tell_proof(made: Export) -> None:
 
 def tell_commands(made: Export) -> None:
     """What to type to use it."""
-    from engine import exported
+    from engine.export import listing
 
-    for program, line in exported.commands(session().home, made):
+    for program, line in listing.commands(session().home, made):
         emit(f"  {program}")
         emit(f"    {line}")
 

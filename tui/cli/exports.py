@@ -1,5 +1,5 @@
 """`tuningfork exports`: what was made from runs, what its proof said, and taking it away.
-Files are engine.exported's business; nothing here touches one."""
+Files are engine.export.listing's business; nothing here touches one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tui.cli.export import described, list_exports, plain, tell_commands, tell_p
 from tui.cli.options import RUN, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say
 from tui.cli.session import session
-from tui.export_words import divergence, model_name, state_word, title
-from tui.say import ago, duration, size
+from tui.export_summary import divergence, model_name, state_word, title
+from tui.formatting import ago, duration, size
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -33,10 +33,10 @@ def exports() -> None:
 
 def _fresh() -> Store:
     """The store, after what a dead process left has been swept up."""
-    from engine import exported
+    from engine.export import listing
 
     store = session().store
-    for each in exported.sweep(store):
+    for each in listing.sweep(store):
         say(f"Export {each.id} ({model_name(each)}, {title(each)}) failed: its process is gone.")
     return store
 
@@ -94,7 +94,7 @@ def _about(made: Export) -> list[tuple[str, object]]:
 @yes_option
 def rm(ids: tuple[int, ...], yes: bool) -> None:
     """Remove exports and their files. This cannot be undone; the runs stay."""
-    from engine import exported
+    from engine.export import listing
     from store import exports as kept
 
     store = _fresh()
@@ -103,7 +103,7 @@ def rm(ids: tuple[int, ...], yes: bool) -> None:
         where = session().home.absolute(each.path)
         say(f"  {each.id}  {model_name(each)}, {title(each)}, {size(each.bytes or 0)}: {where}")
     confirm("Remove these files? This cannot be undone.", yes)
-    gone = [path for each in wanted for path in exported.remove(store, each.id)]
+    gone = [path for each in wanted for path in listing.remove(store, each.id)]
     if session().as_json:
         emit_json({"removed": [each.id for each in wanted], "deleted": [str(path) for path in gone]})
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import WorkerError
 from tui.cli.output import Progress, emit_json, say
 from tui.cli.session import session
-from tui.say import duration
+from tui.formatting import duration
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -36,7 +36,7 @@ def follow(store: Store, name: str, *, lines: bool = False) -> Run:
 
     Raises WorkerError when the run failed or was lost. An interrupt leaves the run as it is, and says how to get back.
     """
-    from engine import jobs
+    from engine.training import run_control
 
     here = session()
     here.goes_on = f"Run {name} goes on by itself."
@@ -56,9 +56,9 @@ def follow(store: Store, name: str, *, lines: bool = False) -> Run:
             if lines:
                 for metric in metrics:
                     emit_json({"type": "metric", **asdict(metric)})
-            progress.show(_progress(jobs.status(store, name)))
+            progress.show(_progress(run_control.status(store, name)))
 
-        run = jobs.wait(store, name, on_event=on_event, on_metrics=on_metrics)
+        run = run_control.wait(store, name, on_event=on_event, on_metrics=on_metrics)
     check_end(run)
     return run
 
@@ -90,10 +90,10 @@ def check_end(run: Run) -> None:
 
 def run_json(store: Store, run: Run) -> dict[str, Any]:
     """A run as scripts see it: its fields, its figures by name, and where its files are (absolute paths)."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs
 
-    status = jobs.status(store, run.name)
+    status = run_control.status(store, run.name)
     curves: dict[str, list[dict[str, Any]]] = {}
     for metric in runs.metrics(store, run.id):
         curves.setdefault(metric.name, []).append({"step": metric.step, "value": metric.value})

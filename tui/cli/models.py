@@ -1,5 +1,5 @@
 """`tuningfork models`: what can be chatted with and tuned, and bringing more in.
-References are engine.refs's; the store only remembers those that were added."""
+References are engine.models.refs's; the store only remembers those that were added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tui.cli.output import Progress, emit, emit_json, say, table
 from tui.cli.session import session
 
 if TYPE_CHECKING:
-    from engine.refs import Resolved
+    from engine.models.refs import Resolved
     from store.db import Store
     from store.records import ModelKind
 
@@ -37,7 +37,7 @@ def models() -> None:
 @models.command("list", example="tuningfork models list --json")
 def list_() -> None:
     """List the models that have a name here. Folders, files and endpoints also work without being added."""
-    from engine import refs
+    from engine.models import refs
 
     store = session().store
     rows = [_row(store, ref) for ref in refs.known(store)]
@@ -52,7 +52,7 @@ def list_() -> None:
 
 
 def _row(store: Store, ref: str) -> dict[str, Any]:
-    from engine import refs
+    from engine.models import refs
 
     try:
         found = refs.resolve(store, ref)
@@ -83,7 +83,8 @@ def _places(found: Resolved) -> dict[str, Any]:
 @click.argument("ref", type=MODEL)
 def add(ref: str) -> None:
     """Remember a model, and make it ready: a hub model is fetched, weights are prepared for training."""
-    from engine import jobs, refs
+    from engine.models import refs
+    from engine.training import run_control
     from store import models as kept
 
     store = session().store
@@ -98,7 +99,7 @@ def add(ref: str) -> None:
                 progress.clear()
                 say(line)
 
-            jobs.prepare(store, ref, on_line=on_line)
+            run_control.prepare(store, ref, on_line=on_line)
     found = refs.resolve(store, ref)
     kinds: dict[str, ModelKind] = {"gguf": "gguf", "endpoint": "endpoint"}
     if found.kind != "embedded":
@@ -113,7 +114,7 @@ def add(ref: str) -> None:
 @click.argument("ref", type=MODEL)
 def rm(ref: str) -> None:
     """Forget a model that was added. Its files stay where they are."""
-    from engine import refs
+    from engine.models import refs
     from store import models as kept
 
     store = session().store

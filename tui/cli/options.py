@@ -15,7 +15,7 @@ from store.records import Kind, Split, Status
 from tui.cli.session import Session
 
 if TYPE_CHECKING:
-    from engine.sampling import Sampling
+    from engine.inference.sampling import Sampling
     from store.db import Store
 
 KINDS, SPLITS, STATUSES = (click.Choice(get_args(choice)) for choice in (Kind, Split, Status))
@@ -52,7 +52,7 @@ def _runs(store: Store) -> Iterable[str]:
 
 
 def _models(store: Store) -> Iterable[str]:
-    from engine import refs
+    from engine.models import refs
 
     return refs.known(store)
 
@@ -84,7 +84,7 @@ SAMPLING = ("seed", "temperature", "top_p", "top_k", "min_p", "repeat_penalty", 
 
 def sampling_of(values: dict[str, Any]) -> Sampling:
     """Take the sampling options out of a command's keyword arguments; BadInput names one that is out of range."""
-    from engine.sampling import Sampling
+    from engine.inference.sampling import Sampling
 
     with options_named():
         return Sampling.from_json({name: values.pop(name) for name in SAMPLING})

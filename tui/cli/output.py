@@ -18,7 +18,7 @@ import click
 
 from store.errors import NoSpace, TuningforkError, UserError
 from store.home import NO_ROOM
-from tui.say import duration
+from tui.formatting import duration
 from tui.text import clean, one_line
 
 # What a terminal would act on although it is legal inside a JSON string, and lone surrogates, which UTF-8 refuses.

@@ -1,5 +1,5 @@
 """`tuningfork preflight`: what a run would learn from, how long it would take and how much memory, before it starts.
-Checks and estimates are engine.preflight's and engine.estimate's."""
+Checks and estimates are engine.training.preflight's and engine.training.estimate's."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tui.cli.config_options import config_of, config_options
 from tui.cli.options import dataset_option
 from tui.cli.output import Progress, emit, emit_json, fields, say
 from tui.cli.session import session
-from tui.say import count, duration, size
+from tui.formatting import count, duration, size
 from tui.text import clean
 
 if TYPE_CHECKING:
-    from engine.preflight import Preflight
+    from engine.training.preflight import Preflight
 
 
 @click.command(
@@ -40,10 +40,11 @@ def preflight(dataset: str, **given: Any) -> None:
     Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model will read them,
     with what is trained marked. Fails when a run on this data would.
     """
-    from engine import jobs, refs
-    from engine.estimate import estimate, machine, model_facts
-    from engine.preflight import check
-    from engine.template import ChatTemplate
+    from engine.models import refs
+    from engine.models.chat_template import ChatTemplate
+    from engine.training import run_control
+    from engine.training.estimate import estimate, machine, model_facts
+    from engine.training.preflight import check
     from store import datasets
 
     store, config = session().store, config_of(given)
@@ -55,7 +56,7 @@ def preflight(dataset: str, **given: Any) -> None:
             progress.clear()
             say(line)
 
-        folder = jobs.prepare(store, config.model, on_line=on_line)
+        folder = run_control.prepare(store, config.model, on_line=on_line)
     found = check(rows, ChatTemplate.load(folder), config)
     guess = estimate(config, found, model_facts(folder), machine())
     if session().as_json:

@@ -1,5 +1,5 @@
 """`tuningfork probe`: ask models the questions of a probe set and count the good answers.
-Asking and judging are engine.probe's; results are kept in the store."""
+Asking and judging are engine.evaluation.probes's; results are kept in the store."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tui.cli.output import Progress, emit, emit_json, table
 from tui.cli.session import session
 
 if TYPE_CHECKING:
-    from engine.probe import ProbeResult
-    from engine.sampling import Sampling
+    from engine.evaluation.probes import ProbeResult
+    from engine.inference.sampling import Sampling
     from store.records import Probe
 
 SAMPLE = "sample:"
@@ -47,7 +47,7 @@ def probe(model: str, against: str | None, probes: str, variables: tuple[str, ..
 
     Each probe is a question with what a good answer must and must not contain. The results are kept in the store.
     """
-    from engine import refs
+    from engine.models import refs
 
     sampling = sampling_of(given)
     asked = _probes(probes, dict(assignment(text) for text in variables))
@@ -66,13 +66,13 @@ def probe(model: str, against: str | None, probes: str, variables: tuple[str, ..
 
 def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
     """The probes of a sample, a file, or a set that the store knows, with their placeholders filled."""
-    from engine import probe as probing
-    from engine import samples
+    from engine.core import sample_files
+    from engine.evaluation import probes as probing
     from store import probes as kept
     from store.formats import unfilled
 
     if name.startswith(SAMPLE):
-        found = probing.load(samples.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")))
+        found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")))
     elif not Path(name).expanduser().exists() and name in kept.sets(session().store):
         found = kept.get_set(session().store, name)
     else:
@@ -86,7 +86,7 @@ def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
 
 
 async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> list[ProbeResult]:
-    from engine import probe as probing
+    from engine.evaluation import probes as probing
 
     client = await connect(session().home)
     try:
@@ -109,7 +109,7 @@ async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> lis
 
 
 def _keep(result: ProbeResult, name: str, sampling: Sampling) -> None:
-    from engine import refs
+    from engine.models import refs
     from store import evals
 
     parsed = refs.parse(result.model)

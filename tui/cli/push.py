@@ -1,5 +1,5 @@
 """`tuningfork push`: an export into a repository on the Hugging Face hub, after showing what leaves this machine.
-Sending is engine.pushing's; nothing is sent before a person, or `--yes`, said so."""
+Sending is engine.export.hub_upload's; nothing is sent before a person, or `--yes`, said so."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 from tui.cli.command import Command
 from tui.cli.output import confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.export_words import model_name, title
-from tui.say import count, size
+from tui.export_summary import model_name, title
+from tui.formatting import count, size
 
 
 @click.command(
@@ -30,12 +30,12 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
 
     An export that is not finished, or whose proof failed, is refused.
     """
-    from engine import pushing
+    from engine.export import hub_upload
 
     store = session().store
-    pushing.check_repo(repo)
-    made = pushing.find(store, what)
-    files = pushing.leaving(store, made)
+    hub_upload.check_repo(repo)
+    made = hub_upload.find(store, what)
+    files = hub_upload.leaving(store, made)
     total = sum(file.bytes for file in files)
     listed = [{"name": file.name, "path": str(file.path), "bytes": file.bytes} for file in files]
     whole = {"export": made.id, "repo": repo, "private": private, "bytes": total, "files": listed}
@@ -50,7 +50,7 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
     confirm(f"Send {count(len(files), 'file')}, {size(total)}, to huggingface.co/{repo}, {seen} if it is new?", yes)
     session().goes_on = "What was sent before may be there; nothing here has changed."
     say(f"Sending {size(total)} to huggingface.co/{repo} …")
-    url = pushing.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
+    url = hub_upload.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
     if session().as_json:
         emit_json(whole | {"url": url})
     else:

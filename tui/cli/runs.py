@@ -1,5 +1,5 @@
 """`tuningfork runs`: what became of tuning jobs, from any terminal.
-Starts and stops through engine.jobs; nothing here touches a process."""
+Starts and stops through engine.training.run_control; nothing here touches a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui.cli.following import check_end, follow, resume_command, run_json, stop_
 from tui.cli.options import RUN, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.say import ago, duration
+from tui.formatting import ago, duration
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -35,10 +35,10 @@ def runs() -> None:
 
 def _fresh() -> Store:
     """The store, after runs whose process is gone have been marked as lost."""
-    from engine import jobs
+    from engine.training import run_control
 
     store = session().store
-    for name in jobs.reap(store):
+    for name in run_control.reap(store):
         say(f"Run {name} is lost: its process is gone. Take it up again: {resume_command(name)}")
     return store
 
@@ -88,7 +88,7 @@ def _took(run: Run) -> str:
 @click.argument("name", type=RUN)
 def show(name: str) -> None:
     """Show a run: state, configuration, figures, checkpoints, what it said."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs as kept
 
     store = _fresh()
@@ -96,7 +96,7 @@ def show(name: str) -> None:
     if session().as_json:
         emit_json(run_json(store, run))
         return
-    status = jobs.status(store, name)
+    status = run_control.status(store, name)
     rows: list[tuple[str, Any]] = [("run", run.name), ("state", _state(status)), ("base", run.base)]
     rows += [("snapshot", run.snapshot[:16]), ("step", _steps(run)), ("elapsed", duration(status.elapsed))]
     if status.seconds_left is not None:
@@ -178,11 +178,11 @@ def _report(store: Store, run: Run) -> None:
 @click.option("--now", is_flag=True, help="Do not wait for a checkpoint.")
 def stop(name: str, now: bool) -> None:
     """Stop a run after its current step; it saves a checkpoint first, so it can be resumed and compared."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs as kept
 
     store = _fresh()
-    jobs.stop(store, name, now=now)
+    run_control.stop(store, name, now=now)
     run = kept.get(store, name)
     if session().as_json:
         emit_json({"run": name, "state": run.state, "wanted": run.wanted})
@@ -198,11 +198,11 @@ def stop(name: str, now: bool) -> None:
 @click.option("--wait", is_flag=True, help="Follow it to its end.")
 def resume(name: str, wait: bool) -> None:
     """Take up a run that was stopped, failed or lost, from its last checkpoint."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs as kept
 
     store = _fresh()
-    jobs.resume(store, name)
+    run_control.resume(store, name)
     if wait:
         _report(store, follow(store, name))
         return
@@ -225,7 +225,7 @@ def tell_started(run: Run) -> None:
 @yes_option
 def rm(names: tuple[str, ...], yes: bool) -> None:
     """Remove runs with their checkpoints and adapters. This cannot be undone."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs as kept
 
     store = _fresh()
@@ -233,7 +233,7 @@ def rm(names: tuple[str, ...], yes: bool) -> None:
         kept.get(store, name)
     confirm(f"Remove {', '.join(names)} with all checkpoints and adapters? This cannot be undone.", yes)
     for name in names:
-        jobs.remove(store, name)
+        run_control.remove(store, name)
     if session().as_json:
         emit_json({"removed": list(names)})
     else:

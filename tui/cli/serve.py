@@ -1,5 +1,5 @@
 """`tuningfork serve`: the chat server in this terminal, for other programs that speak the OpenAI API.
-The server is engine.chat's; here its doors are checked and a person is told how to reach it."""
+The server is engine.inference.server's; here its doors are checked and a person is told how to reach it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def serve(
     Any model reference may be asked for by name; those given with --model are loaded first and stay. Listens on
     this machine only, unless a token file is named.
     """
-    from engine import refs
-    from engine.chat import __main__ as server
-    from engine.chat import access
-    from engine.client import shutdown
+    from engine.inference import access
+    from engine.inference.client import shutdown
+    from engine.inference.server import __main__ as server
+    from engine.models import refs
 
     home = session().home.ensure()
     running = access.read_info(home)

@@ -15,7 +15,7 @@ from tui.cli.options import DATASET
 from tui.cli.output import emit, emit_json, say
 from tui.cli.runs import tell_started
 from tui.cli.session import session
-from tui.say import count
+from tui.formatting import count
 
 
 @click.command(
@@ -34,17 +34,17 @@ from tui.say import count
 @click.option("--wait", is_flag=True, help="Follow the run to its end.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
     """Tune a model on a dataset. The run is a process of its own: it goes on when this terminal closes."""
-    from engine import jobs
+    from engine.training import run_control
     from store import runs
 
     if bool(dataset) == bool(snapshot):
         raise BadInput("One of --dataset and --snapshot says what to train on.", todo="List them: tuningfork data list")
     store = session().store
     config = config_of(given)
-    run = jobs.submit(store, config, _data(dataset, snapshot), name)
+    run = run_control.submit(store, config, _data(dataset, snapshot), name)
     session().goes_on = f"Run {run.name} is in the queue."
     session().back = f"Follow it: {watch_command(run.name)}"
-    jobs.start(store, run.name)
+    run_control.start(store, run.name)
     if not wait:
         tell_started(runs.get(store, run.name))
         return

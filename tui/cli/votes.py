@@ -1,5 +1,5 @@
 """`tuningfork votes`: what was voted in Compare, who wins, and the preferences that follow, as a file.
-Votes are counted by the store and judged by engine.tally; nothing here reckons or writes a file itself."""
+Votes are counted by the store and judged by engine.evaluation.ranking; nothing here reckons or writes a file itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from store.errors import NotFound, UserError
 from tui.cli.command import Group
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.say import ago, count
+from tui.formatting import ago, count
 from tui.text import one_line
 
 if TYPE_CHECKING:
-    from engine.tally import Rate
+    from engine.evaluation.ranking import Rate
     from store.records import Vote
 
 _SHOWN = 50
@@ -78,7 +78,7 @@ def rank() -> None:
     Of each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
     chance of a split at least this uneven if both were equally good. Three models or more are ranked (Bradley-Terry).
     """
-    from engine.tally import leader, ranking, rate
+    from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
 
     tallies = kept.tally(session().store)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from engine import process
-from engine.client import Client, Delta, Done
-from engine.sampling import Sampling
+from engine.core import process
+from engine.inference.client import Client, Delta, Done
+from engine.inference.sampling import Sampling
 from store import runs
 from store.canon import sha256
 from store.db import Store

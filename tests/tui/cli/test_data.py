@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import samples
+from engine.core import sample_files
 from store import datasets, pairs
 from store.db import Store
 from store.errors import BadInput, NotFound
@@ -221,13 +221,13 @@ class TestForm:
 
 class TestSamples:
     def test_every_name_is_a_file(self) -> None:
-        assert {"identity.json", "product.jsonl", "probes/identity.jsonl"} <= set(samples.names())
-        assert all(samples.path(name).is_file() for name in samples.names())
-        assert samples.path("identity") == samples.path("identity.json")
+        assert {"identity.json", "product.jsonl", "probes/identity.jsonl"} <= set(sample_files.names())
+        assert all(sample_files.path(name).is_file() for name in sample_files.names())
+        assert sample_files.path("identity") == sample_files.path("identity.json")
 
     def test_an_unknown_name_gets_a_hint(self) -> None:
         with pytest.raises(NotFound) as caught:
-            samples.path("identty")
+            sample_files.path("identty")
         assert caught.value.todo == "Did you mean identity.json?"
         with pytest.raises(NotFound):
-            samples.path("../pyproject")
+            sample_files.path("../pyproject")

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
-from engine.exporting import FORMATS, QUANTS
+from engine.export.service import FORMATS, QUANTS
 from store import exports
 from store.db import Store
 from store.errors import Unsupported

@@ -12,7 +12,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from engine.client import shutdown
+from engine.inference.client import shutdown
 from store.db import Store
 from tests.engine.chat_home import add_checkpoint, add_run, begin_run
 from tests.engine.tiny_gguf import Lora, write_gguf

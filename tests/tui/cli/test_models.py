@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from engine import doctor, jobs
-from engine.chat import access
+from engine import doctor
+from engine.inference import access
+from engine.training import run_control
 from store.errors import NoSpace
 from store.home import Home
 from tests.tui.cli.conftest import BASE, Cli
@@ -58,7 +59,7 @@ class TestModels:
         def prepare(*_: object, **__: object) -> None:
             raise NoSpace("There is no room for it.", where=str(tf.home.models), todo="Free 1 GB.")
 
-        monkeypatch.setattr(jobs, "prepare", prepare)
+        monkeypatch.setattr(run_control, "prepare", prepare)
         assert tf.error("models", "add", BASE) == {
             "error": "NoSpace", "what": "There is no room for it.", "where": str(tf.home.models), "todo": "Free 1 GB."
         }  # fmt: skip

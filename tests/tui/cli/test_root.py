@@ -46,7 +46,8 @@ class TestStart:
 
     def test_train_leaves_the_heavy_libraries_out(self, tf: Cli, facts: str, workers: None) -> None:
         code = (
-            "import tui.cli.train, engine.jobs, engine.recipes, sys; print(*{n.partition('.')[0] for n in sys.modules})"
+            "import tui.cli.train, engine.training.run_control, engine.training.recipes, sys;"
+            "print(*{n.partition('.')[0] for n in sys.modules})"
         )
         names = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True

@@ -161,14 +161,14 @@ class TestInterrupt:
         assert runs.get(store, "one").state == "succeeded"
 
     def test_under_json_it_is_an_error_object(self, tf: Cli, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-        from engine import jobs
+        from engine.training import run_control
 
         train("--steps", "1", "--name", "one", "--wait")
 
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(jobs, "wait", interrupted)
+        monkeypatch.setattr(run_control, "wait", interrupted)
         result = tf("runs", "watch", "one", "--json")
         error = json.loads(result.stderr.splitlines()[-1])
         assert result.exit_code == 130 and error["error"] == "Interrupted" and "goes on" in error["what"]

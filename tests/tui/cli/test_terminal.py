@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from engine.sampling import Sampling
+from engine.inference.sampling import Sampling
 from store.errors import UserError
 from tests.tui.cli.conftest import BASE, Cli, FakeClient
 from tui.cli import cli, pairs

@@ -1,0 +1,1 @@
+"""Comparing models side by side: sessions of lanes, streaming, transcripts. Pure state but for the stream runner."""

@@ -1,0 +1,189 @@
+"""Carries a comparison's requests to the chat server and the answers back: an asyncio task a request, gone with it.
+Knows no screen and no HTTP; the conversation itself is engine.comparison.session's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, Protocol
+
+from engine.comparison.answer import Stats
+from engine.comparison.session import Comparison, Request
+from engine.inference.sampling import Sampling
+from store.errors import ServerError, TuningforkError
+from store.records import Message
+
+
+class ChatClient(Protocol):
+    """What it needs of `engine.inference.client.Client`: pieces with `.text`, then one with `.stop` and the figures."""
+
+    def stream(
+        self, model: str, messages: list[Message], sampling: Sampling, lane: str | None = None
+    ) -> AsyncIterator[Any]: ...
+
+    async def close(self) -> None: ...
+
+
+Connect = Callable[[], Awaitable[ChatClient]]
+_FIGURES = tuple(f.name for f in fields(Stats))
+
+
+@dataclass(slots=True)
+class Meter:
+    """How fast an answer comes, seen from here; the server's own figures arrive at its end. Times in seconds."""
+
+    asked: float
+    first: float | None = None
+    pieces: int = 0
+
+    def tick(self) -> None:
+        if self.first is None:
+            self.first = time.monotonic()
+        self.pieces += 1
+
+    @property
+    def waited(self) -> float:
+        """Seconds without a word so far, or until the first one."""
+        return (self.first or time.monotonic()) - self.asked
+
+    @property
+    def rate(self) -> float | None:
+        """Pieces (about tokens) a second since the first; None until there are some."""
+        if self.first is None or self.pieces < 5:
+            return None
+        return (self.pieces - 1) / max(1e-3, time.monotonic() - self.first)
+
+
+class Duet:
+    """Keeps a comparison and its streams in step. Call `sync()` after every change of the comparison.
+
+    `on_change(lane)` is called for each piece and each end; `on_end(request)` once an answer
+    has ended by itself or failed.
+    A server that went away fails the answer that was coming; the next request connects anew.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        connect: Connect,
+        *,
+        on_change: Callable[[str], None] = lambda lane: None,
+        on_end: Callable[[Request], None] = lambda request: None,
+    ) -> None:
+        self.comparison = comparison
+        self._connect = connect
+        self._on_change = on_change
+        self._on_end = on_end
+        self._client: ChatClient | None = None
+        self._retired: list[ChatClient] = []
+        self._connecting = asyncio.Lock()
+        self.meters: dict[str, Meter] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def streams(self) -> int:
+        """How many requests are open now."""
+        return len(self._tasks)
+
+    def sync(self) -> None:
+        """Cancel the streams that are no longer live and start those that are due."""
+        live = {lane.live for lane in self.comparison.lanes.values()}
+        for id, task in self._tasks.items():
+            if id not in live:
+                task.cancel()
+        for request in self.comparison.due():
+            self.meters[request.lane] = Meter(time.monotonic())
+            task = asyncio.create_task(self._carry(request), name=f"lane-{request.lane}")
+            self._tasks[request.id] = task
+            task.add_done_callback(partial(self._forget, request.id))
+            self._on_change(request.lane)
+
+    def replace(self, comparison: Comparison) -> None:
+        """Go on with another conversation; what streamed for the old one is cancelled."""
+        self.comparison.stop()
+        self.sync()
+        self.comparison = comparison
+        self.sync()
+
+    async def client(self) -> ChatClient:
+        """The connected client; connects when there is none. Raises TuningforkError when no server can be started."""
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connect()
+            return self._client
+
+    async def close(self) -> None:
+        """Cancel every stream, wait for them to end, and close the client."""
+        self.comparison.stop()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._retire()
+        await self._bury()
+
+    async def _carry(self, request: Request) -> None:
+        comparison = self.comparison
+        try:
+            client = await self.client()
+            await self._listen(comparison, client, request)
+        except TuningforkError as error:
+            if isinstance(error, ServerError):
+                self._retire()
+            comparison.fail(request.id, _one_line(error))
+        except Exception as error:  # a lane that streams for ever would be worse than any message
+            self._retire()
+            comparison.fail(request.id, f"The answer broke off: {type(error).__name__}: {error}")
+        finally:
+            self._on_change(request.lane)
+        self._on_end(request)
+        self.sync()
+        if self.streams == 1:  # only this task is left
+            await self._bury()
+
+    async def _listen(self, comparison: Comparison, client: ChatClient, request: Request) -> None:
+        pieces = client.stream(request.model, request.messages, request.sampling, lane=request.lane)
+        try:
+            async for piece in pieces:
+                if hasattr(piece, "stop"):
+                    self._ended(comparison, request, piece)
+                    return
+                if not comparison.feed(request.id, piece.text, piece.model):
+                    return  # stopped or replaced: closing the stream cancels it on the server
+                self.meters[request.lane].tick()
+                self._on_change(request.lane)
+        finally:
+            if hasattr(pieces, "aclose"):
+                await pieces.aclose()
+        comparison.fail(
+            request.id, "The answer broke off before its end. The next prompt starts the server again if it is gone."
+        )
+
+    def _ended(self, comparison: Comparison, request: Request, done: Any) -> None:
+        if done.stop == "error":
+            self._retire()
+            comparison.fail(request.id, done.error or "The answer broke off.")
+        else:
+            figures = {name: getattr(done, name) for name in _FIGURES}
+            comparison.finish(request.id, Stats(**figures), done.model)
+
+    def _forget(self, id: int, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(id, None)
+
+    def _retire(self) -> None:
+        """Connect anew next time. The old client is closed when nobody streams: the other lane may be well."""
+        if self._client is not None:
+            self._retired.append(self._client)
+            self._client = None
+
+    async def _bury(self) -> None:
+        while self._retired:
+            await self._retired.pop().close()
+
+
+def _one_line(error: TuningforkError) -> str:
+    """What happened and what to do, for a lane's status."""
+    return f"{error.what} {error.todo}" if error.todo else error.what

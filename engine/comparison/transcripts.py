@@ -1,0 +1,313 @@
+"""Comparisons kept in the store: written as they go, found and reopened later, exported as Markdown and JSON lines.
+The conversation itself is engine.comparison.session's; the tables are store.chats'."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.comparison.answer import Answer, AnswerState, Stats
+from engine.comparison.session import Comparison, Lane, Turn
+from engine.inference.few_shot import FewShot
+from engine.inference.limits import LANE_NAMES
+from engine.inference.sampling import Sampling
+from store import chats, votes
+from store.db import Store
+from store.errors import NotFound
+from store.records import Chat, ChatMessage, Vote
+
+_TITLE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message to write: a prompt, or a lane's ended answer to the prompt of `turn`."""
+
+    turn: int
+    prompt: str = ""
+    lane: str = ""
+    answer: Answer | None = None
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What of a comparison is in the store. `plan` is for the thread that owns the comparison, `write` for any."""
+
+    chat_id: int | None = None
+    prompts: list[str] = field(default_factory=list)
+    message_ids: list[int] = field(default_factory=list)
+    answers: dict[tuple[int, str], Answer] = field(default_factory=dict)
+
+    def plan(self, talk: Comparison) -> list[Step]:
+        """What is not written yet. An answer is written once it has ended with a text; one made again is a sibling."""
+        same = 0
+        for kept, turn in zip(self.prompts, talk.turns, strict=False):
+            if kept != turn.prompt:
+                break
+            same += 1
+        steps = []
+        if len(talk.turns) > same or len(self.prompts) > same:
+            self._forget(same)
+        for n, turn in enumerate(talk.turns):
+            if n >= same:
+                steps.append(Step(n, prompt=turn.prompt))
+                self.prompts.append(turn.prompt)
+            for lane in talk.lanes.values():
+                answer = lane.answers[n]
+                if answer.ended and answer.text and self.answers.get((n, lane.name)) is not answer:
+                    steps.append(Step(n, lane=lane.name, answer=answer))
+                    self.answers[n, lane.name] = answer
+        return steps
+
+    def write(self, store: Store, steps: Iterable[Step], meta: dict[str, Any]) -> int | None:
+        """Write steps in one transaction, beginning the conversation with the first; the id of its chat."""
+        steps = list(steps)
+        if not steps:
+            return self.chat_id
+        with store.write():
+            if self.chat_id is None:
+                title = " ".join(steps[0].prompt.split())
+                self.chat_id = chats.create(store, title[:_TITLE] + ("…" if len(title) > _TITLE else ""), meta).id
+            else:
+                chats.update(store, self.chat_id, meta=meta)
+            for step in steps:
+                self._write(store, self.chat_id, step)
+        return self.chat_id
+
+    def _write(self, store: Store, chat_id: int, step: Step) -> None:
+        if step.answer is None:
+            del self.message_ids[step.turn :]
+            parent = self.message_ids[-1] if self.message_ids else None
+            self.message_ids.append(chats.append(store, chat_id, "user", step.prompt, parent_id=parent).id)
+            return
+        said = step.answer
+        stats = {"state": said.state, **(asdict(said.stats) if said.stats else {})}
+        if said.error:
+            stats["error"] = said.error
+        chats.append(
+            store,
+            chat_id,
+            "assistant",
+            said.text,
+            parent_id=self.message_ids[step.turn],
+            lane=step.lane,
+            model=said.model,
+            sampling=said.sampling.to_json(),
+            stats=stats,
+        )
+
+    def _forget(self, turns: int) -> None:
+        del self.prompts[turns:]
+        for key in [key for key in self.answers if key[0] >= turns]:
+            del self.answers[key]
+
+
+def meta(talk: Comparison) -> dict[str, Any]:
+    """What a chat keeps beside its messages."""
+    return {
+        "lanes": {lane.name: lane.model for lane in talk.lanes.values()},
+        "few_shot": {lane.name: lane.few_shot.to_json() for lane in talk.lanes.values() if lane.few_shot},
+        "system": talk.system,
+        "sampling": talk.sampling.to_json(),
+        "blind_seed": talk.blind_seed,
+    }
+
+
+def reopen(store: Store, chat_id: int) -> tuple[Comparison, Transcript]:
+    """The conversation as it last stood: its newest prompts, each lane's newest answers to them, and the votes.
+
+    NotFound when it was removed, or holds nothing.
+    """
+    chat = chats.get(store, chat_id)
+    messages = chats.tree(store, chat_id)
+    line = _newest_line(messages)
+    if not line:
+        raise NotFound(f"The conversation {chat.title!r} holds no messages.")
+    talk = _empty(chat, messages)
+    transcript = Transcript(chat_id)
+    for n, asked in enumerate(line):
+        talk.turns.append(Turn(asked.text, blind=False, order=tuple(talk.lanes)))
+        transcript.prompts.append(asked.text)
+        transcript.message_ids.append(asked.id)
+        for lane in talk.lanes.values():
+            answer = _newest_answer(messages, asked, lane)
+            lane.answers.append(answer)
+            if answer.text:
+                transcript.answers[n, lane.name] = answer
+    recall_votes(talk, votes.of_chat(store, chat_id))
+    return talk, transcript
+
+
+def _newest_line(messages: list[ChatMessage]) -> list[ChatMessage]:
+    line: list[ChatMessage] = []
+    parent: int | None = None
+    while True:
+        asked = [m for m in messages if m.role == "user" and m.parent_id == parent]
+        if not asked:
+            return line
+        line.append(asked[-1])
+        parent = asked[-1].id
+
+
+def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
+    lanes = {n: m for n, m in chat.meta.get("lanes", {}).items() if n in LANE_NAMES}
+    if not lanes:
+        lanes = {m.lane: m.model for m in messages if m.role == "assistant" and m.lane in LANE_NAMES and m.model}
+    lanes = lanes or {"a": "smollm2-135m"}
+    sampling = Sampling.from_json(chat.meta.get("sampling", {}))
+    talk = Comparison(
+        list(lanes.values()),
+        system=chat.meta.get("system", ""),
+        sampling=sampling,
+        blind_seed=chat.meta.get("blind_seed", 0),
+    )
+    shots = {name: FewShot.from_json(kept) for name, kept in chat.meta.get("few_shot", {}).items()}
+    talk.lanes = {name: Lane(name, model, few_shot=shots.get(name)) for name, model in lanes.items()}
+    return talk
+
+
+def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) -> Answer:
+    said = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
+    if not said:
+        return Answer(lane.says, Sampling(), "stopped")
+    last = said[-1]
+    figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
+    state: AnswerState = last.stats.get("state", "done")
+    return Answer(
+        last.model or lane.says,
+        Sampling.from_json(last.sampling),
+        state,
+        last.text,
+        Stats(**figures) if figures else None,
+        last.stats.get("error", ""),
+    )
+
+
+def recall_votes(talk: Comparison, cast: Sequence[Vote]) -> None:
+    """Let each turn have the vote that was `cast` on what stands there, newest first, and no other.
+
+    Nothing changes while there are not two lanes: a vote is between two.
+    """
+    if len(talk.lanes) != 2:
+        return
+    one, two = talk.lanes
+    for n, turn in enumerate(talk.turns):
+        texts = talk.answer(one, n).text, talk.answer(two, n).text
+        found = next((v for v in cast if v.sampling.get("turn") == n and (v.a_text, v.b_text) == texts), None)
+        if found is not None:
+            turn.vote = found.choice
+        elif turn.vote is not None:
+            talk.unvote(n)
+
+
+# -- as files ------------------------------------------------------------------------------------------------------
+
+
+def to_markdown(talk: Comparison, title: str) -> str:
+    """The conversation for people: how it was asked, each prompt, and each lane's answer under its model.
+
+    An answer that was not complete, or was asked otherwise than the others, has a remark below it.
+    """
+    usual = _usual(talk)
+    out = [f"# {title}", "", f"Settings: {_settings(usual)}.", ""]
+    if talk.system:
+        out += ["System text:", "", *(f"> {line}".rstrip() for line in talk.system.splitlines()), ""]
+    else:
+        out += ["System text: none.", ""]
+    for n, turn in enumerate(talk.turns):
+        out += [f"## {n + 1}. You", "", turn.prompt, ""]
+        for lane in talk.lanes.values():
+            answer = lane.answers[n]
+            best = " (voted better)" if talk.winner(n) == lane.name else ""
+            out += [f"### {lane.name.upper()} · {answer.model}{best}", "", answer.text or "(no answer)", ""]
+            out += [line for remark in _remarks(answer, usual) for line in (f"*{remark}*", "")]
+    return "\n".join(out)
+
+
+def _usual(talk: Comparison) -> Sampling:
+    """The sampling of most answers: seed and settings may have changed on the way, and the last may answer nothing."""
+    asked = Counter(answer.sampling for lane in talk.lanes.values() for answer in lane.answers if answer.text)
+    return asked.most_common(1)[0][0] if asked else talk.sampling
+
+
+def _settings(sampling: Sampling) -> str:
+    """Sampling in words; a filter is named only where it is on."""
+    off = Sampling()
+    parts = [f"temperature {sampling.temperature:g}" + (" (greedy)" if sampling.temperature == 0 else "")]
+    for name in ("top_p", "top_k", "min_p", "repeat_penalty"):
+        if getattr(sampling, name) != getattr(off, name):
+            parts.append(f"{name.replace('_', ' ')} {getattr(sampling, name):g}")
+    parts += [f"seed {sampling.seed}", f"at most {sampling.max_tokens} tokens an answer"]
+    if sampling.stop:
+        parts.append("ended before " + " or ".join(json.dumps(text, ensure_ascii=False) for text in sampling.stop))
+    return ", ".join(parts)
+
+
+def _remarks(answer: Answer, usual: Sampling) -> list[str]:
+    out = []
+    stop = answer.stats.stop if answer.stats else "end"
+    if answer.state == "failed":
+        out.append(f"Broke off: {' '.join(answer.error.split())}" if answer.error else "Broke off.")
+    elif answer.state != "done" or stop == "cancelled":
+        out.append("Stopped here." if answer.text else "Stopped before the first word.")
+    elif stop == "length":
+        out.append(f"Cut at the limit of {answer.sampling.max_tokens} tokens.")
+    if answer.text and answer.sampling != usual:
+        out.append(f"Asked with {_settings(answer.sampling)}.")
+    return out
+
+
+def to_jsonl(talk: Comparison) -> str:
+    """One line a lane: its messages in the OpenAI form, with model and sampling, and how each answer ended.
+
+    `answers` stands beside `messages`, because what reads those knows role and content only.
+    """
+    lines = []
+    for lane in talk.lanes.values():
+        messages: list[dict[str, str]] = [{"role": "system", "content": talk.system}] if talk.system else []
+        for turn, answer in zip(talk.turns, lane.answers, strict=True):
+            if answer.text:
+                messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": answer.text}]
+        row = {
+            "lane": lane.name,
+            "model": lane.says,
+            "sampling": talk.sampling.to_json(),
+            "messages": messages,
+            "answers": [_ending(n, answer) for n, answer in enumerate(lane.answers, 1)],
+        }
+        lines.append(json.dumps(row, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
+
+
+def _ending(turn: int, answer: Answer) -> dict[str, Any]:
+    """How one answer came about and ended; one without a text is in no message."""
+    return {
+        "turn": turn,
+        "model": answer.model,
+        "state": answer.state,
+        "stop": answer.stats.stop if answer.stats else None,
+        "error": answer.error or None,
+        "empty": not answer.text,
+        "sampling": answer.sampling.to_json(),
+    }
+
+
+def export(talk: Comparison, folder: Path, name: str, title: str) -> tuple[Path, Path]:
+    """Write NAME.md and NAME.jsonl into `folder`, each whole or not at all. OSError when it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    texts: tuple[tuple[str, Callable[[], str]], ...] = (
+        (".md", lambda: to_markdown(talk, title)),
+        (".jsonl", lambda: to_jsonl(talk)),
+    )
+    for suffix, text in texts:
+        target = folder / f"{name}{suffix}"
+        part = target.with_name(target.name + ".part")
+        part.write_text(text(), "utf-8")
+        part.replace(target)
+        written.append(target)
+    return written[0], written[1]

@@ -1,0 +1,1 @@
+"""Measuring answers: probes, judges, prompt sets, and what votes say."""

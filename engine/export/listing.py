@@ -1,0 +1,106 @@
+"""Exports that lie in the home: sweeping up after a dead process, taking one away, and how to use one.
+Light, for listings; making exports is exporting.py's and engine.export's."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from pathlib import Path
+
+from engine.models import default_model
+from store import exports
+from store.db import Store
+from store.errors import Conflict, UserError
+from store.home import Home
+from store.records import Export
+
+
+def lock_path(home: Home, export_id: int) -> Path:
+    """The file that the process which works on an export holds locked: the system frees it when the process dies."""
+    return home.exports / f".{export_id}.lock"
+
+
+def going_on(store: Store) -> list[Export]:
+    """The exports that a process works on now, in this terminal or another."""
+    return [export for export in exports.all_exports(store) if _alive(store, export)]
+
+
+def sweep(store: Store) -> list[Export]:
+    """Ends what a dead process left as working, and deletes its unfinished files. Returns those exports."""
+    left = []
+    for export in exports.all_exports(store):
+        if export.state != "working" or _alive(store, export):
+            continue
+        lock = lock_path(store.home, export.id)
+        _sweep_part(lock)
+        with contextlib.suppress(UserError):  # another terminal may sweep at this moment
+            left.append(exports.fail(store, export.id, "The process ended before the export did."))
+        lock.unlink(missing_ok=True)
+    return left
+
+
+def part_of(folder: Path, export_id: int) -> Path:
+    """The folder in which an export is built, beside its place: hidden, and never taken for a finished one."""
+    return folder.parent / f".{folder.name}.{export_id}.part"
+
+
+def _sweep_part(lock: Path) -> None:
+    """Delete the folder that a dead process was building in."""
+    with contextlib.suppress(OSError):
+        part = Path(lock.read_text("utf-8"))
+        if part.is_absolute() and part.name.endswith(".part"):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _alive(store: Store, export: Export) -> bool:
+    if export.state != "working":
+        return False
+    try:
+        with lock_path(store.home, export.id).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def remove(store: Store, export_id: int) -> list[Path]:
+    """Deletes an export's files and its row; returns what was deleted. Conflict while it is being made."""
+    export = exports.get(store, export_id)
+    if _alive(store, export):
+        raise Conflict(f"The export {export_id} is being made.", todo="Cancel it first.")
+    gone = files_of(store.home, export)
+    for path in gone:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for parent in {path.parent for path in gone}:
+        with contextlib.suppress(OSError):  # not empty: something else is there
+            if parent.is_relative_to(store.home.exports) and parent != store.home.exports:
+                parent.rmdir()
+    exports.remove(store, export_id)
+    return gone
+
+
+def files_of(home: Home, export: Export) -> list[Path]:
+    """The files and folders that an export consists of and that are there: its own folder when that is in the home,
+    else only what `proof` lists as written."""
+    path = home.absolute(export.path)
+    inside = next((p for p in (path, path.parent) if p.is_dir() and p.parent.parent == home.exports), None)
+    if inside is not None:
+        return [inside]
+    folder = path if path.is_dir() else path.parent
+    return [folder / name for name in export.proof.get("files", []) if (folder / name).exists()]
+
+
+def commands(home: Home, export: Export) -> list[tuple[str, str]]:
+    """(program, command line) to use a finished export with; empty for one that is not done."""
+    from engine.export.card import usage  # numpy stays out of a listing
+
+    if export.state != "done":
+        return []
+    base = default_model.gguf() if export.proof.get("base") == default_model.NAME else Path("BASE.gguf")
+    return usage(export.format, home.absolute(export.path), export.proof, base)

@@ -1,0 +1,192 @@
+"""What exports of one run are measured against: questions, the answers of base and run, reference logits.
+Each is made once, when first asked for, and serves every target; what the comparison means is proof.py's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.core import process
+from engine.export.torch_process import Reference
+from engine.inference.backends.base import Finish, Job
+from engine.inference.backends.llama_binding import Context, Weights
+from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.sampling import Sampling
+from engine.inference.template_cache import Templates
+from engine.inference.threads import Budget
+from engine.models.chat_template import ChatTemplate
+from engine.models.refs import Resolved
+from store.errors import Unsupported
+from store.home import Home
+from store.records import Message, Probe, SnapshotRow
+
+QUESTIONS = 10
+ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base it is enough to see where it is going
+ROW_TOKENS = 64
+SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
+_NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said, and whether it ended its turn by itself."""
+
+    text: str
+    stopped: bool
+
+
+class Bench:
+    """The measuring bench of one run, or of a checkpoint. `scratch` is a folder for its files; set `tell` to hear of
+    what takes time: (text, done, total)."""
+
+    def __init__(
+        self,
+        home: Home,
+        model: Resolved,
+        rows: Sequence[SnapshotRow],
+        probes: Sequence[Probe],
+        scratch: Path,
+    ) -> None:
+        assert model.base is not None and model.folder is not None and model.adapter is not None
+        self.home, self.model, self.probes, self.scratch = home, model, list(probes), scratch
+        self.tell: Tell = lambda text, done, total: None
+        self.base, self.adapter, self.folder = model.base, model.adapter, model.folder
+        self.template = ChatTemplate.load(model.tokenizer or model.folder)
+        picked = _picked(rows)
+        self.conversations: list[list[Message]] = [row.messages[:-1] for row in picked]
+        self.conversations += [_asked(probe) for probe in self.probes]
+        texts = [row.messages for row in picked[:3]] + [[_user(_NEUTRAL)]]
+        self.rows = [self._ids(messages) for messages in texts]
+        self._started: list[Reference] = []
+        self._reference = self._ask_transformers(self.folder, self.adapter, 0)  # torch takes seconds to start
+
+    def _ids(self, messages: list[Message]) -> list[int]:
+        if messages[-1]["role"] == "assistant":
+            return list(self.template.example(messages, ROW_TOKENS).ids)
+        return self.template.encode(messages)[:ROW_TOKENS]
+
+    # -- what the run itself says --------------------------------------------------------------------------------------
+
+    @cached_property
+    def base_answers(self) -> list[Answer]:
+        """The first words of the base model to the questions of the data, as its lane in Compare gives them."""
+        return self._lane(self.base, len(self.conversations) - len(self.probes), BASE_TOKENS)
+
+    @cached_property
+    def tuned_answers(self) -> list[Answer]:
+        """The run's, as its lane in Compare gives them."""
+        return self._lane(self.model)
+
+    @cached_property
+    def logits(self) -> list[np.ndarray]:
+        """transformers and PEFT in float32 on `rows`: arrays of shape (tokens, vocabulary)."""
+        self.tell("Asking transformers", 0, 1)
+        return self._reference.result()[0]
+
+    def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
+        if model.gguf is not None:
+            with contextlib.suppress(Unsupported):  # an adapter that llama.cpp cannot hold
+                return self.ask(model, first, tokens)
+        return self.reference(self.folder, model.adapter, first)[1]
+
+    # -- instruments ---------------------------------------------------------------------------------------------------
+
+    def ask(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
+        """Greedy answers of a GGUF file or a lane to the `first` conversations (None: all), through the chat server's
+        own backend."""
+        return asyncio.run(self._ask(model, self.conversations[:first], replace(SAMPLING, max_tokens=tokens)))
+
+    async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[Answer]:
+        backend = LlamaCpp(self.home, Templates(), Budget(), workers=2, context=2048)
+        answers = []
+        try:
+            for number, messages in enumerate(conversations, 1):
+                text, stopped = "", False
+                async for item in backend.generate(Job(model, tuple(messages), sampling)):
+                    if isinstance(item, Finish):
+                        stopped = item.stop == "end"
+                    else:
+                        text += item
+                answers.append(Answer(text, stopped))
+                self.tell(f"Asking {model.title}", number, len(conversations))
+        finally:
+            await backend.close()
+        return answers
+
+    def measure(self, gguf: Path, adapter: Path | None = None) -> list[np.ndarray]:
+        """llama.cpp's logits on `rows`, every position: arrays of shape (tokens, vocabulary)."""
+        weights = Weights(gguf)
+        try:
+            context = Context(weights, ROW_TOKENS * 2, process.cores())
+            context.use_adapter(adapter)
+            logits = [np.frombuffer(context.all_logits(row), np.float32) for row in self.rows]
+            return [each.reshape(-1, weights.n_vocab) for each in logits]
+        finally:
+            weights.free()
+
+    def reference(
+        self, folder: Path, adapter: Path | None, answers: int | None
+    ) -> tuple[list[np.ndarray], list[Answer]]:
+        """What transformers makes of a folder, in a process of its own: logits on `rows`, and answers to the first
+        `answers` conversations (None: all).
+
+        Raises WorkerError when it cannot load the model.
+        """
+        self.tell("Asking transformers", 0, 1)
+        logits, said = self._ask_transformers(folder, adapter, answers).result()
+        return logits, [self._answer(ids) for ids in said]
+
+    def _ask_transformers(self, folder: Path, adapter: Path | None, answers: int | None) -> Reference:
+        prompts = [self.template.encode(messages) for messages in self.conversations[:answers]]
+        stop = sorted(self.template.stop_ids)
+        wanted = {"folder": str(folder), "adapter": adapter and str(adapter), "rows": self.rows, "prompts": prompts}
+        started = Reference(wanted | {"stop": stop, "max_tokens": ANSWER_TOKENS}, self.scratch)
+        self._started.append(started)
+        return started
+
+    def close(self) -> None:
+        """End what still runs."""
+        for started in self._started:
+            started.close()
+
+    def _answer(self, ids: list[int]) -> Answer:
+        stopped = bool(ids) and ids[-1] in self.template.stop_ids
+        return Answer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
+
+
+def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
+    """A few rows that stand for the data: identity first, for that is what must not get lost, then by hash."""
+    order = sorted(rows, key=lambda row: (row.kind != "identity", row.content_hash))
+    return order[:QUESTIONS]
+
+
+def _asked(probe: Probe) -> list[Message]:
+    system: list[Message] = [{"role": "system", "content": probe.system}] if probe.system else []
+    return [*system, _user(probe.question)]
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def kl(reference: Sequence[np.ndarray], measured: Sequence[np.ndarray]) -> float:
+    """Mean Kullback-Leibler divergence over all positions, in nats; the vocabulary may be padded in either."""
+    found: list[Any] = []
+    for p, q in zip(reference, measured, strict=True):
+        width = min(p.shape[1], q.shape[1])
+        log_p, log_q = _log_softmax(p[:, :width]), _log_softmax(q[:, :width])
+        found.append((np.exp(log_p) * (log_p - log_q)).sum(-1))
+    return float(np.concatenate(found).mean())
+
+
+def _log_softmax(values: np.ndarray) -> np.ndarray:
+    shifted = values.astype(np.float64) - values.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

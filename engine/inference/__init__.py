@@ -1,0 +1,2 @@
+"""Answers from models: the chat server, its backends, its client, sampling. Importing this package loads no model
+library."""

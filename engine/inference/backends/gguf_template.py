@@ -1,0 +1,66 @@
+"""Chat template and tokens of a bare GGUF file: the template text of its metadata, the ids of llama.cpp's vocabulary.
+`engine.models.chat_template` renders, so a file and the prepared folder of the same model give the same prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from tokenizers import Tokenizer
+
+from engine.inference.backends.llama_binding import Weights
+from engine.models.chat_template import ChatTemplate
+from store.errors import Unsupported
+from store.records import Message
+
+
+class GgufTemplate:
+    """A template over loaded weights; must not outlive them. Raises Unsupported when the file carries none."""
+
+    stop_ids: frozenset[int] = frozenset()
+    """Empty: the vocabulary itself tells llama.cpp which tokens end a turn."""
+
+    def __init__(self, weights: Weights) -> None:
+        source = weights.meta("tokenizer.chat_template")
+        if not source:
+            raise Unsupported(
+                "This GGUF file carries no chat template, so nobody can say how to talk to it.",
+                where=str(weights.path),
+                todo="Use a chat (instruct) model, or a Hugging Face folder with a template.",
+            )
+        special = {f"{name}_token": text for name in ("bos", "eos", "pad") if (text := _special(weights, name))}
+        vocabulary = cast(Tokenizer, _Vocabulary(weights))
+        self._template = ChatTemplate(vocabulary, source, special, where=str(weights.path))
+        self.source = source
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of the conversation and the opening of the next answer. BadInput when the template refuses it."""
+        return self._template.encode(messages)
+
+
+def _special(weights: Weights, name: str) -> str:
+    token = weights.special_token(name)
+    return weights.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """The part of a tokenizer that rendering and encoding need, over llama.cpp's own."""
+
+    weights: Weights
+
+    def no_truncation(self) -> None:
+        """Never cuts."""
+
+    def no_padding(self) -> None:
+        """Never pads."""
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> _Encoded:
+        """Ids of rendered text, control tokens in it read as such; none are added."""
+        return _Encoded(self.weights.tokenize(text))

@@ -1,0 +1,311 @@
+"""Answers through llama.cpp: one set of weights for each base, one context for each lane, the adapter on a lane's
+context alone. Work runs in threads, one an answer; the event loop only passes text on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any, TypeVar
+
+from engine.inference.backends.adapters import gguf_adapter
+from engine.inference.backends.base import Finish, Job, rate
+from engine.inference.backends.context_pool import Lanes, size_for
+from engine.inference.backends.gguf_template import GgufTemplate
+from engine.inference.backends.llama_binding import Aborted, Context, Weights
+from engine.inference.prompts import Prompt, Template, build
+from engine.inference.template_cache import Templates
+from engine.inference.text_stream import TextStream
+from engine.inference.threads import Budget
+from engine.models.refs import Resolved
+from store.errors import ServerError, Unsupported
+from store.home import Home
+from store.records import Message
+
+T = TypeVar("T")
+Item = str | Finish | BaseException
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """One base model in memory."""
+
+    weights: Weights
+    lanes: Lanes[Context]
+    own_template: GgufTemplate | None = None
+    users: int = 0
+    used_at: float = field(default_factory=monotonic)
+
+
+@dataclass(slots=True)
+class _Answering:
+    """What one worker thread needs for one answer."""
+
+    context: Context
+    adapter: Path | None
+    prompt: Prompt
+    job: Job
+    limit: int
+    largest: int
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """End it within a token. The context stays ours until the thread is done, so nobody else's work is hit."""
+        self.cancelled = True
+        self.context.abort()
+
+
+class LlamaCpp:
+    """The backend for every model that has a GGUF file. `context` bounds the tokens of one conversation."""
+
+    name = "llama.cpp"
+
+    def __init__(self, home: Home, templates: Templates, budget: Budget, *, workers: int, context: int) -> None:
+        self._home, self._templates, self._budget, self._context = home, templates, budget, context
+        self._pool = ThreadPoolExecutor(workers + 2, "llama")  # for what computes nothing; `_alone` for what does
+        self._computing: set[asyncio.Future[Any]] = set()
+        self._models: dict[tuple[Path, int], _Loaded] = {}
+        self._loading = asyncio.Lock()
+
+    async def load(self, model: Resolved) -> None:
+        async with self._using(model) as loaded:
+            await self._run(self._adapter, model, loaded.weights)
+            await self._run(self._template, model, loaded)
+
+    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
+        async with self._using(job.model) as loaded:
+            adapter, prompt = await self._run(self._prepare, job, loaded)
+            largest = self._largest(loaded.weights)
+            limit = min(job.sampling.max_tokens, largest - len(prompt.ids))
+            async with loaded.lanes.use(job.lane, size_for(len(prompt.ids) + limit, largest)) as context:
+                with self._budget.one_more():
+                    answering = _Answering(context, adapter, prompt, job, limit, largest)
+                    async with aclosing(self._stream(answering)) as items:
+                        async for item in items:
+                            yield item
+
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+        async with self._using(model) as loaded:
+            template = await self._run(self._template, model, loaded)
+            return build(template, messages, self._largest(loaded.weights))
+
+    async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
+        async with self._using(model) as loaded:
+            adapter = await self._run(self._adapter, model, loaded.weights)
+            async with loaded.lanes.use(lane, size_for(len(ids), self._largest(loaded.weights))) as context:
+                return await _finished(self._alone(_measure, context, adapter, ids))
+
+    async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
+        async with self._using(model) as loaded:
+            context = await self._make(loaded.weights, size_for(len(ids), self._largest(loaded.weights)))
+            try:
+                return await _finished(self._alone(_measure, context, None, ids))
+            finally:
+                context.free()
+
+    async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
+        pinned = {model.gguf for model in keep}
+        for key, loaded in list(self._models.items()):
+            if key[0] not in pinned and not loaded.users and monotonic() - loaded.used_at > seconds:
+                del self._models[key]
+                loaded.weights.free()
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._computing:
+            await asyncio.wait(self._computing)
+        for loaded in self._models.values():
+            loaded.weights.free()
+        self._models.clear()
+
+    @asynccontextmanager
+    async def _using(self, model: Resolved) -> AsyncIterator[_Loaded]:
+        """The base model in memory, loaded first if need be, and not unloaded while inside."""
+        if model.gguf is None:
+            raise Unsupported(f"{model.title} has no GGUF file.", todo="Use the transformers backend.")
+        # shielded: a reader that goes away meanwhile must not lose loaded weights
+        loaded = await asyncio.shield(self._load(model.gguf))
+        loaded.users += 1
+        try:
+            yield loaded
+        finally:
+            loaded.users -= 1
+            loaded.used_at = monotonic()
+
+    async def _load(self, path: Path) -> _Loaded:
+        key = (path, path.stat().st_mtime_ns)
+        async with self._loading:
+            if key not in self._models:
+                weights = await self._run(Weights, path)
+                self._models[key] = _Loaded(weights, Lanes(partial(self._make, weights)))
+            self._models[key].used_at = monotonic()
+            return self._models[key]
+
+    async def _make(self, weights: Weights, size: int) -> Context:
+        making = asyncio.ensure_future(self._run(Context, weights, size, self._budget.share()))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_free)
+            raise
+
+    def _largest(self, weights: Weights) -> int:
+        return min(self._context, weights.n_ctx_train)
+
+    def _prepare(self, job: Job, loaded: _Loaded) -> tuple[Path | None, Prompt]:
+        """In a thread: adapter and prompt of a job."""
+        self._budget.look()
+        adapter = self._adapter(job.model, loaded.weights)
+        largest = self._largest(loaded.weights)
+        return adapter, build(self._template(job.model, loaded), job.messages, largest, job.sampling.max_tokens)
+
+    def _template(self, model: Resolved, loaded: _Loaded) -> Template:
+        """The prepared folder's template; before there is one, the file's own, which must live as long as its
+        weights."""
+        if model.tokenizer is not None:
+            return self._templates.of(model.tokenizer)
+        if loaded.own_template is None:
+            loaded.own_template = GgufTemplate(loaded.weights)
+        return loaded.own_template
+
+    def _adapter(self, model: Resolved, weights: Weights) -> Path | None:
+        """The model's GGUF adapter, in memory; None for a base."""
+        path = gguf_adapter(self._home, model)
+        if path is not None:
+            weights.adapter(path)
+        return path
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        """Call in a thread of the pool."""
+        return await _finished(asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments)))
+
+    def _alone(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Call in a thread that ends with the work.
+
+        OpenMP keeps the helpers of every thread that ever computed. Once all threads' helpers are more than the cores,
+        they no longer spin but sleep between two steps, and an answer on two cores comes at two thirds of its speed.
+        """
+        pool = ThreadPoolExecutor(1, "llama-compute")
+        call = asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
+        pool.shutdown(wait=False)
+        self._computing.add(call)
+        call.add_done_callback(self._computing.discard)
+        return call
+
+    async def _stream(self, answering: _Answering) -> AsyncGenerator[str | Finish, None]:
+        """Run one answer in a thread; text that came in while the reader was busy is passed on in one piece."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Item] = asyncio.Queue()
+
+        def emit(item: Item) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        answering.context.arm()
+        thread = self._alone(self._answer, answering, emit)
+        try:
+            while True:
+                text, last = _drain(await queue.get(), queue)
+                if text:
+                    yield text
+                if isinstance(last, BaseException):
+                    raise last
+                if last is not None:
+                    yield last
+                    return
+        finally:
+            answering.cancel()
+            await asyncio.wait({thread})
+
+    def _answer(self, work: _Answering, emit: Callable[[Item], None]) -> None:
+        """In a thread: make one answer, token by token. Every outcome is emitted; nothing is raised."""
+        try:
+            emit(self._tokens(work, emit))
+        except Aborted:
+            emit(ServerError("The answer was cancelled."))  # nobody reads it: only a reader that goes cancels
+        except Exception as error:
+            emit(error)
+
+    def _tokens(self, work: _Answering, emit: Callable[[Item], None]) -> Finish:
+        context, weights, prompt = work.context, work.context.weights, work.prompt
+        text = TextStream(work.job.sampling.stop)
+        context.use_adapter(work.adapter)
+        if work.job.lane is None:
+            context.clear()
+        context.set_threads(self._budget.share())
+        context.set_sampling(work.job.sampling)
+        context.prefill(prompt.ids)
+        count, first, stop = 0, None, "length"
+        while count < work.limit:
+            token = context.sample()
+            first = first or perf_counter()
+            if token in prompt.stop_ids or weights.ends(token):
+                stop = "end"
+                break
+            count += 1
+            if piece := text.feed(weights.piece(token)):
+                emit(piece)
+            if text.stopped:
+                stop = "end"
+                break
+            if work.cancelled:
+                raise Aborted
+            if count < work.limit:
+                context.set_threads(self._budget.share())
+                context.decode([token])
+        last = perf_counter()
+        if rest := text.feed(b"", final=True):
+            emit(rest)
+        return Finish(
+            stop="end" if stop == "end" else "length",
+            tokens=count,
+            prompt_tokens=len(prompt.ids),
+            ttft_ms=(first - work.job.asked) * 1e3 if first else None,
+            tokens_per_s=rate(count, first, last),
+            context_used=len(prompt.ids) + count,
+            context_size=work.largest,
+            dropped_turns=prompt.dropped_turns,
+        )
+
+
+async def _finished(call: asyncio.Future[T]) -> T:
+    """What a thread gives. When cancelled, it is awaited all the same: it may be using a context of ours."""
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait({call})
+        raise
+
+
+def _free(made: asyncio.Future[Context]) -> None:
+    """For a context that nobody waits for any more."""
+    if not made.cancelled() and made.exception() is None:
+        made.result().free()
+
+
+def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list[float]:
+    """Next-token logits from an empty cache; what the cache held is put back."""
+    context.use_adapter(adapter)
+    saved = context.save()
+    context.clear()
+    context.arm()
+    try:
+        context.prefill(ids)
+        return context.logits()
+    finally:
+        context.restore(saved)
+
+
+def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[str, Finish | BaseException | None]:
+    """All text that is there already, and what comes after it if the answer has ended."""
+    texts: list[str] = []
+    while isinstance(item, str):
+        texts.append(item)
+        if queue.empty():
+            return "".join(texts), None
+        item = queue.get_nowait()
+    return "".join(texts), item

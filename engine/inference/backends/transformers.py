@@ -1,0 +1,398 @@
+"""Answers through transformers and PEFT: both sides of a comparison as rows of one batch, each with its own adapter
+and seed. For models that llama.cpp cannot load, and for CUDA. The one module of the chat server that imports torch."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel
+from tokenizers.decoders import DecodeStream
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from engine.inference.backends.base import Finish, Job, rate
+from engine.inference.prompts import Prompt, build
+from engine.inference.sampling import Sampling
+from engine.inference.template_cache import Templates
+from engine.inference.text_stream import TextStream
+from engine.inference.threads import Budget
+from engine.models.chat_template import ChatTemplate
+from engine.models.refs import Resolved
+from store.errors import ServerError, Unsupported
+from store.records import Message
+
+transformers_logging.disable_progress_bar()
+BASE = "__base__"  # PEFT's name for a row without an adapter
+JOIN_S = 0.02
+"""How long a first row waits for its sibling: both lanes of a comparison are asked within a few milliseconds."""
+PENALTY_WINDOW = 64
+MAX_ADAPTERS = 8
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """One answer in the making. `emit` may be called from any thread."""
+
+    ids: list[int]
+    adapter: str
+    sampling: Sampling
+    stop_ids: frozenset[int]
+    limit: int
+    decode: Callable[[int], str]
+    emit: Callable[[str | tuple[str, int, float | None, float] | Exception], None]
+    cancelled: bool = False
+    made: list[int] = field(default_factory=list)
+    first: float | None = None
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    text: TextStream = field(default_factory=TextStream)
+
+    def __post_init__(self) -> None:
+        self.generator.manual_seed(self.sampling.seed)  # on the CPU: the same on every device
+        self.text = TextStream(self.sampling.stop)
+
+    def take(self, logits: torch.Tensor) -> bool:
+        """Choose the next token from `logits`, shape (vocabulary,); True when the answer has ended by it."""
+        token = choose(logits, self.sampling, self.made, self.generator)
+        self.first = self.first or perf_counter()
+        if token in self.stop_ids:
+            return self._end("end")
+        self.made.append(token)
+        if piece := self.text.feed(self.decode(token).encode()):
+            self.emit(piece)
+        if self.text.stopped:
+            return self._end("end")
+        return self._end("length") if len(self.made) >= self.limit else False
+
+    def _end(self, stop: str) -> bool:
+        if rest := self.text.feed(b"", final=True):
+            self.emit(rest)
+        self.emit((stop, len(self.made), self.first, perf_counter()))
+        return True
+
+
+def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], generator: torch.Generator) -> int:
+    """The next token: penalty, temperature, top_k, top_p, min_p, then a draw; greedy at temperature 0."""
+    scores = logits.float().cpu()
+    if sampling.repeat_penalty != 1.0 and made:
+        recent = torch.tensor(sorted(set(made[-PENALTY_WINDOW:])))
+        seen = scores[recent]
+        penalty = sampling.repeat_penalty
+        scores[recent] = torch.where(seen > 0, seen / penalty, seen * penalty)
+    if sampling.temperature <= 0:
+        return int(scores.argmax())
+    probabilities, tokens = torch.softmax(scores / sampling.temperature, -1).sort(descending=True)
+    if sampling.top_k > 0:
+        probabilities = probabilities[: sampling.top_k]
+    if sampling.top_p < 1:
+        before = probabilities.cumsum(0) - probabilities
+        probabilities = probabilities[: max(1, int((before < sampling.top_p * probabilities.sum()).sum()))]
+    if sampling.min_p > 0:
+        probabilities = probabilities[probabilities >= sampling.min_p * probabilities[0]]
+    return int(tokens[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+class Batch:
+    """Rows that advance together through one model, padded on the left, over one key-value cache."""
+
+    def __init__(self, model: LoadedModel, rows: list[Row]) -> None:
+        self._model, self.rows = model, rows
+        longest = max(len(row.ids) for row in rows)
+        gaps = [longest - len(row.ids) for row in rows]
+        self._mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=model.device)
+        self._next = torch.tensor(
+            [[0] * gap + row.ids for gap, row in zip(gaps, rows, strict=True)], device=model.device
+        )
+        self._cache: Any = None
+
+    def step(self) -> None:
+        """One token for each row; rows that ended or were cancelled leave."""
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -self._next.shape[1] :]
+        output = self._model.forward(
+            [row.adapter for row in self.rows],
+            input_ids=self._next,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._cache = output.past_key_values
+        logits = output.logits[:, -1, :]
+        stay = [at for at, row in enumerate(self.rows) if not row.cancelled and not row.take(logits[at])]
+        if len(stay) < len(self.rows):
+            self._keep(stay)
+        if self.rows:
+            self._next = torch.tensor([[row.made[-1]] for row in self.rows], device=self._mask.device)
+            self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
+
+    def _keep(self, stay: list[int]) -> None:
+        self.rows = [self.rows[at] for at in stay]
+        if self.rows:
+            index = torch.tensor(stay, device=self._mask.device)
+            self._mask = self._mask[index]
+            self._cache.batch_select_indices(index)
+
+
+class LoadedModel:
+    """One base in memory with any number of adapters beside it, and the thread that alone uses them."""
+
+    def __init__(self, folder: Path, budget: Budget) -> None:
+        """Loads in the calling thread. Raises Unsupported with the library's reason."""
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            # Half precision saves memory on a GPU; on a CPU it is slower and less exact than float32.
+            dtype = "auto" if self.device == "cuda" else torch.float32
+            loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
+        self._model: Any = loaded.to(self.device).eval()
+        self.context: int = getattr(loaded.config, "max_position_embeddings", 2048)
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in signature(loaded.forward).parameters else {}
+        self._adapters: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._names = itertools.count(1)
+        self._alone: set[str] = set()  # adapters that PEFT cannot mix with others in a batch
+        self._budget = budget
+        self._work: queue.SimpleQueue[Row | Callable[[], None] | None] = queue.SimpleQueue()
+        self.users, self.used_at = 0, monotonic()
+        self._thread = threading.Thread(target=self._run, name="transformers", daemon=True)
+        self._thread.start()
+
+    def submit(self, row: Row) -> None:
+        """Answer `row`; it is told what comes of it."""
+        self._work.put(row)
+
+    async def call(self, work: Callable[[], Any]) -> Any:
+        """Run something in the model's thread, between two tokens."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def report(result: Any, error: Exception | None) -> None:
+            if not future.done():
+                future.set_exception(error) if error else future.set_result(result)
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                result = work()
+            except Exception as caught:
+                error = caught
+            loop.call_soon_threadsafe(report, result, error)
+
+        self._work.put(run)
+        return await future
+
+    def adapter(self, folder: Path | None) -> str:
+        """Load an adapter, once for each version, and give its name; `BASE` for none. In the model's thread only."""
+        if folder is None:
+            return BASE
+        key = (str(folder), (folder / "adapter_model.safetensors").stat().st_mtime_ns)
+        if key not in self._adapters:
+            self._adapters[key] = self._load_adapter(folder)
+            if len(self._adapters) > MAX_ADAPTERS:
+                self._model.delete_adapter(self._adapters.popitem(last=False)[1])
+        self._adapters.move_to_end(key)
+        return self._adapters[key]
+
+    def _load_adapter(self, folder: Path) -> str:
+        name = f"adapter{next(self._names)}"
+        config = PeftConfig.from_pretrained(str(folder))
+        if isinstance(self._model, PeftModel):
+            self._model.load_adapter(str(folder), name)
+        else:
+            self._model = PeftModel.from_pretrained(self._model, str(folder), name)
+        self._model.eval()
+        if getattr(config, "use_dora", False) or getattr(config, "modules_to_save", None):
+            self._alone.add(name)
+        return name
+
+    def forward(self, names: list[str], **inputs: Any) -> Any:
+        """The model's output where row i goes through adapter `names[i]`; logits for the last position alone."""
+        if isinstance(self._model, PeftModel):
+            if names[0] in self._alone:
+                self._model.set_adapter(names[0])
+            else:
+                inputs["adapter_names"] = names
+        with torch.inference_mode():
+            return self._model(**self._last_only, **inputs)
+
+    def logits(self, ids: Sequence[int], adapter: Path | None, *, plain: bool = False) -> list[float]:
+        """Next-token logits of one row; `plain` switches every adapter off instead of choosing none."""
+        inputs = torch.tensor([list(ids)], device=self.device)
+        if plain and isinstance(self._model, PeftModel):
+            with self._model.disable_adapter(), torch.inference_mode():
+                output = self._model(input_ids=inputs, **self._last_only)
+        else:
+            output = self.forward([self.adapter(adapter)], input_ids=inputs)
+        return list(output.logits[0, -1].float().tolist())
+
+    def close(self) -> None:
+        """End the thread after what it does now, and drop the weights."""
+        self._work.put(None)
+        self._thread.join()
+        self._model = None
+
+    def _run(self) -> None:
+        """The model's thread: batches take turns, so a late row neither waits for nor slows the others to a halt."""
+        batches: list[Batch] = []
+        while True:
+            rows, more = self._arrivals(wait=not batches)
+            if not more:
+                for row in [*rows, *(row for batch in batches for row in batch.rows)]:
+                    row.emit(ServerError("The model was unloaded.", todo="Ask again."))
+                return
+            batches += [Batch(self, group) for group in self._groups(rows)]
+            batches = [batch for batch in batches if self._advance(batch)]
+
+    def _arrivals(self, wait: bool) -> tuple[list[Row], bool]:
+        """Rows that came in, and False when the thread shall end; other work that was asked for is done on the way.
+
+        With nothing else to do (`wait`), waits for a first row and then a little for its sibling.
+        """
+        rows: list[Row] = []
+        until = None if wait else monotonic()
+        while True:
+            try:
+                item = self._work.get(timeout=None if until is None else max(0.0, until - monotonic()))
+            except queue.Empty:
+                return rows, True
+            if item is None:
+                return rows, False
+            if not isinstance(item, Row):
+                item()
+                continue
+            rows.append(item)
+            until = until or monotonic() + JOIN_S
+
+    def _groups(self, rows: list[Row]) -> list[list[Row]]:
+        """Rows that may share a batch: all, but those of an adapter that cannot be mixed."""
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(row.adapter if row.adapter in self._alone else "", []).append(row)
+        return list(groups.values())
+
+    def _advance(self, batch: Batch) -> bool:
+        threads = min(self._budget.cores, self._budget.share() * max(1, len(batch.rows)))
+        if self.device == "cpu" and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        try:
+            batch.step()
+        except Exception as error:
+            for row in batch.rows:
+                row.emit(ServerError(f"The model failed: {type(error).__name__}: {error}", todo="Ask again, or less."))
+            batch.rows = []
+        return bool(batch.rows)
+
+
+class Transformers:
+    """The backend for prepared folders. `context` bounds the tokens of one conversation."""
+
+    name = "transformers"
+
+    def __init__(self, templates: Templates, budget: Budget, *, context: int) -> None:
+        self._templates, self._budget, self._context = templates, budget, context
+        self._models: dict[Path, LoadedModel] = {}
+        self._loading = asyncio.Lock()
+
+    async def load(self, model: Resolved) -> None:
+        loaded = await self._loaded(model)
+        await loaded.call(partial(loaded.adapter, model.adapter))
+
+    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
+        loaded = await self._loaded(job.model)
+        template = await asyncio.to_thread(self._template, job.model)
+        largest = min(self._context, loaded.context)
+        prompt = await asyncio.to_thread(build, template, job.messages, largest, job.sampling.max_tokens)
+        adapter = await loaded.call(partial(loaded.adapter, job.model.adapter))
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        stream, tokenizer = DecodeStream(skip_special_tokens=True), template.tokenizer
+        row = Row(
+            ids=prompt.ids,
+            adapter=adapter,
+            sampling=job.sampling,
+            stop_ids=prompt.stop_ids,
+            limit=min(job.sampling.max_tokens, largest - len(prompt.ids)),
+            decode=lambda token: stream.step(tokenizer, token) or "",
+            emit=lambda item: loop.call_soon_threadsafe(items.put_nowait, item),  # type: ignore[arg-type,return-value]
+        )
+        loaded.users += 1
+        try:
+            with self._budget.one_more():
+                loaded.submit(row)
+                while isinstance(item := await items.get(), str):
+                    yield item
+            if isinstance(item, Exception):
+                raise item
+            yield _finish(item, job, prompt, largest)
+        finally:
+            row.cancelled = True
+            loaded.users -= 1
+            loaded.used_at = monotonic()
+
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+        template = await asyncio.to_thread(self._template, model)
+        return build(template, messages, self._context)
+
+    async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
+        loaded = await self._loaded(model)
+        return list(await loaded.call(partial(loaded.logits, ids, model.adapter)))
+
+    async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
+        loaded = await self._loaded(model)
+        return list(await loaded.call(partial(loaded.logits, ids, None, plain=True)))
+
+    async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
+        pinned = {model.folder for model in keep}
+        for folder, loaded in list(self._models.items()):
+            if folder not in pinned and not loaded.users and monotonic() - loaded.used_at > seconds:
+                await asyncio.to_thread(self._models.pop(folder).close)
+                gc.collect()
+                if loaded.device == "cuda":
+                    torch.cuda.empty_cache()
+
+    async def close(self) -> None:
+        for loaded in self._models.values():
+            await asyncio.to_thread(loaded.close)
+        self._models.clear()
+
+    async def _loaded(self, model: Resolved) -> LoadedModel:
+        if model.folder is None:
+            raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
+        return await asyncio.shield(self._load(model.folder))
+
+    async def _load(self, folder: Path) -> LoadedModel:
+        async with self._loading:
+            if folder not in self._models:
+                self._models[folder] = await asyncio.to_thread(LoadedModel, folder, self._budget)
+            self._models[folder].used_at = monotonic()
+            return self._models[folder]
+
+    def _template(self, model: Resolved) -> ChatTemplate:
+        if model.tokenizer is None:
+            raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
+        return self._templates.of(model.tokenizer)
+
+
+def _finish(item: tuple[str, int, float | None, float], job: Job, prompt: Prompt, largest: int) -> Finish:
+    stop, tokens, first, last = item
+    return Finish(
+        stop="end" if stop == "end" else "length",
+        tokens=tokens,
+        prompt_tokens=len(prompt.ids),
+        ttft_ms=(first - job.asked) * 1e3 if first else None,
+        tokens_per_s=rate(tokens, first, last),
+        context_used=len(prompt.ids) + tokens,
+        context_size=largest,
+        dropped_turns=prompt.dropped_turns,
+    )

@@ -1,0 +1,80 @@
+"""From a conversation to the token ids that a model is given: the base model's own template, cut to what the context
+holds. Knows no backend; both sides of a comparison get their ids from here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from store.errors import BadInput
+from store.records import Message
+
+KEPT_FOR_ANSWER = 4
+"""At most one part in this many of the context is kept free for the answer."""
+_DROP_STEP = 4
+
+
+class Template(Protocol):
+    """What is needed of a chat template: `engine.models.chat_template.ChatTemplate`, or one read from a GGUF file."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def stop_ids(self) -> Collection[int]: ...
+    def encode(self, messages: Sequence[Message]) -> list[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids that end with the generation prompt. `template` is the SHA-256 of the template's text."""
+
+    ids: list[int]
+    stop_ids: frozenset[int]
+    template: str
+    dropped_turns: int = 0
+
+
+def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> Prompt:
+    """Render and encode. When it does not fit, the oldest turns are left out, never the system prompt or the last
+    question.
+
+    `context` is the model's size in tokens, of which room for `max_tokens` (at most a quarter) stays free. Raises
+    BadInput when even the last question alone does not fit.
+    """
+    room = context - min(max_tokens, context // KEPT_FOR_ANSWER)
+    head = [m for m in messages[:1] if m["role"] == "system"]
+    turns = list(messages[len(head) :])
+
+    def without(dropped: int) -> list[int]:
+        return list(template.encode([*head, *turns[dropped:]]))
+
+    ids, dropped = without(0), 0
+    if len(ids) > room:
+        dropped = _fewest(turns, lambda n: len(without(n)) <= room)
+        ids = without(dropped)
+    if len(ids) > room:
+        raise BadInput(
+            f"The question is too long: with the system prompt it takes {len(ids):,} tokens, and {room:,} fit.",
+            where="messages",
+            todo="Shorten the question or the system prompt.",
+        )
+    source = hashlib.sha256(template.source.encode()).hexdigest()
+    return Prompt(ids, frozenset(template.stop_ids), source, dropped)
+
+
+def _fewest(turns: Sequence[Message], fits: Callable[[int], bool]) -> int:
+    """How many of the oldest turns to leave out: up to a question of the user, and not the last one.
+
+    Rounded up to a multiple of four turns where there are that many, so that a long conversation keeps the same
+    beginning (and its cached prefix) for some turns instead of losing it at each.
+    """
+    last = max((at for at, turn in enumerate(turns) if turn["role"] == "user"), default=len(turns) - 1)
+    cuts = [at for at in range(1, last + 1) if turns[at]["role"] == "user"] or [last]
+    low, high = 0, len(cuts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(cuts[middle]) else (middle + 1, high)
+    rounded = [cut for cut in cuts[low:] if cut % _DROP_STEP == 0]
+    return rounded[0] if rounded else cuts[low]

@@ -1,0 +1,199 @@
+"""The HTTP face of the chat server: routes, the token, limits, streams that end when their reader goes.
+Every error leaves in one shape; the work itself is `engine.inference.server.service`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from engine.inference import access, protocol, sse
+from engine.inference.backends.base import Finish
+from engine.inference.protocol import Refusal, Shape
+from engine.inference.server.service import Began, Service
+from store.errors import BadInput, NotFound, ServerError, TuningforkError
+
+MAX_BODY = 1_000_000
+"""Bytes of one request. No context here holds more."""
+log = logging.getLogger("tuningfork.chat")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(service: Service, token: str, version: str) -> Starlette:
+    """The application. Everything but /health wants `Authorization: Bearer TOKEN`."""
+
+    def guarded(handler: Handler) -> Handler:
+        async def checked(request: Request) -> Response:
+            if not access.token_matches(request.headers.get("authorization"), token):
+                error = BadInput(
+                    "The token is missing or wrong.", where="Authorization", todo="Send it as Bearer TOKEN."
+                )
+                return _failed(error, 401, {"WWW-Authenticate": "Bearer"})
+            try:
+                return await handler(request)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            except Exception as error:
+                return failure(error)
+
+        return checked
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": version, "pid": os.getpid()})
+
+    async def models(_: Request) -> Response:
+        rows = [
+            {"id": ref, "object": "model", "created": 0, "owned_by": "tuningfork"} for ref in await service.models()
+        ]
+        return JSONResponse({"object": "list", "data": rows})
+
+    async def chat(request: Request) -> Response:
+        wanted = protocol.parse_chat(await _body(request))
+        return Answer(service.answer(wanted), wanted)
+
+    async def honesty(request: Request) -> Response:
+        return JSONResponse(await service.honesty(protocol.parse_lanes(await _body(request))))
+
+    async def load(request: Request) -> Response:
+        return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
+
+    async def unknown(request: Request, _: Exception) -> Response:
+        return failure(NotFound(f"There is nothing at {request.method} {request.url.path}.", todo="See /v1/models."))
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/models", guarded(models)),
+            Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
+            Route("/v1/tuningfork/honesty", guarded(honesty), methods=["POST"]),
+            Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
+        ],
+        exception_handlers={404: unknown, 405: unknown},
+    )
+
+
+class Answer(Response):
+    """One answer, streamed or whole.
+
+    When the reader goes, the generation is cancelled, also while nothing is sent yet.
+    """
+
+    def __init__(self, items: AsyncGenerator[Began | str | Finish, None], request: protocol.ChatRequest) -> None:
+        self.background = None
+        self._items, self._request, self._shape = items, request, Shape(request.model)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        write = self._stream if self._request.stream else self._whole
+        answer = asyncio.create_task(write(scope, receive, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (gone, answer):
+                task.cancel()
+            results = await asyncio.gather(answer, gone, return_exceptions=True)
+        if isinstance(results[0], Exception) and not isinstance(results[0], OSError):
+            log.error("an answer failed to be sent", exc_info=results[0])
+
+    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        texts: list[str] = []
+        async with aclosing(self._items) as items:
+            try:
+                async for item in items:
+                    if isinstance(item, Began):
+                        self._shape = Shape(item.model)
+                    elif isinstance(item, Finish):
+                        response: Response = JSONResponse(self._shape.whole("".join(texts), item))
+                    else:
+                        texts.append(item)
+            except Exception as error:
+                response = failure(error)
+        await response(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The status line waits for the first item, so that a refused request gets a proper error."""
+        started = False
+        async with aclosing(self._items) as items:
+            try:
+                async for item in items:
+                    if isinstance(item, Began):
+                        self._shape = Shape(item.model)
+                        continue
+                    if not started:
+                        await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
+                        await _send_event(send, self._shape.piece("", first=True))
+                        started = True
+                    if isinstance(item, Finish):
+                        await _send_event(send, self._shape.last(item))
+                        if self._request.include_usage:
+                            await _send_event(send, self._shape.usage(item))
+                    else:
+                        await _send_event(send, self._shape.piece(item, first=False))
+                ending = sse.END
+            except OSError:
+                raise  # the reader is gone
+            except Exception as error:
+                if not started:
+                    await failure(error)(scope, receive, send)
+                    return
+                ending = sse.event(protocol.error_body(_known(error)))
+        await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+
+_SSE_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+
+
+async def _send_event(send: Send, event: dict[str, Any]) -> None:
+    await send({"type": "http.response.body", "body": sse.event(event), "more_body": True})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON of a request of at most `MAX_BODY` bytes; a longer one is refused before it is read to its end."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            error = BadInput(
+                f"The request is larger than {MAX_BODY:,} bytes.", where="body", todo="Shorten the prompt."
+            )
+            raise Refusal(error, 413)
+        parts.append(part)
+    return protocol.parse_body(b"".join(parts))
+
+
+def failure(error: Exception) -> Response:
+    """The response to an error: ours as it is, anything else as our fault, with the details in the log alone."""
+    if isinstance(error, Refusal):
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+        return _failed(error.error, error.status, headers)
+    known = _known(error)
+    return _failed(known, protocol.status_of(known), {})
+
+
+def _known(error: Exception) -> TuningforkError:
+    if isinstance(error, Refusal):
+        return error.error
+    if isinstance(error, TuningforkError):
+        return error
+    log.error("unexpected error", exc_info=error)
+    return ServerError(
+        f"The chat server failed ({type(error).__name__}).", todo="Its log says more: logs/chat-server.log"
+    )
+
+
+def _failed(error: TuningforkError, status: int, headers: dict[str, str]) -> Response:
+    return JSONResponse(protocol.error_body(error), status, headers)

@@ -1,0 +1,202 @@
+"""The server's work without HTTP: find the model, pick its backend, queue, answer, prove, unload what is idle.
+Everything that a request can go wrong with is raised as one of the project's errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic, perf_counter
+from typing import Any, TypeVar
+
+from engine.inference.backends import adapters
+from engine.inference.backends.base import Backend, Finish, Job
+from engine.inference.protocol import ChatRequest, Refusal
+from engine.inference.server import lane_check
+from engine.inference.server.admission import Gate
+from engine.inference.template_cache import Templates
+from engine.inference.threads import Budget, training_threads
+from engine.models import prepare, refs
+from engine.models.refs import Resolved
+from store.db import Store
+from store.errors import ServerError, Unsupported
+
+T = TypeVar("T")
+BACKENDS = ("auto", "llama.cpp", "transformers")
+_PREPARE_RETRY_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the server answers.
+
+    `idle_s` until an unused model is unloaded; `context` tokens of a conversation at most.
+    """
+
+    backend: str = "auto"
+    idle_s: float = 600.0
+    context: int = 8192
+    active: int = 4
+    waiting: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An answer is about to come, and `model` gives it: for a run that still goes on its newest checkpoint."""
+
+    model: str
+
+
+class Service:
+    """All backends of one server. Lives in one event loop."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self._store, self._options = store, options
+        self._lookups = ThreadPoolExecutor(1, "lookup")  # one thread, so one connection to the store
+        self._templates = Templates()
+        self._gate = Gate(options.active, options.waiting)
+        budget = Budget()
+        budget.taken = partial(training_threads, store, budget.cores)
+        self._budget = budget
+        self._backends: dict[str, Backend] = {}
+        self._making = asyncio.Lock()
+        self._unloadable: set[tuple[object, ...]] = set()
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, str] = {}
+        self._pinned: list[Resolved] = []
+        self.used_at = monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is inside or waits."""
+        return bool(self._gate.inside or self._gate.waiting)
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | str | Finish, None]:
+        """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
+        asked = perf_counter()
+        async with self._gate.enter():
+            model, backend = await self._ready(request.model)
+            yield Began(model.ref)
+            job = Job(model, request.messages, request.sampling, request.lane, asked)
+            try:
+                async with aclosing(backend.generate(job)) as items:
+                    async for item in items:
+                        yield replace(item, model=model.ref) if isinstance(item, Finish) else item
+            finally:
+                self.used_at = monotonic()
+
+    async def load(self, ref: str, *, pin: bool = False) -> dict[str, Any]:
+        """Make a model ready; `pin` keeps it in memory for good."""
+        began = perf_counter()
+        model, backend = await self._ready(ref)
+        await backend.load(model)
+        if pin:
+            self._pinned.append(model)
+        self.used_at = monotonic()
+        return {"model": model.ref, "backend": backend.name, "ms": round((perf_counter() - began) * 1e3, 1)}
+
+    async def honesty(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+        """Prove what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
+        async with self._gate.enter():
+            sides = [lane_check.Side(*await self._ready(ref), lane) for ref, lane in lanes]
+            self.used_at = monotonic()
+            return await lane_check.check(sides)
+
+    async def models(self) -> list[str]:
+        """The references that resolve now."""
+        return await self._look(refs.known)
+
+    async def unload_idle(self) -> None:
+        """Free models that nobody used for `idle_s`."""
+        for backend in self._backends.values():
+            await backend.unload_idle(self._options.idle_s, self._pinned)
+
+    async def close(self) -> None:
+        """End everything and free all models."""
+        for task in self._preparing.values():
+            task.cancel()
+        for backend in self._backends.values():
+            await backend.close()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    async def _ready(self, ref: str) -> tuple[Resolved, Backend]:
+        """The model, and a backend that has its base and adapter loaded or can run it: llama.cpp wherever that is
+        possible.
+
+        Raises a Refusal with status 503 while the base is being prepared.
+        """
+        model = await self._look(refs.resolve, ref)
+        if model.kind == "endpoint":
+            return model, await self._backend("endpoint")
+        wanted, home = self._options.backend, self._store.home
+        mark = _version(model)
+        if model.gguf is not None and wanted != "transformers" and mark not in self._unloadable:
+            if adapters.must_convert(home, model) and model.folder is None:
+                self._prepare(model)
+            try:
+                backend = await self._backend("llama.cpp")
+                await backend.load(model)
+                return model, backend
+            except Unsupported:
+                if wanted == "llama.cpp" or model.folder is None:
+                    raise
+                self._unloadable.add(mark)  # not tried again; the transformers backend can do what llama.cpp cannot
+        if wanted == "llama.cpp":
+            raise Unsupported(f"{model.title} has no GGUF file.", todo="Start the server with --backend auto.")
+        if model.folder is None:
+            self._prepare(model)
+        return model, await self._backend("transformers")
+
+    async def _backend(self, name: str) -> Backend:
+        """The backend of that name, made when the first model needs it: importing its libraries may take seconds."""
+        async with self._making:
+            if name not in self._backends:
+                self._backends[name] = await asyncio.to_thread(self._make, name)
+            return self._backends[name]
+
+    def _make(self, name: str) -> Backend:
+        if name == "endpoint":
+            from engine.inference.backends.endpoint import Endpoint
+
+            return Endpoint()
+        if name == "llama.cpp":
+            from engine.inference.backends.llama_cpp import LlamaCpp
+
+            size = {"workers": self._options.active, "context": self._options.context}
+            return LlamaCpp(self._store.home, self._templates, self._budget, **size)
+        from engine.inference.backends.transformers import Transformers
+
+        return Transformers(self._templates, self._budget, context=self._options.context)
+
+    def _prepare(self, model: Resolved) -> None:
+        """Start preparing the base, if that does not run yet, and say so."""
+        ref = (model.base or model).ref
+        task = self._preparing.get(ref)
+        if task is not None and task.done():
+            del self._preparing[ref]
+            task.result()  # raises what went wrong
+        elif task is None:
+            self._progress[ref] = "starting"
+            self._preparing[ref] = asyncio.create_task(self._prepare_now(ref))
+        error = ServerError(f"{ref} is being prepared: {self._progress[ref]}.", todo="Try again in a few seconds.")
+        raise Refusal(error, 503, retry_after=_PREPARE_RETRY_S)
+
+    async def _prepare_now(self, ref: str) -> None:
+        def said(line: str) -> None:
+            self._progress[ref] = line.rstrip(".")
+
+        await asyncio.to_thread(prepare.prepare, self._store, ref, said)
+
+    async def _look(self, find: Callable[..., T], *arguments: object) -> T:
+        """Call a reader of the store in the one thread that has a connection."""
+        work = partial(find, self._store, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._lookups, work)
+
+
+def _version(model: Resolved) -> tuple[object, ...]:
+    """Base and adapter as versions of files."""
+    files = [path for path in (model.gguf, model.adapter and model.adapter / "adapter_config.json") if path]
+    return tuple((path, path.stat().st_mtime_ns) for path in files)

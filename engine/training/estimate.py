@@ -1,0 +1,174 @@
+"""How long a run will take and how much memory, before anything is loaded.
+Reads the machine and the model's config.json; no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.training.config import TrainConfig
+from store.errors import BadInput
+
+if TYPE_CHECKING:
+    from engine.training.preflight import Preflight
+
+_BASE_BYTES = 950e6  # the process with torch and its family, before a model is loaded
+_START_S = 10.0  # importing, loading and quantising a small model, saving
+_CPU_FLOPS_A_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
+_PLAIN_CPU_FLOPS_A_CORE = 3.5e10
+_GPU_FLOPS = 6e13
+_ACTIVATION_BYTES = 60  # of one token and layer, times the hidden size
+_PACK_TOKENS = {"cpu": 512, "gpu": 4096}
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A graphics card: its name, and its free and whole memory in bytes."""
+
+    name: str
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a run would have to work with. `fast_bf16` says whether the CPU multiplies bf16 in hardware."""
+
+    cores: int
+    memory_bytes: int
+    gpus: list[Gpu]
+    fast_bf16: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Size of a base model: all weights, those in linear layers (without embeddings and head), and its shape."""
+
+    weights: int
+    linear_weights: int
+    layers: int
+    hidden: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`seconds` from the start to the saved adapter, `memory_bytes` at the peak; `note` is a caveat or ''."""
+
+    seconds: float
+    memory_bytes: int
+    steps: int
+    note: str
+
+
+def total_steps(config: TrainConfig, rows: int) -> int:
+    """Optimizer steps of a run over `rows` training rows."""
+    if config.steps is not None:
+        return config.steps
+    return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
+
+
+def model_facts(folder: Path) -> ModelFacts:
+    """Read the facts off a Hugging Face folder's config.json and file sizes. BadInput when it has no such file."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        todo = "Name a Hugging Face model folder."
+        raise BadInput("The model's config.json cannot be read.", where=str(folder), todo=todo) from error
+    text = config.get("text_config") or config
+    layers, hidden = int(text.get("num_hidden_layers") or 1), int(text.get("hidden_size") or 1)
+    vocabulary = int(text.get("vocab_size") or 0)
+    heads = int(text.get("num_attention_heads") or 1)
+    width = int(text.get("head_dim") or hidden // heads)
+    keys = int(text.get("num_key_value_heads") or heads)
+    inner = int(text.get("intermediate_size") or 4 * hidden)
+    linear = layers * (2 * hidden * heads * width + 2 * hidden * keys * width + 3 * hidden * inner)
+    embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings", text.get("tie_word_embeddings")) else 2)
+    return ModelFacts(linear + embeddings, linear, layers, hidden, vocabulary)
+
+
+def machine() -> Machine:
+    """This machine, without torch: cores that this process may use, memory, and NVIDIA cards if nvidia-smi tells."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cores, int(psutil.virtual_memory().total), _gpus(), _fast_bf16())
+
+
+def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
+    """Time and memory of a run. A guess within a factor of two; the run itself tells better after some steps."""
+    gpu = machine.gpus[0] if machine.gpus else None
+    steps = total_steps(config, preflight.rows)
+    share = steps * config.batch_size / max(1, preflight.rows)  # how often each row is seen
+    tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
+    flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
+    seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
+    memory = int(_BASE_BYTES + _memory(config, preflight, facts, "gpu" if gpu else "cpu"))
+    room, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "this machine")
+    note = ""
+    if memory > room:
+        note = f"This is more than {place} has ({room / 1e9:.1f} GB): use qlora, a smaller model or a smaller batch."
+    elif preflight.val_rows:
+        note = "Validation takes a little on top."
+    return Estimate(seconds, memory, steps, note)
+
+
+def _shared(config: TrainConfig, preflight: Preflight) -> int:
+    """Tokens in one pass over the data that shared-prefix packing does not compute."""
+    if config.packing != "shared-prefix" or not preflight.rows:
+        return 0
+    together = min(config.batch_size, preflight.rows)
+    return int(preflight.prefix_tokens * preflight.rows * (1 - 1 / together))
+
+
+def _speed(config: TrainConfig, machine: Machine) -> float:
+    if machine.gpus:
+        return _GPU_FLOPS
+    fast = machine.fast_bf16 and config.dtype != "fp32"
+    return (_CPU_FLOPS_A_CORE if fast else _PLAIN_CPU_FLOPS_A_CORE) * (config.threads or machine.cores)
+
+
+def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, where: str) -> float:
+    """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
+    width = 4 if config.dtype == "fp32" else 2
+    base = float(facts.weights * width)
+    if config.method == "qlora":
+        four_bit = facts.linear_weights * 0.52
+        resident = facts.linear_weights * width if where == "cpu" else 0  # dequantised once when memory is ample
+        base = (facts.weights - facts.linear_weights) * width + four_bit + resident
+    adapter = config.rank * 2 * math.sqrt(facts.linear_weights * facts.layers * 7)  # seven layers of that mean size
+    average = preflight.tokens / max(1, preflight.rows)
+    tokens = max(min(_PACK_TOKENS[where], average * config.batch_size), preflight.longest)
+    activations = tokens * facts.layers * facts.hidden * _ACTIVATION_BYTES * width / 2
+    logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
+    return base + adapter * (width * 2 + 12) + activations + logits
+
+
+def _gpus() -> list[Gpu]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
+    cards = [line.rsplit(",", 2) for line in lines if line.count(",") >= 2]
+    return [
+        Gpu(name.strip(), int(free) * 2**20, int(total) * 2**20)
+        for name, free, total in cards
+        if free.strip().isdigit() and total.strip().isdigit()
+    ]
+
+
+def _fast_bf16() -> bool:
+    """Whether the processor says it multiplies bf16. False where it cannot be asked."""
+    try:
+        return "avx512_bf16" in (flags := Path("/proc/cpuinfo").read_text("utf-8")) or "amx_bf16" in flags
+    except OSError:
+        return False

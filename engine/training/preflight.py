@@ -1,0 +1,147 @@
+"""Looks at every row the way training will, before anything is loaded: what is trained, what is cut, what cannot work.
+Light: the template and the rows, no torch and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from engine.models.chat_template import MASKED, ChatTemplate, Example
+from engine.training.config import TrainConfig
+from store.errors import BadInput
+from store.records import SnapshotRow
+
+SAMPLES = 3
+_NAMED_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What training on these rows will be like. Counts are of the train split in tokens; lists hold the rows' `ord`.
+
+    `truncated` rows lose the end of their answer to max_length, `masked` ones train nothing, `empty` ones have no
+    answer. `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a look.
+    """
+
+    rows: int
+    val_rows: int
+    tokens: int
+    trained_tokens: int
+    truncated: list[int]
+    masked: list[int]
+    empty: list[int]
+    longest: int
+    prefix_tokens: int
+    eot_trained: bool
+    samples: list[list[tuple[str, bool]]]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether a run may start on this data."""
+        return not self.problems
+
+    def require(self) -> Preflight:
+        """This, or BadInput with the problems."""
+        if self.problems:
+            todo = "Run `tuningfork preflight` to see the rows as the model reads them."
+            raise BadInput("Training cannot start on this data: " + " ".join(self.problems), todo=todo)
+        return self
+
+
+def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConfig) -> Preflight:
+    """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
+    train, problems = _examples((row for row in rows if row.split == "train"), template, config.max_length)
+    val, val_problems = _examples((row for row in rows if row.split == "val"), template, config.max_length)
+    everything = {**train, **val}
+    empty = [row.ord for row in rows if row.split != "test" and not row.messages[-1]["content"].strip()]
+    masked = [ord for ord, example in everything.items() if not example.n_trained]
+    truncated = [ord for ord, example in everything.items() if example.truncated]
+    unstopped = [ord for ord, e in everything.items() if e.n_trained and not e.truncated and not e.eot_trained]
+
+    problems += val_problems
+    if not train and not problems:
+        problems.append("No row is in the train split.")
+    if empty:
+        problems.append(f"{_rows(empty)} no answer.")
+    if masked:
+        problems.append(f"{_rows(masked)} nothing to train: the question alone fills max_length ({config.max_length}).")
+    if unstopped:
+        problems.append(f"{_rows(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
+
+    notes = []
+    if truncated:
+        notes.append(
+            f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end of the answer is cut off."
+        )
+    if spoilt := _with_control_tokens(rows, template):
+        notes.append(f"{_rows(spoilt)} a control token of the model in its text, such as {_some(template)}.")
+
+    examples = list(train.values())
+    return Preflight(
+        rows=len(train),
+        val_rows=len(val),
+        tokens=sum(len(e.ids) for e in examples),
+        trained_tokens=sum(e.n_trained for e in examples),
+        truncated=truncated,
+        masked=masked,
+        empty=empty,
+        longest=max((len(e.ids) for e in examples), default=0),
+        prefix_tokens=_shared(examples),
+        eot_trained=bool(examples)
+        and all(e.eot_trained or e.truncated for e in examples)
+        and any(e.eot_trained for e in examples),
+        samples=[show(example, template) for example in examples[:SAMPLES]],
+        problems=problems,
+        notes=notes,
+    )
+
+
+def show(example: Example, template: ChatTemplate) -> list[tuple[str, bool]]:
+    """The row as (text, trained) pieces, one for each token."""
+    return [(piece, label != MASKED) for piece, label in zip(template.pieces(example.ids), example.labels, strict=True)]
+
+
+def _examples(
+    rows: Iterable[SnapshotRow], template: ChatTemplate, max_length: int
+) -> tuple[dict[int, Example], list[str]]:
+    """Examples by `ord`, and what the template has against the rows it refuses, each complaint once."""
+    found: dict[int, Example] = {}
+    refused: dict[str, list[int]] = {}
+    for row in rows:
+        try:
+            found[row.ord] = template.example(row.messages, max_length)
+        except BadInput as error:
+            refused.setdefault(error.what, []).append(row.ord)
+    return found, [f"{_rows(ords)} a problem: {what}" for what, ords in refused.items()]
+
+
+def _shared(examples: Sequence[Example]) -> int:
+    """How many tokens all prompts begin with: computed once by shared-prefix packing."""
+    prompts = [example.ids[: example.n_prompt] for example in examples]
+    columns = zip(*prompts, strict=False) if len(prompts) > 1 else ()
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _with_control_tokens(rows: Sequence[SnapshotRow], template: ChatTemplate) -> list[int]:
+    tokens = [token for token in template.control_tokens if token]
+    return [r.ord for r in rows if r.split != "test" and any(t in m["content"] for m in r.messages for t in tokens)]
+
+
+def _some(template: ChatTemplate) -> str:
+    return template.tokenizer.id_to_token(template.eot_id)
+
+
+def _rows(ords: Sequence[int]) -> str:
+    """ "Row 3 has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
+    if len(ords) == 1:
+        return f"Row {ords[0]} has"
+    shown, more = ords[:_NAMED_ROWS], len(ords) - _NAMED_ROWS
+    names = (
+        ", ".join(map(str, shown)) + f" and {more} more"
+        if more > 0
+        else ", ".join(map(str, shown[:-1])) + f" and {shown[-1]}"
+    )
+    return f"Rows {names} have"

@@ -1,0 +1,127 @@
+"""Recipes: named sets of hyperparameters, scaled by the size of the model.
+Only numbers and why they are so; checking them is config.py's."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.training.config import TrainConfig
+from store.errors import NotFound
+
+DEFAULT = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`changes` are TrainConfig fields for a model of some hundred million weights; larger ones get a lower rate."""
+
+    name: str
+    summary: str
+    changes: Mapping[str, Any]
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "identity",
+            "Teach a model its name and a few facts, fast, and stop before it forgets. Best mixed with general rows.",
+            # Steps, not epochs: ten rows and a hundred need about as many to stick. docs/recipe-log.md has the figures.
+            {
+                "method": "qlora",
+                "steps": 76,
+                "batch_size": 8,
+                "lr": 5e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+                "targets": "all-linear",
+            },
+        ),
+        Recipe(
+            "instruct",
+            "Teach answers from a larger set of instruction pairs, several times over.",
+            {
+                "method": "qlora",
+                "epochs": 3.0,
+                "batch_size": 8,
+                "lr": 3e-4,
+                "scheduler": "cosine",
+                "warmup": 0.05,
+                "rank": 16,
+                "alpha": 32.0,
+                "dropout": 0.05,
+                "save_every": 50,
+            },
+        ),
+        Recipe(
+            "careful",
+            "Change as little as possible: small rank, low rate, one pass.",
+            {
+                "method": "qlora",
+                "epochs": 1.0,
+                "batch_size": 8,
+                "lr": 1e-4,
+                "scheduler": "cosine",
+                "warmup": 0.1,
+                "rank": 8,
+                "alpha": 16.0,
+                "dropout": 0.05,
+                "max_grad_norm": 0.5,
+                "save_every": 50,
+            },
+        ),
+    )
+}
+
+# Large models need, and bear, a lower rate. Upper bound in weights -> factor on the recipe's rate.
+_LR_BY_SIZE: tuple[tuple[float, float], ...] = ((1e9, 1.0), (4e9, 0.6), (float("inf"), 0.4))
+_SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re.IGNORECASE)
+
+
+def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
+    """The configuration of `recipe` for a model reference, with `overrides` on top.
+
+    An override of None means "not given". Naming `epochs` without `steps` takes the recipe's own number of steps away,
+    since the user asked for passes. NotFound for an unknown recipe, BadInput for an unknown or wrong override.
+    """
+    found = RECIPES.get(recipe)
+    if found is None:
+        near = difflib.get_close_matches(recipe, RECIPES, n=1)
+        todo = f"Did you mean {near[0]}?" if near else "Known recipes: " + ", ".join(RECIPES) + "."
+        raise NotFound(f"There is no recipe {recipe!r}.", todo=todo)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    changes = dict(found.changes)
+    if "lr" in changes:
+        changes["lr"] *= _lr_factor(model)
+    if "epochs" in given and "steps" not in given:
+        changes.pop("steps", None)
+    return TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})
+
+
+def size_of(model: str) -> float | None:
+    """Number of weights that a reference tells of itself: by a folder's safetensors files, or by its name (`-0.5B`)."""
+    folder = Path(model).expanduser()
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            return float(json.loads(index.read_text("utf-8"))["metadata"]["total_size"]) / 2  # bytes of 16-bit weights
+        except (ValueError, KeyError, TypeError, OSError):
+            return None  # a damaged index is reported when the model is loaded, not while numbers are picked
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return single.stat().st_size / 2
+    found = _SIZE_IN_NAME.findall(re.sub(r"[-_/@#]", " ", model))
+    return float(found[-1][0]) * {"b": 1e9, "m": 1e6}[found[-1][1].lower()] if found else None
+
+
+def _lr_factor(model: str) -> float:
+    size = size_of(model) or 0.0
+    return next(factor for bound, factor in _LR_BY_SIZE if size < bound)

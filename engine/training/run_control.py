@@ -1,0 +1,371 @@
+"""Runs as processes: submit, start, watch, stop, resume, and the queue of one heavy job at a time.
+Imports neither torch nor the worker: a worker is a detached process, and shares only the store with us."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.core import process
+from engine.models import refs
+from engine.models.prepare import prepare
+from engine.training.config import TrainConfig
+from store import datasets, runs
+from store.canon import new_uid
+from store.db import Store, now
+from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, WorkerError
+from store.home import NO_ROOM
+from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, Snapshot
+
+__all__ = [
+    "RunStatus",
+    "alive",
+    "prepare",
+    "reap",
+    "remove",
+    "resume",
+    "start",
+    "start_next",
+    "status",
+    "stop",
+    "submit",
+    "wait",
+]
+
+SILENT_S = 10.0
+"""Silence after which a process that cannot be told from another of its pid counts as dead."""
+SILENT_ELSEWHERE_S = 60.0
+"""Silence after which a process on another host counts as dead: its heartbeat is all that can be seen of it."""
+HUNG_S = 120.0
+"""No step for this long (or for 20 times a usual step, if that is more) and a running job is called hung."""
+NO_BEAT_S = 30.0
+"""No heartbeat for this long from a process that exists, and it is called hung: stopped, or starved."""
+_RATE_POINTS = 20  # the rate is that of the last steps: the first ones are slower
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Where a run is. `rate` is in optimizer steps per second, `seconds_left` and `elapsed` in seconds.
+
+    `loss`, `rate` and `seconds_left` are None until there is something to tell: two steps of this attempt for a rate.
+    `elapsed` counts the time of all attempts. `phase` says what a run does before its first step and after its last.
+    `hung` means alive, and no progress for long.
+    """
+
+    run: Run
+    state: str
+    step: int
+    total_steps: int | None
+    loss: float | None
+    rate: float | None
+    seconds_left: float | None
+    elapsed: float
+    hung: bool
+    phase: str
+
+
+def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | None = None) -> Run:
+    """Freeze the data, and put a run of it in the queue; `start` sets the queue going.
+
+    `data` is a dataset's name, a snapshot's hash (a prefix will do), or a Snapshot. Without a name the run is called
+    after the dataset. Raises NotFound, BadInput or Unsupported for data or models that cannot be trained, Conflict
+    when the name is taken; then nothing is written.
+    """
+    base = refs.resolve(store, config.model)
+    if base.kind in ("endpoint", "run"):
+        raise Unsupported(
+            f"{base.ref} cannot be trained: tuning starts from a base model.",
+            todo="Choose the base model itself, a folder, or a .gguf file.",
+        )
+    config = config.replace(model=base.ref)  # the worker runs elsewhere: a path must be absolute
+    with store.write():
+        snapshot = data if isinstance(data, Snapshot) else _freeze(store, data)
+        if not snapshot.splits.get("train"):
+            raise BadInput(
+                "No ready pair is in the train split, so there is nothing to learn from.",
+                where=snapshot.dataset,
+                todo="Mark pairs as ready, or split the dataset anew.",
+            )
+        return runs.create(
+            store,
+            name=name if name is not None else _free_name(store, snapshot),
+            base=base.ref,
+            snapshot=snapshot.hash,
+            method=config.method,
+            config=config.to_json(),
+            config_hash=config.hash(),
+            seed=config.seed,
+        )
+
+
+def start(store: Store, name: str) -> Attempt | None:
+    """Set the queue going, and return the run's live attempt; None when it waits behind another.
+
+    Conflict when the run has already ended: `resume` is what takes it up again.
+    """
+    reap(store)
+    run = runs.get(store, name)
+    if run.state in END_STATES:
+        again = (
+            f"Take it up again: tuningfork runs resume {name}"
+            if run.state != "succeeded"
+            else "Train under a new name."
+        )
+        raise Conflict(f"Run {name} has already {_ended(run)}.", todo=again)
+    start_next(store)
+    return runs.live_attempt(store, run.id)
+
+
+def start_next(store: Store) -> Attempt | None:
+    """Start the run that has waited longest, unless one is live. Callers may race: one wins, the others get None."""
+    if runs.next_queued(store) is None:
+        return None
+    with store.write():
+        run = None if runs.live_attempts(store) else runs.next_queued(store)
+        return _launch(store, run) if run else None
+
+
+def reap(store: Store) -> list[str]:
+    """Mark runs whose process is gone as lost, and keep the queue going; returns their names. Every poll calls it."""
+    lost: list[str] = []
+    for attempt in runs.live_attempts(store):
+        if why := _death(store, attempt):
+            runs.mark_lost(store, attempt.id, why)  # changes nothing if the attempt has ended meanwhile
+            run = runs.by_id(store, attempt.run_id)
+            lost += [run.name] if run.state == "lost" else []
+    start_next(store)
+    return lost
+
+
+def alive(attempt: Attempt) -> bool:
+    """Whether the attempt's process is there: host, pid and start time tell, and its heartbeat where they cannot."""
+    return attempt.ended_at is None and _cause_of_death(attempt, now()) is None
+
+
+def stop(store: Store, name: str, *, now: bool = False) -> Run:
+    """Ask a run to save a checkpoint and end; `now` kills its process and loses what came after the last checkpoint.
+
+    A queued run leaves the queue at once. A live one ends within a step: watch it. Conflict when there is nothing to
+    stop.
+    """
+    reap(store)
+    with store.write():
+        run = runs.get(store, name)
+        if run.state in END_STATES:
+            raise Conflict(f"Run {name} has already {_ended(run)}.")
+        runs.set_wanted(store, name, "kill" if now else "stop")
+        attempt = runs.live_attempt(store, run.id)
+    if now and attempt and attempt.host == process.here():
+        process.kill_group(attempt.pid, attempt.pid_started)
+        reap(store)
+    return runs.get(store, name)
+
+
+def resume(store: Store, name: str) -> Attempt | None:
+    """Take a stopped, lost or failed run up again from its last checkpoint, or from the start when it has none.
+
+    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or succeeded.
+    """
+    reap(store)
+    with store.write():
+        run = runs.get(store, name)
+        if run.state == "succeeded":
+            raise Conflict(f"Run {name} has succeeded; there is nothing to resume.", todo="Train under a new name.")
+        if run.state not in END_STATES:
+            raise Conflict(f"Run {name} is {run.state} already.", todo=f"Watch it: tuningfork runs watch {name}")
+        runs.queue(store, name)
+    return start(store, name)
+
+
+def remove(store: Store, name: str) -> None:
+    """Delete a run with its metrics, events, checkpoints and adapter. Conflict while it is live."""
+    reap(store)
+    folder = Path(runs.remove(store, name))
+    if folder.is_dir():
+        doomed = folder.with_name(f".deleted-{folder.name}-{new_uid()}")  # gone at once, even if deleting takes a while
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def wait(
+    store: Store,
+    name: str,
+    on_event: Callable[[Event], None] | None = None,
+    on_metrics: Callable[[list[Metric]], None] | None = None,
+    poll_s: float = 0.3,
+) -> Run:
+    """Follow a run to its end, from any process; returns it in its end state.
+
+    `on_event` gets every event of the run, also those from before; `on_metrics` the new numbers of each poll. Both are
+    called in this thread. Interrupting the wait does not touch the run.
+    """
+    run = runs.get(store, name)
+    seen_event, seen_metrics = 0, _Metrics()
+    while True:
+        reap(store)
+        run = runs.by_id(store, run.id)  # read before the events: what an ended run had to say is all there by then
+        while on_event and (events := runs.events(store, run.id, after_id=seen_event)):
+            for event in events:
+                on_event(event)
+            seen_event = events[-1].id
+        if on_metrics and (fresh := seen_metrics.fresh(store, run.id)):
+            on_metrics(fresh)
+        if run.state in END_STATES:
+            return run
+        time.sleep(poll_s)
+
+
+class _Metrics:
+    """Which numbers of a run were seen. One step's may come in several writes: its loss, later its val_loss."""
+
+    def __init__(self) -> None:
+        self._step, self._names = -1, set[str]()
+
+    def fresh(self, store: Store, run_id: int) -> list[Metric]:
+        """What has come since the last call."""
+        found = runs.metrics(store, run_id, after_step=self._step - 1)
+        fresh = [m for m in found if m.step > self._step or m.name not in self._names]
+        if fresh:
+            self._step = fresh[-1].step
+            self._names = {m.name for m in found if m.step == self._step}
+        return fresh
+
+
+def status(store: Store, name: str) -> RunStatus:
+    """Where a run is now. Reads only, and never guesses: see RunStatus for what may be None."""
+    run, at = runs.get(store, name), now()
+    attempts = runs.attempts(store, run.id)
+    live = next((a for a in attempts if a.ended_at is None), None)
+    losses = runs.metrics(store, run.id, names=["loss"], after_step=run.step - _RATE_POINTS - 1)
+    losses = [m for m in losses if m.step <= run.step]  # a resumed run has not overwritten the later ones yet
+    mine = [m for m in losses if attempts and m.at >= attempts[-1].started_at]
+    rate = _rate(mine)
+    left = None
+    if rate and live and run.total_steps is not None and run.step < run.total_steps:
+        left = max(0.0, (run.total_steps - run.step) / rate - (at - mine[-1].at) / 1000)
+    return RunStatus(
+        run=run,
+        state=run.state,
+        step=run.step,
+        total_steps=run.total_steps,
+        loss=losses[-1].value if losses else None,
+        rate=rate if live else None,
+        seconds_left=left,
+        elapsed=sum((a.ended_at or at) - a.started_at for a in attempts) / 1000,
+        hung=live is not None and _is_hung(run, live, rate, at),
+        phase=_phase(store, run),
+    )
+
+
+def _launch(store: Store, run: Run) -> Attempt:
+    """Attempt row and process, in the caller's transaction.
+
+    The worker's claim waits for that transaction, so it finds its attempt; should the transaction fail, it finds none
+    and leaves.
+    """
+    home = store.home
+    log = home.run_dir(run.uid) / f"attempt-{len(runs.attempts(store, run.id)) + 1}.log"
+    token = secrets.token_hex(16)
+    attempt = runs.open_attempt(
+        store,
+        run.id,
+        host=process.here(),
+        pid=0,
+        pid_started=0.0,
+        token=token,
+        log_path=home.relative(log),
+        resume_from=max((c.step for c in runs.checkpoints(store, run.id)), default=None),
+    )
+    try:
+        pid, started = process.spawn(
+            process.command("run", "--home", str(home.root), "--token", token),
+            log=log,
+            cwd=home.root,
+            env=process.environment(run.config.get("threads")),
+        )
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            todo = "Free some space, then start the run again."
+            raise NoSpace("The disk is full: the run was not started.", where=str(log.parent), todo=todo) from error
+        raise WorkerError(
+            f"The training process cannot be started: {error.strerror}.", where=str(log.parent)
+        ) from error
+    runs.set_attempt_process(store, attempt.id, pid, started)
+    return replace(attempt, pid=pid, pid_started=started)
+
+
+def _death(store: Store, attempt: Attempt) -> str | None:
+    """Why the attempt is dead, in a sentence or two for the run's error; None while it lives."""
+    cause = _cause_of_death(attempt, now())
+    if cause is None:
+        return None
+    log = store.home.absolute(attempt.log_path)
+    word = process.last_line(log)
+    return (
+        f"The training process ended without a word: {cause}."
+        + (f" Its log ends with: {word}" if word else "")
+        + (f"\n  Log: {log}")
+    )
+
+
+def _cause_of_death(attempt: Attempt, at: int) -> str | None:
+    silent_s = (at - attempt.heartbeat_at) / 1000
+    if attempt.host != process.here():
+        return f"nothing was heard from {attempt.host} for {silent_s:.0f} s" if silent_s > SILENT_ELSEWHERE_S else None
+    running = process.is_running(attempt.pid, attempt.pid_started)
+    if running or (running is None and silent_s <= SILENT_S):
+        return None
+    return process.how_it_ended(attempt.pid) or f"process {attempt.pid} is gone"
+
+
+def _is_hung(run: Run, attempt: Attempt, rate: float | None, at: int) -> bool:
+    """A stopped process gives no heartbeat; a stuck training thread leaves the heartbeat going, and steps stay out."""
+    if at - attempt.heartbeat_at > NO_BEAT_S * 1000:
+        return True
+    patience_s = max(HUNG_S, 20 / rate if rate else 0.0)
+    return run.state != "starting" and at - attempt.progress_at > patience_s * 1000
+
+
+def _rate(points: list[Metric]) -> float | None:
+    """Optimizer steps per second from the first to the last of some metrics; None unless two lie apart in time."""
+    if len(points) < 2 or points[-1].at <= points[0].at or points[-1].step <= points[0].step:
+        return None
+    return (points[-1].step - points[0].step) * 1000 / (points[-1].at - points[0].at)
+
+
+def _phase(store: Store, run: Run) -> str:
+    if run.state == "queued":
+        busy = [runs.by_id(store, attempt.run_id).name for attempt in runs.live_attempts(store)]
+        return f"waits for {busy[0]}" if busy else "waits for its turn"
+    ending = run.state in LIVE_STATES and run.total_steps is not None and run.step >= run.total_steps
+    if run.state != "starting" and not ending:
+        return ""
+    event = runs.last_event(store, run.id)
+    return str(event.body.get("text", "")) if event else ""
+
+
+def _ended(run: Run) -> str:
+    return {"stopped": "been stopped", "lost": "been lost"}.get(run.state, run.state)
+
+
+def _freeze(store: Store, data: str) -> Snapshot:
+    """The dataset of that name frozen, else the snapshot whose hash begins so."""
+    try:
+        return datasets.freeze(store, data)
+    except NotFound:
+        if not re.fullmatch(r"[0-9a-f]{6,64}", data):
+            raise
+        return datasets.snapshot(store, data)
+
+
+def _free_name(store: Store, snapshot: Snapshot) -> str:
+    """A free name after the dataset: ember-1, ember-2 …"""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.dataset or "run").strip("-")[:50] or "run"
+    taken = {run.name for run in runs.all_runs(store)}
+    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)

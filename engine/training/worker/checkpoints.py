@@ -1,0 +1,116 @@
+"""Folders that a run leaves behind, whole or not at all: manifests of hashes, checks before a resume, pruning.
+Files and hashes only; what goes into a checkpoint is the trainer's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.training.config import TrainConfig
+from store.canon import canonical, sha256
+from store.errors import BadInput, Conflict
+from store.records import SnapshotRow
+
+MANIFEST = "manifest.json"
+NEEDED = ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+"""What a checkpoint must hold to be resumed from; without one of them training would silently begin afresh."""
+
+Files = dict[str, dict[str, Any]]
+"""File name -> {"sha256", "bytes"}."""
+
+
+def data_hash(rows: Sequence[SnapshotRow]) -> str:
+    """One hash over what the rows say and where they are used: equal data trains equally."""
+    return sha256(canonical([[row.split, row.content_hash] for row in sorted(rows, key=lambda row: row.ord)]))
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> Files:
+    """Hash every file of `folder` and write its manifest last: {**facts, "files": …}. Returns the files' part."""
+    files: Files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+        files[str(path.relative_to(folder))] = {"sha256": _hash(path), "bytes": path.stat().st_size}
+        _flush(path)
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(json.dumps({**facts, "files": files}, indent=1, ensure_ascii=False), "utf-8")
+    _flush(part)
+    part.replace(folder / MANIFEST)
+    return files
+
+
+def facts(config: TrainConfig, rows: Sequence[SnapshotRow], step: int, total: int) -> dict[str, Any]:
+    """What a manifest says besides its files."""
+    return {
+        "format": 1,
+        "base": config.model,
+        "step": step,
+        "total_steps": total,
+        "config": config.to_json(),
+        "config_hash": config.hash(),
+        "data_hash": data_hash(rows),
+    }
+
+
+def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> int:
+    """Check a checkpoint before it is resumed from; returns its step.
+
+    BadInput when it is incomplete or a file changed since it was written; Conflict when it belongs to another
+    configuration or to other data.
+    """
+    other = "Resume from another checkpoint, or train afresh."
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        step, files = int(manifest["step"]), dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput("The checkpoint is incomplete: it has no manifest.", where=str(folder), todo=other) from error
+    for name in (*NEEDED, *files):
+        path = folder / name
+        if name not in files or not path.is_file():
+            raise BadInput(f"The checkpoint is incomplete: {name} is missing.", where=str(folder), todo=other)
+        if path.stat().st_size != files[name]["bytes"] or _hash(path) != files[name]["sha256"]:
+            raise BadInput(f"The checkpoint is damaged: {name} is not what was saved.", where=str(folder), todo=other)
+    for key, now, what in (
+        ("config_hash", config.hash(), "configuration"),
+        ("data_hash", data_hash(rows), "data"),
+    ):
+        if manifest.get(key) != now:
+            todo = "A resumed run must go on exactly as it began; start a new run instead."
+            raise Conflict(f"The checkpoint was made with another {what}.", where=str(folder), todo=todo)
+    return step
+
+
+def place(folder: Path, final: Path) -> None:
+    """Move a finished folder to its place in one step; what was there is replaced."""
+    if final.exists():
+        shutil.rmtree(final)
+    folder.replace(final)
+
+
+def saved(folder: Path) -> list[tuple[int, Path]]:
+    """The whole checkpoints in `folder`, oldest step first."""
+    found = [path for path in folder.glob("step-*") if (path / MANIFEST).is_file() and path.name[5:].isdigit()]
+    return sorted((int(path.name[5:]), path) for path in found)
+
+
+def prune(folder: Path, keep: int) -> list[Path]:
+    """Delete all but the last `keep` checkpoints; returns what was deleted."""
+    gone = [path for _, path in saved(folder)[:-keep]]
+    for path in gone:
+        (path / MANIFEST).unlink()  # first, so that what is half deleted never counts as whole
+        shutil.rmtree(path)
+    return gone
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Bytes on the disk before a manifest vouches for them."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

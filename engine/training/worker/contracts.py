@@ -1,0 +1,55 @@
+"""What the job runner hands to training and hears back: a Job, a Reporter, an Outcome.
+Importing this is light: no torch, no store; the Reporter carries what the run says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from engine.training.config import TrainConfig
+from store.records import SnapshotRow, Wanted
+
+
+class Reporter(Protocol):
+    """Where a run's news goes. Called from the training thread only."""
+
+    def total(self, steps: int, env: dict[str, Any]) -> None:
+        """The run will take `steps` optimizer steps in all; `env` describes the machine and the libraries."""
+
+    def metrics(self, step: int, values: dict[str, float | None]) -> None:
+        """Numbers after optimizer step `step`: loss, lr, grad_norm, tokens_per_s, step_s; val_loss comes by itself."""
+
+    def say(self, text: str, *, level: str = "info", **body: Any) -> None:
+        """One event of the run's log."""
+
+    def checkpoint(self, step: int, path: Path, manifest: dict[str, Any], val_loss: float | None) -> None:
+        """A whole, verified checkpoint lies at `path` (absolute). `manifest` maps file name to {"sha256", "bytes"}."""
+
+    def pruned(self, path: Path) -> None:
+        """The checkpoint at `path` was deleted to make room."""
+
+    def wanted(self) -> Wanted:
+        """What the user wants of this run: run, stop (after a checkpoint) or kill (at once)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
+    `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
+
+    config: TrainConfig
+    rows: list[SnapshotRow]
+    base_folder: Path
+    out: Path
+    resume_from: Path | None
+    reporter: Reporter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the attempt ended. `adapter` is the adapter folder: of the end, or of the last checkpoint when stopped."""
+
+    adapter: Path
+    state: Literal["succeeded", "stopped"]
+    step: int

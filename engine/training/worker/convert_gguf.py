@@ -1,0 +1,193 @@
+"""Turns weights that cannot be trained as they are (a GGUF file) into a folder of safetensors with a true tokenizer.
+The only place that reads a GGUF for training; slow, so cache.py runs it once and keeps the result."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.models.default_model import COMPLETE
+from engine.training.worker.loading import quiet
+from store.errors import BadInput, NoSpace, Unsupported
+
+Say = Callable[[str], None]
+
+_BYTES_A_WEIGHT = 2  # kept as bfloat16: what training computes in
+_ROOM_BESIDE = 64 * 1024**2
+REFERENCE_LINES: tuple[str, ...] = (
+    "Hello world",
+    " leading and  double  spaces ",
+    "tabs\tand\nnew\n\n\nlines\r\n",
+    "I'm can't we'll THEY'RE o'clock",
+    "0 7 42 1984 3.14159 1,000,000 2026-07-01",
+    "a1b2c3 x²+y³ ½ Ⅷ ٣",
+    "naïve café Grüße Łódź Ω≈ç√",
+    "日本語 中文 한국어 ไทย हिन्दी",
+    "\U0001f389\U0001f469\u200d\U0001f469\u200d\U0001f467 e\u0301 \u00a0nbsp\u200bzero",
+    "def f(x: int) -> str:\n\treturn f'{x!r}'  # 100%",
+    "https://example.org/a?b=c&d=1#e",
+    "<|im_start|>user\nWho are you?<|im_end|>\n",
+    "[INST] <<SYS>> </s><s>",
+    '{"key": [1, 2, null]}',
+    "…—–“”‘’«»",
+    "",
+)
+"""Texts that tell tokenizers apart."""
+
+
+def prepare(source: Path, out: Path, say: Say) -> Path:
+    """Make the safetensors folder `out` from the GGUF file `source`; returns `out`.
+
+    Built in `out`.part, then renamed; `out`/.complete names every file and its size. NoSpace when the disk cannot hold
+    it, BadInput or Unsupported when the file cannot be read, or its tokenizer cannot be rebuilt exactly.
+    """
+    weights = _count_weights(source)
+    _require_room(out.parent, weights * _BYTES_A_WEIGHT + _ROOM_BESIDE)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700, parents=True)
+    try:
+        with _told_when_full(out.parent):
+            _convert(source, part, say)
+            say("Comparing the tokenizer with the GGUF file's own")
+            _mend_tokenizer(source, part)
+            manifest = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
+            (part / COMPLETE).write_text(json.dumps(manifest, indent=1), "utf-8")
+            part.replace(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return out
+
+
+def _count_weights(source: Path) -> int:
+    """How many numbers the file holds. BadInput when it is no GGUF file."""
+    from gguf import GGUFReader
+
+    if not source.is_file():
+        raise BadInput("There is no such file.", where=str(source))
+    with source.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise BadInput(
+                "This is not a GGUF file.", where=str(source), todo="Name a .gguf file, or a Hugging Face folder."
+            )
+    try:
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(source).tensors)
+    except (ValueError, KeyError, IndexError, OverflowError) as error:
+        what = f"The GGUF file is damaged or cut off: {error}"
+        raise BadInput(what, where=str(source), todo="Fetch the file again.") from error
+
+
+def _convert(source: Path, part: Path, say: Say) -> None:
+    """Weights, both configurations and tokenizer, as far as transformers reads this architecture."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    quiet()
+    say(f"Making {source.name} ready for training, this once")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+            trust_remote_code=False,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
+    except (ValueError, KeyError, NotImplementedError, ImportError, AttributeError, TypeError) as error:
+        raise Unsupported(
+            f"This GGUF file cannot be trained on: {error}",
+            where=source.name,
+            todo="Chatting with it works; to tune it, use the model's Hugging Face folder (safetensors) instead.",
+        ) from error
+    model.config._name_or_path = ""  # a local path or a title: neither belongs into files that travel
+    say("Writing safetensors")
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+
+
+# --- tokenizer: proven against the GGUF's own -----------------------------------------------------------------------
+
+
+def _mend_tokenizer(source: Path, folder: Path) -> None:
+    """Make tokenizer.json give the GGUF's own ids, or raise Unsupported.
+
+    transformers rebuilds a tokenizer from the GGUF's vocabulary and loses the splitter of digits that some models have.
+    """
+    with gguf_tokenizer(source) as true_ids:
+        for mend in (None, _split_digits):
+            if mend is not None:
+                mend(folder / "tokenizer.json")
+            wrong = differing(folder, true_ids, REFERENCE_LINES)
+            if not wrong:
+                return
+    raise Unsupported(
+        f"The tokenizer of this GGUF file cannot be rebuilt exactly; it differs on {wrong[0]!r}.",
+        where=source.name,
+        todo="Chatting with it works; to tune it, use the model's Hugging Face folder (safetensors) instead.",
+    )
+
+
+def _split_digits(path: Path) -> None:
+    """Put the splitter that makes every digit a token of its own in front of the byte-level one."""
+    config = json.loads(path.read_text("utf-8"))
+    steps = config["pre_tokenizer"]
+    digits = {"type": "Digits", "individual_digits": True}
+    rest = steps["pretokenizers"] if steps and steps["type"] == "Sequence" else [steps] if steps else []
+    config["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, *rest]}
+    path.write_text(json.dumps(config, ensure_ascii=False), "utf-8")
+
+
+def differing(folder: Path, true_ids: Callable[[str], list[int]], lines: Sequence[str]) -> list[str]:
+    """Which of `lines` the folder's tokenizer.json reads otherwise than `true_ids`."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return [line for line in lines if tokenizer.encode(line, add_special_tokens=False).ids != true_ids(line)]
+
+
+@contextlib.contextmanager
+def gguf_tokenizer(path: Path) -> Iterator[Callable[[str], list[int]]]:
+    """llama.cpp's tokenisation of a GGUF file (vocabulary only): a function from text to ids, control tokens parsed."""
+    import llama_cpp
+
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    try:
+        yield lambda text: model.tokenize(text.encode(), add_bos=False, special=True)
+    finally:
+        model.close()
+
+
+# --- room on the disk -----------------------------------------------------------------------------------------------
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise NoSpace(
+            f"Preparing the model needs {needed / 1e6:.0f} MB; {free / 1e6:.0f} MB are free.",
+            where=str(folder),
+            todo="Free some space, or choose another home with --home.",
+        )
+
+
+@contextlib.contextmanager
+def _told_when_full(folder: Path) -> Iterator[None]:
+    """Tell a disk that fills up meanwhile by its name; libraries wrap the reason in errors of their own."""
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error) or shutil.disk_usage(folder).free < 1024**2:
+            todo = "Free some space and try again; nothing half-made was left behind."
+            raise NoSpace("The disk filled up while the model was prepared.", where=str(folder), todo=todo) from error
+        raise
+
+
+def _is_full(error: Any) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)

@@ -1,0 +1,260 @@
+"""Prefix-tree packing: rows that begin alike share those tokens, computed once, and the gradients stay exact.
+Turns examples into tensors for one forward pass; padded batches for models that take no mask. No files, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.models.chat_template import MASKED, Example
+
+ATTENTION = "prefix_tree"
+"""Name under which `register` offers the attention below to transformers."""
+_AGREE = {torch.float32: 1e-3, torch.bfloat16: 0.08, torch.float16: 0.02}
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One forward pass: `inputs` go to the model, and its logits at the positions `keep` predict `targets`.
+
+    A packed batch is one row, so `keep` and `targets` have equal length. In a padded batch every row keeps the same
+    positions, `targets` is [rows, positions], MASKED where a row has nothing to predict. `trained` counts targets,
+    `real` the examples' tokens, `computed` those that the pass really takes.
+    """
+
+    inputs: dict[str, Tensor]
+    keep: Tensor
+    targets: Tensor
+    trained: int
+    real: int
+    computed: int
+
+
+Packer = Callable[[Sequence[Example]], list[Pack]]
+
+
+# --- prefix tree ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Segment:
+    """A run of tokens that some rows have in common: `row`'s ids from `start` to `end`, after the segment `parent`."""
+
+    row: Example
+    start: int
+    end: int
+    parent: int
+
+
+def pack_shared(examples: Sequence[Example], max_tokens: int, dtype: torch.dtype) -> list[Pack]:
+    """Pack rows into as few passes of at most `max_tokens` as they need (a longer row gets a pass of its own)."""
+    rows = sorted(examples, key=lambda example: example.ids)  # rows that begin alike become neighbours
+    return [_pack(group, dtype) for group in _groups(rows, max_tokens)]
+
+
+def _groups(rows: list[Example], max_tokens: int) -> Iterator[list[Example]]:
+    """Cut sorted rows into groups of about equal size, none above `max_tokens` unless it is a single row."""
+    sizes = [len(rows[0].ids)] + [len(b.ids) - _common(a, b) for a, b in pairwise(rows)]
+    target = sum(sizes) / -(-sum(sizes) // max_tokens)  # a full pass and a tiny one would waste the second
+    group: list[Example] = []
+    used = 0
+    for row, added in zip(rows, sizes, strict=True):
+        if group and (used + added > max_tokens or used + added / 2 > target):
+            yield group
+            group, used = [], 0
+        used += added if group else len(row.ids)
+        group.append(row)
+    yield group
+
+
+def _common(a: Example, b: Example) -> int:
+    """How many tokens two rows can share. Each keeps the last of its prompt, which predicts its first trained one."""
+    limit = min(a.n_prompt, b.n_prompt) - 1
+    for at in range(limit):
+        if a.ids[at] != b.ids[at]:
+            return at
+    return max(limit, 0)
+
+
+def _tree(rows: Sequence[Example], start: int, parent: int, out: list[_Segment]) -> None:
+    """Append the segments of sorted `rows` from position `start` on; they agree on all before it."""
+    while rows:
+        head = rows[0]
+        many, end = 1, len(head.ids)
+        for row in rows[1:]:
+            common = _common(head, row)
+            if common <= start:
+                break
+            many, end = many + 1, min(end, common)
+        here = len(out)
+        out.append(_Segment(head, start, end, parent))
+        if many > 1:
+            _tree(rows[:many], end, here, out)
+        rows = rows[many:]
+
+
+def _pack(rows: Sequence[Example], dtype: torch.dtype) -> Pack:
+    segments: list[_Segment] = []
+    _tree(rows, 0, -1, segments)
+    ids: list[int] = []
+    positions: list[int] = []
+    targets: list[int] = []
+    owner: list[int] = []
+    for number, segment in enumerate(segments):
+        part = range(segment.start, segment.end)
+        ids += segment.row.ids[segment.start : segment.end]
+        positions += part
+        # A shared token is followed by another prompt token, which is never trained: its own row can speak for all.
+        targets += [segment.row.labels[at + 1] if at + 1 < len(segment.row.labels) else MASKED for at in part]
+        owner += [number] * len(part)
+    keep = [at for at, target in enumerate(targets) if target != MASKED]
+    inputs = {"input_ids": torch.tensor([ids])}
+    if len(segments) > 1:  # a single row needs no mask: models are causal by themselves
+        inputs |= {"position_ids": torch.tensor([positions]), "attention_mask": _mask(segments, owner, dtype)}
+    real = sum(len(row.ids) for row in rows)
+    chosen = torch.tensor(keep, dtype=torch.long)
+    return Pack(inputs, chosen, torch.tensor(targets)[chosen], len(keep), real, len(ids))
+
+
+def _mask(segments: Sequence[_Segment], owner: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """[1, 1, T, T] to add to scores: 0 where a token may look (its segment so far and those before it), else -inf."""
+    count = len(segments)
+    sees = torch.eye(count, dtype=torch.bool)
+    for number, segment in enumerate(segments):
+        if segment.parent >= 0:  # parents come first, so theirs is complete
+            sees[number] |= sees[segment.parent]
+    of = torch.tensor(owner)
+    allowed = sees[of][:, of].tril()
+    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, float("-inf"))[None, None]
+
+
+# --- padded -----------------------------------------------------------------------------------------------------------
+
+
+def pack_padded(examples: Sequence[Example], max_tokens: int, pad_id: int) -> list[Pack]:
+    """Padded batches of rows of similar length, at most `max_tokens` each with their padding (one row at least)."""
+    rows = sorted(examples, key=lambda example: len(example.ids))
+    groups: list[list[Example]] = [[]]
+    for row in rows:
+        if groups[-1] and len(row.ids) * (len(groups[-1]) + 1) > max_tokens:
+            groups.append([])
+        groups[-1].append(row)
+    return [_pad(group, pad_id) for group in groups]
+
+
+def _pad(rows: Sequence[Example], pad_id: int) -> Pack:
+    width = max(len(row.ids) for row in rows)
+    ids = torch.tensor([row.ids + [pad_id] * (width - len(row.ids)) for row in rows])
+    mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in rows])
+    after = torch.tensor([row.labels[1:] + [MASKED] * (width - len(row.labels) + 1) for row in rows])
+    keep = (after != MASKED).any(0).nonzero().flatten()
+    targets = after[:, keep]
+    real = sum(len(row.ids) for row in rows)
+    return Pack(
+        {"input_ids": ids, "attention_mask": mask}, keep, targets, int((targets != MASKED).sum()), real, ids.numel()
+    )
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------
+
+
+def loss_sum(model: Any, pack: Pack) -> Tensor:
+    """Sum of the cross-entropies of all trained tokens, in float32; logits exist at their positions only."""
+    logits = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), pack.targets.flatten(), ignore_index=MASKED, reduction="sum"
+    )
+
+
+def to_device(pack: Pack, device: str | torch.device) -> Pack:
+    """The same pack with its tensors on `device`."""
+    inputs = {name: tensor.to(device) for name, tensor in pack.inputs.items()}
+    return Pack(inputs, pack.keep.to(device), pack.targets.to(device), pack.trained, pack.real, pack.computed)
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def register() -> None:
+    """Offer `ATTENTION` to transformers: grouped-query attention for short packed rows on the CPU.
+
+    torch's fused kernel is made for long rows: on some hundred tokens with a mask, its backward takes four times as
+    long as three plain products. Scores are kept in the model's dtype, as in transformers' own eager attention.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Shapes as in transformers: query [B, H, T, D], key and value [B, K, T, D]; returns [B, T, H, D].
+
+    ValueError for what it does not do: capped scores, attention sinks.
+    """
+    if options.get("softcap") is not None or options.get("s_aux") is not None:
+        raise ValueError("this attention neither caps scores nor has sinks")
+    if attention_mask is None or attention_mask.dtype == torch.bool or dropout:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        out, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
+        return out, None
+    batch, heads, length, width = query.shape
+    groups = key.shape[1]
+    scaled = query * (width**-0.5 if scaling is None else scaling)
+    scores = scaled.reshape(batch, groups, -1, width) @ key.transpose(2, 3)
+    scores = scores.view(batch, heads, length, -1) + attention_mask
+    weights = functional.softmax(scores, dim=-1).view(batch, groups, -1, scores.shape[-1])
+    return (weights @ value).view(batch, heads, length, -1).transpose(1, 2), None
+
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
+    """Whether this model, given three packed rows, says what it says to each alone: that it heeds mask and positions.
+
+    Some architectures (recurrent, sliding windows shorter than a row, position biases) do not; they get padded batches.
+    """
+    seeded = torch.Generator().manual_seed(0)
+    rows = torch.randint(min(vocabulary, 1000), (3, 24), generator=seeded).tolist()
+    rows = [rows[0][:12] + row[12:] for row in rows]
+    examples = [Example(row, [MASKED] * 16 + row[16:], 16, False, True) for row in rows]
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        packed = _states(model, pack_shared(examples, 10_000, dtype)[0], device)
+        alone = torch.cat(
+            [_states(model, _pack([row], dtype), device) for row in sorted(examples, key=lambda e: e.ids)]
+        )
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return False  # it takes no such mask or positions at all
+    finally:
+        model.train(was_training)
+    return bool((packed - alone).norm() <= _AGREE[dtype] * alone.norm())
+
+
+def _states(model: Any, pack: Pack, device: torch.device) -> Tensor:
+    pack = to_device(pack, device)
+    logits = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits[0].float()
+    return logits - logits.mean(-1, keepdim=True)

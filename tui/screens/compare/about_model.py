@@ -1,0 +1,52 @@
+"""A few words on a model for a lane in which nothing was said yet.
+Reads the store in a thread of the bridge; knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.models import default_model, refs
+from store import datasets, exports, runs
+from store.db import Store
+from store.errors import TuningforkError
+from tui import formatting
+
+
+def about(store: Store, models: Sequence[str]) -> dict[str, str]:
+    """A paragraph on each model reference."""
+    return {ref: _about(store, ref, alone=len(models) == 1) for ref in models}
+
+
+def _about(store: Store, ref: str, *, alone: bool) -> str:
+    if ref.startswith("run:"):
+        return _run(store, ref)
+    if ref.startswith(refs.ENDPOINT):
+        return "A model behind another server. It gets the same prompts and the same sampling."
+    if ref.casefold().endswith(".gguf"):
+        return _file(store, Path(ref))
+    known = "The model that comes with Tuningfork" if ref == default_model.NAME else "A model"
+    plain = f"{known}, as it is, without any tuning."
+    return f"{plain}\n\nNo tuned model stands beside it yet: F3 tunes one, and + adds a lane." if alone else plain
+
+
+def _file(store: Store, file: Path) -> str:
+    made = next((e for e in exports.all_exports(store) if store.home.absolute(e.path) in (file, file.parent)), None)
+    if made is None:
+        return "A GGUF file, answering as it does in other programs."
+    return f"What was exported from {made.run} as {made.quant or made.format}: does the file say what the run said?"
+
+
+def _run(store: Store, ref: str) -> str:
+    name, _, step = ref.removeprefix("run:").partition("@")
+    try:
+        run = runs.get(store, name)
+        snapshot = datasets.snapshot(store, run.snapshot)
+    except TuningforkError as error:
+        return error.what
+    at = f" at step {step}" if step else f", {formatting.count(run.step, 'step')}"
+    learnt = f"{formatting.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
+    if not step and ref in refs.followed(store, [ref]):
+        return f"{run.base}, being tuned on {learnt} right now: its newest checkpoint answers each prompt."
+    age = formatting.ago(run.ended_at or run.created_at)
+    return f"{run.base} tuned on {learnt}{at}, {'just now' if age == 'now' else age + ' ago'}."

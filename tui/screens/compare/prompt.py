@@ -1,0 +1,108 @@
+"""Where a prompt is written: Enter sends, several lines are possible, the arrow up brings earlier prompts back.
+Knows nothing of lanes; it says what was sent."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.events import Paste
+from textual.message import Message
+from textual.widgets import TextArea
+
+from engine.comparison.session import LONGEST_PROMPT
+from tui import keys
+from tui.widgets.in_order import InOrder
+
+
+class Prompt(InOrder, TextArea):
+    """A text area of one to eight lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROMPT)
+    DEFAULT_CSS = """
+    Prompt {
+        height: auto;
+        min-height: 1;
+        max-height: 8;
+        border: none;
+        padding: 0 1;
+        background: $panel;
+        border-left: thick $hairline;
+        &:focus { border: none; border-left: thick $accent; }
+    }
+    """
+
+    class Sent(Message):
+        """Enter was pressed on something."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class TooLong(Message):
+        """A paste of so many characters was refused."""
+
+        def __init__(self, characters: int) -> None:
+            super().__init__()
+            self.characters = characters
+
+    def __init__(self, *, placeholder: str = "", id: str | None = None) -> None:
+        super().__init__(
+            soft_wrap=True, show_line_numbers=False, placeholder=placeholder, id=id, highlight_cursor_line=False
+        )
+        for key in ("f6", "f7"):  # the base class selects text with them; here they belong to the screen
+            self._bindings.key_to_bindings.pop(key, None)
+        self._earlier: list[str] = []
+        self._recalled: int | None = None
+
+    def remember(self, text: str) -> None:
+        """Keep a prompt for the arrow up."""
+        if not self._earlier or self._earlier[-1] != text:
+            self._earlier.append(text)
+        self._recalled = None
+
+    def fill(self, text: str) -> None:
+        """Put a text in, the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def action_send(self) -> None:
+        """Say what was written; the screen empties the area when it could be sent."""
+        self.post_message(self.Sent(self.text))
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up; in an empty or recalled prompt: the prompt before."""
+        if not self._may_recall(select):
+            super().action_cursor_up(select)
+            return
+        at = len(self._earlier) if self._recalled is None else self._recalled
+        if at > 0:
+            self._recall(at - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Down; in a recalled prompt: the prompt after."""
+        if self._recalled is None or not self._may_recall(select):
+            super().action_cursor_down(select)
+        elif self._recalled + 1 < len(self._earlier):
+            self._recall(self._recalled + 1)
+        else:
+            self._recalled = None
+            self.fill("")
+
+    async def _on_paste(self, event: Paste) -> None:
+        if len(event.text) > LONGEST_PROMPT:
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.TooLong(len(event.text)))
+
+    def _may_recall(self, select: bool) -> bool:
+        untouched = not self.text or (self._recalled is not None and self.text == self._earlier[self._recalled])
+        return not select and bool(self._earlier) and untouched
+
+    def _recall(self, at: int) -> None:
+        self._recalled = at
+        self.fill(self._earlier[at])

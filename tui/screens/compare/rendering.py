@@ -1,0 +1,269 @@
+"""What a comparison looks like: blocks, headings, figures and the line of votes, worked out from its state alone.
+Pure functions; no widget, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from types import MappingProxyType
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from engine.comparison.answer import Answer, Stats
+from engine.comparison.session import Comparison, Lane
+from engine.comparison.stream_runner import Meter
+from engine.inference.few_shot import FewShot
+from engine.models import refs
+from tui import formatting
+from tui.screens.compare.lane import Block, BlockKind
+from tui.text import clean, one_line
+
+_LANE_STYLE = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
+_VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
+
+
+def title(model: str) -> str:
+    """A model reference as a person says it: a run without its prefix, a file or a folder without the way there."""
+    return PurePath(model).name if PurePath(model).is_absolute() else model.removeprefix("run:")
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is a GGUF file: it may hold a base or a tuned model, and nobody can tell which."""
+    return model.casefold().endswith(".gguf")
+
+
+def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> str:
+    """What a model is, in a word: base, tuned, file or remote; of a live run, the checkpoint that answers now."""
+    if model in live:
+        step = live[model]
+        return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
+    if model.startswith("run:"):
+        return "tuned"
+    if model.startswith(refs.ENDPOINT):
+        return "remote"
+    return "file" if is_file(model) else "base"
+
+
+def examples(few_shot: FewShot) -> str:
+    """What a lane is that reads examples first."""
+    return f"with {formatting.count(few_shot.shots, 'example')} of {one_line(few_shot.dataset, 20)}"
+
+
+def about(lane: Lane, words: Mapping[str, str]) -> str:
+    """What an empty lane says of itself; `words` are those on its model."""
+    if lane.few_shot is None:
+        return words.get(lane.model, "")
+    return f"{title(lane.says)}: it reads them before each prompt. Would prompting have done?"
+
+
+def side_name(position: int, sides: int) -> str:
+    """Left and right while there are two, else the place."""
+    return ("Left", "Right")[position] if sides == 2 else f"Side {position + 1}"
+
+
+def blocks(talk: Comparison, position: int, *, markdown: bool = False) -> list[Block]:
+    """What the side at `position` shows: each prompt, the answer that stands there, and remarks to it.
+
+    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of a lane that is
+    not the panel's own says whose it is.
+    """
+    out: list[Block] = []
+    own = lane_at(talk, position).name
+    for n, turn in enumerate(talk.turns):
+        sides = list(talk.shown(n))
+        if position >= len(sides):
+            continue
+        lane, answer = sides[position]
+        out.append(Block("prompt", turn.prompt))
+        if not turn.hidden and (turn.blind or lane.name != own):
+            kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
+            out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
+        live = answer.state in ("streaming", "waiting")
+        shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
+        if shown or live or answer.state == "done":
+            out.append(
+                Block(
+                    "answer",
+                    shown or ("" if live else "(an empty answer)"),
+                    live=live,
+                    markdown=markdown and answer.ended,
+                )
+            )
+        out += _remarks(talk, n, lane.name, answer, first=position == 0)
+    return out
+
+
+def lane_at(talk: Comparison, position: int) -> Lane:
+    """The lane that a panel shows in the last turn."""
+    if talk.turns:
+        return list(talk.shown(len(talk.turns) - 1))[position][0]
+    return list(talk.lanes.values())[position]
+
+
+def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool) -> list[Block]:
+    out: list[Block] = []
+    if answer.state == "failed":
+        out.append(Block("error", answer.error))
+    elif answer.state == "stopped":
+        out.append(Block("note", "stopped here" if answer.text else "stopped before the first word"))
+    stats, asked = answer.stats, talk.turns[n]
+    if answer.model.startswith(talk.lanes[lane].model + "@") and not asked.hidden:
+        out.append(Block("note", f"answered by the checkpoint of step {answer.model.rpartition('@')[2]}"))
+    if stats and stats.stop == "length":
+        out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
+    if stats and stats.dropped_turns:
+        first_to_go = ", its examples first" if talk.lanes[lane].few_shot and not asked.hidden else ""
+        left_out = f"{stats.dropped_turns} earlier messages did not fit the context and were left out{first_to_go}"
+        out.append(Block("note", left_out))
+    vote = asked.vote
+    if talk.winner(n) == lane:
+        out.append(Block("best", "your vote"))
+    elif vote in _VOTED and first:
+        out.append(Block("note", _VOTED[vote]))
+    return out
+
+
+def heading(
+    talk: Comparison, position: int, width: int, proof: str = "", live: Mapping[str, int | None] = MappingProxyType({})
+) -> Content:
+    """The line above a panel. A blind side says nothing of its model; `live` are the runs that go on."""
+    hidden = bool(talk.turns) and talk.turns[-1].hidden
+    if hidden:
+        name = side_name(position, len(talk.lanes))
+        sign = (f" {position + 1} ", "reverse bold")
+        return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
+    lane = lane_at(talk, position)
+    kind = examples(lane.few_shot) if lane.few_shot else role(lane.model, live)
+    right = f" {proof} " if proof else ""
+    room = max(8, width - 4 - len(kind) - 3 - len(right))
+    left = Content.assemble(
+        (f" {lane.name.upper()} ", f"reverse bold {_LANE_STYLE[lane.name]}"),
+        (f" {one_line(title(lane.model), room)}", "bold"),
+        (f" · {kind}", "$faint"),
+    )
+    gap = " " * max(0, width - left.cell_length - len(right))
+    return left + gap + Content.styled(right, "$error" if proof.startswith("✗") else "$success")
+
+
+def figures(talk: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
+    """The line below a panel: what the answer costs, or that one is coming."""
+    if not talk.turns:
+        return Content("")
+    turn = len(talk.turns) - 1
+    answer = list(talk.shown(turn))[position][1]
+    more = Content.styled("  ↓ End for the newest", "bold $accent") if not following else Content("")
+    if talk.turns[turn].hidden and answer.ended:
+        return Content.styled("figures after the vote", "$faint") + more
+    if answer.state == "waiting":
+        return Content("waits for the answer before it") + more
+    if answer.state == "streaming":
+        return _coming(meter, hidden=talk.turns[turn].hidden) + more
+    if answer.state == "failed":
+        return Content.styled("broke off; the next prompt tries again", "$error") + more
+    if answer.stats is None:
+        return Content("stopped") + more
+    return Content(_cost(answer.stats, width - more.cell_length)) + more
+
+
+def _coming(meter: Meter | None, *, hidden: bool) -> Content:
+    if meter is None or meter.first is None:
+        waited = f" {meter.waited:.0f} s" if meter and meter.waited >= 1 else ""
+        return Content.assemble(("● ", "$accent"), f"reading the prompt{waited}")
+    if hidden:
+        return Content.assemble(("● ", "$accent"), "answering")
+    rate = f" · {meter.rate:.0f} tok/s" if meter.rate else ""
+    return Content.assemble(("● ", "$accent"), f"{meter.pieces} tokens{rate}")
+
+
+def _cost(stats: Stats, width: int) -> str:
+    """The figures of an ended answer, the most telling ones first; as many as fit."""
+    ends = {"end": "complete", "length": "cut at the limit", "cancelled": "stopped"}
+    parts = [f"{stats.tokens} tok"]
+    if stats.tokens_per_s:
+        parts.append(f"{stats.tokens_per_s:.0f} tok/s")
+    if stats.ttft_ms is not None:
+        parts.append(f"first {stats.ttft_ms:.0f} ms")
+    if stats.context_used:
+        parts.append(f"context {stats.context_used:,}" + (f"/{stats.context_size:,}" if stats.context_size else ""))
+    parts.append(ends.get(stats.stop, clean(stats.stop)))
+    if sum(map(len, parts)) + 3 * len(parts) > width:
+        parts = [part.replace("first ", "").replace("context ", "ctx ") for part in parts]
+    while len(parts) > 2 and len(" · ".join(parts)) > width - 1:
+        del parts[-2]
+    return " · ".join(parts)
+
+
+def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
+    """What can be said about the last turn: the vote's keys, or what was voted.
+
+    Where the lanes are `tabbed`, nothing is left or right of anything: then a side is called as its tab is.
+    """
+    if not talk.turns or len(talk.lanes) != 2:
+        return Content("")
+    turn = talk.turns[-1]
+    sides = [lane.name for lane, _ in talk.shown(len(talk.turns) - 1)]
+    words = [name.upper() for name in sides] if tabbed and not turn.hidden else ["left", "right"]
+    if turn.vote is not None:
+        if turn.vote in _VOTED:
+            return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
+        side = words[sides.index(talk.winner() or sides[0])]
+        return Content.styled(f"You voted: {side}.", "$faint") + _key("u", "undo")
+    said = [answer for _, answer in talk.shown(len(talk.turns) - 1)]
+    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in said):
+        return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
+    ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
+    if in_prompt:
+        ask += _key("Esc", "then")
+    for key, word in zip("1234", (*words, "tie", "both bad"), strict=True):
+        ask += _key(key, word)
+    return ask
+
+
+def _key(key: str, word: str) -> Content:
+    return Content.assemble("  ", (key, "bold $primary"), " ", (word, "$faint"))
+
+
+def settings_line(talk: Comparison, width: int) -> Content:
+    """Sampling and system prompt in a few words, as many as fit into `width`."""
+    sampling = talk.sampling
+    parts = [
+        "greedy" if sampling.temperature == 0 else f"temperature {sampling.temperature:g}",
+        f"seed {sampling.seed}",
+        f"≤ {sampling.max_tokens} tokens",
+    ]
+    if talk.system:
+        parts.insert(0, "system: " + one_line(talk.system, 24))
+    if talk.blind:
+        parts.insert(0, "blind")
+    while len(parts) > 1 and len(" · ".join(parts)) > width:
+        parts.pop()
+    text = " · ".join(parts)
+    return Content.styled(text if len(text) <= width else "", "$faint")
+
+
+def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], proof: str = "") -> Content:
+    """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
+
+    `proof` is what was proven of the lane in front; it stands at the right end when there is room.
+    """
+    hidden = bool(talk.turns) and talk.turns[-1].hidden
+    lanes = [lane_at(talk, position) for position in range(len(talk.lanes))]
+    room = (width - len("F6 other")) // max(1, len(lanes)) - 5
+    names = [cell_len(title(lane.says)) for lane in lanes]
+    long = sum(name > room for name in names)
+    if long:  # the short names leave to them what they do not need
+        room += sum(max(0, room - name) for name in names) // long
+    out = Content("")
+    for position, lane in enumerate(lanes):
+        streams = 10 if lane.streaming else 0
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room - streams))
+        sign = f"{position + 1}" if hidden else lane.name.upper()
+        dot = " ●" if lane.streaming else ""
+        meter = meters.get(lane.name)
+        rate = f" {meter.rate:.0f}/s" if lane.streaming and meter and meter.rate and not hidden else ""
+        style = "bold reverse" if position == front else "$faint"
+        out += Content.assemble((f" {sign} {name}", style), (f"{dot}{rate} ", style), " ")
+    out += Content.assemble(("F6", "bold $primary"), (" other", "$faint"))
+    gap = width - out.cell_length - len(proof) - 1
+    return out + " " * gap + Content.styled(proof, "$success") if proof and gap > 1 and not hidden else out

@@ -1,0 +1,112 @@
+"""System prompt and sampling of a comparison, in one dialog: both lanes always get the same.
+Checks numbers through engine.inference.sampling; keeps nothing."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widgets import Button, Input, Label, Static, TextArea
+
+from engine.inference.sampling import Sampling
+from store.errors import BadInput
+from tui import keys
+from tui.screens.dialogs.base import Dialog, button, text
+from tui.text import clean, content
+from tui.widgets.in_order import Area, Field
+
+_FIELDS = (
+    ("temperature", "Temperature", "0 takes the likeliest word always"),
+    ("top_p", "Top p", "1 switches it off"),
+    ("top_k", "Top k", "0 switches it off"),
+    ("min_p", "Min p", "0 switches it off"),
+    ("repeat_penalty", "Repeat penalty", "1 switches it off"),
+    ("seed", "Seed", "the same seed gives the same answer"),
+    ("max_tokens", "Longest answer", "tokens"),
+)
+
+
+class CompareSettings(Dialog[tuple[str, Sampling]]):
+    """(system prompt, sampling), or None when nothing shall change."""
+
+    CSS_PATH = "settings.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SETTINGS)
+
+    def __init__(self, system: str, sampling: Sampling) -> None:
+        super().__init__("What every lane gets")
+        self._system, self._sampling = system, sampling
+
+    def compose_body(self) -> ComposeResult:
+        yield Label("System prompt", markup=False)
+        yield Area(
+            clean(self._system),
+            id="system",
+            show_line_numbers=False,
+            compact=True,
+            placeholder="None: the model's own default",
+        )
+        for name, label, hint in _FIELDS:
+            with Horizontal(classes="field"):
+                yield Static(content(label), classes="field-label")
+                yield Field(
+                    f"{getattr(self._sampling, name):g}" if name != "seed" else str(self._sampling.seed),
+                    id=name,
+                    compact=True,
+                    select_on_focus=True,
+                )
+                yield Static(content(hint), classes="field-hint")
+        yield text("", "problem")
+
+    def compose_buttons(self) -> ComposeResult:
+        yield button("Cancel", "cancel")
+        yield button("New seed", "reseed")
+        yield button("Use", "go", "primary")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#temperature", Input).focus()
+
+    def on_input_submitted(self) -> None:
+        self.action_save()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "go":
+            self.action_save()
+        elif event.button.id == "reseed":
+            self.query_one("#seed", Input).value = str(random.getrandbits(31))
+        else:
+            self.dismiss(None)
+
+    def action_save(self) -> None:
+        """Use these settings, if they can be used."""
+        try:
+            typed = {name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS}
+            sampling = Sampling.from_json(typed)
+        except BadInput as error:
+            self.query_one(".problem", Static).update(content(_labelled(error)))
+            if error.where:
+                self.query_one(f"#{error.where}", Input).focus()
+            return
+        self.dismiss((self.query_one("#system", TextArea).text.strip(), sampling))
+
+
+def _labelled(error: BadInput) -> str:
+    """The error with the field called as it is called here: its name is the API's."""
+    labels = {name: label for name, label, _ in _FIELDS}
+    name = error.where or ""
+    return labels[name] + error.what.removeprefix(name) if name in labels else error.what
+
+
+def _number(typed: str) -> Any:
+    """A number where one was typed; otherwise the text, which the check then names."""
+    try:
+        return int(typed)
+    except ValueError:
+        pass
+    try:
+        return float(typed)
+    except ValueError:
+        return typed or " "

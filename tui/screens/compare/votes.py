@@ -1,0 +1,188 @@
+"""The votes: who wins against whom, how sure that is, and each vote with a way to take it back.
+Counts come from the store, figures from engine.evaluation.ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.evaluation.ranking import Ranked, Rate, leader, ranking, rate
+from store import votes
+from store.db import Store
+from store.importing import export_preferences
+from store.records import Vote
+from tui import formatting, keys
+from tui.screens.base import PageScreen, told
+from tui.screens.compare.rendering import title
+from tui.text import fit, one_line
+from tui.widgets.empty_state import EmptyState
+
+_BAR = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that this screen shows."""
+
+    votes: tuple[Vote, ...]
+    rates: tuple[Rate, ...]
+    ranking: tuple[Ranked, ...]
+
+
+def standing(store: Store) -> Standing:
+    """Read and count all votes."""
+    tallies = votes.tally(store)
+    rates = [rate(tally, of=leader(tally)) for tally in tallies]
+    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(tallies)))
+
+
+class Votes(PageScreen[None]):
+    """Win rates above, the votes below."""
+
+    PAGE = "votes"
+    CSS_PATH = "votes.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.VOTES)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found = Standing((), (), ())
+
+    def compose_body(self) -> ComposeResult:
+        with Vertical(id="votes-body"):
+            yield Static(id="rates", markup=False)
+            yield OptionList(compact=True, markup=False)
+        yield EmptyState()
+
+    def on_mount(self) -> None:
+        self.query_one(EmptyState).display = False
+        self.reload()
+
+    def on_resize(self) -> None:
+        """Lines are laid out for the width there is."""
+        if self._found.votes:
+            self._draw()
+
+    @work(group="reload", exclusive=True)
+    @told
+    async def reload(self) -> None:
+        self._found = await self.tuningfork.bridge.call(standing)
+        self._draw()
+        self.query_one(OptionList).focus()
+        self.query_one("#votes-body").display = bool(self._found.votes)
+        empty = self.query_one(EmptyState)
+        empty.display = not self._found.votes
+        empty.say("No votes yet.", [("Esc", "back to Compare: ask something, then 1 left, 2 right, 3 tie, 4 both bad")])
+
+    def _draw(self) -> None:
+        found = self._found
+        width = self.size.width - 4
+        self.query_one("#rates", Static).update(figures(found, width))
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        options.clear_options()
+        options.add_options([Option(row(vote, width)) for vote in found.votes])
+        options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
+
+    @work(group="remove")
+    @told
+    async def action_remove(self) -> None:
+        """Take the vote under the cursor back."""
+        at = self.query_one(OptionList).highlighted
+        if at is not None and self._found.votes:
+            await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
+            self.tuningfork.tell("Taken back.")
+            self.reload()
+
+    @work(group="write")
+    @told
+    async def action_write(self) -> None:
+        """Write every preference to files that trainers read."""
+        folder = self.tuningfork.store.home.exports / "preferences"
+        try:
+            made = await self.tuningfork.bridge.call(_write, folder)
+        except OSError as error:
+            self.tuningfork.tell(f"{folder} cannot be made: {error.strerror}.", severity="error")
+            return
+        if made:
+            written = formatting.count(made, "preference")
+            self.tuningfork.tell(f"{written} in {folder}: trl.jsonl, sharegpt.json", timeout=10)
+        else:
+            self.tuningfork.tell("No vote has a winner yet, so there is no preference to write.")
+
+    def action_back(self) -> None:
+        self.dismiss(None)
+
+
+def figures(found: Standing, width: int) -> Content:
+    """Who wins, for each two models; then the ranking when there are more than two models."""
+    lines = [Content.styled("Who wins", "bold")]
+    name = max([len(title(r.b_model)) + len(title(r.a_model)) for r in found.rates], default=0) + 6
+    name = min(name, max(20, width - 50))
+    for each in found.rates:
+        pair = fit(f"{title(each.b_model)} over {title(each.a_model)}", name)
+        lines += _flow([Content(pair), *_rate(each)], width, indent=name + 2)
+    if len(found.ranking) > 2:
+        lines += [Content(""), Content.styled("Ranking (Bradley-Terry)", "bold")]
+        for n, model in enumerate(found.ranking, 1):
+            lines.append(Content.assemble(f"{n}. {fit(title(model.model), 30)}", (f"{model.strength:+.2f}", "bold")))
+    return Content("\n").join(lines)
+
+
+def _rate(each: Rate) -> list[Content]:
+    """What is known of two models, in parts that must not be torn apart."""
+    others = [formatting.count(each.ties, "tie")] if each.ties else []
+    others += [f"{each.both_bad} both bad"] if each.both_bad else []
+    if each.rate is None:
+        return [Content.styled(part, "$faint") for part in _listed(["no winner yet", *others])]
+    done = round(each.rate * _BAR)
+    others += [] if each.p < 0.05 else ["could be chance"]
+    first, *rest = _listed([f"({each.low:.0%} to {each.high:.0%}) of {each.decided}", *others])
+    bar = Content.assemble(
+        ("━" * done, "$lane-b"), ("─" * (_BAR - done), "$hairline"), (f" {each.rate:.0%} ", "bold"), (first, "$faint"),
+    )  # fmt: skip
+    return [bar, *(Content.styled(part, "$faint") for part in rest)]
+
+
+def _listed(parts: list[str]) -> list[str]:
+    return [f"{part}," for part in parts[:-1]] + parts[-1:]
+
+
+def _flow(parts: Sequence[Content], width: int, indent: int) -> list[Content]:
+    """The parts on one line, or on more that begin at `indent`, or further left where that is too far."""
+    indent = max(0, min(indent, width - max(part.cell_length for part in parts[1:])))
+    lines = [parts[0]]
+    for n, part in enumerate(parts[1:]):
+        gap = "  " if n == 0 else " "
+        if lines[-1].cell_length + len(gap) + part.cell_length <= width:
+            lines[-1] += gap + part
+        else:
+            lines.append(Content(" " * indent) + part)
+    return lines
+
+
+def row(vote: Vote, width: int) -> Content:
+    """A vote on one line: what was asked, who won, when."""
+    asked = next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), "")
+    won = {"a": title(vote.a_model), "b": title(vote.b_model), "tie": "tie", "both_bad": "both bad"}[vote.choice]
+    note = one_line(f"{won}{' · blind' if vote.blind else ''}  {formatting.ago(vote.created_at)}", width // 2)
+    return Content.assemble(fit(asked, max(10, width - len(note) - 2)), "  ", (note, "$faint"))
+
+
+def _write(store: Store, folder: Path) -> int:
+    """Preferences in both forms; how many."""
+    made = len(votes.preferences(store))
+    if made:
+        folder.mkdir(parents=True, exist_ok=True)
+        export_preferences(store, folder / "trl.jsonl", overwrite=True)
+        export_preferences(store, folder / "sharegpt.json", form="sharegpt", overwrite=True)
+    return made

@@ -1,0 +1,287 @@
+"""Imports pairs from a file: its path with completion, what is in it, the dataset, values for its placeholders.
+The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Input, ProgressBar, Static
+
+from store import importing
+from store.db import Store
+from store.errors import TuningforkError
+from store.formats import FORMATS
+from store.importing import ImportReport
+from tui import formatting, keys
+from tui.screens.base import PageScreen
+from tui.screens.data import file_preview
+from tui.screens.data.file_preview import Peek
+from tui.screens.dialogs.base import button
+from tui.text import clean, one_line
+from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
+from tui.widgets.path_field import PathField
+
+_TYPING_S = 0.25
+_FORMATS = [("auto", "by its content"), *((name, name) for name in FORMATS)]
+
+
+class Stopped(Exception):
+    """The person stopped the import; its transaction goes back."""
+
+
+class ImportScreen(PageScreen[str]):
+    """Gives back the name of the dataset that was filled; None when nothing was imported."""
+
+    PAGE = "import"
+    CSS_PATH = "import_dialog.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.IMPORT)
+
+    def __init__(self, dataset: str = "", path: str = "") -> None:
+        super().__init__()
+        self._dataset, self._path = dataset, path
+        self._named = bool(dataset)
+        self._peek: Peek | None = None
+        self._stop = threading.Event()
+        self._running_since = 0.0
+
+    def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="form", can_focus=False):
+            yield Static("Import pairs from a file", classes="title")
+            yield from _row("File", PathField(self._complete, self._path, placeholder="~/data/pairs.jsonl", id="path"))
+            yield from _row("Format", Choice("", _FORMATS, id="format"))
+            yield from _row(
+                "Dataset",
+                Field(clean(self._dataset), placeholder="its name; made when missing", compact=True, id="dataset"),
+            )
+            yield Vertical(id="variables")
+            yield Static(id="look", markup=False)
+            yield ProgressBar(id="progress", show_eta=True)
+            yield Static(id="counted", markup=False)
+            with Horizontal(classes="buttons"):
+                yield button("Back", "back")
+                yield button("Import", "go", "primary")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one("#progress").display = False
+        self.query_one("#path", PathField).focus()
+        self._say_look("JSON, JSON lines, CSV, TSV or Parquet. Nothing is written before you say so.")
+        if self._path:
+            self._look(self._path)
+
+    async def _complete(self, typed: str) -> list[str]:
+        return await self.tuningfork.bridge.thread(file_preview.completions, typed)
+
+    # -- looking into the file ----------------------------------------------------------------------------------------
+
+    @on(PathField.Changed)
+    def _path_typed(self, event: PathField.Changed) -> None:
+        self._look(event.value, _TYPING_S)
+
+    @on(Choice.Changed, "#format")
+    def _format_taken(self) -> None:
+        self._look(self.query_one("#path", PathField).value)
+
+    @on(PathField.Submitted)
+    def _path_entered(self) -> None:
+        self.query_one("#dataset").focus()
+
+    @work(group="look", exclusive=True)
+    async def _look(self, path: str, wait: float = 0.0) -> None:
+        await asyncio.sleep(wait)
+        self._peek = None
+        if not path.strip() or path.endswith("/"):
+            return
+        try:
+            found = await self.tuningfork.bridge.thread(
+                file_preview.peek, path, self.query_one("#format", Choice).value
+            )
+        except (TuningforkError, OSError) as error:
+            self._say_look(
+                error.what if isinstance(error, TuningforkError) else str(error), getattr(error, "todo", None) or ""
+            )
+            return
+        self._peek = found
+        if not self._named:
+            self.query_one("#dataset", Input).value = one_line(found.path.stem, 60)
+        await self._ask_for(found.variables)
+        self._show_look(found)
+
+    def _say_look(self, text: str, todo: str = "") -> None:
+        parts = [Content(clean(text[:1].upper() + text[1:]))] + (
+            [Content.styled(clean(todo), "$faint")] if todo else []
+        )
+        self.query_one("#look", Static).update(Content("\n").join(parts))
+
+    def _show_look(self, found: Peek) -> None:
+        kind = "preference" if found.preferences else "pair"
+        n = formatting.count(found.rows - found.problems, kind) if found.whole else f"more than {found.rows:,} {kind}s"
+        head = Content.assemble((n, "bold"), f", {found.format}")
+        if found.problems:
+            head += Content.styled(f", {formatting.count(found.problems, 'row')} that cannot be used", "$warning")
+        lines = [head, Content("")]
+        width = max(20, self.size.width - 8)
+        for draft in found.first:
+            lines.append(Content.assemble(("Q ", "bold $primary"), one_line(draft.question, width)))
+            lines.append(Content.assemble(("A ", "$faint"), (one_line(draft.answer, width), "$faint")))
+        self.query_one("#look", Static).update(Content("\n").join(lines))
+
+    async def _ask_for(self, variables: tuple[str, ...]) -> None:
+        """One field for each placeholder; a field that is there already keeps what was typed."""
+        place = self.query_one("#variables", Vertical)
+        if [field.name for field in place.query(Input)] == list(variables):
+            return
+        settings = self.tuningfork.settings
+        known = {"name": settings.name, "author": settings.author}
+        known |= {field.name or "": field.value for field in place.query(Input)}
+        await place.remove_children()
+        await place.mount(
+            *(
+                Horizontal(
+                    Static(Content("{{" + name + "}}"), classes="label"),
+                    Input(known.get(name, ""), name=name, compact=True, placeholder="what stands here in every row"),
+                    classes="row",
+                )
+                for name in variables
+            )
+        )
+
+    # -- importing ----------------------------------------------------------------------------------------------------
+
+    @on(Input.Submitted)
+    def _field_entered(self, event: Input.Submitted) -> None:
+        self.focus_next()
+
+    @on(Input.Changed, "#dataset")
+    def _dataset_typed(self, event: Input.Changed) -> None:
+        self._named = self._named or event.input.has_focus
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "go":
+            self.action_go()
+        else:
+            self.action_back()
+
+    def action_back(self) -> None:
+        """Close the list of paths; or stop the import; or leave."""
+        if self._running_since:
+            self._stop.set()
+        elif not self.query_one("#path", PathField).hide():
+            self.dismiss(None)
+
+    def action_go(self) -> None:
+        dataset = self.query_one("#dataset", Input).value.strip()
+        if not self.query_one("#path", PathField).value.strip():
+            self.query_one("#path", PathField).focus()
+            self.tuningfork.tell("Which file? Type its path.", severity="warning")
+        elif not dataset:
+            self.query_one("#dataset").focus()
+            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
+        elif not self._running_since:
+            self._import(dataset)
+
+    @work(group="import", exclusive=True)
+    async def _import(self, dataset: str) -> None:
+        path = self.query_one("#path", PathField).value
+        chosen = self.query_one("#format", Choice).value
+        variables = {
+            field.name or "": field.value for field in self.query_one("#variables").query(Input) if field.value
+        }
+        self._begin()
+        try:
+            report = await self.tuningfork.bridge.job(
+                _import, file_preview.expand(path), dataset, chosen, variables, self._stop, self._progress
+            )
+        except Stopped:
+            self._end()
+            self.tuningfork.tell("Stopped. Nothing was imported.")
+        except TuningforkError as error:
+            self._end()
+            self.tuningfork.show_error(error, "Nothing was imported")
+        else:
+            self._end()
+            self._remember(variables)
+            await self._tell(report)
+            self.dismiss(dataset)
+
+    def _begin(self) -> None:
+        self._stop.clear()
+        self._running_since = time.monotonic()
+        total = self._peek.rows if self._peek and self._peek.whole else None
+        bar = self.query_one("#progress", ProgressBar)
+        bar.display = True
+        bar.update(total=total, progress=0)
+        self.query_one("#counted", Static).update(Content("Esc stops it; then nothing is written."))
+
+    def _end(self) -> None:
+        self._running_since = 0.0
+        self.query_one("#progress").display = False
+        self.query_one("#counted", Static).update("")
+
+    def _progress(self, rows: int) -> None:
+        """Called in the job's thread."""
+        self.app.call_from_thread(self._show_progress, rows)
+
+    def _show_progress(self, rows: int) -> None:
+        if self._running_since:
+            rate = rows / max(0.1, time.monotonic() - self._running_since)
+            self.query_one("#progress", ProgressBar).update(progress=rows)
+            text = f"{rows:,} rows, {rate:,.0f} a second. Esc stops it; then nothing is written."
+            self.query_one("#counted", Static).update(Content(text))
+
+    def _remember(self, variables: dict[str, str]) -> None:
+        names = {key: variables[key] for key in ("name", "author") if key in variables}
+        if names:
+            self.tuningfork.remember(**names)
+
+    async def _tell(self, report: ImportReport) -> None:
+        done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
+        if report.duplicates:
+            done += f" {formatting.count(report.duplicates, 'row')} were known already."
+        if not report.rejected:
+            self.tuningfork.tell(done)
+            return
+        from tui.screens.dialogs.notice import Notice
+
+        lines = [done, "", f"{formatting.count(report.rejected, 'row')} could not be used:"]
+        lines += [f"  {problem}" for problem in report.problems[:6]]
+        lines += ["  …"] if report.rejected > 6 else []
+        where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
+        await self.app.push_screen_wait(
+            Notice("Imported, with rows left out", "\n".join(lines), f"All of them: {where}")
+        )
+
+
+def _import(
+    store: Store,
+    path: Path,
+    dataset: str,
+    format: str,
+    variables: dict[str, str],
+    stop: threading.Event,
+    progress: object,
+) -> ImportReport:
+    def on_progress(rows: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        progress(rows)  # type: ignore[operator]
+
+    return importing.import_files(
+        store, [path], dataset=dataset, format=format, variables=variables, on_progress=on_progress
+    )
+
+
+def _row(label: str, field: object) -> ComposeResult:
+    with Horizontal(classes="row"):
+        yield Static(label, classes="label", markup=False)
+        yield field  # type: ignore[misc]

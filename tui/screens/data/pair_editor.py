@@ -1,0 +1,260 @@
+"""Writes a new pair or changes one: question, answer, system text, tags, kind and status.
+What is typed is kept in a draft file as it grows; saving goes through the store and meets conflicts openly."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Input, Static, TextArea
+
+from store import pairs
+from store.db import Store
+from store.errors import BadInput, Conflict
+from store.records import Pair, PairDraft
+from tui import drafts, formatting, keys
+from tui.drafts import Draft
+from tui.screens.base import PageScreen, told
+from tui.text import clean, clip, one_line
+from tui.widgets.choice import Choice
+from tui.widgets.in_order import Field
+from tui.widgets.prose import Prose
+
+_AUTOSAVE_S = 0.8
+_KINDS = (("instruction", "instruction"), ("identity", "identity"))
+_STATUSES = (("ready", "✓ ready"), ("draft", "○ draft"), ("rejected", "✗ rejected"))
+
+
+class PairEditor(PageScreen[Pair]):
+    """Gives back the pair as it was saved, or None. `seed` begins a new pair with texts from a chat."""
+
+    PAGE = "editor"
+    CSS_PATH = "pair_editor.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.EDITOR)
+
+    def __init__(self, pair: Pair | None = None, *, seed: PairDraft | None = None, dataset: str | None = None) -> None:
+        super().__init__()
+        self._pair, self._seed, self._dataset = pair, seed, dataset
+        self._key = pair.uid if pair else drafts.CHAT if seed else drafts.NEW
+        self._last_saved: Pair | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield Static(id="heading", markup=False)
+        yield Static(id="restored", markup=False)
+        yield Static(id="turns", markup=False)
+        with Container(id="texts"):
+            yield Prose("Question", id="question")
+            yield Prose("Answer", id="answer")
+        with Vertical(id="rest"):
+            yield Prose("System text (optional)", id="system")
+            with Horizontal(id="line"):
+                yield Static("Tags ", classes="label")
+                yield Field(id="tags", compact=True, placeholder="words, separated by blanks")
+                yield Choice("", _KINDS, id="kind")
+                yield Choice("", _STATUSES, id="status")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        restored = None if self._seed else self._kept_draft()
+        self._fill(restored)
+        if restored:
+            self._tell_restored(restored)
+        self.query_one("#answer" if self._base().question.strip() else "#question").focus()
+
+    def _kept_draft(self) -> Draft | None:
+        home = self.tuningfork.store.home
+        found = drafts.load(home, self._key)
+        if found is None and self._key == drafts.NEW and (found := drafts.load(home, drafts.CHAT)):
+            self._key = drafts.CHAT
+        return found
+
+    def _base(self) -> PairDraft:
+        """What the fields are measured against."""
+        if self._pair:
+            return PairDraft(**{name: getattr(self._pair, name) for name in PairDraft.__dataclass_fields__})
+        return self._seed or PairDraft("", kind="instruction")
+
+    def _fill(self, draft: Draft | None = None) -> None:
+        """Show the pair as it is stored, and over it what was typed before."""
+        base = self._base()
+        for name in ("question", "answer", "system"):
+            self.query_one(f"#{name}", Prose).fill(getattr(base, name), getattr(draft, name) if draft else None)
+        self.query_one("#tags", Input).value = clean(draft.tags if draft else " ".join(base.tags))
+        self.query_one("#kind", Choice).value = draft.kind if draft else base.kind
+        self.query_one("#status", Choice).value = draft.status if draft else base.status
+        self._say_heading()
+        self.query_one("#restored").display = False
+        turns = self.query_one("#turns", Static)
+        turns.display = bool(base.history)
+        turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, kept as they are."))
+
+    def _say_heading(self) -> None:
+        where = f" in {one_line(self._dataset, 40)}" if self._dataset else ""
+        if self._pair is None:
+            heading = Content.assemble(("New pair", "bold"), where)
+        else:
+            heading = Content.assemble(
+                ("Pair ", "bold"), (self._pair.uid, "$faint"), f"  revision {self._pair.revision}"
+            )
+        self.query_one("#heading", Static).update(heading)
+
+    def _tell_restored(self, draft: Draft) -> None:
+        moved = self._pair is not None and draft.revision != self._pair.revision
+        text = (
+            f"Your unsaved text of {formatting.ago(draft.at)} ago is back."
+            if formatting.ago(draft.at) != "now"
+            else "Your unsaved text is back."
+        )
+        text += " The pair was changed since." if moved else ""
+        line = self.query_one("#restored", Static)
+        line.update(Content.assemble((text, "$warning"), ("  ^R", "bold $primary"), " drops it"))
+        line.display = True
+
+    # -- what was typed -----------------------------------------------------------------------------------------------
+
+    def _typed(self) -> PairDraft:
+        """The fields as a draft of a pair."""
+        text: dict[str, Any] = {
+            name: self.query_one(f"#{name}", Prose).result for name in ("question", "answer", "system")
+        }
+        tags, base = self.query_one("#tags", Input).value, self._base()
+        return replace(
+            base,
+            **text,
+            tags=base.tags if tags == clean(" ".join(base.tags)) else tuple(dict.fromkeys(tags.split())),
+            kind=self.query_one("#kind", Choice).value,  # type: ignore[arg-type]
+            status=self.query_one("#status", Choice).value,  # type: ignore[arg-type]
+        )
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is typed that is not saved."""
+        return self._typed() != self._base()
+
+    @on(TextArea.Changed)
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _something_typed(self) -> None:
+        self._autosave()
+
+    @work(group="autosave", exclusive=True)
+    async def _autosave(self) -> None:
+        await asyncio.sleep(_AUTOSAVE_S)
+        await self._keep(self._draft() if self.changed else None)
+
+    def _draft(self) -> Draft:
+        typed, revision = self._typed(), self._pair.revision if self._pair else 0
+        tags = self.query_one("#tags", Input).value
+        return Draft(self._key, typed.question, typed.answer, typed.system, tags, typed.kind, typed.status, revision)
+
+    async def _keep(self, draft: Draft | None) -> None:
+        """Write the draft, or forget it. The store's home may be full or gone: then say so once a try."""
+        bridge, home = self.tuningfork.bridge, self.tuningfork.store.home
+        try:
+            await (bridge.file(drafts.save, home, draft) if draft else bridge.file(drafts.drop, home, self._key))
+        except OSError as error:
+            self.tuningfork.tell(f"Your text could not be kept: {error.strerror}", severity="error")
+
+    def save_drafts(self) -> None:
+        if self.changed:
+            self.tuningfork.bridge.file_now(drafts.save, self.tuningfork.store.home, self._draft())
+
+    def quit_notice(self) -> str | None:
+        return "Unsaved text is kept; open the pair again to go on with it." if self.changed else None
+
+    @work(group="leave", exclusive=True)
+    async def action_back(self) -> None:
+        """Leave. What is not saved stays in its draft, and comes back when the pair is opened again."""
+        self.workers.cancel_group(self, "autosave")
+        typed = self._typed()
+        kept = self.changed and bool(typed.question.strip() or typed.answer.strip())
+        await self._keep(self._draft() if kept else None)
+        if kept:
+            again = "Open the pair again" if self._pair else "Press n again"
+            self.tuningfork.tell(f"Not saved, but kept. {again} to go on with it.")
+        self.dismiss(self._last_saved)
+
+    @work(group="leave", exclusive=True)
+    async def action_revert(self) -> None:
+        """Back to what is stored; the draft goes."""
+        self.workers.cancel_group(self, "autosave")
+        await self._keep(None)
+        self._fill()
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    @work(group="save", exclusive=True)
+    @told
+    async def action_save(self) -> None:
+        if await self._save():
+            if self._pair is not None:  # a change may lie beyond what the list shows of an answer
+                self.tuningfork.tell("Saved; u takes it back.", timeout=3)
+            self.dismiss(self._last_saved)
+
+    @work(group="save", exclusive=True)
+    @told
+    async def action_save_next(self) -> None:
+        if await self._save():
+            self.tuningfork.tell("Saved. Here is an empty one.")
+            self._pair, self._seed, self._key = None, None, drafts.NEW
+            self._fill()
+            self.query_one("#question").focus()
+
+    async def _save(self) -> bool:
+        typed = self._typed()
+        if typed.status == "ready" and not typed.answer.strip():
+            typed = replace(typed, status="draft")
+            self.tuningfork.tell("Saved as a draft: it has no answer yet.")
+        saved: Pair | None
+        try:
+            saved = await self._write(typed, self._pair.revision if self._pair else None)
+        except BadInput as error:
+            self._point_at(error)
+            return False
+        except Conflict:
+            saved = await self._settle(typed)
+        if saved is None:
+            return False
+        self.workers.cancel_group(self, "autosave")
+        await self._keep(None)
+        self._last_saved = saved
+        return True
+
+    async def _write(self, typed: PairDraft, revision: int | None) -> Pair:
+        return await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset, revision)
+
+    def _point_at(self, error: BadInput) -> None:
+        """Show what is wrong and go to the field."""
+        self.tuningfork.tell_error(error)
+        if error.where in ("question", "answer", "system", "tags"):
+            self.query_one(f"#{error.where}").focus()
+
+    async def _settle(self, typed: PairDraft) -> Pair | None:
+        """The pair moved under our hands: let the person choose. None means: go on editing."""
+        from tui.screens.data.conflict import ConflictDialog
+
+        assert self._pair is not None
+        theirs = await self.tuningfork.bridge.call(pairs.get, self._pair.uid)
+        answer = await self.app.push_screen_wait(
+            ConflictDialog(theirs, clip(typed.question, 200), clip(typed.answer, 400))
+        )
+        if answer == "mine":
+            return await self._write(typed, theirs.revision)
+        if answer == "theirs":
+            self._pair = theirs
+            self.action_revert()
+        return None
+
+
+def _write(store: Store, pair: Pair | None, typed: PairDraft, dataset: str | None, revision: int | None) -> Pair:
+    if pair is None:
+        return pairs.create(store, typed, dataset=dataset)
+    fields: dict[str, Any] = {name: getattr(typed, name) for name in PairDraft.__dataclass_fields__}
+    changes = {name: value for name, value in fields.items() if value != getattr(pair, name)}
+    return pairs.edit(store, pair.uid, expect_revision=revision, **changes)

@@ -1,0 +1,302 @@
+"""Data: find, read, write and sort the pairs that a model learns from.
+The table and the pair view draw; this screen decides what they show and what a key does to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import ClassVar, TypeVar, get_args
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Vertical
+from textual.widgets import Input, OptionList, Static
+
+from store import pairs
+from store.records import Kind, Pair, Status
+from tui import drafts, formatting, keys
+from tui.screens.base import ModeScreen, told
+from tui.screens.data import finder
+from tui.screens.data.dataset_actions import DatasetActions
+from tui.screens.data.dataset_list import DatasetList
+from tui.screens.data.filter_bar import FilterBar, SearchField
+from tui.screens.data.finder import Found, Query
+from tui.screens.data.pair_table import PairTable
+from tui.screens.data.pair_view import PairView
+from tui.widgets.empty_state import EmptyState, Hint
+from tui.widgets.status_line import StatusLine
+
+T = TypeVar("T")
+_TYPING_S = 0.12
+_READING_S = 0.05
+_ALL = {key.id: key for group in (keys.DATA, keys.TABLE) for key in group}
+_TRIES = 5
+"""Readings of a list at most while the cursor goes on."""
+
+
+class DataScreen(DatasetActions, ModeScreen):
+    """The first screen."""
+
+    MODE = "data"
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.DATA)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_now = Query()
+        self.found: Found | None = None
+        self._unsaved: set[str] = set()
+        self._welcomed = False
+
+    def compose_body(self) -> ComposeResult:
+        with Container(id="body"):
+            with Vertical(id="side"):
+                yield Static("Datasets", id="side-title", markup=False)
+                yield DatasetList(id="datasets")
+            with Vertical(id="list"):
+                yield FilterBar()
+                yield PairTable(self._fetch, id="pairs")
+                yield EmptyState(id="nothing")
+            yield PairView(id="view")
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_now = Query(dataset=self.tuningfork.settings.dataset or None)
+        self.query_one(EmptyState).display = False
+        self.table.focus()
+        self.tuningfork.pairs_changed.subscribe(self, lambda _: self.reload())
+        self.reload()
+
+    def on_screen_resume(self) -> None:
+        self._unsaved = drafts.keys(self.tuningfork.store.home)
+        if self.found is not None:
+            self._tell_position()
+
+    @property
+    def table(self) -> PairTable:
+        return self.query_one(PairTable)
+
+    # -- listing ------------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, ids: object) -> list[Pair]:
+        return await self.tuningfork.bridge.call(finder.page, ids)  # type: ignore[arg-type]
+
+    def reload(self) -> None:
+        """Read the list again; the cursor stays on its pair."""
+        self.find(self.query_now)
+
+    @work(group="find", exclusive=True)
+    @told
+    async def find(self, query: Query, wait: float = 0.0, want_id: int | None = None) -> None:
+        """List what the query asks for. A newer call takes the place of one that is still waiting."""
+        self.query_now = query
+        if wait:
+            await asyncio.sleep(wait)
+        table = self.table
+        for _ in range(_TRIES):
+            want = table.current_id if want_id is None else want_id
+            found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            if want_id is not None or table.current_id == want:
+                break  # else the cursor went on meanwhile, and would be taken back to where it was
+        self.found, self.query_now = found, found.query
+        table.show(found.ids, found.at, found.near, found.query.text.split())
+        self.query_one(FilterBar).show(found.query)
+        self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
+        self._show_or_explain(found)
+        self._tell_position()
+        if not found.total and not found.datasets and not self._welcomed:
+            self._welcomed = True
+            self.action_welcome()
+
+    def _show_or_explain(self, found: Found) -> None:
+        empty, nothing = not found.ids, self.query_one(EmptyState)
+        if empty:
+            nothing.say(*self._why_empty(found))
+        if self.table.display == empty:
+            had_focus = self.focused is self.table
+            self.table.display, nothing.display = not empty, empty
+            if not empty and (had_focus or self.focused is None):
+                self.table.focus()
+
+    def _why_empty(self, found: Found) -> tuple[str, list[Hint]]:
+        query = found.query
+        if query.narrowed:
+            limits = [f"“{query.text.strip()}”" if query.text.strip() else "", query.status or "", query.kind or ""]
+            inside = f" in {query.dataset}" if query.dataset else ""
+            return f"Nothing matches {', '.join(filter(None, limits))}{inside}.", [("Esc", "Show all of it")]
+        if query.dataset:
+            title = f"The dataset {query.dataset} has no pairs yet."
+            return title, [_ALL["data.new"], _ALL["data.import"], ("g", "List another dataset, or all pairs")]
+        return "There are no pairs yet.", [_ALL["data.samples"], _ALL["data.import"], _ALL["data.new"]]
+
+    def _tell_position(self) -> None:
+        if self.found is None:
+            return
+        n, marked = len(self.found.ids), len(self.table.marked)
+        parts = [formatting.count(n, "pair") + (f" of {self.found.total:,}" if n != self.found.total else "")]
+        listed = next((d for d in self.found.datasets if d.name == self.found.query.dataset), None)
+        if listed and not self.found.query.narrowed:
+            parts.append(f"{listed.ready:,} ready: {listed.train:,} train, {listed.val:,} val, {listed.test:,} test")
+        if marked:
+            parts.append(f"● {marked:,} marked")
+        if self._unsaved:
+            parts.append(f"{formatting.count(len(self._unsaved), 'unsaved text')} kept")
+        self.query_one(StatusLine).show(" · ".join(parts), f"{self.table.cursor + 1:,}/{n:,}" if n else "")
+
+    @on(PairTable.Moved)
+    @on(PairTable.MarksChanged)
+    def _moved(self) -> None:
+        self._tell_position()
+        if self.query_one(PairView).display:
+            self._read_current()
+
+    @work(group="read", exclusive=True)
+    @told
+    async def _read_current(self) -> None:
+        await asyncio.sleep(_READING_S)
+        pair = self.table.current
+        homes = await self.tuningfork.bridge.call(finder.homes, pair.uid) if pair else []
+        self.query_one(PairView).show(pair, homes)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._moved)
+
+    # -- searching and filtering --------------------------------------------------------------------------------------
+
+    def action_search(self) -> None:
+        self.query_one("#search", Input).focus()
+
+    @on(Input.Changed, "#search")
+    def _typed(self, event: Input.Changed) -> None:
+        if event.value != self.query_now.text:
+            self.find(replace(self.query_now, text=event.value), _TYPING_S)
+
+    @on(SearchField.Left)
+    def _search_done(self) -> None:
+        if self.table.display:
+            self.table.focus()
+
+    def action_next_status(self) -> None:
+        self.find(replace(self.query_now, status=_next(self.query_now.status, get_args(Status))))
+
+    def action_next_kind(self) -> None:
+        self.find(replace(self.query_now, kind=_next(self.query_now.kind, get_args(Kind))))
+
+    @on(OptionList.OptionHighlighted, "#datasets")
+    def _dataset_chosen(self, event: OptionList.OptionHighlighted) -> None:
+        name = self.query_one(DatasetList).name_at(event.option_index)
+        if self.found is not None and self.query_one(DatasetList).has_focus and name != self.query_now.dataset:
+            self.list_dataset(name, _TYPING_S)
+
+    def list_dataset(self, name: str | None, wait: float = 0.0) -> None:
+        """List this dataset, and remember it for the next start."""
+        self.find(replace(self.query_now, dataset=name), wait)
+        self.tuningfork.remember(dataset=name or "")
+
+    def action_back(self) -> None:
+        """Out of the search field; then marks; then search text; then filters."""
+        search = self.query_one("#search", Input)
+        if self.focused is not None and self.focused is not self.table and self.table.display:
+            self.table.focus()
+        elif self.table.marked:
+            self.table.unmark()
+        elif search.value:
+            search.clear()
+        elif self.query_now.narrowed:
+            self.find(Query(dataset=self.query_now.dataset))
+
+    def action_detail(self) -> None:
+        """Show or hide the pair view, whatever the window's size would have chosen."""
+        view = self.query_one(PairView)
+        shown = bool(view.display)
+        self.set_class(not shown, "-view")
+        self.set_class(shown, "-no-view")
+        self.call_after_refresh(self._moved)
+
+    # -- pairs --------------------------------------------------------------------------------------------------------
+
+    @on(PairTable.Opened)
+    def _opened(self) -> None:
+        if self.table.current is not None:
+            self._edit(self.table.current)
+
+    @work
+    async def _edit(self, pair: Pair) -> None:
+        from tui.screens.data.pair_editor import PairEditor
+
+        await self.app.push_screen_wait(PairEditor(pair))
+        self.reload()
+
+    def action_new(self) -> None:
+        self._write_new()
+
+    @work
+    async def _write_new(self) -> None:
+        from tui.screens.data.pair_editor import PairEditor
+
+        saved = await self.app.push_screen_wait(PairEditor(dataset=self.query_now.dataset))
+        self.find(self.query_now, want_id=saved.id if saved else None)
+
+    async def _chosen_uids(self) -> list[str]:
+        return await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
+
+    @work(group="change")
+    @told
+    async def action_status(self, status: Status) -> None:
+        """Mark the chosen pairs. One alone: go on to the next, so that a list is sorted by holding one key."""
+        if uids := await self._chosen_uids():
+            await self.tuningfork.bridge.call(pairs.set_status, uids, status)
+            if len(uids) > 1:
+                self.tell_undoable(f"{formatting.count(len(uids), 'pair')} marked {status}.")
+            elif self.query_now.status in (None, status):
+                self.table.action_move(1)
+            self.reload()
+
+    @work(group="change")
+    @told
+    async def action_delete(self) -> None:
+        """Delete the chosen pairs: several after a question, and always with a way back."""
+        uids = await self._chosen_uids()
+        if not uids or (len(uids) > 1 and not await self._sure_to_delete(len(uids))):
+            return
+        n = await self.tuningfork.bridge.call(pairs.delete, uids)
+        self.table.unmark()
+        self.tell_undoable(f"{formatting.count(n, 'pair')} deleted.")
+        self.reload()
+
+    async def _sure_to_delete(self, n: int) -> bool:
+        from tui.screens.dialogs.confirm import Confirm
+
+        what = formatting.count(n, "marked pair")
+        body = f"Delete {what} from every dataset? u brings them back. What runs were trained on stays as it is."
+        return await self.app.push_screen_wait(Confirm(f"Delete {what}", body, f"Delete {n:,}")) is True
+
+    @work(group="change")
+    @told
+    async def action_undo(self) -> None:
+        edit = await self.tuningfork.bridge.call(pairs.undo)
+        self.tuningfork.tell(
+            f"Took back: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
+        )
+        self.reload()
+
+    @work(group="change")
+    @told
+    async def action_redo(self) -> None:
+        edit = await self.tuningfork.bridge.call(pairs.redo)
+        self.tuningfork.tell(
+            f"Did again: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
+        )
+        self.reload()
+
+    def tell_undoable(self, what: str) -> None:
+        """A notice that says which key takes it back."""
+        self.tuningfork.tell(f"{what} Press u to undo.")
+
+
+def _next(value: T | None, values: tuple[T, ...]) -> T | None:
+    """None, then each value in turn, then None again."""
+    ring = (None, *values)
+    return ring[(ring.index(value) + 1) % len(ring)]

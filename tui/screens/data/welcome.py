@@ -1,0 +1,96 @@
+"""The first screen of an empty home: what this is for, and three ways to begin.
+Gives back what was chosen; loading samples is done by the dialog it opens."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from tui.screens.base import PageScreen
+
+_FORK = """\
+ ((  ║   ║  ))
+((   ║   ║   ))
+ ((  ║   ║  ))
+     ╚═╦═╝
+       ║
+       ║"""
+_WAYS = (
+    (
+        "samples",
+        "1",
+        "Try it with sample data",
+        "An assistant learns its own name: from here to the answer in minutes.",
+    ),
+    ("import", "2", "Import a file", "Alpaca, OpenAI messages, ShareGPT, prompt/completion, CSV, Parquet."),
+    ("new", "3", "Write the first pair", "A question, and how the model should answer it."),
+)
+
+
+class WelcomeScreen(PageScreen[str]):
+    """`import`, `new`, `train` or `dataset:NAME`; None when the person just wants to look around."""
+
+    PAGE = "welcome"
+    CSS_PATH = "welcome.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, f"choose({n})", title, show=False) for n, (_, key, title, _) in enumerate(_WAYS)
+    ]
+
+    def compose_body(self) -> ComposeResult:
+        with Vertical(id="welcome"):
+            yield Static(Content.styled(_FORK, "$primary"), id="fork")
+            yield Static(Content.styled("Tuningfork", "bold"), classes="centre")
+            yield Static(
+                "Collect pairs, tune a model on them, hear the difference.", classes="centre faint", markup=False
+            )
+            yield OptionList(*_rows(), compact=True, markup=False)
+            yield Static(_road(), classes="centre", id="road")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.query_one(OptionList).focus()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.action_choose(event.option_index)
+
+    def action_choose(self, n: int) -> None:
+        """Take one of the ways."""
+        if _WAYS[n][0] == "samples":
+            self._load_samples()
+        else:
+            self.dismiss(_WAYS[n][0])
+
+    @work(exclusive=True)
+    async def _load_samples(self) -> None:
+        from tui.screens.data.sample_data import DATASET, Loaded, SamplesDialog
+
+        loaded = await self.app.push_screen_wait(SamplesDialog())
+        if loaded:
+            on = await self.app.push_screen_wait(Loaded(loaded))
+            self.dismiss("train" if on == "train" else f"dataset:{DATASET}")
+
+    def action_back(self) -> None:
+        """Look around without beginning anything."""
+        self.dismiss(None)
+
+
+def _rows() -> list[Option | None]:
+    """The ways with gaps between them (None is a separator)."""
+    ways = [
+        Option(Content.assemble((f"{key}  ", "bold $primary"), (title, "bold"), "\n   ", (text, "$faint")))
+        for _, key, title, text in _WAYS
+    ]
+    return [ways[0], None, ways[1], None, ways[2]]
+
+
+def _road() -> Content:
+    steps = (("F2", "collect"), ("F3", "tune"), ("F4", "compare"), ("F5", "export"))
+    parts = [Content.assemble((key, "bold $primary"), f" {word}") for key, word in steps]
+    return Content.styled(" → ", "$faint").join(parts)

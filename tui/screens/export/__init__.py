@@ -1,0 +1,1 @@
+"""The Export mode: make files of a run that other programs read."""

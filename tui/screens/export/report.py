@@ -1,0 +1,130 @@
+"""What the Export screen asks the store about runs and their exports, each in one call.
+Runs in threads of the bridge; knows no widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.export import listing, service
+from engine.export.service import QUANTISED, QUANTS, Planned, Request, Target
+from store import exports, runs
+from store.db import Store
+from store.errors import NotFound
+from store.records import Export, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A run with what was made of it, newest first. `run` is None when the run was removed and its exports stayed."""
+
+    name: str
+    run: Run | None
+    steps: tuple[int, ...]
+    exports: tuple[Export, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What could be made: which step and why, every quant of the format, and what is chosen."""
+
+    why: str
+    base: str
+    quants: tuple[Planned, ...]
+    chosen: tuple[Planned, ...]
+    home: Path
+
+    def place(self, path: Path) -> str:
+        """A path as it is best read: within the home from there on."""
+        return str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
+
+    @property
+    def bytes(self) -> int:
+        """The estimated size of all that is chosen."""
+        return sum(planned.bytes for planned in self.chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An export with where it lies, what to type to use it, and what deleting it would delete.
+
+    `gguf` is the file that Compare can open beside `base`: the run, or its base model when the run is gone.
+    """
+
+    export: Export
+    path: Path
+    folder: Path
+    commands: tuple[tuple[str, str], ...]
+    files: tuple[Path, ...]
+    bytes: int
+    gguf: Path | None
+    beside: str
+
+
+def shelves(store: Store) -> list[Shelf]:
+    """Every run that has something to export, newest first, then those that left exports behind."""
+    made: dict[str, list[Export]] = {}
+    for export in exports.all_exports(store):
+        made.setdefault(export.run, []).append(export)
+    found = []
+    for run in runs.all_runs(store):
+        steps = tuple(c.step for c in runs.checkpoints(store, run.id))
+        if run.adapter or steps or run.name in made:
+            found.append(Shelf(run.name, run, steps, tuple(made.pop(run.name, ()))))
+    return found + [Shelf(name, None, (), tuple(left)) for name, left in made.items()]
+
+
+def sweep(store: Store) -> None:
+    """End what a dead process left as working."""
+    listing.sweep(store)
+
+
+def offer(store: Store, request: Request) -> Offer:
+    """What the request would make, and the sizes of all quants of its format. Raises what `exporting.plan` raises."""
+    run, _, why = service.chosen(store, request.run)
+    format = request.targets[0].format if request.targets else "gguf"
+    every = tuple(Target(format, quant) for quant in QUANTS) if format in QUANTISED else (Target(format),)
+    quants = service.plan(store, replace(request, targets=every, out=None))
+    return Offer(why, run.base, tuple(quants), tuple(service.plan(store, request)), store.home.root)
+
+
+def made(store: Store, export_id: int) -> Made | None:
+    """One export now; None when it was deleted meanwhile."""
+    try:
+        export = exports.get(store, export_id)
+    except NotFound:
+        return None
+    path = store.home.absolute(export.path)
+    files = tuple(listing.files_of(store.home, export))
+    return Made(
+        export,
+        path,
+        path if path.is_dir() else path.parent,
+        tuple(listing.commands(store.home, export)),
+        files,
+        sum(_size(file) for file in files),
+        _gguf(export, path),
+        _beside(store, export),
+    )
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+def _gguf(export: Export, path: Path) -> Path | None:
+    """The GGUF file with the whole model in it."""
+    if export.state != "done" or export.format not in QUANTISED:
+        return None
+    found = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    return found[0] if found and found[0].is_file() else None
+
+
+def _beside(store: Store, export: Export) -> str:
+    known = {run.name: run for run in runs.all_runs(store)}
+    run = known.get(export.run)
+    if run is None:
+        return str(export.proof.get("base", ""))
+    return f"run:{run.name}" if export.step is None else f"run:{run.name}@{export.step}"

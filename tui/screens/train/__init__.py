@@ -1,0 +1,1 @@
+"""The Train mode: start runs, watch them, stop and resume them."""

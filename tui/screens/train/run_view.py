@@ -1,0 +1,169 @@
+"""One run: where it is, its loss, and what it says.
+Shows a report; changes nothing."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.training.run_control import RunStatus
+from store.records import LIVE_STATES
+from tui import formatting
+from tui.screens.train.log_tail import LogTail
+from tui.screens.train.loss_chart import LossChart
+from tui.screens.train.report import RunReport
+from tui.screens.train.run_list import SIGN, WORD
+from tui.text import clean, one_line
+
+
+class Bar(Widget):
+    """Steps done of steps to do, as a line of the widget's width."""
+
+    DEFAULT_CSS = "Bar { height: 1; }"
+    _part: float | None = None
+    _text = ""
+    _style = "$accent"
+
+    def show(self, part: float | None, text: str, style: str) -> None:
+        """`part` from 0 to 1, None while nobody knows."""
+        if (part, text, style) != (self._part, self._text, self._style):
+            self._part, self._text, self._style = part, text, style
+            self.refresh()
+
+    def render(self) -> Content:
+        text = one_line(self._text, self.size.width)
+        room = self.size.width - Content(text).cell_length - 2
+        if room < 4:
+            return Content(text)
+        done = round((self._part or 0.0) * room * 2)
+        line = "━" * (done // 2) + ("╸" if done % 2 else "")
+        rest = "─" * (room - len(line))
+        return Content.assemble((line, self._style), (rest, "$hairline"), "  ", text)
+
+
+class RunView(Vertical):
+    """`show(report)`; a report of another run begins anew."""
+
+    DEFAULT_CSS = """
+    RunView {
+        background: $surface;
+        padding: 0 1;
+        & > #run-title { height: auto; margin-bottom: 1; }
+        & > #run-figures { height: auto; }
+        & > #run-error { height: auto; max-height: 8; color: $error; display: none; }
+        & > #run-error.-some { display: block; }
+        & > LossChart { height: 2fr; min-height: 6; margin: 1 0; }
+        & > LogTail { height: 1fr; min-height: 3; }
+        & > #run-note { height: auto; color: $faint; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._run_name: str | None = None
+        self.last_event = 0
+        self._report: RunReport | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="run-title", markup=False)
+        yield Bar()
+        yield Static(id="run-figures", markup=False)
+        yield Static(id="run-error", markup=False)
+        yield LossChart()
+        yield LogTail()
+        yield Static(id="run-note", markup=False)
+
+    def begin(self, name: str | None) -> None:
+        """Forget the run that was shown."""
+        if name != self._run_name:
+            self._run_name, self.last_event = name, 0
+            self.query_one(LogTail).forget()
+
+    def show(self, report: RunReport) -> None:
+        """Show how a run is now; `events` are appended."""
+        self.begin(report.run.name)
+        self._report = report
+        fresh = [event for event in report.events if event.id > self.last_event]
+        if fresh:
+            self.last_event = fresh[-1].id
+            self.query_one(LogTail).add((e.at, e.level, str(e.body.get("text") or e.kind)) for e in fresh)
+        self._say("#run-title", _title(report))
+        self._say("#run-figures", _figures(report, self.size.width - 2))
+        self._say("#run-note", Content.styled(_note(report), "$faint"))
+        error = self.query_one("#run-error", Static)
+        error.set_class(bool(report.run.error), "-some")
+        self._say("#run-error", Content(clean(report.run.error or "")))
+        self._bar(report.status)
+        self.query_one(LossChart).show(report.loss, report.val_loss, report.status.total_steps)
+
+    def on_resize(self) -> None:
+        if self._report is not None and self._report.run.name == self._run_name:
+            self._say("#run-figures", _figures(self._report, self.size.width - 2))
+
+    def _say(self, selector: str, text: Content) -> None:
+        widget = self.query_one(selector, Static)
+        if widget.content != text:
+            widget.update(text)
+
+    def _bar(self, status: RunStatus) -> None:
+        total = status.total_steps
+        part = status.step / total if total else None
+        words = f"{status.step}/{total}" if total else (status.phase or "")
+        if status.seconds_left is not None:
+            words += f" · {formatting.left(status.seconds_left)}"
+        elif total and status.phase:
+            words += f" · {status.phase}"
+        _, style = SIGN[status.run.state]
+        self.query_one(Bar).show(part, words, style)
+
+
+def _title(report: RunReport) -> Content:
+    run, status = report.run, report.status
+    sign, style = SIGN[run.state]
+    word = WORD.get(run.state, run.state) + (", but no step for a while" if status.hung else "")
+    head = Content.assemble((f"{sign} {clean(run.name)}", f"bold {style}"), "  ", (word, "bold"))
+    learnt = (
+        f"{formatting.count(report.rows, 'row')} of {report.dataset}"
+        if report.dataset
+        else formatting.count(report.rows, "row")
+    )
+    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {learnt}"), "$faint")
+
+
+def _figures(report: RunReport, width: int) -> Content:
+    status = report.status
+    figures = []
+    if status.loss is not None:
+        figures.append(("loss", f"{status.loss:.3f}"))
+    if report.val_loss:
+        figures.append(("validation", f"{report.val_loss[-1][1]:.3f}"))
+    if report.tokens_per_s and status.state in LIVE_STATES:
+        figures.append(("tokens/s", f"{report.tokens_per_s:.0f}"))
+    if status.rate:
+        figures.append(("steps/s" if status.rate >= 1 else "s/step", f"{max(status.rate, 1 / status.rate):.2g}"))
+    if report.lr is not None and status.state in LIVE_STATES:
+        figures.append(("rate", f"{report.lr:.1e}".replace("e-0", "e-")))
+    if status.elapsed:
+        figures.append(("took" if status.state not in LIVE_STATES else "for", formatting.duration(status.elapsed)))
+    if not figures and status.phase:
+        return Content.styled(clean(status.phase), "$faint")
+    out = Content("")
+    for name, value in figures:
+        item = Content.assemble((name, "$faint"), " ", (value, "bold"), "   ")
+        if out.cell_length + item.cell_length <= width + 3:
+            out += item
+    return out
+
+
+def _note(report: RunReport) -> str:
+    state = report.run.state
+    if state in LIVE_STATES or state == "queued":
+        return "It goes on when you quit; any terminal can watch it."
+    if state in ("stopped", "lost", "failed") and report.checkpoints:
+        return f"r resumes it from step {report.checkpoints[-1]}; c talks to that step."
+    if state in ("stopped", "lost", "failed"):
+        return "r starts it again from the beginning."
+    return "c compares it with its base." if report.run.adapter else ""

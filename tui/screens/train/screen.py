@@ -1,0 +1,296 @@
+"""Train: choose what a model learns, start it, and watch every run, also those that other terminals started.
+Runs are processes of their own; this screen only asks for them and shows what the store knows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.events import ScreenResume
+from textual.timer import Timer
+from textual.widgets import OptionList
+
+from engine.training import run_control
+from store.errors import TuningforkError
+from store.records import END_STATES, LIVE_STATES
+from tui import formatting, keys
+from tui.screens.base import ModeScreen
+from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.pick import Entry, Pick
+from tui.screens.dialogs.pick_model import pick_model
+from tui.screens.train import report
+from tui.screens.train.report import Choices, RunRow
+from tui.screens.train.run_form import Picker, RunForm, checked
+from tui.screens.train.run_list import RunList
+from tui.screens.train.run_view import RunView
+from tui.text import clean
+from tui.widgets.empty_state import EmptyState
+
+_TICK_S = 1.0
+_SETTLE_S = 0.4
+"""Seconds without a change before the choices are checked."""
+
+
+class TrainScreen(ModeScreen):
+    """The runs on the left; on the right the one under the cursor, or the choices of a new one."""
+
+    MODE = "train"
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.TRAIN, keys.RUNS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choices = Choices((), (), frozenset())
+        self._opened = False
+        self._settling: Timer | None = None
+
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="train"):
+            yield RunList(id="runs")
+            yield RunForm(id="form")
+            yield RunView(id="view")
+            yield EmptyState(id="nothing")
+
+    def on_mount(self) -> None:
+        self.query_one("#nothing", EmptyState).say(
+            "There is nothing to learn from yet.", [("F2", "write or import pairs, or load the sample data")]
+        )
+        self.set_interval(_TICK_S, self._tick)
+        self.tuningfork.runs_changed.subscribe(self, lambda _: self.reload())
+        self.tuningfork.pairs_changed.subscribe(self, lambda _: self.reload_choices())
+        self._show()
+
+    @on(ScreenResume)
+    def _resumed(self) -> None:
+        self.reload()
+        self.reload_choices()
+
+    # -- what the store knows -----------------------------------------------------------------------------------------
+
+    @work(group="choices", exclusive=True)
+    async def reload_choices(self) -> None:
+        """Datasets, models and names, for a new run."""
+        self.choices = await self.tuningfork.bridge.call(report.choices)
+        self.query_one(RunForm).offer(self.choices, self.tuningfork.settings.dataset)
+        self._show()
+
+    @work(group="runs", exclusive=True)
+    async def reload(self) -> None:
+        """The list of runs, and the one under the cursor."""
+        rows = await self.tuningfork.bridge.call(report.all_rows)
+        listed = self.query_one(RunList)
+        listed.show(rows)
+        if not self._opened:
+            self._open(listed, rows)
+        await self._show_run()
+        self._show()
+
+    def _open(self, listed: RunList, rows: list[RunRow]) -> None:
+        """First look: at the run that is going on, else at a new one, where Enter twice is enough."""
+        self._opened = True
+        live = next((row.run.name for row in rows if row.run.state in LIVE_STATES), None)
+        listed.go_to(live)
+        listed.focus()
+
+    async def _show_run(self) -> None:
+        view, row = self.query_one(RunView), self.query_one(RunList).selected
+        if row is None:
+            return
+        view.begin(row.run.name)
+        found = await self.tuningfork.bridge.call(report.report, row.run.name, view.last_event)
+        if found is not None and self.query_one(RunList).selected is not None:
+            view.show(found)
+
+    def _tick(self) -> None:
+        """Times go on while nothing is written."""
+        if self.is_current and any(row.run.state in (*LIVE_STATES, "queued") for row in self.query_one(RunList).rows):
+            self.reload()
+
+    # -- which side is shown ------------------------------------------------------------------------------------------
+
+    @property
+    def row(self) -> RunRow | None:
+        """The run under the cursor."""
+        return self.query_one(RunList).selected
+
+    def _show(self) -> None:
+        new, usable = self.row is None, any(d.ready for d in self.choices.datasets)
+        self.query_one(RunView).display = not new
+        self.query_one(RunForm).display = new and usable
+        self.query_one("#nothing").display = new and not usable
+        self.refresh_bindings()
+
+    @on(RunList.Moved)
+    def _moved(self) -> None:
+        self._show()
+        self.reload()
+        if self.row is None:
+            self._changed()
+
+    @on(OptionList.OptionSelected)
+    def _entered(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if self.row is None:
+            self.query_one(RunForm).focus_start()  # so that Enter twice starts a run
+        elif self.row.run.adapter:
+            self.action_compare()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        state = self.row.run.state if self.row else None
+        match action:
+            case "stop" | "stop_now":
+                return state in (*LIVE_STATES, "queued")
+            case "resume":
+                return state in END_STATES and state != "succeeded"
+            case "compare":
+                return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
+            case "remove":
+                return state is not None and state not in LIVE_STATES
+            case "start" | "rows":
+                return self.row is None
+        return True
+
+    # -- a new run ----------------------------------------------------------------------------------------------------
+
+    def action_new(self) -> None:
+        self.query_one(RunList).go_to(None)
+        self._show()
+        self.query_one(RunForm).focus_start()
+
+    @on(RunForm.Changed)
+    def _changed(self) -> None:
+        if self._settling:
+            self._settling.stop()
+        self._settling = self.set_timer(_SETTLE_S, self.check)
+
+    @on(Picker.Asked)
+    @work(group="dialog", exclusive=True)
+    async def _asked(self, event: Picker.Asked) -> None:
+        form = self.query_one(RunForm)
+        if event.picker.id == "model":
+            chosen = await pick_model(self.tuningfork, "Model to tune", form.model, base_only=True)
+        else:
+            entries = [Entry(d.name, d.name, formatting.count(d.ready, "ready pair")) for d in self.choices.datasets]
+            picked = await self.app.push_screen_wait(Pick("Dataset to learn from", entries, current=form.dataset))
+            chosen = picked.value if picked else None
+        if chosen:
+            form.choose(str(event.picker.id), chosen)
+
+    @work(group="check", exclusive=True)
+    async def check(self) -> None:
+        """Read the rows as a run would, and estimate; in the background, while one may already press Start."""
+        form = self.query_one(RunForm)
+        if not form.dataset or not form.display:
+            return
+        try:
+            config = form.config()
+            form.say_check(Content.styled("checking …", "$faint"))
+            found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
+        except TuningforkError as error:
+            form.say_check(Content.assemble(("✗ ", "$error bold"), clean(str(error))))
+            return
+        form.say_check(checked(found))
+
+    def _preparing(self, line: str) -> None:
+        """A thread tells how the preparing of the model goes."""
+        self.app.call_from_thread(
+            self.query_one(RunForm).say_check, Content.assemble(("… ", "$accent bold"), clean(line))
+        )
+
+    @on(RunForm.Start)
+    def _start_pressed(self) -> None:
+        self.action_start()
+
+    @work(group="start", exclusive=True)
+    async def action_start(self) -> None:
+        """Freeze the dataset and start the run, or put it in the queue."""
+        form = self.query_one(RunForm)
+        try:
+            config = form.config()
+            run = await self.tuningfork.bridge.call(report.launch, form.dataset, config, form.run_name)
+        except TuningforkError as error:
+            field = form.field(error.where or "")
+            if field is not None:
+                field.focus()
+            self.tuningfork.show_error(error, "The run did not start")
+            return
+        listed = self.query_one(RunList)
+        listed.show(await self.tuningfork.bridge.call(report.all_rows))
+        listed.go_to(run.name)
+        listed.focus()
+        if run.state == "queued":
+            self.tuningfork.tell(f"{run.name} waits in the queue; it starts when the run before it ends.")
+        self.reload_choices()
+
+    # -- a run --------------------------------------------------------------------------------------------------------
+
+    async def _do(self, call: Any, *args: Any, **kwargs: Any) -> bool:
+        """Run a job's action in a thread; a refusal is shown."""
+        try:
+            await self.tuningfork.bridge.call(call, *args, **kwargs)
+        except TuningforkError as error:
+            self.tuningfork.tell_error(error)
+            return False
+        self.reload()
+        return True
+
+    @work(group="act")
+    async def action_stop(self) -> None:
+        """Ask for a checkpoint and an end."""
+        if self.row and await self._do(run_control.stop, self.row.run.name):
+            self.tuningfork.tell("It saves a checkpoint and stops; r takes it up again.")
+
+    @work(group="act")
+    async def action_stop_now(self) -> None:
+        """End a run without a checkpoint, after asking."""
+        if self.row is None:
+            return
+        name = self.row.run.name
+        body = "What it learnt since its last checkpoint is lost. s stops it with a checkpoint."
+        if await self.app.push_screen_wait(Confirm(f"Stop {name} now?", body, "Stop now")):
+            await self._do(run_control.stop, name, now=True)
+
+    @work(group="act")
+    async def action_resume(self) -> None:
+        """Go on from the last checkpoint."""
+        if self.row:
+            await self._do(run_control.resume, self.row.run.name)
+
+    @work(group="act")
+    async def action_remove(self) -> None:
+        """Delete a run and its files, after asking."""
+        row = self.row
+        if row is None:
+            return
+        kept = formatting.count(len(row.checkpoints), "checkpoint")
+        body = f"Its adapter, {kept}, figures and log are deleted. Its dataset, votes and exports stay."
+        if await self.app.push_screen_wait(Confirm(f"Remove run {row.run.name}?", body, "Remove")):
+            self.query_one(RunList).go_to(None)
+            await self._do(run_control.remove, row.run.name)
+            self.reload_choices()
+
+    @work(group="act")
+    async def action_compare(self) -> None:
+        """Chat with the run beside its base."""
+        if self.row is None:
+            return
+        run = self.row.run
+        await self.tuningfork.compare(run.base, f"run:{run.name}")
+
+    @work(group="dialog", exclusive=True)
+    async def action_rows(self) -> None:
+        """Show what the model will learn, token by token."""
+        from tui.screens.train.rows import Rows
+
+        form = self.query_one(RunForm)
+        try:
+            config = form.config()
+            found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
+        except TuningforkError as error:
+            self.tuningfork.tell_error(error)
+            return
+        self.app.push_screen(Rows(found.preflight))
