@@ -49,7 +49,7 @@ async def test_a_pair_without_an_answer_is_saved_as_a_draft(drive: Drive, store:
         await app.type("Why?")
         await app.press("f8")
         await app.see("Why?", "no answer yet", "13 pairs")
-        assert "Saved as a draft: it has no answer yet." in app.told
+        assert "Saved as a draft: it has no answer yet." in app.notices
 
 
 async def test_an_empty_question_is_pointed_at(drive: Drive, store: Store, some_pairs: list[str]) -> None:
@@ -60,7 +60,7 @@ async def test_an_empty_question_is_pointed_at(drive: Drive, store: Store, some_
         await app.press("tab")
         await app.type("An answer to nothing")
         await app.press("ctrl+s")
-        await app.until(lambda: any("question is empty" in text for text in app.told))
+        await app.until(lambda: any("question is empty" in text for text in app.notices))
         assert app.page == "PairEditor"
         assert app.app.focused and app.app.focused.id == "question"
 
@@ -95,8 +95,8 @@ async def test_edits_and_undoes_and_redoes(drive: Drive, store: Store, some_pair
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
         await app.press("U")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("Twice"))
-        await app.until(lambda: any("Did again: edit, 1 pair" in text for text in app.told))
-        assert len(app.told) == 1, "each notice takes the place of the one before, so that they do not hide the list"
+        await app.until(lambda: any("Did again: edit, 1 pair" in text for text in app.notices))
+        assert len(app.notices) == 1, "each notice takes the place of the one before, so that they do not hide the list"
         await app.press("ctrl+z")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
 
@@ -203,7 +203,7 @@ async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, 
         await app.see("3/12")
         await app.press("space", "space", "d")
         await app.until(lambda: pairs.get(store, some_pairs[-4]).status == "draft")
-        await app.until(lambda: any("2 pairs marked draft. Press u to undo." in text for text in app.told))
+        await app.until(lambda: any("2 pairs marked draft. Press u to undo." in text for text in app.notices))
 
 
 async def test_a_list_that_comes_late_leaves_the_cursor_where_it_went(
@@ -232,7 +232,7 @@ async def test_a_pair_without_an_answer_cannot_be_made_ready(drive: Drive, store
     async with drive() as app:
         await app.see("1 pair")
         await app.press("r")
-        await app.until(lambda: any("no answer" in text for text in app.told))
+        await app.until(lambda: any("no answer" in text for text in app.notices))
         assert app.app.is_running
 
 
@@ -241,7 +241,7 @@ async def test_deletes_one_at_once_and_many_after_a_question(drive: Drive, store
         await app.see("12 pairs")
         await app.press("delete")
         await app.see("11 pairs")
-        assert "1 pair deleted. Press u to undo." in app.told
+        assert "1 pair deleted. Press u to undo." in app.notices
         await app.press("u")
         await app.see("12 pairs")
         await app.press("space", "space", "space", "delete")
@@ -260,12 +260,12 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("minus")
-        await app.until(lambda: any("Choose a dataset first" in text for text in app.told))
+        await app.until(lambda: any("Choose a dataset first" in text for text in app.notices))
         await app.press("a", "plus")
         await app.see("Put 12 pairs into which dataset?")
         await app.type("care")
         await app.press("enter")
-        await app.until(lambda: "8 pairs joined care; 4 were in it." in app.told)
+        await app.until(lambda: "8 pairs joined care; 4 were in it." in app.notices)
         await app.press("g")
         await app.see("List which pairs?")
         await app.type("care")

@@ -90,7 +90,7 @@ async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some
         await app.type("fresh")
         await app.see("Make dataset “fresh”")
         await app.press("enter")
-        await app.see("The dataset fresh has no pairs yet.", "Write a new pair", "Read pairs from a file")
+        await app.see("The dataset fresh has no pairs yet.", "Write a new pair", "Import pairs from a file")
 
 
 async def test_a_wide_window_shows_datasets_and_the_whole_pair(drive: Drive, some_pairs: list[str]) -> None:

@@ -84,7 +84,7 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         await app.press("ctrl+s")
         await app.see_page("DataScreen")
         await app.see("30 pairs", "g numbers")
-        assert "30 new pairs in numbers." in app.told
+        assert "30 new pairs in numbers." in app.notices
         await app.press("u")
         await app.see("has no pairs yet")
 
@@ -168,7 +168,7 @@ async def test_an_import_can_be_stopped_and_writes_nothing(
         await app.press("ctrl+s")
         await app.see("rows,", "a second. Esc stops it")
         await app.press("escape")
-        await app.until(lambda: "Stopped. Nothing was imported." in app.told)
+        await app.until(lambda: "Stopped. Nothing was imported." in app.notices)
         assert isinstance(app.app.screen, ImportScreen)
         await app.press("escape")
         await app.see("12 pairs")

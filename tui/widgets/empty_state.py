@@ -33,7 +33,7 @@ class EmptyState(Widget):
 
     def render(self) -> Content:
         lines = [Content.styled(clean(self._title), "bold")]
-        hints = [(display(h.keys.split(",")[0]), h.help) if isinstance(h, Key) else h for h in self._hints]
+        hints = [(display(h.first), h.help) if isinstance(h, Key) else h for h in self._hints]
         if hints:
             wide = max(len(key) for key, _ in hints)
             lines.append(Content(""))

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from tui import keys
 from tui.text import clean
 from tui.widgets.in_order import Field
 
@@ -24,10 +25,7 @@ Complete = Callable[[str], Awaitable[list[str]]]
 class PathField(Vertical):
     """`value` is what was typed. Names that cannot be written in a terminal are listed clean, and taken as they are."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", show=False),
-        Binding("up", "move(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PATHS)
     DEFAULT_CSS = """
     PathField {
         height: auto;

@@ -10,7 +10,7 @@ from textual import work
 from store import datasets
 from store.records import Dataset
 from tui import formatting
-from tui.screens.base import ModeScreen, told
+from tui.screens.base import ModeScreen, show_errors
 from tui.screens.data import finder
 from tui.screens.data.finder import Query
 from tui.screens.data.pair_table import PairTable
@@ -36,7 +36,7 @@ class DatasetActions(ModeScreen):
         raise NotImplementedError
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_dataset(self) -> None:
         """Choose which dataset is listed, or make one."""
         known = await self.tuningfork.bridge.call(datasets.all_datasets)
@@ -49,7 +49,7 @@ class DatasetActions(ModeScreen):
         self.list_dataset(picked.value or None)
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_add_to_dataset(self) -> None:
         """Put the chosen pairs into a dataset."""
         uids = await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
@@ -61,11 +61,11 @@ class DatasetActions(ModeScreen):
             n = await self.tuningfork.bridge.call(datasets.add, picked.value, uids)
             self.table.unmark()
             were_in = f"; {len(uids) - n:,} were in it" if n < len(uids) else ""
-            self.tuningfork.tell(f"{formatting.count(n, 'pair')} joined {picked.value}{were_in}.")
+            self.tuningfork.notify(f"{formatting.count(n, 'pair')} joined {picked.value}{were_in}.")
             self.reload()
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_drop_from_dataset(self) -> None:
         """Take the chosen pairs out of the listed dataset."""
         name = self._listed_or_hint("take pairs out of it")
@@ -73,7 +73,7 @@ class DatasetActions(ModeScreen):
         if name and uids:
             n = await self.tuningfork.bridge.call(datasets.drop, name, uids)
             self.table.unmark()
-            self.tuningfork.tell(f"{formatting.count(n, 'pair')} left {name}; still among all pairs.")
+            self.tuningfork.notify(f"{formatting.count(n, 'pair')} left {name}; still among all pairs.")
             self.reload()
 
     async def _pick(
@@ -84,7 +84,7 @@ class DatasetActions(ModeScreen):
         return await self.app.push_screen_wait(pick)
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_rename_dataset(self) -> None:
         from tui.screens.dialogs.ask import Ask
 
@@ -97,7 +97,7 @@ class DatasetActions(ModeScreen):
             self.list_dataset(new_name)
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_split_dataset(self) -> None:
         """Deal the listed dataset out: nine tenths to train on, one to validate with."""
         from tui.screens.dialogs.confirm import Confirm
@@ -112,11 +112,11 @@ class DatasetActions(ModeScreen):
         )
         if await self.app.push_screen_wait(Confirm(f"Deal out {name}", body, "Deal out", harmless=True)):
             dealt = await self.tuningfork.bridge.call(partial(datasets.resplit, val=0.1), name)
-            self.tuningfork.tell(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in dealt.items() if n) + ".")
+            self.tuningfork.notify(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in dealt.items() if n) + ".")
             self.reload()
 
     @work(group="dialog")
-    @told
+    @show_errors
     async def action_remove_dataset(self) -> None:
         from tui.screens.dialogs.confirm import Confirm
 
@@ -131,7 +131,7 @@ class DatasetActions(ModeScreen):
 
     def _listed_or_hint(self, todo: str) -> str | None:
         if self.query_now.dataset is None:
-            self.tuningfork.tell(f"All pairs are listed. Choose a dataset first (g), then {todo}.", severity="warning")
+            self.tuningfork.notify(f"All pairs are listed. Choose a dataset first (g), then {todo}.", severity="warning")
         return self.query_now.dataset
 
     # -- files and samples --------------------------------------------------------------------------------------------

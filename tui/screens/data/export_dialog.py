@@ -60,11 +60,9 @@ class ExportDialog(Dialog[str]):
 
     @work(exclusive=True)
     async def _write(self, overwrite: bool = False) -> None:
-        from tui.app import TuningforkApp
         from tui.screens.dialogs.confirm import Confirm
 
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         try:
             path = file_preview.expand(self.query_one(Input).value).absolute()
             format = self.query_one(Choice).value
@@ -76,5 +74,5 @@ class ExportDialog(Dialog[str]):
         except TuningforkError as error:
             app.show_error(error, "Nothing was written")
         else:
-            app.tell(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
+            app.notify(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
             self.dismiss(str(path))

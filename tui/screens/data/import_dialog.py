@@ -183,10 +183,10 @@ class ImportScreen(PageScreen[str]):
         dataset = self.query_one("#dataset", Input).value.strip()
         if not self.query_one("#path", PathField).value.strip():
             self.query_one("#path", PathField).focus()
-            self.tuningfork.tell("Which file? Type its path.", severity="warning")
+            self.tuningfork.notify("Which file? Type its path.", severity="warning")
         elif not dataset:
             self.query_one("#dataset").focus()
-            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
+            self.tuningfork.notify("Into which dataset? Type a name.", severity="warning")
         elif not self._running_since:
             self._import(dataset)
 
@@ -204,7 +204,7 @@ class ImportScreen(PageScreen[str]):
             )
         except Stopped:
             self._end()
-            self.tuningfork.tell("Stopped. Nothing was imported.")
+            self.tuningfork.notify("Stopped. Nothing was imported.")
         except TuningforkError as error:
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
@@ -249,7 +249,7 @@ class ImportScreen(PageScreen[str]):
         if report.duplicates:
             done += f" {formatting.count(report.duplicates, 'row')} were known already."
         if not report.rejected:
-            self.tuningfork.tell(done)
+            self.tuningfork.notify(done)
             return
         from tui.screens.dialogs.notice import Notice
 

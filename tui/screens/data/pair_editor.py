@@ -20,7 +20,7 @@ from store.errors import BadInput, Conflict
 from store.records import Pair, PairDraft
 from tui import drafts, formatting, keys
 from tui.drafts import Draft
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.text import clean, clip, one_line
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -159,7 +159,7 @@ class PairEditor(PageScreen[Pair]):
         try:
             await (bridge.file(drafts.save, home, draft) if draft else bridge.file(drafts.drop, home, self._key))
         except OSError as error:
-            self.tuningfork.tell(f"Your text could not be kept: {error.strerror}", severity="error")
+            self.tuningfork.notify(f"Your text could not be kept: {error.strerror}", severity="error")
 
     def save_drafts(self) -> None:
         if self.changed:
@@ -177,7 +177,7 @@ class PairEditor(PageScreen[Pair]):
         await self._keep(self._draft() if kept else None)
         if kept:
             again = "Open the pair again" if self._pair else "Press n again"
-            self.tuningfork.tell(f"Not saved, but kept. {again} to go on with it.")
+            self.tuningfork.notify(f"Not saved, but kept. {again} to go on with it.")
         self.dismiss(self._last_saved)
 
     @work(group="leave", exclusive=True)
@@ -190,18 +190,18 @@ class PairEditor(PageScreen[Pair]):
     # -- saving -------------------------------------------------------------------------------------------------------
 
     @work(group="save", exclusive=True)
-    @told
+    @show_errors
     async def action_save(self) -> None:
         if await self._save():
             if self._pair is not None:  # a change may lie beyond what the list shows of an answer
-                self.tuningfork.tell("Saved; u takes it back.", timeout=3)
+                self.tuningfork.notify("Saved; u takes it back.", timeout=3)
             self.dismiss(self._last_saved)
 
     @work(group="save", exclusive=True)
-    @told
+    @show_errors
     async def action_save_next(self) -> None:
         if await self._save():
-            self.tuningfork.tell("Saved. Here is an empty one.")
+            self.tuningfork.notify("Saved. Here is an empty one.")
             self._pair, self._seed, self._key = None, None, drafts.NEW
             self._fill()
             self.query_one("#question").focus()
@@ -210,7 +210,7 @@ class PairEditor(PageScreen[Pair]):
         typed = self._typed()
         if typed.status == "ready" and not typed.answer.strip():
             typed = replace(typed, status="draft")
-            self.tuningfork.tell("Saved as a draft: it has no answer yet.")
+            self.tuningfork.notify("Saved as a draft: it has no answer yet.")
         saved: Pair | None
         try:
             saved = await self._write(typed, self._pair.revision if self._pair else None)
@@ -231,7 +231,7 @@ class PairEditor(PageScreen[Pair]):
 
     def _point_at(self, error: BadInput) -> None:
         """Show what is wrong and go to the field."""
-        self.tuningfork.tell_error(error)
+        self.tuningfork.notify_error(error)
         if error.where in ("question", "answer", "system", "tags"):
             self.query_one(f"#{error.where}").focus()
 

@@ -44,10 +44,7 @@ class SamplesDialog(Dialog[Samples]):
         super().__init__("Who shall the model be?")
 
     def compose_body(self) -> ComposeResult:
-        from tui.app import TuningforkApp
-
-        assert isinstance(self.app, TuningforkApp)
-        settings = self.app.settings
+        settings = self.tuningfork.settings
         yield text("The samples teach it a name and a maker of your choice.")
         with Horizontal(classes="row"):
             yield Static("Its name", classes="label")
@@ -79,10 +76,7 @@ class SamplesDialog(Dialog[Samples]):
 
     @work(exclusive=True)
     async def _load(self) -> None:
-        from tui.app import TuningforkApp
-
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         values = {field: self.query_one(f"#{field}", Input).value.strip() for field in ("name", "author")}
         for field, value in values.items():
             if not value:

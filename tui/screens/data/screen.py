@@ -16,7 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from store import pairs
 from store.records import Kind, Pair, Status
 from tui import drafts, formatting, keys
-from tui.screens.base import ModeScreen, told
+from tui.screens.base import ModeScreen, show_errors
 from tui.screens.data import finder
 from tui.screens.data.dataset_actions import DatasetActions
 from tui.screens.data.dataset_list import DatasetList
@@ -88,7 +88,7 @@ class DataScreen(DatasetActions, ModeScreen):
         self.find(self.query_now)
 
     @work(group="find", exclusive=True)
-    @told
+    @show_errors
     async def find(self, query: Query, wait: float = 0.0, want_id: int | None = None) -> None:
         """List what the query asks for. A newer call takes the place of one that is still waiting."""
         self.query_now = query
@@ -153,7 +153,7 @@ class DataScreen(DatasetActions, ModeScreen):
             self._read_current()
 
     @work(group="read", exclusive=True)
-    @told
+    @show_errors
     async def _read_current(self) -> None:
         await asyncio.sleep(_READING_S)
         pair = self.table.current
@@ -243,7 +243,7 @@ class DataScreen(DatasetActions, ModeScreen):
         return await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_status(self, status: Status) -> None:
         """Mark the chosen pairs. One alone: go on to the next, so that a list is sorted by holding one key."""
         if uids := await self._chosen_uids():
@@ -255,7 +255,7 @@ class DataScreen(DatasetActions, ModeScreen):
             self.reload()
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_delete(self) -> None:
         """Delete the chosen pairs: several after a question, and always with a way back."""
         uids = await self._chosen_uids()
@@ -274,26 +274,26 @@ class DataScreen(DatasetActions, ModeScreen):
         return await self.app.push_screen_wait(Confirm(f"Delete {what}", body, f"Delete {n:,}")) is True
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_undo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.undo)
-        self.tuningfork.tell(
+        self.tuningfork.notify(
             f"Took back: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
         )
         self.reload()
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_redo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.redo)
-        self.tuningfork.tell(
+        self.tuningfork.notify(
             f"Did again: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
         )
         self.reload()
 
     def tell_undoable(self, what: str) -> None:
         """A notice that says which key takes it back."""
-        self.tuningfork.tell(f"{what} Press u to undo.")
+        self.tuningfork.notify(f"{what} Press u to undo.")
 
 
 def _next(value: T | None, values: tuple[T, ...]) -> T | None:

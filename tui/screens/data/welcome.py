@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui import keys
 from tui.screens.base import PageScreen
 
 _FORK = """\
@@ -39,9 +40,7 @@ class WelcomeScreen(PageScreen[str]):
 
     PAGE = "welcome"
     CSS_PATH = "welcome.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, f"choose({n})", title, show=False) for n, (_, key, title, _) in enumerate(_WAYS)
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.WELCOME)
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="welcome"):

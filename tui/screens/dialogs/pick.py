@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -43,11 +43,7 @@ class Picked:
 class Pick(Dialog[Picked]):
     """`create` is the words before a typed name that is no entry yet, as in `New dataset`; empty allows none."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *keys.bindings(keys.BACK),
-        Binding("up", "move(-1)", show=False, priority=True),
-        Binding("down", "move(1)", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.PICK)
 
     def __init__(
         self, title: str, entries: Sequence[Entry], *, current: str = "", create: str = "", hint: str = ""

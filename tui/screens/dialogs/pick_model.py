@@ -12,10 +12,10 @@ from store.db import Store
 from store.errors import TuningforkError
 from tui import formatting
 from tui.screens.dialogs.pick import Entry, Pick
+from tui.services import AppServices
 
 if TYPE_CHECKING:
     from engine.inference.few_shot import FewShot
-    from tui.app import TuningforkApp
 
 HINT = "Also a folder, a .gguf file, org/name, run:NAME@STEP, or http://host:port/v1#model."
 
@@ -34,7 +34,7 @@ def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
     return out
 
 
-async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only: bool = False) -> str | None:
+async def pick_model(app: AppServices, title: str, current: str, *, base_only: bool = False) -> str | None:
     """Let a person choose; the reference in its normal form, or None. Call it from a worker.
 
     A run that goes on stays `run:NAME`, so that whoever uses the reference follows its newest checkpoint.
@@ -47,17 +47,17 @@ async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only:
         await app.bridge.call(refs.resolve, picked.value)
         return str(refs.parse(picked.value))
     except TuningforkError as error:
-        app.tell_error(error)
+        app.notify_error(error)
         return None
 
 
-async def pick_examples(app: TuningforkApp) -> FewShot | None:
+async def pick_examples(app: AppServices) -> FewShot | None:
     """Let a person choose a dataset, and how many of its pairs the base reads as examples. Call it from a worker."""
     known = [
         Entry(d.name, d.name, formatting.count(d.pairs, "pair")) for d in await app.bridge.call(datasets.all_datasets)
     ]
     if not known:
-        app.tell("There is no dataset to take examples from. F2 makes one.", severity="warning")
+        app.notify("There is no dataset to take examples from. F2 makes one.", severity="warning")
         return None
     of = await app.push_screen_wait(Pick("Examples of which dataset?", known, current=app.settings.dataset or ""))
     if of is None:
