@@ -87,15 +87,15 @@ class TuningforkApp(App[int]):
 
     @work(group="poll", exclusive=True)
     async def _poll(self) -> None:
-        pulse = await self.bridge.pulse()
-        if self.live.exported or (pulse and pulse.runs):  # a killed export ends without a word in the store
+        change = await self.bridge.changes()
+        if self.live.exported or (change and change.runs):  # a killed export ends without a word in the store
             live = await self.bridge.call(_live_runs)
             if live != self.live:
                 self.live = live
                 self.live_changed.publish(live)
-        if pulse and pulse.runs:
+        if change and change.runs:
             self.runs_changed.publish(None)
-        if pulse and pulse.pairs:
+        if change and change.pairs:
             self.pairs_changed.publish(None)
 
     # -- notices ------------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class TuningforkApp(App[int]):
         await self.screen.open_with(*models)  # type: ignore[attr-defined]
 
     async def _bare(self, mode: str) -> None:
-        """Show a mode's own screen; pages that lie upon it, a list or an editor perhaps, are left with drafts kept."""
+        """Show a mode's own screen. What is open on top of it, such as an editor, is closed and its draft kept."""
         await self.switch_mode(mode)
         self.save_drafts()
         while len(self.screen_stack) > 1:
@@ -185,7 +185,7 @@ class TuningforkApp(App[int]):
         self.remember(theme=name)
 
     def action_quit(self) -> None:  # type: ignore[override]
-        """Leave; say first what goes on or is unsaved. Asked twice, leave at once."""
+        """Quit; ask first when something still runs or is unsaved. Pressed twice, quit at once."""
         notices = self._quit_notices()
         if not notices or self._asked_to_quit:
             self.save_drafts()
@@ -197,7 +197,7 @@ class TuningforkApp(App[int]):
         notices = []
         for run in self.live.runs:
             part = f" ({100 * run.step // run.total_steps}%)" if run.total_steps else ""
-            notices.append(f"The run {run.name}{part} goes on without this window.")
+            notices.append(f"The run {run.name}{part} continues without this window.")
         screens = [screen for stack in self._screen_stacks.values() for screen in stack]
         return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
 
@@ -221,7 +221,7 @@ class TuningforkApp(App[int]):
     # -- the terminal goes away ---------------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
-        """A hang-up or a polite kill saves what was typed. Not in tests, where no terminal can go away."""
+        """Save what was typed on SIGHUP and SIGTERM. Not in tests, which have no terminal to lose."""
         if self.is_headless or threading.current_thread() is not threading.main_thread():
             return
         import asyncio

@@ -290,4 +290,4 @@ PAGES: dict[str, Page] = {
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
 }
-"""Pages that open upon a mode, by their name in tui/help. The modes' own pages stand in tui.modes."""
+"""Pages that open on top of a mode, by their name in tui/help. The modes' own pages are in tui.modes."""

@@ -58,7 +58,7 @@ def register(mode: Mode) -> None:
 
 
 def unregister(name: str) -> None:
-    """Take a mode out again: apps that are opened from now on do not have it."""
+    """Remove a mode: apps opened from now on do not have it."""
     del _MODES[name]
 
 
@@ -78,7 +78,7 @@ def everywhere() -> tuple[Key, ...]:
 
 
 def pages() -> dict[str, Page]:
-    """What help and palette list, by the name of the page in tui/help: the modes first, then what opens upon them."""
+    """What help and palette list, by the page's name in tui/help: the modes, then what opens on top of them."""
     return {mode.name: mode.page for mode in registered()} | keys.PAGES
 
 

@@ -115,7 +115,10 @@ def test_the_key_list_keeps_its_columns() -> None:
                 assert line[16:18].strip() == "" and not line[18:].startswith(" "), line
     listed = key_list(modes.pages()["compare"], 40).plain
     assert "  ^J Alt+Enter    Start a new line in\n  Shift+Enter     the prompt\n" in listed
-    assert "  ^J Alt+Enter    Start a new line in the prompt\n  Shift+Enter\n" in key_list(modes.pages()["compare"], 60).plain
+    assert (
+        "  ^J Alt+Enter    Start a new line in the prompt\n  Shift+Enter\n"
+        in key_list(modes.pages()["compare"], 60).plain
+    )
 
 
 async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
@@ -273,7 +276,7 @@ async def test_says_that_a_run_goes_on_before_leaving(drive: Drive, store: Store
     async with drive() as app:
         await app.see("12 pairs", "● ember-1")
         await app.press("ctrl+q")
-        await app.see("Quit Tuningfork?", "The run ember-1 goes on without this window.")
+        await app.see("Quit Tuningfork?", "The run ember-1 continues without this window.")
         assert app.app.focused and app.app.focused.id == "go", "nothing is lost, so Enter leaves"
         await app.press("left", "enter")
         await app.see_page("DataScreen")
@@ -364,7 +367,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize("how", ["hangup", "term"])
-def test_a_lost_terminal_or_a_polite_kill_keeps_what_was_typed(store: Store, some_pairs: list[str], how: str) -> None:
+def test_a_lost_terminal_or_a_sigterm_keeps_what_was_typed(store: Store, some_pairs: list[str], how: str) -> None:
     terminal = Terminal(store.home.root)
     terminal.see("12 pairs")
     terminal.type("n")

@@ -43,7 +43,7 @@ told = show_errors  # its old name
 
 class ResultScreen(Screen[Answer]):
     """A screen that gives back a result, also when it finishes while another mode or a dialog covers it: after a slow
-    write, say. The framework's own `dismiss` would close whatever is on top."""
+    write, for example. The framework's own `dismiss` would close whatever is on top."""
 
     _left_with: tuple[Answer | None] | None = None
 

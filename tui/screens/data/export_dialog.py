@@ -1,5 +1,5 @@
 """Writes a dataset's ready pairs to a file in one of the formats.
-Asks where; a file that is there already is only overwritten after a question."""
+Asks for a path; an existing file is only overwritten after a question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExportDialog(Dialog[str]):
         self._dataset = dataset
 
     def compose_body(self) -> ComposeResult:
-        yield text("Its ready pairs, in the form that other programs read.")
+        yield text("Writes its ready pairs in a format that other programs read.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield text("")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
@@ -43,8 +43,8 @@ class ExportDialog(Dialog[str]):
         self.query_one(Input).focus()
 
     @on(Choice.Changed)
-    def _format_taken(self, event: Choice.Changed) -> None:
-        """Give the name the suffix of its format, unless that fits already."""
+    def _format_changed(self, event: Choice.Changed) -> None:
+        """Give the name the suffix of its format, unless it has one."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
         if Path(field.value).suffix.lower() not in suffixes and field.value:
             field.value = str(Path(field.value).with_suffix(suffixes[-1] if ".jsonl" in suffixes else suffixes[0]))
@@ -68,7 +68,7 @@ class ExportDialog(Dialog[str]):
             format = self.query_one(Choice).value
             n = await app.bridge.job(importing.export_dataset, self._dataset, format, path, overwrite)
         except Conflict:
-            sure = Confirm("Overwrite the file?", f"{path} is there already.", "Overwrite")
+            sure = Confirm("Overwrite the file?", f"{path} exists already.", "Overwrite")
             if await app.push_screen_wait(sure):
                 self._write(overwrite=True)
         except TuningforkError as error:

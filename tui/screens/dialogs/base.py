@@ -1,5 +1,5 @@
-"""What all dialogs share: a titled box in the middle, Escape that takes nothing, arrows between buttons.
-Each dialog says what it asks; the answer goes to whoever opened it."""
+"""What all dialogs share: a titled box in the middle, Escape to cancel, arrows between buttons.
+A dialog returns its answer to the screen that opened it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
 
 
 def text(body: str, *classes: str) -> Static:
-    """A literal paragraph of a dialog."""
+    """A paragraph of literal text."""
     return Static(Content(clean(body)), classes=" ".join(classes))
 
 
