@@ -18,6 +18,10 @@ class PairList(Protocol):
     """What the controller needs of the screen that lists the pairs."""
 
     @property
+    def tuningfork(self) -> AppServices:
+        """The app."""
+
+    @property
     def dataset(self) -> str | None:
         """The listed dataset; None while all pairs are listed."""
 
@@ -37,8 +41,12 @@ class PairList(Protocol):
 class DatasetActions:
     """Each method is one action, from its question to its notice. Run them in a worker: they wait for dialogs."""
 
-    def __init__(self, app: AppServices, listed: PairList) -> None:
-        self._app, self._list = app, listed
+    def __init__(self, listed: PairList) -> None:
+        self._list = listed
+
+    @property
+    def _app(self) -> AppServices:
+        return self._list.tuningfork
 
     async def choose(self) -> None:
         """Choose which dataset is listed, or create one."""

@@ -50,7 +50,7 @@ class DataScreen(ModeScreen):
         self.found: Found | None = None
         self._unsaved: set[str] = set()
         self._welcomed = False
-        self._datasets = DatasetActions(self.tuningfork, self)
+        self._datasets = DatasetActions(self)
 
     def compose_body(self) -> ComposeResult:
         with Container(id="body"):
