@@ -53,6 +53,7 @@ class TuningforkApp(App[int]):
 
     def __init__(self, store: Store) -> None:
         super().__init__()
+        keys.read_alt_digits()
         for mode in modes.registered():
             self.add_mode(mode.name, mode.make)
         self._bindings = BindingsMap.merge([self._bindings, BindingsMap(keys.bindings(modes.mode_keys()))])

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 
 
@@ -54,6 +56,22 @@ def is_first(id: str | None, key: str) -> bool:
 def of_mode(name: str, number: int, title: str, help: str) -> Key:
     """The key that opens a mode: F2 and Alt+2 for number 2."""
     return Key(f"app.{name}", f"f{number},alt+{number}", f"mode('{name}')", title, help)
+
+
+class _AltDigit(Enum):
+    """Alt and a digit, in the form in which the framework keeps the keys that it knows."""
+
+    ALT_1, ALT_2, ALT_3, ALT_4, ALT_5, ALT_6, ALT_7, ALT_8, ALT_9 = (f"alt+{digit}" for digit in range(1, 10))
+
+
+def read_alt_digits() -> None:
+    """Read Escape and a digit, which terminals send for Alt and a digit, as that key.
+
+    Textual 8.2 takes them for characters of a Mac's Option key: Alt+3 would type a pound sign. A Mac set to send
+    such characters sends the characters themselves.
+    """
+    for key in _AltDigit:
+        ANSI_SEQUENCES_KEYS[f"\x1b{key.value[-1]}"] = (key,)  # type: ignore[index]
 
 
 HELP = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import ComposeResult
 from textual.widgets import Input, Static
 
@@ -83,6 +85,14 @@ async def test_alt_and_a_digit_work_while_typing_and_type_nothing(drive: Drive, 
         assert app.app.screen.query_one("#search", Input).value == "la?mp2"
         await app.press("alt+1")
         await app.see("Help: Data")
+
+
+@pytest.mark.parametrize("sent", ["\x1b3", "\x1b[51;3u"])
+def test_what_terminals_send_for_alt_and_a_digit_is_that_key(sent: str) -> None:
+    keys.read_alt_digits()
+    (event,) = XTermParser().feed(sent)
+    assert isinstance(event, events.Key)
+    assert (event.key, event.is_printable) == ("alt+3", False)
 
 
 def test_names_and_numbers_are_taken_once(toy: Mode) -> None:

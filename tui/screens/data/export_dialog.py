@@ -30,7 +30,7 @@ class ExportDialog(Dialog[str]):
     def compose_body(self) -> ComposeResult:
         yield text("Writes its ready pairs in a format that other programs read.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
-        yield text("")
+        yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
         yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
 

@@ -257,9 +257,7 @@ class ImportScreen(PageScreen[str]):
         lines += [f"  {problem}" for problem in report.problems[:6]]
         lines += ["  …"] if report.rejected > 6 else []
         where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
-        await self.app.push_screen_wait(
-            Notice("Imported, some rows left out", "\n".join(lines), f"All of them: {where}")
-        )
+        await self.app.push_screen_wait(Notice("Imported, some rows left out", "\n".join(lines), f"Full list: {where}"))
 
 
 def _import(
