@@ -37,7 +37,7 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.type("Nova")
         await app.press("enter", "enter")
         await app.see("Samples loaded", "who Nova is")
-        assert app.app.focused and app.app.focused.id == "train"
+        await app.until(lambda: app.app.focused and app.app.focused.id == "train")
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
         await app.press("f2")
@@ -126,7 +126,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "message"),
     [
         ("missing.json", None, "no such file"),
         ("empty.json", b"", "empty"),
@@ -135,7 +135,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
     ],
 )
 async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
-    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, said: str
+    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, message: str
 ) -> None:
     if body is not None:
         (tmp_path / name).write_bytes(body)
@@ -143,7 +143,7 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, tmp_path / name)
-        await app.until(lambda: said.casefold() in app.text.casefold())
+        await app.until(lambda: message.casefold() in app.text.casefold())
         await app.press("tab", "tab")
         await app.paste("there")
         await app.press("ctrl+s")

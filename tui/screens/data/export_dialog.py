@@ -23,12 +23,12 @@ from tui.widgets.in_order import Field
 class ExportDialog(Dialog[str]):
     """The path that was written; None when nothing was."""
 
-    def __init__(self, dataset: str) -> None:
+    def __init__(self, dataset: str, ready: int) -> None:
         super().__init__(f"Write {dataset} to a file")
-        self._dataset = dataset
+        self._dataset, self._ready = dataset, ready
 
     def compose_body(self) -> ComposeResult:
-        yield text("Writes its ready pairs in a format that other programs read.")
+        yield text(f"Writes {formatting.count(self._ready, 'ready pair')} in a format that other programs read.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
