@@ -46,7 +46,7 @@ class Driver:
     told = notices  # its old name
 
     async def press(self, *keys: str) -> None:
-        """Press keys, each when the one before was handled. What a key starts may still go on: wait for its sight."""
+        """Press keys, each when the one before was handled. What a key starts may still run: wait until it is seen."""
         for key in keys:
             self.app.post_message(events.Key(key, key_to_character(key)))
             await self.idle()

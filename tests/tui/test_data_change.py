@@ -192,7 +192,7 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
     assert answers == ["Answer 11: look under the cup.", "Theirs", *mine]
 
 
-async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+async def test_sets_a_status_and_moves_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs", "1/12")
         await app.press("r")

@@ -211,7 +211,7 @@ class ImportScreen(PageScreen[str]):
         else:
             self._end()
             self._remember(variables)
-            await self._tell(report)
+            await self._report(report)
             self.dismiss(dataset)
 
     def _begin(self) -> None:
@@ -244,7 +244,7 @@ class ImportScreen(PageScreen[str]):
         if names:
             self.tuningfork.remember(**names)
 
-    async def _tell(self, report: ImportReport) -> None:
+    async def _report(self, report: ImportReport) -> None:
         done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
         if report.duplicates:
             done += f" {formatting.count(report.duplicates, 'row')} were duplicates and left out."
