@@ -33,10 +33,10 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.press("enter")
         await app.see("Name your model", "Ember", "Northwind Labs")
         await app.press("delete", "enter", "enter")
-        await app.see("The model needs a name")
+        await app.see("Type a name")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("Samples loaded", "who Nova is")
+        await app.see("The sample data is loaded", "who Nova is")
         await app.until(lambda: app.app.focused and app.app.focused.id == "train")
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
@@ -118,7 +118,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
         await app.see("1 pair, alpaca, 2 rows that cannot be used")
         await app.press("ctrl+s")
         await app.see(
-            "Imported, some rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
+            "Imported, with rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
         )
         await app.press("enter")
         await app.see("g mixed", "Good?")

@@ -142,13 +142,8 @@ class DatasetActions:
         from tui.screens.data.export_dialog import ExportDialog
 
         name = self._listed_or_hint("write it to a file")
-        if not name:
-            return
-        there = await self._app.bridge.call(datasets.get, name)
-        if not there.ready:
-            self._app.notify(f"{name} has no ready pairs to write.", severity="warning")
-            return
-        await self._app.push_screen_wait(ExportDialog(name, there.ready))
+        if name:
+            await self._app.push_screen_wait(ExportDialog(name))
 
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
