@@ -14,8 +14,8 @@ import gguf
 from gguf import TokenType
 from tokenizers import Tokenizer
 
+from engine.core.files import read_json
 from engine.gguf.llama_vocab import VocabOnly
-from engine.gguf.tensors import read_json
 from store.errors import Unsupported
 
 # Every name that llama.cpp knows; those a fingerprint points at are tried first.

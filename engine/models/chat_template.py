@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from engine.core.files import read_json
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -80,9 +81,10 @@ class ChatTemplate:
 
         BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
         """
-        config = read_json(folder / "tokenizer_config.json")
-        special = {**_texts(read_json(folder / "special_tokens_map.json")), **_texts(config)}
-        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(read_json(folder / name))]
+        config = read_json(folder / "tokenizer_config.json", optional=True)
+        special = {**_texts(read_json(folder / "special_tokens_map.json", optional=True)), **_texts(config)}
+        configs = [read_json(folder / name, optional=True) for name in ("generation_config.json", "config.json")]
+        stop = [id for config in configs for id in _eos_ids(config)]
         return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
@@ -263,19 +265,6 @@ def _source(folder: Path, config: Mapping[str, Any]) -> str:
         where=str(folder),
         todo="Use its instruction-tuned sibling, or put a chat_template.jinja beside the tokenizer.",
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, {} when the file is not there. BadInput when it is not one."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The model's {path.name} cannot be read: {error}", where=str(path)) from error
-    if not isinstance(found, dict):
-        raise BadInput(f"The model's {path.name} is not a JSON object.", where=str(path))
-    return found
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str]:
