@@ -151,7 +151,7 @@ def test_a_zombie_is_superseded_and_stops_at_once(store: Store, submit: Submit) 
     until(lambda: runs.get(store, name).step > successor.resume_from)
     os.kill(zombie.pid, signal.SIGCONT)
     until(lambda: process.is_running(zombie.pid, zombie.pid_started) is False, 5)
-    assert process.how_it_ended(zombie.pid) == f"it left with exit code {job_runner.SUPERSEDED}"
+    assert process.how_it_ended(zombie.pid) == f"it ended with exit code {job_runner.SUPERSEDED}"
     assert runs.get(store, name).state == "running" and run_control.alive(successor)
     assert ended(store, name).state == "succeeded"
     assert len(runs.attempts(store, successor.run_id)) == 2
