@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from engine.core.files import read_json
+from engine.gguf import tokenizer_file
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -85,7 +86,7 @@ class ChatTemplate:
         special = {**_texts(read_json(folder / "special_tokens_map.json", optional=True)), **_texts(config)}
         configs = [read_json(folder / name, optional=True) for name in ("generation_config.json", "config.json")]
         stop = [id for config in configs for id in _eos_ids(config)]
-        return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
+        return cls(tokenizer_file.load(folder).tokenizer, _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The conversation as the model reads it. BadInput when the template refuses it or loses its system text."""
@@ -238,16 +239,6 @@ def _tojson(
 
 def _refuse(message: str) -> None:
     raise TemplateError(message)
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    todo = "Save it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
-    if not path.is_file():
-        raise BadInput("The model has no tokenizer.json.", where=str(path.parent), todo=todo)
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for everything
-        raise BadInput(f"The model's tokenizer.json cannot be read: {error}", where=str(path), todo=todo) from error
 
 
 def _source(folder: Path, config: Mapping[str, Any]) -> str:
