@@ -130,7 +130,8 @@ def stop(store: Store, job_id: int, *, now: bool = False, wait_s: float = GRACE_
     reap(store)
     job = jobs.get(store, job_id)
     if job.state in END_STATES:
-        raise Conflict(f"Job {job_id} has already ended: it {_ended(job)}.")
+        todo = "See what is running: tuningfork jobs list"
+        raise Conflict(f"Job {job_id} has already ended: it {_ended(job)}.", todo=todo)
     job = jobs.set_wanted(store, job_id, "kill" if now else "stop")
     here = job.host == process.here()
     deadline = time.monotonic() + (0 if now else wait_s)
