@@ -41,20 +41,20 @@ class JobView:
 
 def listed(store: Store, limit: int = 50) -> list[JobView]:
     """The newest jobs and runs, newest first."""
-    views = [_of_job(job) for job in kept.all_jobs(store, limit)] + [of_run(run) for run in runs.all_runs(store)]
+    views = [of_job(job) for job in kept.all_jobs(store, limit)] + [of_run(run) for run in runs.all_runs(store)]
     return sorted(views, key=lambda view: -view.created_at)[:limit]
 
 
 def unfinished(store: Store) -> list[JobView]:
     """What runs or waits, oldest first."""
     live = [of_run(run) for run in runs.all_runs(store) if run.state not in END_STATES]
-    return sorted([*live, *map(_of_job, kept.unfinished(store))], key=lambda view: view.created_at)
+    return sorted([*live, *map(of_job, kept.unfinished(store))], key=lambda view: view.created_at)
 
 
 def find(store: Store, ref: str) -> JobView:
     """The job of this number, or the run of this name (with or without `run:`). NotFound when there is none."""
     if ref.isascii() and ref.isdigit():
-        return _of_job(kept.get(store, int(ref)))
+        return of_job(kept.get(store, int(ref)))
     return of_run(runs.get(store, ref.removeprefix(_RUN)))
 
 
@@ -64,7 +64,7 @@ def reap(store: Store) -> list[JobView]:
     dead = jobs.reap(store)
     if dead:
         listing.sweep(store)
-    return ended + [_of_job(job) for job in dead]
+    return ended + [of_job(job) for job in dead]
 
 
 def stop(store: Store, ref: str, *, now: bool = False) -> JobView:
@@ -97,7 +97,7 @@ def watch(
             if on_event is not None:
                 on_event(event.level, event.text)
 
-        jobs.follow(store, int(view.ref), lambda job: on_change and on_change(_of_job(job)), told, poll_s)
+        jobs.follow(store, int(view.ref), lambda job: on_change and on_change(of_job(job)), told, poll_s)
         listing.sweep(store)
         return find(store, ref)
     run_id, seen_event, seen = runs.get(store, view.name).id, 0, None
@@ -128,7 +128,7 @@ def of_run(run: Run) -> JobView:
     )
 
 
-def _of_job(job: Job) -> JobView:
+def of_job(job: Job) -> JobView:
     error = str(job.error.get("what") or "") if job.error else None
     return JobView(
         str(job.id), job.kind, job.name, job.state, job.progress, error, job.created_at, job.started_at, job.ended_at
