@@ -181,12 +181,9 @@ class TuningforkApp(App[int]):
         self.notify("Press ^Q or F10 to quit.")
 
     def action_jobs(self) -> None:
-        """List what runs and what has ended; the key closes the list too."""
+        """List what runs and what has ended."""
         from tui.screens.dialogs.jobs import JobsDialog
 
-        if isinstance(self.screen, JobsDialog):
-            self.screen.dismiss(None)
-            return
         self.push_screen(JobsDialog())
 
     def choose_theme(self, name: str) -> None:

@@ -34,7 +34,7 @@ Tell = Callable[[str, str, str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ExportWork:
+class MakeContext:
     """One run being exported: everything that its targets share."""
 
     store: Store
@@ -61,7 +61,7 @@ def make(store: Store, request: Request, chosen: Selection, tell: Tell) -> Itera
         scratch = store.home.cache / f"export-{datetime.now(UTC):%H%M%S%f}"
         scratch.mkdir(mode=0o700, parents=True)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        work = ExportWork(store, request, chosen, asked, tell, scratch)
+        work = MakeContext(store, request, chosen, asked, tell, scratch)
         measurements: ReferenceMeasurements | None = None
         for each in planned:
             if request.verify:
@@ -76,12 +76,12 @@ def _probes(request: Request) -> list[Probe]:
     return probes.filled(probes.load(request.probes), request.variables) if request.probes else []
 
 
-def _rows(work: ExportWork) -> list[Any]:
+def _rows(work: MakeContext) -> list[Any]:
     rows = datasets.snapshot_rows(work.store, work.run.snapshot)
     return [row for row in rows if row.split != "train"] or rows
 
 
-def _one(work: ExportWork, planned: Planned, measurements: ReferenceMeasurements | None) -> int:
+def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurements | None) -> int:
     target, store = planned.target, work.store
     kind = targets.get(target.format)
     planning.check_place(planned, work.request.overwrite)
@@ -117,7 +117,7 @@ def _one(work: ExportWork, planned: Planned, measurements: ReferenceMeasurements
     return number
 
 
-def _writing(work: ExportWork, target: Target) -> Writing:
+def _writing(work: MakeContext, target: Target) -> Writing:
     model = work.chosen.model
     assert model.folder is not None and model.adapter is not None
     return Writing(
@@ -133,7 +133,7 @@ def _writing(work: ExportWork, target: Target) -> Writing:
     )
 
 
-def _about(work: ExportWork) -> About:
+def _about(work: MakeContext) -> About:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.chosen.step is not None:
         facts["step"] = str(work.chosen.step)
@@ -144,7 +144,7 @@ def _about(work: ExportWork) -> About:
 
 
 def _finish_folder(
-    work: ExportWork, target: Target, planned: Planned, part: Path, report: dict[str, Any]
+    work: MakeContext, target: Target, planned: Planned, part: Path, report: dict[str, Any]
 ) -> dict[str, str]:
     """Card, sums and verification beside what was made, their names kept in the report. Returns the SHA-256 of each
     file."""
@@ -187,7 +187,7 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
 
 
 @contextlib.contextmanager
-def _begun(work: ExportWork, planned: Planned) -> Iterator[tuple[int, Path]]:
+def _begun(work: MakeContext, planned: Planned) -> Iterator[tuple[int, Path]]:
     """The id of an export that has begun, and the folder to build it in. Others see the row only once it is locked: a
     sweep between the two would take it for a dead one's."""
     store, target = work.store, planned.target

@@ -180,7 +180,7 @@ async def test_the_list_of_jobs_shows_and_stops_them(exporting: Any, store: Stor
         await app.press("s")
         await app.see("– export ember-1", "stopped now")
         assert process.cancelled
-        await app.press("alt+j")
+        await app.press("escape")
         await app.see_page("ExportScreen")
 
 
