@@ -63,7 +63,7 @@ class TrainConfig:
         help="Share of the steps in which the learning rate rises to its peak.")
     weight_decay: float = row(0.0, kind="number", low=0, high=1, label="Weight decay",
         help="Decay of the adapter's weights.")
-    max_grad_norm: float = row(1.0, kind="number", low=0, high=1e6, label="Max gradient norm",
+    max_grad_norm: float = row(1.0, kind="number", low=0, high=1e6, label="Max grad norm",
         unit="0 does not clip", help="Clip gradients at this norm; 0 does not clip.")
     dtype: str = row("auto", kind="choice", choices=lambda: ("auto", "bf16", "fp32"), label="Number format",
         help="Number format to compute in; auto takes bf16 where the hardware has it.")

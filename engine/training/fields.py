@@ -105,15 +105,16 @@ class TrainingField:
         return value
 
     def format(self, value: Any) -> str:
-        """A value as `parse` reads it."""
+        """A value as `parse` reads it; a float to six significant digits, small ones as 5e-4."""
         if value is None:
             return ""
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, float):
-            short = f"{value:g}"
-            exact = short if float(short) == value else repr(value)
-            return exact.replace("e-0", "e-")
+            if not 0 < abs(value) < 0.01:
+                return f"{value:g}"
+            digits, _, exponent = f"{value:.5e}".partition("e")
+            return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
         return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

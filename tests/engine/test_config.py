@@ -67,7 +67,7 @@ def test_what_a_form_shows_is_read_back_as_the_same_value(name: str) -> None:
 
 
 TEXTS: dict[str, list[Any]] = {
-    "lr": [1e-5, 0.123456789, 1.0], "steps": [1, 10**9], "targets": [("q_proj", "v_proj")], "dora": [True],
+    "lr": [1e-5, 0.123456, 1.0], "steps": [1, 10**9], "targets": [("q_proj", "v_proj")], "dora": [True],
     "alpha": [1e6, 0.5], "threads": [4], "seed": [2**32 - 1], "method": ["lora"], "model": ["org/name", "./a b"],
 }  # fmt: skip
 
