@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from store.home import NO_ROOM
 from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, Snapshot
 
 __all__ = [
+    "MetricReader",
     "RunStatus",
     "alive",
     "free_name",
@@ -220,7 +221,7 @@ def wait(
     called in this thread. Interrupting the wait does not touch the run.
     """
     run = runs.get(store, name)
-    seen_event, seen_metrics = 0, _Metrics()
+    seen_event, reader = 0, MetricReader(run.id)
     while True:
         reap(store)
         run = runs.by_id(store, run.id)  # read before the events: what an ended run had to say is all there by then
@@ -228,26 +229,40 @@ def wait(
             for event in events:
                 on_event(event)
             seen_event = events[-1].id
-        if on_metrics and (fresh := seen_metrics.fresh(store, run.id)):
+        if on_metrics and (fresh := reader.fresh(store)):
             on_metrics(fresh)
         if run.state in END_STATES:
             return run
         time.sleep(poll_s)
 
 
-class _Metrics:
-    """Which numbers of a run were seen. One step's may come in several writes: its loss, later its val_loss."""
+class MetricReader:
+    """Reads the numbers of one run as they come: each call returns what is new since the last one, in order of steps.
 
-    def __init__(self) -> None:
-        self._step, self._names = -1, set[str]()
+    One step's numbers may come in several writes (its loss, later its val_loss), and a resumed run writes steps again
+    that it had written before it was stopped: both are new. A call reads from the step that the run is at, not from
+    the beginning.
+    """
 
-    def fresh(self, store: Store, run_id: int) -> list[Metric]:
-        """What has come since the last call."""
-        found = runs.metrics(store, run_id, after_step=self._step - 1)
-        fresh = [m for m in found if m.step > self._step or m.name not in self._names]
-        if fresh:
-            self._step = fresh[-1].step
-            self._names = {m.name for m in found if m.step == self._step}
+    def __init__(self, run_id: int, names: Sequence[str] | None = None) -> None:
+        self._run_id, self._names = run_id, names
+        self._seen: dict[tuple[str, int], Metric] = {}
+        self._attempt: int | None = None
+        self._from = 0
+
+    def fresh(self, store: Store) -> list[Metric]:
+        """What was written since the last call; at first, everything."""
+        attempts = runs.attempts(store, self._run_id)
+        last = attempts[-1] if attempts else None
+        again = last is not None and last.id != self._attempt
+        found = runs.metrics(store, self._run_id, self._names, after_step=-1 if again else self._from - 1)
+        fresh = [m for m in found if self._seen.get((m.name, m.step)) != m]
+        self._seen |= {(m.name, m.step): m for m in fresh}
+        if again and last is not None:  # what came before this attempt may be written again, from its checkpoint on
+            self._attempt = last.id
+            self._from = max((m.step for m in found if m.at >= last.started_at), default=last.resume_from or 0)
+        elif fresh:
+            self._from = max(m.step for m in fresh)
         return fresh
 
 

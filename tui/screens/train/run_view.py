@@ -135,11 +135,7 @@ def _title(report: RunReport) -> Content:
 
 def _figures(report: RunReport, width: int) -> Content:
     status = report.status
-    figures = []
-    if status.loss is not None:
-        figures.append(("loss", f"{status.loss:.3f}"))
-    if report.val_loss:
-        figures.append(("validation", f"{report.val_loss[-1][1]:.3f}"))
+    figures = [(label, f"{value:.3f}") for label, value in report.figures]
     if report.tokens_per_s and status.state in LIVE_STATES:
         figures.append(("tokens/s", f"{report.tokens_per_s:.0f}"))
     if status.rate:

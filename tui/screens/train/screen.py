@@ -46,6 +46,7 @@ class TrainScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self.choices = Choices((), (), frozenset())
+        self._reader = report.RunReader()
         self._opened = False
         self._settling: Timer | None = None
 
@@ -82,7 +83,7 @@ class TrainScreen(ModeScreen):
     @work(group="runs", exclusive=True)
     async def reload(self) -> None:
         """The list of runs, and the one under the cursor."""
-        rows = await self.tuningfork.bridge.call(report.all_rows)
+        rows = await self.tuningfork.bridge.call(self._reader.all_rows)
         listed = self.query_one(RunList)
         listed.show(rows)
         if not self._opened:
@@ -102,7 +103,7 @@ class TrainScreen(ModeScreen):
         if row is None:
             return
         view.begin(row.run.name)
-        found = await self.tuningfork.bridge.call(report.report, row.run.name, view.last_event)
+        found = await self.tuningfork.bridge.call(self._reader.report, row.run.name, view.last_event)
         if found is not None and self.query_one(RunList).selected is not None:
             view.show(found)
 
@@ -223,7 +224,7 @@ class TrainScreen(ModeScreen):
             self.tuningfork.show_error(_labelled(error), "The run did not start")
             return
         listed = self.query_one(RunList)
-        listed.show(await self.tuningfork.bridge.call(report.all_rows))
+        listed.show(await self.tuningfork.bridge.call(self._reader.all_rows))
         listed.go_to(run.name)
         listed.focus()
         if run.state == "queued":
