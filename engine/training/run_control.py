@@ -260,7 +260,7 @@ class MetricReader:
         self._seen |= {(m.name, m.step): m for m in fresh}
         if again and last is not None:  # what came before this attempt may be written again, from its checkpoint on
             self._attempt = last.id
-            self._from = max((m.step for m in found if m.at >= last.started_at), default=last.resume_from or 0)
+            self._from = max((m.step for m in found if m.at > last.started_at), default=last.resume_from or 0)
         elif fresh:
             self._from = max(m.step for m in fresh)
         return fresh

@@ -173,13 +173,13 @@ class TestLife:
     def test_numbers_of_one_step_may_come_in_two_writes(self, store: Store, submit: Submit) -> None:
         run = submit("quick")
         runs.open_attempt(store, run.id, host=process.here(), pid=1, pid_started=1, token="t", log_path="x")
-        seen = run_control._Metrics()
+        seen = run_control.MetricReader(run.id)
         runs.record(store, "t", 1, {"loss": 2.0})
-        assert [m.name for m in seen.fresh(store, run.id)] == ["loss"]
+        assert [m.name for m in seen.fresh(store)] == ["loss"]
         runs.record(store, "t", 1, {"val_loss": 3.0})
         runs.record(store, "t", 2, {"loss": 1.0})
-        assert [(m.step, m.name) for m in seen.fresh(store, run.id)] == [(1, "val_loss"), (2, "loss")]
-        assert seen.fresh(store, run.id) == []
+        assert [(m.step, m.name) for m in seen.fresh(store)] == [(1, "val_loss"), (2, "loss")]
+        assert seen.fresh(store) == []
 
     def test_remove_takes_row_and_folder(self, store: Store, submit: Submit) -> None:
         name = submit("steps", steps=100).name
