@@ -42,10 +42,10 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
     """What was checked; the check itself needs a model, so it is stood in for."""
     asked: list[tuple[str, TrainConfig]] = []
 
-    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.Check:
+    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.RunCheck:
         asked.append((dataset, config))
         on_line("Preparing the model: 40%")
-        return report.Check(
+        return report.RunCheck(
             preflight(), Estimate(seconds=92.0, memory_bytes=900_000_000, steps=config.steps or 5, note="")
         )
 
@@ -236,7 +236,7 @@ async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, mo
     bad = preflight(problems=["3 rows have no answer to learn."], truncated=[1, 2])
     estimate = Estimate(seconds=1.0, memory_bytes=1, steps=1, note="")
     async with training() as app:
-        monkeypatch.setattr(report, "check", lambda *_: report.Check(bad, estimate))
+        monkeypatch.setattr(report, "check", lambda *_: report.RunCheck(bad, estimate))
         screen(app).query_one(RunForm).post_message(RunForm.Changed())
         await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: cut at the end")
 

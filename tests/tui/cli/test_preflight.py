@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
-
-from tests.tiny import make_tokenizer
 from tests.tui.cli.conftest import Cli
-
-
-@pytest.fixture
-def small(base: str) -> str:
-    """A model folder with a real tokenizer and template, and a size to estimate by."""
-    size = make_tokenizer(Path(base))
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = {"model_type": "llama", "vocab_size": size, "num_key_value_heads": 2, **shape}
-    (Path(base) / "config.json").write_text(json.dumps(config))
-    (Path(base) / "model.safetensors").write_bytes(b"\0" * 400_000)
-    return base
 
 
 def test_json(tf: Cli, facts: str, small: str) -> None:

@@ -60,7 +60,7 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class RunCheck:
     """Whether a run could start: what it would learn from, how long it would take, and what stands against it."""
 
     preflight: Preflight
@@ -160,7 +160,7 @@ def choices(store: Store) -> Choices:
     return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
-def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> Check:
+def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> RunCheck:
     """Read the dataset as a run would, without freezing it. Prepares the model first when that was never done.
 
     Raises NotFound, BadInput, NoSpace or WorkerError.
@@ -168,19 +168,18 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.models.chat_template import ChatTemplate
     from engine.training.estimate import estimate, machine
     from engine.training.model_facts import model_facts
-    from engine.training.preflight import check as preflight
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    key = (folder, config.max_length, tuple((row.content_hash, row.split) for row in rows))
+    key = (folder, config.objective, config.max_length, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
         _checked.clear()
-        _checked[key] = preflight(rows, ChatTemplate.load(folder), config)
+        _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
     found = _checked[key]
-    return Check(found, estimate(config, found, model_facts(folder), machine()))
+    return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Path, str, int, tuple[tuple[str, str], ...]], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:

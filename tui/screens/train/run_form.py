@@ -24,7 +24,7 @@ from engine.training.objectives import OBJECTIVES, Objective
 from engine.training.recipes import DEFAULT, RECIPES, config_for
 from store.errors import BadInput
 from tui import formatting, keys
-from tui.screens.train.report import Check, Choices
+from tui.screens.train.report import Choices, RunCheck
 from tui.text import clean, content
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -347,7 +347,7 @@ class RunForm(VerticalScroll, can_focus=False):
         self.query_one("#form-more", Button).label = more + (f", {changed} changed" if changed else "")
 
 
-def checked(check: Check) -> Content:
+def checked(check: RunCheck) -> Content:
     """What a check found, in a few lines: good or not, what is learnt, what it costs."""
     found, cost = check.preflight, check.estimate
     lines = [
