@@ -175,15 +175,15 @@ PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can 
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
     Key("train.more", "f7", "more", "More settings", "Show or hide the settings that are rarely changed", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 
 RUNS = (
-    Key("runs.stop", "s", "stop", "Stop", "Stop this run after saving a checkpoint; it can be resumed", bar=True),
-    Key("runs.kill", "S", "stop_now", "Stop now", "End this run at once, without a checkpoint"),
-    Key("runs.resume", "r", "resume", "Resume", "Go on from the last checkpoint", bar=True),
+    Key("runs.stop", "s", "stop", "Stop", "Save a checkpoint, then stop this run; it can be resumed", bar=True),
+    Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
+    Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
     Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )

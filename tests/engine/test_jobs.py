@@ -25,7 +25,7 @@ from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError, WorkerError
 from store.home import Home
 from store.records import END_STATES, Attempt, PairDraft, Run
-from tests.engine import fake_worker
+from tests.engine import fake_worker, toys
 
 Submit = Callable[..., Run]
 
@@ -135,7 +135,7 @@ class TestLife:
         name = submit("quick").name
         started(store, name)
         assert ended(store, name).state == "succeeded"
-        with pytest.raises(Conflict, match="already succeeded"):
+        with pytest.raises(Conflict, match=r"already ended \(done\)"):
             run_control.start(store, name)
         with pytest.raises(Conflict, match="has succeeded"):
             run_control.resume(store, name)
@@ -325,7 +325,7 @@ class TestStatus:
         name = submit("quick").name
         seen = run_control.status(store, name)
         assert (seen.rate, seen.seconds_left, seen.loss, seen.elapsed, seen.hung) == (None, None, None, 0, False)
-        assert seen.phase == "waits for its turn"
+        assert seen.phase == "waits to start"
 
     def test_rate_and_time_left_come_from_this_attempt(
         self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
@@ -420,3 +420,20 @@ def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: p
     broken.write_bytes(b"GGUF" + b"x" * 10)
     with pytest.raises(WorkerError, match="signal 9"):
         run_control.prepare(store, str(broken))
+
+
+class TestLaunchers:
+    def test_a_run_that_cannot_be_launched_here_fails_and_the_next_one_starts(
+        self, store: Store, submit: Submit
+    ) -> None:
+        toys.register()
+        try:
+            first = submit("quick", launcher="toy").name
+        finally:
+            toys.unregister()
+        second = submit("quick").name
+        run_control.reap(store)
+        run = runs.get(store, first)
+        assert run.state == "failed"
+        assert "cannot be started" in (run.error or "") and "Launcher is 'toy'" in (run.error or "")
+        assert ended(store, second).state == "succeeded"

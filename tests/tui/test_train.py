@@ -110,7 +110,7 @@ async def test_two_enters_start_a_run(
 ) -> None:
     async with training(size) as app:
         await app.see(
-            "New run", "‹ ember ›", "12 ready pairs", f"{STEPS} steps", "12 rows, 480 tokens, 120 of them learnt"
+            "New run", "‹ ember ›", "12 ready pairs", f"{STEPS} steps", "12 rows, 480 tokens, 120 of them trained"
         )
         await app.see(f"{STEPS} steps, about 1 min 32 s, 900 MB of memory")
         await app.press("enter", "enter")
@@ -238,12 +238,12 @@ async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, mo
     async with training() as app:
         monkeypatch.setattr(report, "check", lambda *_: report.RunCheck(bad, estimate))
         screen(app).query_one(RunForm).post_message(RunForm.Changed())
-        await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: cut at the end")
+        await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: the end is cut off")
 
 
-async def test_nothing_to_learn_says_what_to_do(training: Any) -> None:
+async def test_nothing_to_train_on_says_what_to_do(training: Any) -> None:
     async with training((80, 24)) as app:
-        await app.see("There is nothing to learn from yet.", "F2")
+        await app.see("There is nothing to train on yet.", "F2")
 
 
 async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -> None:
@@ -305,11 +305,11 @@ async def test_keys_that_cannot_act_are_not_offered(training: Any, ember: str, s
         assert "s Stop" not in app.text
 
 
-async def test_preview_shows_what_is_learnt(training: Any, ember: str) -> None:
+async def test_preview_shows_what_is_trained(training: Any, ember: str) -> None:
     async with training() as app:
-        await app.see("120 of them learnt")
+        await app.see("120 of them trained")
         await app.press("p")
-        await app.see("What the model will learn", "<user>Who?Ember.")
+        await app.see("What the model learns", "<user>Who?Ember.")
 
 
 async def test_compare_opens_with_the_run_beside_its_base(training: Any, ember: str, store: Store) -> None:
@@ -332,7 +332,7 @@ async def test_datasets_change_the_suggestion(training: Any, ember: str, store: 
         await app.see("‹ ember ›")
         screen(app).query_one("#dataset").focus()
         await app.press("enter")
-        await app.see("Dataset to learn from", "zoo", "empty")
+        await app.see("Dataset to train on", "zoo", "empty")
         await app.press(*"zoo", "enter")
         await app.see("‹ zoo ›", "zoo-1", "1 ready pair")
         assert screen(app).query_one(RunList).selected is None

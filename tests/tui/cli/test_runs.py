@@ -93,7 +93,7 @@ class TestRuns:
         assert (row["name"], row["state"], row["step"], row["total_steps"]) == ("one", "succeeded", 3, 3)
         assert "one" in tf.ok("runs", "list")
         shown = tf.ok("runs", "show", "one")
-        assert "succeeded" in shown and "4 → 1.333" in shown and "adapter" in shown
+        assert "done" in shown and "succeeded" not in shown and "4 → 1.333" in shown and "adapter" in shown
         assert set(tf.json("runs", "log", "one")) == {"run", "log", "text"}
 
     def test_an_empty_home(self, tf: Cli) -> None:
@@ -108,7 +108,7 @@ class TestRuns:
         assert [line["step"] for line in found if line["type"] == "metric" and line["name"] == "loss"] == [1, 2, 3, 4]
         assert found[-1]["state"] == "succeeded"
         result = tf("runs", "watch", "one")
-        assert result.stdout.startswith("Run one succeeded") and "after 4/4 steps" in result.stdout
+        assert result.stdout.startswith("Run one is done") and "after 4/4 steps" in result.stdout
 
     def test_stop_leaves_a_checkpoint_that_resume_takes_up(self, tf: Cli, train: Train, store: Store) -> None:
         train("--steps", "30", "--name", "one")
@@ -118,7 +118,7 @@ class TestRuns:
         found = tf.json("runs", "show", "one")
         assert found["state"] == "stopped" and Path(found["checkpoints"][0]["path"]).is_dir()
         result = tf("runs", "resume", "one", "--wait")
-        assert result.exit_code == 0 and "Run one succeeded" in result.stdout, result.stderr
+        assert result.exit_code == 0 and "Run one is done after" in result.stdout, result.stderr
         assert tf.json("runs", "show", "one")["attempts"][1]["resume_from"] == found["step"]
         assert "nothing to resume" in tf.error("runs", "resume", "one")["what"]
 

@@ -1,5 +1,5 @@
 """What the Train screen asks the store about runs, and the checks before a new one, each in one call.
-Runs in threads of the bridge; knows no widget."""
+Called in the threads of the bridge; knows no widget."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class RunCheck:
-    """Whether a run could start: what it would learn from, how long it would take, and what stands against it."""
+    """Whether a run could start: what it would be trained on, its time and memory, and the problems found."""
 
     preflight: Preflight
     estimate: Estimate
@@ -172,7 +172,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
     key = (folder, config.objective, config.max_length, tuple((row.content_hash, row.split) for row in rows))
-    if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
+    if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
     found = _checked[key]

@@ -348,19 +348,19 @@ class RunForm(VerticalScroll, can_focus=False):
 
 
 def checked(check: RunCheck) -> Content:
-    """What a check found, in a few lines: good or not, what is learnt, what it costs."""
+    """What a check found, in a few lines: good or not, what is trained, time and memory."""
     found, cost = check.preflight, check.estimate
     lines = [
         Content.assemble(
             ("✓ " if found.ok else "✗ ", "$success bold" if found.ok else "$error bold"),
-            f"{formatting.count(found.rows, 'row')}, {found.tokens:,} tokens, {found.trained_tokens:,} of them learnt",
+            f"{formatting.count(found.rows, 'row')}, {found.tokens:,} tokens, {found.trained_tokens:,} of them trained",
         )
     ]
     lines += [Content.assemble(("✗ ", "$error bold"), clean(problem)) for problem in found.problems]
     lines += [Content.assemble(("! ", "$warning bold"), clean(note)) for note in found.notes]
     if found.truncated:
         cut = formatting.count(len(found.truncated), "row")
-        lines.append(Content.assemble(("! ", "$warning bold"), f"{cut} too long: cut at the end"))
+        lines.append(Content.assemble(("! ", "$warning bold"), f"{cut} too long: the end is cut off"))
     if found.ok:
         takes = f"about {formatting.duration(cost.seconds)}, {formatting.size(cost.memory_bytes)} of memory"
         lines.append(Content.assemble(("≈ ", "$accent bold"), f"{formatting.count(cost.steps, 'step')}, {takes}"))
