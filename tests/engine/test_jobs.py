@@ -137,9 +137,9 @@ class TestLife:
         assert ended(store, name).state == "succeeded"
         with pytest.raises(Conflict, match=r"already ended \(done\)"):
             run_control.start(store, name)
-        with pytest.raises(Conflict, match="has succeeded"):
+        with pytest.raises(Conflict, match="is done"):
             run_control.resume(store, name)
-        with pytest.raises(Conflict, match="succeeded"):
+        with pytest.raises(Conflict, match="already ended"):
             run_control.stop(store, name)
 
     def test_a_process_that_cannot_start_leaves_the_run_queued(

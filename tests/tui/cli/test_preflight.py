@@ -26,7 +26,7 @@ def test_data_that_a_run_would_refuse(tf: Cli, facts: str, small: str) -> None:
     result = tf("preflight", "--dataset", facts, "--model", small, "--max-length", "12", "--json")
     assert result.exit_code == 2 and json.loads(result.stdout)["ok"] is False
     error = json.loads(result.stderr)
-    assert "max_length" in error["what"] and error["where"] == f"dataset {facts}"
+    assert "max length of 12 tokens" in error["what"] and error["where"] == f"dataset {facts}"
 
 
 def test_no_run_and_no_pair_is_made(tf: Cli, facts: str, small: str) -> None:
