@@ -1,4 +1,4 @@
-"""A real detached worker process with a stand-in for training: the real shell, store and signals, no torch.
+"""A real detached worker process with a stand-in for training: the real job runner, store and signals, no torch.
 Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recipe says how the training behaves."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def train(job: Job) -> Outcome:
     mode, _, number = job.config.recipe.partition("=")
     match mode:
         case "error":
-            raise BadInput("The rows are of no use.", where="row 3", todo="Mend row 3.")
+            raise BadInput("The rows are of no use.", where="row 3", todo="Correct row 3.")
         case "crash":
             raise RuntimeError("first line\nsecond line")
         case "memory":

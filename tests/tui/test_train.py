@@ -1,4 +1,4 @@
-"""Train as a person drives it: choices made already, a run in two key presses, runs watched and stopped by keys."""
+"""Train by keys: a run in two key presses, all settings of a new run, runs watched, stopped, resumed and removed."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_two_enters_start_a_run(
         await app.until(lambda: no_process == ["ember-1"])
         run = runs.get(store, "ember-1")
         assert (run.base, run.method, run.config["steps"]) == ("smollm2-135m", "qlora", STEPS)
-        await app.see("○ ember-1", "It goes on when you quit")
+        await app.see("○ ember-1", "It keeps running when you quit")
 
 
 async def test_numbers_and_name_can_be_changed(
@@ -183,7 +183,7 @@ async def test_every_field_of_a_configuration_can_be_reached_and_changed(
 
 
 @pytest.mark.parametrize(
-    ("name", "typed", "told"),
+    ("name", "typed", "message"),
     [
         ("dropout", "2", "LoRA dropout is 2; it must be a number from 0 to 0.9."),
         ("seed", "-1", "Seed is -1; it must be a whole number from 0 to 4,294,967,295."),
@@ -193,12 +193,12 @@ async def test_every_field_of_a_configuration_can_be_reached_and_changed(
     ],
 )
 async def test_an_error_leads_to_its_field_also_to_one_not_shown(
-    training: Any, ember: str, store: Store, name: str, typed: str, told: str
+    training: Any, ember: str, store: Store, name: str, typed: str, message: str
 ) -> None:
     async with training() as app:
         await app.see("‹ ember ›")
         screen(app).query_one(RunForm).query_one(f"#{name}", Input).value = typed
-        await app.see(f"✗ {told}"[:50])
+        await app.see(f"✗ {message}"[:50])
         await app.press("ctrl+s")
         await app.see("The run did not start")
         await app.press("enter")
@@ -249,7 +249,9 @@ async def test_nothing_to_train_on_says_what_to_do(training: Any) -> None:
 async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -> None:
     _, token = a_run(store)
     async with training((80, 24)) as app:
-        await app.see("● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It goes on when you quit")
+        await app.see(
+            "● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It keeps running when you quit"
+        )
         worker.record(store, token, 30, {"loss": 0.25})
         worker.say(store, token, "Saved a checkpoint", level="warning")
         await app.see("30/40", "loss 0.250", "! Saved a checkpoint")

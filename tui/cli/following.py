@@ -40,7 +40,7 @@ def follow(store: Store, name: str, *, lines: bool = False) -> Run:
     from engine.training import run_control
 
     here = session()
-    here.goes_on = f"Run {name} goes on by itself."
+    here.goes_on = f"Run {name} keeps running."
     here.back = f"Follow it again: {watch_command(name)}\nStop it: {stop_command(name)}"
     with Progress(name) as progress:
 

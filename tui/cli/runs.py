@@ -153,7 +153,7 @@ def _curve(values: list[float]) -> str:
 @runs.command("watch", example="tuningfork runs watch ember")
 @click.argument("name", type=RUN)
 def watch(name: str) -> None:
-    """Follow a run until it ends; Ctrl-C stops following, the run goes on. With --json: JSON lines, the run last."""
+    """Follow a run until it ends; Ctrl-C stops following, not the run. With --json: JSON lines, the run last."""
     from store import runs as kept
 
     store = _fresh()

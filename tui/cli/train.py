@@ -34,7 +34,7 @@ from tui.formatting import count
 @config_options
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
-    """Tune a model on a dataset. The run is a process of its own: it goes on when this terminal closes."""
+    """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
     from engine.training import run_control
     from store import runs
 

@@ -146,7 +146,7 @@ class TestRuns:
 
 class TestInterrupt:
     def test_ctrl_c_leaves_the_run_and_says_how_to_get_back(self, tf: Cli, train: Train, store: Store) -> None:
-        """A real process and a real SIGINT: the watcher ends with 130, the run goes on to its end."""
+        """A real process and a real SIGINT: the watcher ends with 130, the run keeps running to its end."""
         train("--steps", "15", "--name", "one")
         words = [sys.executable, "-m", "tui", "runs", "watch", "one", "--home", str(tf.home.root)]
         watcher = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -155,7 +155,7 @@ class TestInterrupt:
         watcher.send_signal(signal.SIGINT)
         out, err = watcher.communicate(timeout=10)
         assert (watcher.returncode, out) == (130, "")
-        assert "Run one goes on by itself." in err and f"runs watch one --home {tf.home.root}" in err
+        assert "Run one keeps running." in err and f"runs watch one --home {tf.home.root}" in err
         assert "Traceback" not in err
         until(lambda: runs.get(store, "one").state in END_STATES)
         assert runs.get(store, "one").state == "succeeded"
@@ -171,4 +171,4 @@ class TestInterrupt:
         monkeypatch.setattr(run_control, "wait", interrupted)
         result = tf("runs", "watch", "one", "--json")
         error = json.loads(result.stderr.splitlines()[-1])
-        assert result.exit_code == 130 and error["error"] == "Interrupted" and "goes on" in error["what"]
+        assert result.exit_code == 130 and error["error"] == "Interrupted" and "keeps running" in error["what"]

@@ -98,7 +98,7 @@ class RunForm(VerticalScroll, can_focus=False):
         self._choices = Choices((), (), frozenset())
         self._named = False
         self._filled: dict[str, str] = {}
-        """What the recipe puts into each row: a row that says something else was changed by the user."""
+        """What the recipe puts into each row; a row with another text was changed by the user."""
 
     def compose(self) -> ComposeResult:
         yield Static("New run", classes="form-title")
@@ -210,7 +210,7 @@ class RunForm(VerticalScroll, can_focus=False):
             self.query_one(f"#{row}").focus()
 
     def _text(self, name: str) -> str:
-        """What a row says."""
+        """The text or choice of a row."""
         widget = self.query_one(f"#{name}")
         assert isinstance(widget, Choice | Input)
         return widget.value.strip()
@@ -234,7 +234,7 @@ class RunForm(VerticalScroll, can_focus=False):
         hidden.set_class(more, "-open")
         self._hints()
 
-    def say_check(self, text: Content) -> None:
+    def show_check(self, text: Content) -> None:
         """Show what a check found."""
         self.query_one("#form-check", Static).update(text)
 
@@ -294,9 +294,9 @@ class RunForm(VerticalScroll, can_focus=False):
                 if field.kind in ("flag", "choice")
                 else f"{field.help} {field.range[0].upper()}{field.range[1:]}."
             )
-        told = self.query_one("#form-help", Static)
-        told.update(content(text))
-        told.display = bool(text)
+        shown = self.query_one("#form-help", Static)
+        shown.update(content(text))
+        shown.display = bool(text)
 
     def _fill(self, *, everything: bool) -> None:
         """Put the recipe's values into the rows: into all of them, or into those that the user has not changed."""

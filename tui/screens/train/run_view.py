@@ -35,12 +35,12 @@ class Bar(Widget):
 
     def render(self) -> Content:
         text = one_line(self._text, self.size.width)
-        room = self.size.width - Content(text).cell_length - 2
-        if room < 4:
+        space = self.size.width - Content(text).cell_length - 2
+        if space < 4:
             return Content(text)
-        done = round((self._part or 0.0) * room * 2)
+        done = round((self._part or 0.0) * space * 2)
         line = "━" * (done // 2) + ("╸" if done % 2 else "")
-        rest = "─" * (room - len(line))
+        rest = "─" * (space - len(line))
         return Content.assemble((line, self._style), (rest, "$hairline"), "  ", text)
 
 
@@ -157,7 +157,7 @@ def _figures(report: RunReport, width: int) -> Content:
 def _note(report: RunReport) -> str:
     state = report.run.state
     if state in LIVE_STATES or state == "queued":
-        return "It goes on when you quit; any terminal can watch it."
+        return "It keeps running when you quit; any terminal can watch it."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
         return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
     if state in ("stopped", "lost", "failed"):

@@ -195,17 +195,17 @@ class TrainScreen(ModeScreen):
             return
         try:
             config = form.config()
-            form.say_check(Content.styled("checking …", "$faint"))
+            form.show_check(Content.styled("checking …", "$faint"))
             found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
         except TuningforkError as error:
-            form.say_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
+            form.show_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
             return
-        form.say_check(checked(found))
+        form.show_check(checked(found))
 
     def _preparing(self, line: str) -> None:
         """Show how far the model is prepared; called from a thread."""
         self.app.call_from_thread(
-            self.query_one(RunForm).say_check, Content.assemble(("… ", "$accent bold"), clean(line))
+            self.query_one(RunForm).show_check, Content.assemble(("… ", "$accent bold"), clean(line))
         )
 
     @on(RunForm.Start)
@@ -302,5 +302,5 @@ class TrainScreen(ModeScreen):
 
 
 def _labelled(error: TuningforkError) -> TuningforkError:
-    """The error without the name of a configuration's field: what it says begins with the field's label."""
+    """The error without the internal name of a field: its sentence begins with the field's label."""
     return BadInput(error.what, todo=error.todo) if error.where in FIELDS else error
