@@ -23,6 +23,12 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 ROLES: tuple[Role, ...] = get_args(Role)
 LIVE_STATES: frozenset[str] = frozenset({"starting", "running", "stopping"})
 END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"})
+_STATE_WORDS = {"succeeded": "done"}
+
+
+def state_word(state: str) -> str:
+    """A run's state as users read it; the store and JSON keep the state itself."""
+    return _STATE_WORDS.get(state, state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Looks at every row the way training will, before anything is loaded: what is trained, what is cut, what cannot work.
+"""Reads every row as training will, before a model is loaded: what is trained, what is cut off, what cannot work.
 Light: the template and the rows, no torch and no store."""
 
 from __future__ import annotations
@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Protocol
 
 from engine.models.chat_template import MASKED, ChatTemplate, Example
-from engine.training.config import TrainConfig
 from store.errors import BadInput
 from store.records import SnapshotRow
 
@@ -16,12 +16,21 @@ SAMPLES = 3
 _NAMED_ROWS = 5
 
 
+class RowLimits(Protocol):
+    """What a preflight reads of a TrainConfig."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest row; longer ones are cut."""
+
+
 @dataclass(frozen=True)
 class Preflight:
-    """What training on these rows will be like. Counts are of the train split in tokens; lists hold the rows' `ord`.
+    """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' `ord`.
 
-    `truncated` rows lose the end of their answer to max_length, `masked` ones train nothing, `empty` ones have no
-    answer. `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a look.
+    `truncated` rows lose the end of their answer to the max length, `masked` rows have nothing left to train, `empty`
+    rows have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not start;
+    `notes` are warnings.
     """
 
     rows: int
@@ -44,15 +53,15 @@ class Preflight:
         return not self.problems
 
     def require(self) -> Preflight:
-        """This, or BadInput with the problems."""
+        """Return self, or raise BadInput with the problems."""
         if self.problems:
-            todo = "Run `tuningfork preflight` to see the rows as the model reads them."
+            todo = "Run `tuningfork preflight` to see the rows as the model reads them, then correct them."
             raise BadInput("Training cannot start on this data: " + " ".join(self.problems), todo=todo)
         return self
 
 
-def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConfig) -> Preflight:
-    """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
+def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
+    """Tokenise all rows of the train and val splits and check them. Rows that cannot be rendered become problems."""
     train, problems = _examples((row for row in rows if row.split == "train"), template, config.max_length)
     val, val_problems = _examples((row for row in rows if row.split == "val"), template, config.max_length)
     everything = {**train, **val}
@@ -67,17 +76,18 @@ def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConf
     if empty:
         problems.append(f"{_rows(empty)} no answer.")
     if masked:
-        problems.append(f"{_rows(masked)} nothing to train: the question alone fills max_length ({config.max_length}).")
+        limit = f"the max length of {config.max_length:,} tokens"
+        problems.append(f"{_rows(masked)} nothing to train: the question alone fills {limit}.")
     if unstopped:
         problems.append(f"{_rows(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
 
     notes = []
     if truncated:
         notes.append(
-            f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end of the answer is cut off."
+            f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
         )
-    if spoilt := _with_control_tokens(rows, template):
-        notes.append(f"{_rows(spoilt)} a control token of the model in its text, such as {_some(template)}.")
+    if marked := _with_control_tokens(rows, template):
+        notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
 
     examples = list(train.values())
     return Preflight(
@@ -107,7 +117,7 @@ def show(example: Example, template: ChatTemplate) -> list[tuple[str, bool]]:
 def _examples(
     rows: Iterable[SnapshotRow], template: ChatTemplate, max_length: int
 ) -> tuple[dict[int, Example], list[str]]:
-    """Examples by `ord`, and what the template has against the rows it refuses, each complaint once."""
+    """Examples by `ord`, and why the template refuses the others, each reason once."""
     found: dict[int, Example] = {}
     refused: dict[str, list[int]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""A real detached worker process with a stand-in for training: the real shell, store and signals, no torch.
+"""A real detached worker process with a stand-in for training: the real job runner, store and signals, no torch.
 Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recipe says how the training behaves."""
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from engine.training.worker import __main__ as command
 from engine.training.worker import job_runner
 from engine.training.worker.contracts import Job, Outcome
 from store.errors import BadInput, NoSpace
+from tests.engine import toys
 
 
 def argv(*arguments: str) -> list[str]:
@@ -27,7 +28,7 @@ def train(job: Job) -> Outcome:
     mode, _, number = job.config.recipe.partition("=")
     match mode:
         case "error":
-            raise BadInput("The rows are of no use.", where="row 3", todo="Mend row 3.")
+            raise BadInput("The rows are of no use.", where="row 3", todo="Correct row 3.")
         case "crash":
             raise RuntimeError("first line\nsecond line")
         case "memory":
@@ -96,6 +97,7 @@ def slow_prepare(source: Path, out: Path, say: object) -> Path:
 
 
 def main() -> int:
+    toys.register()
     process.command = argv  # the next run in the queue is started from here
     job_runner.BEAT_S = 0.2
     if sys.argv[1] == "prepare":

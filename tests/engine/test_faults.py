@@ -35,7 +35,7 @@ def pause(store: Store, attempt: Attempt) -> None:
 @pytest.mark.parametrize(
     ("mode", "says", "code"),
     [
-        ("error", r"row 3: The rows are of no use\.\n  Mend row 3\.\n  Log: ", "2"),
+        ("error", r"row 3: The rows are of no use\.\n  Correct row 3\.\n  Log: ", "2"),
         ("crash", r"^RuntimeError: first line\n  Log: ", "1"),
         ("memory", r"ran out of memory.*\n.*batch_size", "1"),
         ("disk", r"disk is full.*\n.*resume", "1"),
