@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from engine.training.launchers import LAUNCHERS
+from engine.training.methods import METHODS
+from engine.training.objectives import OBJECTIVES
 from store.canon import canonical, sha256
 from store.errors import BadInput
 
-Method = Literal["lora", "qlora"]
 Dtype = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["linear", "cosine", "constant"]
 Packing = Literal["shared-prefix", "padded"]
@@ -29,7 +31,7 @@ class TrainConfig:
     """
 
     model: str
-    method: Method = "qlora"
+    method: str = "qlora"
     dtype: Dtype = "auto"
     steps: int | None = None
     epochs: float = 3.0
@@ -52,6 +54,8 @@ class TrainConfig:
     keep_checkpoints: int = 2
     threads: int | None = None
     recipe: str = "identity"
+    objective: str = "sft"
+    launcher: str = "local"
 
     def __post_init__(self) -> None:
         for name in _FLOATS:  # 32 and 32.0 are one config, so they need one hash
@@ -75,8 +79,12 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict that JSON can carry and `from_json` reads back to an equal config."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        """A plain dict that JSON can carry and `from_json` reads back to an equal config.
+
+        A field that came later is left out while it has its default, so that the hash of an older run, which its
+        checkpoints are compared with, stays what it was.
+        """
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if not _added_at_default(self, f.name)}
         if isinstance(self.targets, tuple):
             plain["targets"] = list(self.targets)
         return plain
@@ -94,6 +102,10 @@ class TrainConfig:
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""
         return sha256(canonical(self.to_json()))
+
+
+def _added_at_default(config: TrainConfig, name: str) -> bool:
+    return name in _ADDED and getattr(config, name) == _ADDED[name]
 
 
 def _refuse_unknown(data: Mapping[str, Any]) -> None:
@@ -118,6 +130,10 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
     return (lambda v: isinstance(v, str) and v in names), "one of " + ", ".join(names)
 
 
+def _registered(registry: Mapping[str, object]) -> tuple[Callable[[Any], bool], str]:
+    return (lambda v: isinstance(v, str) and v in registry), "one of " + ", ".join(registry)
+
+
 def _or_none(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda v: v is None or good(v)
 
@@ -138,10 +154,11 @@ def _flag(value: Any) -> bool:
 
 
 _FLOATS = ("epochs", "lr", "warmup", "weight_decay", "max_grad_norm", "alpha", "dropout")
+_ADDED = {"objective": "sft", "launcher": "local"}
 _BILLION = 1_000_000_000
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (_text, "a model reference"),
-    "method": _one_of("lora", "qlora"),
+    "method": _registered(METHODS),
     "dtype": _one_of("auto", "bf16", "fp32"),
     "steps": (_or_none(_whole(1, _BILLION)), "a whole number above 0, or nothing to go by epochs"),
     "epochs": (_between(0, 10_000, open_low=True), "a number above 0"),
@@ -164,4 +181,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "keep_checkpoints": (_whole(1, 10_000), "a whole number above 0"),
     "threads": (_or_none(_whole(1, 4096)), "a whole number above 0, or nothing to go by the machine"),
     "recipe": (_text, "a name"),
+    "objective": _registered(OBJECTIVES),
+    "launcher": _registered(LAUNCHERS),
 }

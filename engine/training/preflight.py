@@ -6,14 +6,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Protocol
 
 from engine.models.chat_template import MASKED, ChatTemplate, Example
-from engine.training.config import TrainConfig
 from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
 _NAMED_ROWS = 5
+
+
+class RowLimits(Protocol):
+    """What a preflight reads of a TrainConfig."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest row; longer ones are cut."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Preflight:
         return self
 
 
-def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConfig) -> Preflight:
+def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
     """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
     train, problems = _examples((row for row in rows if row.split == "train"), template, config.max_length)
     val, val_problems = _examples((row for row in rows if row.split == "val"), template, config.max_length)

@@ -16,6 +16,7 @@ from engine.core import process
 from engine.models import refs
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
+from engine.training.launchers import LAUNCHERS
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
@@ -283,7 +284,7 @@ def _launch(store: Store, run: Run) -> Attempt:
         resume_from=max((c.step for c in runs.checkpoints(store, run.id)), default=None),
     )
     try:
-        pid, started = process.spawn(
+        pid, started = LAUNCHERS[TrainConfig.from_json(run.config).launcher].start(
             process.command("run", "--home", str(home.root), "--token", token),
             log=log,
             cwd=home.root,

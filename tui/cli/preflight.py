@@ -43,7 +43,8 @@ def preflight(dataset: str, **given: Any) -> None:
     from engine.models import refs
     from engine.models.chat_template import ChatTemplate
     from engine.training import run_control
-    from engine.training.estimate import estimate, machine, model_facts
+    from engine.training.estimate import estimate, machine
+    from engine.training.model_facts import model_facts
     from engine.training.preflight import check
     from store import datasets
 

@@ -128,7 +128,8 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
     from engine.models.chat_template import ChatTemplate
-    from engine.training.estimate import estimate, machine, model_facts
+    from engine.training.estimate import estimate, machine
+    from engine.training.model_facts import model_facts
     from engine.training.preflight import check as preflight
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
