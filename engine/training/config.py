@@ -19,6 +19,7 @@ from store.errors import BadInput
 Dtype = Literal["auto", "bf16", "fp32"]
 Scheduler = Literal["linear", "cosine", "constant"]
 Packing = Literal["shared-prefix", "padded"]
+TrainTurns = Literal["all", "last"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class TrainConfig:
 
     `steps` counts optimizer steps; None lets `epochs` decide. `batch_size` is rows per optimizer step, `warmup` a
     ratio of the steps, `max_length` tokens, `save_every` steps (0 = only at the end), `threads` the torch threads
-    (None = by the machine).
+    (None = by the machine). `train_turns` says which of a row's assistant turns are trained: all but those that the row
+    marks as context, or only the last.
     """
 
     model: str
@@ -56,6 +58,7 @@ class TrainConfig:
     recipe: str = "identity"
     objective: str = "sft"
     launcher: str = "local"
+    train_turns: TrainTurns = "all"
 
     def __post_init__(self) -> None:
         for name in _FLOATS:  # 32 and 32.0 are one config, so they need one hash
@@ -81,30 +84,33 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """A plain dict that JSON can carry and `from_json` reads back to an equal config.
 
-        A field that came later is left out while it has its default, so that the hash of an older run, which its
-        checkpoints are compared with, stays what it was.
+        A field that came later is left out while it says what older runs did, so that the hash of such a run, which
+        its checkpoints are compared with, stays what it was.
         """
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if not _added_at_default(self, f.name)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if not _as_before(self, f.name)}
         if isinstance(self.targets, tuple):
             plain["targets"] = list(self.targets)
         return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Read `to_json`'s dict; missing fields take their defaults. BadInput names an unknown or wrong field."""
+        """Read `to_json`'s dict; BadInput names an unknown or wrong field.
+
+        Missing fields take their defaults; those that came later take what runs did before there was such a field.
+        """
         if not isinstance(data, Mapping):
             raise BadInput("A training configuration must be a JSON object.")
         _refuse_unknown(data)
         if "model" not in data:
             raise BadInput("The configuration names no model.", where="model", todo='Add "model": a model reference.')
-        return cls(**data)
+        return cls(**{**_ADDED, **data})
 
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""
         return sha256(canonical(self.to_json()))
 
 
-def _added_at_default(config: TrainConfig, name: str) -> bool:
+def _as_before(config: TrainConfig, name: str) -> bool:
     return name in _ADDED and getattr(config, name) == _ADDED[name]
 
 
@@ -154,7 +160,8 @@ def _flag(value: Any) -> bool:
 
 
 _FLOATS = ("epochs", "lr", "warmup", "weight_decay", "max_grad_norm", "alpha", "dropout")
-_ADDED = {"objective": "sft", "launcher": "local"}
+_ADDED = {"objective": "sft", "launcher": "local", "train_turns": "last"}
+"""Fields that were added after runs existed -> what those runs did."""
 _BILLION = 1_000_000_000
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (_text, "a model reference"),
@@ -183,4 +190,5 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "recipe": (_text, "a name"),
     "objective": _registered(OBJECTIVES),
     "launcher": _registered(LAUNCHERS),
+    "train_turns": _one_of("all", "last"),
 }

@@ -22,6 +22,16 @@ def test_whole_numbers_where_fractions_may_stand_hash_alike() -> None:
     assert TrainConfig(model="m", alpha=32, epochs=3).hash() == TrainConfig(model="m", alpha=32.0, epochs=3.0).hash()
 
 
+def test_a_config_from_before_train_turns_means_the_last_turn_and_keeps_its_hash() -> None:
+    old = TrainConfig(model="m", train_turns="last").to_json()
+    assert "train_turns" not in old, "written as it was before there was such a field"
+    assert TrainConfig.from_json(old).train_turns == "last" and TrainConfig.from_json(old).to_json() == old
+    new = TrainConfig(model="m")
+    assert new.train_turns == "all" and TrainConfig.from_json(new.to_json()) == new
+    # hash of {"model": "m", "steps": 3} as released before the field came
+    assert TrainConfig.from_json({"model": "m", "steps": 3}).hash() == "74042142223ac91f1dcd6483999b43da75a353bf21cb73cfc3ff5dd00a5cbc17"
+
+
 OTHER: dict[str, Any] = {
     "model": "n",
     "method": "lora",
@@ -34,6 +44,7 @@ OTHER: dict[str, Any] = {
     "recipe": "careful",
     "steps": 3,
     "threads": 1,
+    "train_turns": "last",
 }
 
 
@@ -54,6 +65,7 @@ WRONG: dict[str, list[Any]] = {
     "batch_size": [0, "8"],
     "lr": [0, -1, math.nan, "1e-3"],
     "scheduler": [["linear"]],
+    "train_turns": ["some", True],
     "warmup": [1.1],
     "weight_decay": [-0.1],
     "max_grad_norm": [-1],
