@@ -29,7 +29,10 @@ def test_a_config_from_before_train_turns_means_the_last_turn_and_keeps_its_hash
     new = TrainConfig(model="m")
     assert new.train_turns == "all" and TrainConfig.from_json(new.to_json()) == new
     # hash of {"model": "m", "steps": 3} as released before the field came
-    assert TrainConfig.from_json({"model": "m", "steps": 3}).hash() == "74042142223ac91f1dcd6483999b43da75a353bf21cb73cfc3ff5dd00a5cbc17"
+    assert (
+        TrainConfig.from_json({"model": "m", "steps": 3}).hash()
+        == "74042142223ac91f1dcd6483999b43da75a353bf21cb73cfc3ff5dd00a5cbc17"
+    )
 
 
 OTHER: dict[str, Any] = {
