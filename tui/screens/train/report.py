@@ -134,7 +134,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    key = (folder, config.max_length, tuple((row.content_hash, row.split) for row in rows))
+    key = (folder, config.max_length, config.train_turns, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
         _checked.clear()
         _checked[key] = preflight(rows, ChatTemplate.load(folder), config)
@@ -142,7 +142,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     return Check(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Path, int, str, tuple[tuple[str, str], ...]], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
