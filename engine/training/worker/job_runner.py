@@ -91,7 +91,7 @@ def _train(store: Store, run: Run, attempt: Attempt, heart: Heart, train: Train 
     if heart.wanted() != "run":
         return None
     if train is None:
-        reporter.say("Loading PyTorch and TRL", phase="loading")
+        reporter.say("Loading PyTorch", phase="loading")
         from engine.training.worker import trainer
 
         train = trainer.run
