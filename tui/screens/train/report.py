@@ -3,8 +3,6 @@ Runs in threads of the bridge; knows no widget."""
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,15 +109,7 @@ class Choices:
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
     models = [ref for ref in refs.known(store) if not ref.startswith(("run:", *refs.ENDPOINT))]
-    return Choices(
-        tuple(datasets.all_datasets(store)), tuple(models), frozenset(run.name for run in runs.all_runs(store))
-    )
-
-
-def free_name(dataset: str, taken: frozenset[str]) -> str:
-    """A name for a run that says what it learnt: ember-1, ember-2 …"""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[:50] or "run"
-    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)
+    return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
 def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> Check:
