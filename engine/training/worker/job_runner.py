@@ -1,5 +1,5 @@
 """Everything around the training of an attempt: claiming it, heartbeats, stop requests, signals, how it ended.
-What training does is trainer.py's; nothing heavy is imported before the attempt is claimed, so its state shows at once."""
+Training itself is trainer.py's; nothing heavy is imported before the attempt is claimed, so its state shows at once."""
 
 from __future__ import annotations
 
