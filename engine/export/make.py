@@ -25,7 +25,7 @@ from engine.export.torch_process import merge_with_peft
 from engine.export.verification import Made
 from engine.gguf import adapter as gguf_adapter
 from engine.gguf import model
-from engine.gguf.metadata import About
+from engine.gguf.metadata import FileMetadata
 from engine.gguf.tensors import is_plain
 from engine.models import refs
 from engine.models.licence import licence_of
@@ -205,11 +205,13 @@ def _expressible(work: Work, target: Target) -> tuple[Path, Path | None]:
     return out, None
 
 
-def _about(work: Work) -> About:
+def _about(work: Work) -> FileMetadata:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.step is not None:
         facts["step"] = str(work.step)
-    return About(work.run.name, card.public_base(work.run.base), licence_of(work.run.base, work.model.folder), facts)
+    return FileMetadata(
+        work.run.name, card.public_base(work.run.base), licence_of(work.run.base, work.model.folder), facts
+    )
 
 
 # ---------------------------------------------------------------- into place

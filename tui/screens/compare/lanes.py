@@ -169,7 +169,7 @@ class LaneActs(CompareTalk):
         seen = {name: model for name, model in self.answering.items() if not refs.Ref.read(model).is_endpoint}
         lanes = seen or self.answering  # another server shows no logits: it is left out, or says so itself
         client: Any = await self.duet.client()
-        found: dict[str, Any] = await client.honesty(lanes)
+        found: dict[str, Any] = await client.lane_check(lanes)
         self._proven |= zip(lanes.items(), found["lanes"], strict=True)
         return found
 

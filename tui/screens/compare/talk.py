@@ -11,9 +11,10 @@ from textual import on, work
 from textual.events import ScreenResume
 
 from engine.comparison import transcripts
-from engine.comparison.session import LONGEST_PROMPT, Comparison, Request
+from engine.comparison.session import Comparison, Request
 from engine.comparison.stream_runner import ChatClient, Duet
 from engine.comparison.transcripts import Transcript
+from engine.inference.limits import LONGEST_PROMPT
 from engine.models import default_model, refs
 from store.errors import TuningforkError
 from tui.screens.base import told
