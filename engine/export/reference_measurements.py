@@ -114,7 +114,7 @@ class Bench:
                 async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
-                    else:
+                    elif isinstance(item, str):
                         text += item
                 answers.append(Answer(text, stopped))
                 self.tell(f"Asking {model.title}", number, len(conversations))

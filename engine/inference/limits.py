@@ -15,3 +15,7 @@ CONTEXT = 8192
 """Tokens of one conversation at most, unless the server is told otherwise."""
 MAX_BODY = 1_000_000
 """Bytes of one request. No context here holds more."""
+TO_CONTEXT_END = 1_000_000
+"""The `max_tokens` of an answer that may go on to the end of the context."""
+LONGEST_SCHEMA = 50_000
+"""Characters of a JSON schema for an answer."""

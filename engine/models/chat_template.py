@@ -17,8 +17,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
+from engine.models.token_text import TokenText
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -132,8 +132,9 @@ class ChatTemplate:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; the bytes of an unfinished character wait for the token that finishes it."""
-        stream = DecodeStream(skip_special_tokens=False)
-        return [stream.step(self.tokenizer, token) or "" for token in ids]
+        text = TokenText(self.decode)
+        found = [text.feed(token) for token in ids]
+        return [*found[:-1], found[-1] + text.rest()] if found else []
 
     def example(self, messages: Sequence[Message], max_length: int) -> Example:
         """The training row of a conversation: its final answer and the end of that turn are trained, all else masked.

@@ -12,11 +12,11 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
-from engine.inference import limits
+from engine.inference import failures, limits
 from engine.inference.backends import adapters
 from engine.inference.backends.base import Backend
 from engine.inference.protocol import ChatRequest, Refusal
-from engine.inference.records import Finish, GenerationRequest
+from engine.inference.records import Finish, GenerationRequest, Piece
 from engine.inference.server import lane_check
 from engine.inference.server.admission import Admission
 from engine.inference.template_cache import TemplateCache
@@ -35,12 +35,14 @@ _PREPARE_RETRY_S = 3
 class Options:
     """How the server answers.
 
-    `idle_s` until an unused model is unloaded; `context` tokens of a conversation at most.
+    `idle_s` until an unused model is unloaded; `context` tokens of a conversation and `max_tokens` of an answer at
+    most.
     """
 
     backend: str = "auto"
     idle_s: float = 600.0
     context: int = limits.CONTEXT
+    max_tokens: int = limits.TO_CONTEXT_END
     active: int = 4
     waiting: int = 16
 
@@ -76,17 +78,21 @@ class Service:
         """Whether any request is inside or waits."""
         return bool(self._admission.inside or self._admission.waiting)
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | str | Finish, None]:
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | Piece | Finish, None]:
         """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
         asked = perf_counter()
         async with self._admission.enter():
             model, backend = await self._ready(request.model)
             yield Began(model.ref)
-            job = GenerationRequest(model, request.messages, request.sampling, request.lane, asked)
+            most = min(request.sampling.max_tokens, self._options.max_tokens)
+            sampling = replace(request.sampling, max_tokens=most)
+            job = GenerationRequest(model, request.messages, sampling, request.lane, asked, request.text)
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
                         yield replace(item, model=model.ref) if isinstance(item, Finish) else item
+            except OSError as error:  # a file that is gone, for example: not to be taken for a reader who went away
+                raise failures.named(error) from error
             finally:
                 self.used_at = monotonic()
 
@@ -110,6 +116,10 @@ class Service:
     async def models(self) -> list[str]:
         """The references that resolve now."""
         return await self._look(refs.known)
+
+    async def model(self, ref: str) -> str:
+        """The normal form of a reference. Raises what `refs.resolve` raises."""
+        return (await self._look(refs.resolve, ref)).ref
 
     async def unload_idle(self) -> None:
         """Free models that nobody used for `idle_s`."""
