@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.models.refs import Ref
 from store.records import Tally
 
 
@@ -49,7 +50,7 @@ def leader(tally: Tally) -> str:
     """The model that won more often; when neither did, the tuned one, which is the one in question."""
     if tally.a != tally.b:
         return tally.a_model if tally.a > tally.b else tally.b_model
-    return tally.b_model if tally.b_model.startswith("run:") else tally.a_model
+    return tally.b_model if Ref.read(tally.b_model).is_run else tally.a_model
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -204,7 +204,7 @@ def _verification(facts: CardFacts) -> list[str]:
 
 def _use(facts: CardFacts) -> list[str]:
     target = targets.get(facts.format)
-    file = next((name for name in facts.files if name.endswith(".gguf")), None) if target.one_file else None
+    file = next((name for name in facts.files if PurePath(name).suffix == ".gguf"), None) if target.one_file else None
     use = ExportUse(
         Path(file or ""), shell.model_name(facts.name), facts.base, Path("BASE.gguf"), facts.config.get("rank")
     )

@@ -15,11 +15,12 @@ import numpy as np
 
 from engine.core import process
 from engine.export.torch_process import Reference
-from engine.inference.backends.base import Finish, Job
-from engine.inference.backends.llama_binding import Context, Weights
+from engine.gguf.llama_library import LlamaModel
+from engine.inference.backends.llama_context import Context
 from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
@@ -59,7 +60,7 @@ class ReferenceMeasurements:
         self.home, self.model, self.probes, self.scratch = home, model, list(probes), scratch
         self.tell: Tell = lambda text, done, total: None
         self.base, self.adapter, self.folder = model.base, model.adapter, model.folder
-        self._templates = Templates()
+        self._templates = TemplateCache()
         self.template: ChatTemplate = self._templates.of(model.tokenizer or model.folder)
         picked = _picked(rows)
         self.conversations: list[list[Message]] = [row.messages[:-1] for row in picked]
@@ -111,10 +112,10 @@ class ReferenceMeasurements:
         try:
             for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
-                async for item in backend.generate(Job(model, tuple(messages), sampling)):
+                async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
-                    else:
+                    elif isinstance(item, str):
                         text += item
                 answers.append(GivenAnswer(text, stopped))
                 self.tell(f"Asking {model.title}", number, len(conversations))
@@ -124,7 +125,7 @@ class ReferenceMeasurements:
 
     def measure(self, gguf: Path, adapter: Path | None = None) -> list[np.ndarray]:
         """llama.cpp's logits on `rows`, every position: arrays of shape (tokens, vocabulary)."""
-        weights = Weights(gguf)
+        weights = LlamaModel(gguf)
         try:
             context = Context(weights, ROW_TOKENS * 2, process.cores())
             context.use_adapter(adapter)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.core import process
@@ -31,10 +31,12 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of an answer; `model` is what gives it, as in `Done`."""
+    """The next piece of an answer; `model` is what gives it, as in `Done`. `reasoning` is what the model thinks before
+    it answers, and no part of the answer."""
 
     text: str
     model: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Done:
 
     Times are the server's: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
     `context_used` of `context_size` tokens are taken after the answer; `dropped_turns` earlier messages did not fit.
-    `model` is what answered: for a run that still goes on its newest checkpoint, `run:NAME@STEP`.
+    `model` is what answered: for a run that still goes on its newest checkpoint, `run:NAME@STEP`. `reasoning` is what
+    the model thought before it answered. `note` is a sentence on what could not be done as asked.
     """
 
     text: str
@@ -57,6 +60,8 @@ class Done:
     dropped_turns: int = 0
     model: str = ""
     error: str | None = None
+    reasoning: str = ""
+    note: str = ""
 
 
 class Client:
@@ -122,10 +127,10 @@ class Client:
                     return piece
         raise ServerError("The answer had no end.")
 
-    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+    async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
         """Check with numbers what each lane (name to model) is; the keys are those of `server.lane_check.check`."""
         body = {"lanes": [{"lane": lane, "model": model} for lane, model in lanes.items()]}
-        return await self._call("POST", "/v1/tuningfork/honesty", body)
+        return await self._call("POST", "/v1/tuningfork/lane_check", body)
 
     async def load(self, model: str) -> dict[str, Any]:
         """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.
@@ -146,6 +151,7 @@ class Client:
         """One streamed answer; asked once more when the server was gone before it said anything."""
         httpx = _httpx()
         texts: list[str] = []
+        thoughts: list[str] = []
         for again in (True, False):
             try:
                 async with self._request("POST", "/v1/chat/completions", body) as response:
@@ -154,14 +160,15 @@ class Client:
                     async for event in sse.events(response.aiter_bytes()):
                         if event is None:
                             return
-                        if "error" in event:
+                        if event.get("error"):
                             raise _Broken((_error_in(event) or ServerError("The answer failed.")).what)
-                        text, done = _read(event, texts)
-                        if text:
+                        text, thought, done = _read(event)
+                        if text or thought:
                             texts.append(text)
-                            yield Delta(text, str(event.get("model", "")))
+                            thoughts.append(thought)
+                            yield Delta(text, str(event.get("model", "")), thought)
                         if done is not None:
-                            yield done
+                            yield replace(done, text="".join(texts), reasoning="".join(thoughts))
                     return
             except httpx.TransportError:
                 if texts:
@@ -198,8 +205,9 @@ class Client:
             await asyncio.sleep(int(wait))
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]
-        headers = {"Authorization": f"Bearer {self._info.token}"}
-        return self._http.stream(method, self._info.url + path, json=body, headers=headers)
+        headers = {"Authorization": f"Bearer {self._info.token}", "Content-Type": "application/json"}
+        content = None if body is None else sse.to_bytes(body)
+        return self._http.stream(method, self._info.url + path, content=content, headers=headers)
 
     async def _reconnect(self) -> None:
         """Find or start the server again; of several that notice at once, one does it."""
@@ -321,9 +329,10 @@ async def _refusal(response: httpx.Response) -> Exception:
     return ServerError(f"The chat server answered {response.status_code}.", todo=raw[:200].decode("utf-8", "replace"))
 
 
-def _read(event: dict[str, Any], texts: list[str]) -> tuple[str, Done | None]:
-    """The text of a chunk, and the end if it is the last one."""
+def _read(event: dict[str, Any]) -> tuple[str, str, Done | None]:
+    """Text and reasoning of a chunk, and the end if it is the last one."""
     choices = event.get("choices") or [{}]
-    text = (choices[0].get("delta") or {}).get("content") or ""
+    said = choices[0].get("delta") or {}
     figures = event.get("tuningfork")
-    return text, Done("".join([*texts, text]), **figures) if isinstance(figures, dict) else None
+    done = Done("", **figures) if isinstance(figures, dict) else None
+    return said.get("content") or "", said.get("reasoning_content") or "", done

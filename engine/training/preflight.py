@@ -129,7 +129,7 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
             " have written them."
         )
     if truncated:
-        notes.append(f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off.")
+        notes.append(f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut.")
     if marked := _with_control_tokens(rows, template):
         notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
 

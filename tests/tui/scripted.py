@@ -68,7 +68,7 @@ class ScriptedClient:
             text += piece.text
         raise AssertionError("a script without an end")
 
-    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+    async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(self.proof, Exception):
             raise self.proof
         return self.proof

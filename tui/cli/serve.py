@@ -1,5 +1,5 @@
 """`tuningfork serve`: the chat server in this terminal, for other programs that speak the OpenAI API.
-The server is engine.inference.server's; here its doors are checked and a person is told how to reach it."""
+The server is engine.inference.server's; here its address and token are checked, and how to reach it is printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.inference import limits
 from store.errors import Conflict, NotFound
 from tui.cli.command import Command
 from tui.cli.options import MODEL
@@ -29,12 +30,27 @@ _PORT = 8642
 @click.option("--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="Port to listen on.")
 @click.option("--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load it now and keep it loaded.")
 @click.option("--token-file", metavar="FILE", help="Token that clients must send; the home's own unless given.")
-@click.option("--context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens of a conversation.")
+@click.option(
+    "--context", type=click.IntRange(64), default=limits.CONTEXT, show_default=True, help="Tokens of a conversation."
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=limits.TO_CONTEXT_END,
+    show_default="to the context's end",
+    help="Tokens of an answer at most, whatever a client asks for.",
+)
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let web pages of this origin ask; * for all.",
+)
 @click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
 @click.option("--replace", is_flag=True, help="End the server of this home that runs already.")
 @click.option("--stop", is_flag=True, help="End the server of this home, start none.")
 def serve(
-    host: str, port: int, models: tuple[str, ...], token_file: str | None, replace: bool,
+    host: str, port: int, models: tuple[str, ...], token_file: str | None, cors: tuple[str, ...], replace: bool,
     stop: bool, **how: object,
 ) -> None:  # fmt: skip
     """Serve models to other programs over the OpenAI chat-completions API, until Ctrl-C.
@@ -66,6 +82,8 @@ def serve(
     session().goes_on = "The server has ended."
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
+    words += ["--max-tokens", str(how["max_tokens"])]
+    words += [word for origin in cors for word in ("--cors", origin)]
     words += [word for ref in models for word in ("--model", ref)]
     words += ["--token-file", str(token)] if token else []
     server.run(words, say, lambda url: _say_where(f"{url}/v1", token or home.root / "token", models))

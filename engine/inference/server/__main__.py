@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from engine.core import process
-from engine.inference import access
+from engine.inference import access, limits
 from store.errors import BadInput, TuningforkError
 from store.home import Home, find_home
 
@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stay", action="store_true", help="do not end when idle")
     parser.add_argument("--model", action="append", default=[], help="load this one first and keep it in memory")
     parser.add_argument("--backend", default="auto", choices=("auto", "llama.cpp", "transformers"))
-    parser.add_argument("--context", type=int, default=8192, help="tokens of one conversation at most")
+    parser.add_argument("--context", type=int, default=limits.CONTEXT, help="tokens of one conversation at most")
+    parser.add_argument("--max-tokens", type=int, default=limits.TO_CONTEXT_END, help="tokens of one answer at most")
+    parser.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="web pages that may ask; * is all"
+    )
     return parser
 
 
@@ -97,9 +101,9 @@ async def _serve(
     from store.db import Store
 
     with Store.open(home) as store:
-        service = Service(store, Options(options.backend, options.idle_s, options.context))
+        service = Service(store, Options(options.backend, options.idle_s, options.context, options.max_tokens))
         config = uvicorn.Config(
-            make_app(service, token, access.version()),
+            make_app(service, token, access.version(), options.cors),
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -82,7 +82,7 @@ class LaneActs(CompareTalk):
             return
         few_shot = await pick_examples(self.tuningfork)
         if few_shot:
-            base = next((model for model in self.models if not model.startswith("run:")), None)
+            base = next((model for model in self.models if not refs.Ref.read(model).is_run), None)
             await self._add(base or await self.base_of(self.models[0], default_model.NAME), few_shot)
 
     @property
@@ -166,10 +166,10 @@ class LaneActs(CompareTalk):
 
     async def _prove(self) -> dict[str, Any]:
         self._proven = dict.fromkeys(self.answering.items()) | self._proven
-        seen = {name: model for name, model in self.answering.items() if not model.startswith(refs.ENDPOINT)}
+        seen = {name: model for name, model in self.answering.items() if not refs.Ref.read(model).is_endpoint}
         lanes = seen or self.answering  # another server shows no logits: it is left out, or says so itself
         client: Any = await self.duet.client()
-        found: dict[str, Any] = await client.honesty(lanes)
+        found: dict[str, Any] = await client.lane_check(lanes)
         self._proven |= zip(lanes.items(), found["lanes"], strict=True)
         return found
 

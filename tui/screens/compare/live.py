@@ -17,7 +17,7 @@ class LiveActs(CompareTalk):
         self.tuningfork.runs_changed.subscribe(self, lambda _: self._runs_moved())
 
     def _runs_moved(self) -> None:
-        if any(lane.model.startswith("run:") for lane in self.talk.lanes.values()):
+        if any(refs.Ref.read(lane.model).is_run for lane in self.talk.lanes.values()):
             self._look_at_runs()
         elif not (self.lanes_chosen or self.talk.empty) and len(self.talk.lanes) == 1:
             self._join()
@@ -26,7 +26,7 @@ class LiveActs(CompareTalk):
     async def _join(self) -> None:
         """A base that stands alone because there was no run gets the first one beside it; it answers what was asked."""
         known = await self.tuningfork.bridge.call(refs.known)
-        tuned = next((ref for ref in known if ref.startswith("run:")), None)
+        tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         if tuned is None or await self.base_of(tuned, "") != next(iter(self.talk.lanes.values())).model:
             return
         if self.lanes_chosen or len(self.talk.lanes) > 1:  # somebody was quicker

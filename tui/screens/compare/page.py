@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from engine.comparison.session import Comparison
 from engine.comparison.stream_runner import Duet
+from engine.models import default_model
 from tui import keys
 from tui.screens.base import ModeScreen
 from tui.screens.compare import rendering as view
@@ -42,7 +43,7 @@ class ComparePage(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.talk = Comparison(["smollm2-135m"])
+        self.talk = Comparison([default_model.NAME])
         self.front = 0
         self.markdown = False
         self.editing = False

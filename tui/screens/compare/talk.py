@@ -11,10 +11,11 @@ from textual import on, work
 from textual.events import ScreenResume
 
 from engine.comparison import transcripts
-from engine.comparison.session import LONGEST_PROMPT, Comparison, Request
+from engine.comparison.session import Comparison, Request
 from engine.comparison.stream_runner import ChatClient, Duet
 from engine.comparison.transcripts import Transcript
-from engine.models import refs
+from engine.inference.limits import LONGEST_PROMPT
+from engine.models import default_model, refs
 from store.errors import TuningforkError
 from tui.screens.base import told
 from tui.screens.compare import rendering as view
@@ -61,8 +62,8 @@ class CompareTalk(ComparePage):
     async def _choose_lanes(self) -> None:
         """The base and the newest run, while nothing was said or chosen."""
         known = await self.tuningfork.bridge.call(refs.known)
-        tuned = next((ref for ref in known if ref.startswith("run:")), None)
-        base = known[0] if known else "smollm2-135m"
+        tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
+        base = known[0] if known else default_model.NAME
         if tuned:
             base = await self.base_of(tuned, base)
         if self.lanes_chosen or not self.talk.empty:  # after the last wait: a person was quicker
