@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_votes import VOTES
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -23,7 +24,15 @@ def _first(db: Any) -> None:
     _execute(db.conn, FIRST)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first)]
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [
+    ("0001_first", _first),
+    ("0002_votes", _votes),
+]
 LATEST = len(STEPS)
 
 

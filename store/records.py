@@ -262,7 +262,9 @@ class ChatMessage:
 class Vote:
     """Which lane's answer was better.
 
-    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered.
+    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered. `turn` (from 0) of
+    the conversation `chat_id` is what was voted on, in one of `lanes` lanes; a blind order follows from `blind_seed`
+    and the turn. All of these are None for a vote that was cast outside a conversation.
     """
 
     id: int
@@ -276,6 +278,9 @@ class Vote:
     choice: Choice
     sampling: dict[str, Any]
     chat_id: int | None
+    turn: int | None
+    lanes: int | None
+    blind_seed: int | None
     created_at: int
 
 
@@ -304,7 +309,7 @@ class PreferenceDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class VoteCounts:
     """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
 
     a_model: str

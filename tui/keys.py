@@ -124,22 +124,22 @@ COMPARE = (
     Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
     Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
     Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is any good"),
-    Key("compare.unvote", "u", "unvote", "Undo vote", "Take the last vote back"),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Send the question to a dataset, as a draft to be answered"),
-    Key("compare.correct", "c", "correct", "Correct", "Mend this answer in the editor and save it as a pair", bar=True),
+    Key("compare.correct", "c", "correct", "Correct", "Correct this answer in the editor and save it as a pair", bar=True),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
     Key(
-        "compare.proof",
+        "compare.lane_check",
         "h,f9",
-        "proof",
-        "Proof",
-        "Prove that each lane is what it says: the base plain, the tuned one tuned",
+        "lane_check",
+        "Check lanes",
+        "Check that each lane is what its heading says: the base plain, the tuned one tuned",
     ),
     Key("compare.new", "n,ctrl+n", "new", "New", "Begin a new conversation with the same lanes"),
     Key("compare.fork", "f", "fork", "Fork", "Go on from an earlier turn, in a conversation of its own"),
@@ -163,13 +163,13 @@ ANSWERS = (
 )
 
 VOTES = (
-    Key("votes.remove", "delete,u", "remove", "Take back", "Take this vote back", bar=True),
+    Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files that trainers read", bar=True),
 )
 
 DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
 
-SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),)
+SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
 PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),)
 

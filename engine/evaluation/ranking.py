@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.records import Tally
+from store.records import VoteCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,22 @@ class Rate:
         return self.wins + self.losses
 
 
-def rate(tally: Tally, *, of: str | None = None) -> Rate:
+def rate(counts: VoteCounts, *, of: str | None = None) -> Rate:
     """The win rate of one side, by default of the second."""
-    a, b, wins, losses = tally.a_model, tally.b_model, tally.b, tally.a
+    a, b, wins, losses = counts.a_model, counts.b_model, counts.b, counts.a
     if of == a:
         a, b, wins, losses = b, a, losses, wins
     low, high = wilson(wins, wins + losses)
     share = wins / (wins + losses) if wins + losses else None
     p = binomial_p(wins, wins + losses)
-    return Rate(a, b, wins, losses, tally.tie, tally.both_bad, share, low, high, p)
+    return Rate(a, b, wins, losses, counts.tie, counts.both_bad, share, low, high, p)
 
 
-def leader(tally: Tally) -> str:
+def leader(counts: VoteCounts) -> str:
     """The model that won more often; when neither did, the tuned one, which is the one in question."""
-    if tally.a != tally.b:
-        return tally.a_model if tally.a > tally.b else tally.b_model
-    return tally.b_model if tally.b_model.startswith("run:") else tally.a_model
+    if counts.a != counts.b:
+        return counts.a_model if counts.a > counts.b else counts.b_model
+    return counts.b_model if counts.b_model.startswith("run:") else counts.a_model
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -80,7 +80,7 @@ class Ranked:
     votes: float
 
 
-def ranking(tallies: Iterable[Tally], *, rounds: int = 200) -> list[Ranked]:
+def ranking(counted: Iterable[VoteCounts], *, rounds: int = 200) -> list[Ranked]:
     """Models from strong to weak by the Bradley-Terry model; a tie counts half for each side, both bad not at all.
 
     Fitted by minorise-maximise (Hunter 2004) with one imagined draw between each two that met, so that a model which
@@ -88,13 +88,13 @@ def ranking(tallies: Iterable[Tally], *, rounds: int = 200) -> list[Ranked]:
     """
     wins: dict[str, float] = {}
     met: dict[tuple[str, str], float] = {}
-    for tally in tallies:
-        n = tally.a + tally.b + tally.tie
-        if not n or tally.a_model == tally.b_model:
+    for counts in counted:
+        n = counts.a + counts.b + counts.tie
+        if not n or counts.a_model == counts.b_model:
             continue
-        for model, won in ((tally.a_model, tally.a), (tally.b_model, tally.b)):
-            wins[model] = wins.get(model, 0.0) + won + tally.tie / 2 + 0.5
-        met[tally.a_model, tally.b_model] = met.get((tally.a_model, tally.b_model), 0.0) + n + 1
+        for model, won in ((counts.a_model, counts.a), (counts.b_model, counts.b)):
+            wins[model] = wins.get(model, 0.0) + won + counts.tie / 2 + 0.5
+        met[counts.a_model, counts.b_model] = met.get((counts.a_model, counts.b_model), 0.0) + n + 1
     power = dict.fromkeys(wins, 1.0)
     for _ in range(rounds):
         power = {model: wins[model] / _expected(model, power, met) for model in power}

@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.comparison.stream_runner import Connect
-from engine.evaluation.prompt_sets import Prompt, Side, ask_all
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry, ask_all
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from tui import formatting, keys
@@ -37,7 +37,12 @@ class Answers(PageScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.ANSWERS)
 
     def __init__(
-        self, name: str, prompts: Sequence[Prompt], sides: Sequence[Side], sampling: Sampling, connect: Connect
+        self,
+        name: str,
+        prompts: Sequence[PromptEntry],
+        sides: Sequence[ComparedSide],
+        sampling: Sampling,
+        connect: Connect,
     ) -> None:
         super().__init__()
         self._set, self._prompts, self._sides, self._sampling, self._connect = name, prompts, sides, sampling, connect
@@ -153,7 +158,7 @@ class Answers(PageScreen[None]):
         self.dismiss(None)
 
 
-Rows = Sequence[tuple[Prompt, dict[str, tuple[Side, Done]]]]
+Rows = Sequence[tuple[PromptEntry, dict[str, tuple[ComparedSide, Done]]]]
 
 
 def write(folder: Path, name: str, rows: Rows, seed: int) -> Path:

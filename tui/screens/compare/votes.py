@@ -41,9 +41,9 @@ class Standing:
 
 def standing(store: Store) -> Standing:
     """Read and count all votes."""
-    tallies = votes.tally(store)
-    rates = [rate(tally, of=leader(tally)) for tally in tallies]
-    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(tallies)))
+    counted = votes.counts(store)
+    rates = [rate(counts, of=leader(counts)) for counts in counted]
+    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(counted)))
 
 
 class Votes(PageScreen[None]):
