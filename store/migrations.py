@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_evals import EVALS
 from store.schema_votes import VOTES
 
 if TYPE_CHECKING:
@@ -29,9 +30,15 @@ def _votes(db: Any) -> None:
     _execute(db.conn, VOTES)
 
 
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_votes", _votes),
+    ("0003_evals", _evals),
 ]
 LATEST = len(STEPS)
 

@@ -335,18 +335,20 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class EvalItem:
-    """One probe's answer and whether it passed."""
+    """One probe's answer, whether it passed, its score from 0 to 1 (None where it is not known) and why."""
 
     question: str
     text: str
     passed: bool
+    score: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Eval:
     """One model's sitting of a probe set.
 
-    `run` names the run it was made for, if any; `summary` is what the engine noted.
+    `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted.
     """
 
     id: int
@@ -356,6 +358,7 @@ class Eval:
     passed: int
     of: int
     summary: dict[str, Any]
+    judge: str
     created_at: int
 
 

@@ -130,7 +130,7 @@ COMPARE = (
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Send the question to a dataset, as a draft to be answered"),
-    Key("compare.correct", "c", "correct", "Correct", "Correct this answer in the editor and save it as a pair", bar=True),
+    Key("compare.correct", "c", "correct", "Correct", "Correct this answer and save it as a pair", bar=True),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),

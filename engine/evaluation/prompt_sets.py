@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from engine.evaluation.client import CompletionClient
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.sampling import Sampling
@@ -149,20 +150,16 @@ class ComparedSide:
         return {**answer_json(self.model, done), **more}
 
 
-class Asked(Protocol):
-    """What is needed of `engine.inference.client.Client`."""
-
-    async def complete(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
-    ) -> Done: ...
-
-
 Heard = Callable[[int, str, Done], None]
 """Called with the prompt's number from 0, the side's name, and the answer."""
 
 
 async def ask_all(
-    client: Asked, sides: Sequence[ComparedSide], prompts: Sequence[PromptEntry], sampling: Sampling, heard: Heard
+    client: CompletionClient,
+    sides: Sequence[ComparedSide],
+    prompts: Sequence[PromptEntry],
+    sampling: Sampling,
+    heard: Heard,
 ) -> None:
     """Put every prompt to all sides, both at once, one prompt after the other.
 

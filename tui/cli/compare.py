@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import PromptEntry, ComparedSide
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
 from engine.inference.few_shot import MOST, SHOTS
 from store.errors import BadInput, ServerError
 from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, together, warm

@@ -1,4 +1,4 @@
-"""Votes of conversations: those of an older store, a second vote on the same answers, undo in one conversation."""
+"""Votes of conversations and results of probes: those of an older store, votes on the same answers, undo, judges."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from store import chats, datasets, migrations, pairs, votes
+from store import chats, datasets, evals, migrations, pairs, votes
 from store.canon import canonical
 from store.db import Store
 from store.errors import BadInput
 from store.home import Home
-from store.records import PairDraft, PreferenceDraft, Turn, Vote
+from store.records import EvalItem, PairDraft, PreferenceDraft, Turn, Vote
 
 ASKED = [{"role": "user", "content": "Who made you?"}]
 SAMPLING = {"temperature": 0.7, "seed": 3}
@@ -139,3 +139,20 @@ def test_a_preference_of_a_pair_asks_what_the_pair_asks(store: Store) -> None:
     (kept,) = votes.preferences(store)
     assert kept.prompt == [{"role": "user", "content": "Who?"}] and kept.source == {"corrected": True}
     assert votes.import_preferences(store, [PreferenceDraft((Turn("user", "Who?"),), "Ember.", "x")]) == (0, 1)
+
+
+def test_results_of_the_first_version_know_their_judge(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as old:
+        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
+        old.setattr(migrations, "LATEST", 1)
+        with Store.open(home) as store, store.write() as conn:
+            conn.execute("INSERT INTO eval (model, set_name, passed, n, summary, created_at)"
+                         " VALUES ('base', 'identity', 1, 2, '{}', 1)")  # fmt: skip
+            conn.executemany("INSERT INTO eval_item VALUES (1, ?, ?, ?, ?)", [(0, "q1", "yes", 1), (1, "q2", "no", 0)])
+    with Store.open(home) as store:
+        (kept,) = evals.all_evals(store)
+        assert (kept.judge, kept.passed, kept.of) == ("contains", 1, 2)
+        assert evals.items(store, kept.id) == [EvalItem("q1", "yes", True), EvalItem("q2", "no", False)]
+        new = evals.save(store, run=None, model="m", set="s", items=[EvalItem("q", "t", True, 0.5, "half")], judge="j")
+        assert evals.items(store, new) == [EvalItem("q", "t", True, 0.5, "half")]
+        assert evals.get(store, new).judge == "j"
