@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 
 import pytest
 
+from engine.evaluation import ranking as ranking_module
 from engine.evaluation.ranking import binomial_p, ranking, rate, wilson
 from store.records import VoteCounts
 
@@ -16,6 +18,11 @@ def test_wilson_against_published_values() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(0, 20)[0] == 0.0
     assert round(wilson(0, 20)[1], 4) == 0.1611
+
+
+def test_the_worked_example_of_the_docstring() -> None:
+    found = doctest.testmod(ranking_module)
+    assert (found.failed, found.attempted >= 5) == (0, True)
 
 
 @pytest.mark.parametrize(
