@@ -11,14 +11,12 @@ from typing import Any
 
 from engine.comparison.answer import AnswerState, LaneAnswer, Stats
 from engine.inference.few_shot import FewShot
-from engine.inference.limits import LANE_NAMES
+from engine.inference.limits import LANE_NAMES, LONGEST_PROMPT
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 from store.records import Choice, Message
 
 _ids = itertools.count(1)  # unique in the process, so that an id of a conversation left behind is live nowhere
-LONGEST_PROMPT = 100_000
-"""Characters. No model here reads more, and a terminal would choke on showing it."""
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from engine.comparison.session import Ballot, Comparison, ComparisonTurn, Lane
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LANE_NAMES
 from engine.inference.sampling import Sampling
+from engine.models import default_model
 from store import chats, votes
 from store.db import Store
 from store.errors import NotFound
@@ -157,7 +158,7 @@ def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
     lanes = {n: m for n, m in chat.meta.get("lanes", {}).items() if n in LANE_NAMES}
     if not lanes:
         lanes = {m.lane: m.model for m in messages if m.role == "assistant" and m.lane in LANE_NAMES and m.model}
-    lanes = lanes or {"a": "smollm2-135m"}
+    lanes = lanes or {"a": default_model.NAME}
     sampling = Sampling.from_json(chat.meta.get("sampling", {}))
     comparison = Comparison(
         list(lanes.values()),

@@ -13,14 +13,13 @@ from typing import Any
 from engine.evaluation.client import CompletionClient
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
+from engine.inference.limits import LONGEST_PROMPT
 from engine.inference.sampling import Sampling
 from store import probes
 from store.db import Store
 from store.errors import BadInput, Conflict, TuningforkError
 from store.records import Message, Probe
 
-LONGEST = 100_000
-"""Characters of a prompt; what is longer is refused before a model is loaded."""
 BIGGEST = 50_000_000
 """Bytes of a file of prompts."""
 
@@ -44,8 +43,8 @@ def check(text: str, where: str = "prompt") -> str:
     """`text` itself; BadInput when it is empty or too long to be meant."""
     if not text.strip():
         raise BadInput("The prompt is empty.", where=where, todo="Write something to ask.")
-    if len(text) > LONGEST:
-        todo = f"At most {LONGEST:,} can be sent."
+    if len(text) > LONGEST_PROMPT:
+        todo = f"At most {LONGEST_PROMPT:,} can be sent."
         raise BadInput(f"The prompt has {len(text):,} characters.", where=where, todo=todo)
     return text
 

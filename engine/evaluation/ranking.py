@@ -40,6 +40,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.models.refs import Ref
 from store.records import VoteCounts
 
 
@@ -82,7 +83,7 @@ def leader(counts: VoteCounts) -> str:
     """The model that won more often; in a draw the tuned one, which is the one in question."""
     if counts.a != counts.b:
         return counts.a_model if counts.a > counts.b else counts.b_model
-    return counts.b_model if counts.b_model.startswith("run:") else counts.a_model
+    return counts.b_model if Ref.read(counts.b_model).is_run else counts.a_model
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:

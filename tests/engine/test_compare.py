@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine.comparison.answer import Stats
-from engine.comparison.session import LONGEST_PROMPT, Comparison, LaneRequest, blind_order
+from engine.comparison.session import Comparison, LaneRequest, blind_order
+from engine.inference.limits import LONGEST_PROMPT
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 

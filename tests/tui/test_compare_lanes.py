@@ -275,11 +275,11 @@ async def test_a_lane_of_another_server_is_left_out_of_the_proof(comparing: Any,
     client.check = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
     prove = client.lane_check
 
-    async def honesty(lanes: Any) -> Any:
+    async def lane_check(lanes: Any) -> Any:
         asked.append(dict(lanes))
         return await prove(lanes)
 
-    client.lane_check = honesty  # type: ignore[method-assign]
+    client.lane_check = lane_check  # type: ignore[method-assign]
     async with comparing((120, 36), BASE, "http://127.0.0.1:1/v1#x") as app:
         for prompt in ("Hi", "Ho"):
             await ask(app, prompt)

@@ -24,10 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from engine.comparison.session import Comparison
 from engine.comparison.stream_runner import StreamRunner
-from engine.inference.backends.base import Finish
 from engine.inference.backends.context_pool import MAX_CONTEXTS
 from engine.inference.client import Client
 from engine.inference.protocol import ChatRequest
+from engine.inference.records import Finish
 from engine.inference.sampling import Sampling
 from engine.inference.server.service import Options, Service
 from store.db import Store

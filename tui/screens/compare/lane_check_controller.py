@@ -45,7 +45,7 @@ class LaneChecks:
         """Measure every lane; what the server found. Raises TuningforkError when it cannot."""
         answering = self._conversation.answering
         self._found = dict.fromkeys(answering.items()) | self._found
-        seen = {name: model for name, model in answering.items() if not model.startswith(refs.ENDPOINT)}
+        seen = {name: model for name, model in answering.items() if not refs.Ref.read(model).is_endpoint}
         lanes = seen or answering  # another server shows no logits: it is left out, or says so itself
         client: Any = await self._conversation.client()
         found: dict[str, Any] = await client.lane_check(lanes)

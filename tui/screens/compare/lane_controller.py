@@ -69,7 +69,7 @@ class LaneController:
     async def _choose(self) -> None:
         """The base and the newest run."""
         known = await self._app.bridge.call(refs.known)
-        tuned = next((ref for ref in known if ref.startswith("run:")), None)
+        tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         base = known[0] if known else default_model.NAME
         if tuned:
             base = await self.base_of(tuned, base)
@@ -125,7 +125,7 @@ class LaneController:
         few_shot = await self._pick_examples()
         if few_shot:
             models = self._conversation.models
-            base = next((model for model in models if not model.startswith("run:")), None)
+            base = next((model for model in models if not refs.Ref.read(model).is_run), None)
             await self._add(base or await self.base_of(models[0], default_model.NAME), few_shot)
 
     def _full(self) -> bool:

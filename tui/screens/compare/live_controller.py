@@ -27,7 +27,7 @@ class LiveController:
 
     def runs_changed(self) -> None:
         """Look at the runs of the lanes, or for a first run to stand beside the base."""
-        if any(model.startswith("run:") for model in self._conversation.models):
+        if any(refs.Ref.read(model).is_run for model in self._conversation.models):
             self._background(self._look, "live")
         elif self._waits_for_a_run:
             self._background(self._join, "lanes")
@@ -40,7 +40,7 @@ class LiveController:
     async def _join(self) -> None:
         """A base that stands alone because there was no run gets the first one beside it; it answers what was asked."""
         known = await self._app.bridge.call(refs.known)
-        tuned = next((ref for ref in known if ref.startswith("run:")), None)
+        tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         if tuned is None or await self._lanes.base_of(tuned, "") != self._conversation.models[0]:
             return
         if not self._waits_for_a_run:  # something else was quicker

@@ -10,7 +10,7 @@ from textual.events import Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
-from engine.comparison.session import LONGEST_PROMPT
+from engine.inference.limits import LONGEST_PROMPT
 from tui import keys
 from tui.widgets.in_order import InOrder
 

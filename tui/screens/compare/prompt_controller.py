@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from engine.comparison.session import LONGEST_PROMPT
+from engine.inference.limits import LONGEST_PROMPT
 from store.errors import TuningforkError
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation

@@ -4,7 +4,6 @@ Pure functions; no widget, no store."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from types import MappingProxyType
 
 from rich.cells import cell_len
@@ -14,7 +13,7 @@ from engine.comparison.answer import LaneAnswer, Stats
 from engine.comparison.session import Comparison, Lane
 from engine.comparison.stream_runner import Meter
 from engine.inference.few_shot import FewShot
-from engine.models import refs
+from engine.models.refs import Ref
 from tui import formatting
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
@@ -25,12 +24,12 @@ _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 def title(model: str) -> str:
     """A model reference as a person says it: a run without its prefix, a file or a folder without the way there."""
-    return PurePath(model).name if PurePath(model).is_absolute() else model.removeprefix("run:")
+    return Ref.read(model).title
 
 
 def is_file(model: str) -> bool:
     """Whether a model is a GGUF file: it may hold a base or a tuned model, and nobody can tell which."""
-    return model.casefold().endswith(".gguf")
+    return Ref.read(model).is_file
 
 
 def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> str:
@@ -38,11 +37,7 @@ def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> s
     if model in live:
         step = live[model]
         return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
-    if model.startswith("run:"):
-        return "tuned"
-    if model.startswith(refs.ENDPOINT):
-        return "remote"
-    return "file" if is_file(model) else "base"
+    return {"run": "tuned", "endpoint": "remote", "gguf": "file"}.get(Ref.read(model).kind, "base")
 
 
 def examples(few_shot: FewShot) -> str:
