@@ -12,8 +12,7 @@ from engine.comparison.session import Comparison, LaneRequest
 from engine.comparison.stream_runner import ChatClient, Connect, StreamRunner
 from engine.comparison.transcripts import Transcript
 from engine.models import default_model
-from tui.bridge import Bridge
-from tui.screens.compare.host import Background
+from tui.screens.compare.host import CompareHost
 
 
 class Conversation:
@@ -25,8 +24,7 @@ class Conversation:
 
     def __init__(
         self,
-        bridge: Bridge,
-        background: Background,
+        host: CompareHost,
         connect: Connect,
         *,
         on_sync: Callable[[], None],
@@ -36,7 +34,7 @@ class Conversation:
         self.comparison = Comparison([default_model.NAME])
         self.transcript = Transcript()
         self.runner = StreamRunner(self.comparison, connect, on_change=on_piece, on_end=self._answered)
-        self._bridge, self._background = bridge, background
+        self._host = host
         self._on_sync, self._on_answer = on_sync, on_answer
         self._saving = asyncio.Lock()
 
@@ -95,7 +93,7 @@ class Conversation:
         async def write() -> None:
             await self.save(comparison, transcript)
 
-        self._background(write, "save", exclusive=False)
+        self._host.run_soon(write, "save", exclusive=False)
 
     async def save(self, comparison: Comparison | None = None, transcript: Transcript | None = None) -> int | None:
         """Write what is new of a conversation, by default of the one that is shown; the id of its chat."""
@@ -104,7 +102,7 @@ class Conversation:
             steps = transcript.plan(comparison)
             if steps:
                 meta = transcripts.meta(comparison)
-                await self._bridge.call(lambda store: transcript.write(store, steps, meta))
+                await self._host.tuningfork.bridge.call(lambda store: transcript.write(store, steps, meta))
             return transcript.chat_id
 
     def _answered(self, request: LaneRequest) -> None:

@@ -3,6 +3,7 @@ The store's part runs in threads of the bridge."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from store import datasets, pairs, votes
 from store.records import PairDraft, Turn
 from tui import formatting
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import CompareApp
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.dialogs.pick import Entry, Pick
 from tui.text import clean
@@ -21,8 +22,10 @@ from tui.text import clean
 class KeepController:
     """Saves what is worth training on, or worth reading elsewhere."""
 
-    def __init__(self, app: CompareApp, conversation: Conversation, page: LanesPage) -> None:
-        self._app, self._conversation, self._page = app, conversation, page
+    def __init__(
+        self, host: CompareHost, conversation: Conversation, page: LanesPage, to_clipboard: Callable[[str], None]
+    ) -> None:
+        self._host, self._conversation, self._page, self._to_clipboard = host, conversation, page, to_clipboard
 
     # -- pairs --------------------------------------------------------------------------------------------------------
 
@@ -68,8 +71,8 @@ class KeepController:
         name = await self._dataset("Save this answer as a pair of")
         if name is None:
             return
-        made = await self._app.bridge.call(pairs.create_many, [draft], dataset=name, label="add")
-        self._app.remember(dataset=name)
+        made = await self._host.tuningfork.bridge.call(pairs.create_many, [draft], dataset=name, label="add")
+        self._host.tuningfork.remember(dataset=name)
         if made.duplicates:
             self._page.note(f"This pair exists already; it is in {name} now.")
         elif draft.status == "ready":
@@ -98,10 +101,10 @@ class KeepController:
         name = await self._dataset("Save this answer, the other as rejected, in")
         if name is None:
             return
-        known = await self._app.bridge.call(
+        known = await self._host.tuningfork.bridge.call(
             votes.keep_over, draft, rejected=other.text.strip(), rejected_model=other.model, dataset=name
         )
-        self._app.remember(dataset=name)
+        self._host.tuningfork.remember(dataset=name)
         kept = f"This pair exists already; it is in {name} now" if known else f"Saved as a ready pair of {name}"
         self._page.note(f"{kept}; the other answer is kept as rejected.")
 
@@ -118,8 +121,8 @@ class KeepController:
         source = self._source(turn=len(comparison.turns) - 1)
         question, system = comparison.turns[-1].prompt, comparison.system
         draft = PairDraft(question, "", system=system, status="draft", tags=("compare",), source=source)
-        await self._app.bridge.call(pairs.create, draft, dataset=name)
-        self._app.remember(dataset=name)
+        await self._host.tuningfork.bridge.call(pairs.create, draft, dataset=name)
+        self._host.tuningfork.remember(dataset=name)
         self._page.note(f"Sent to {name} as a draft without an answer. F2 shows it.")
 
     async def correct(self) -> None:
@@ -134,12 +137,12 @@ class KeepController:
         if name is None:
             return
         seed = replace(draft, status="ready")  # corrected, it is whole
-        saved = await self._app.push_screen_wait(PairEditor(seed=seed, dataset=name))
+        saved = await self._host.tuningfork.push_screen_wait(PairEditor(seed=seed, dataset=name))
         if saved is None:
             return
-        self._app.remember(dataset=name)
+        self._host.tuningfork.remember(dataset=name)
         if saved.question == draft.question and saved.answer.strip() != draft.answer:
-            await self._app.bridge.call(
+            await self._host.tuningfork.bridge.call(
                 votes.prefer, draft, better=saved.answer, worse=draft.answer,
                 source={**draft.source, "corrected": True}, dataset=name,
             )  # fmt: skip
@@ -148,10 +151,12 @@ class KeepController:
             self._page.note(f"Saved to {name}.")
 
     async def _dataset(self, title: str) -> str | None:
-        known = await self._app.bridge.call(datasets.all_datasets)
+        known = await self._host.tuningfork.bridge.call(datasets.all_datasets)
         entries = [Entry(d.name, d.name, formatting.count(d.pairs, "pair")) for d in known]
-        current = self._app.settings.dataset or (known[0].name if known else "")
-        picked = await self._app.push_screen_wait(Pick(title, entries, current=current, create="New dataset"))
+        current = self._host.tuningfork.settings.dataset or (known[0].name if known else "")
+        picked = await self._host.tuningfork.push_screen_wait(
+            Pick(title, entries, current=current, create="New dataset")
+        )
         return picked.value if picked else None
 
     # -- copies -------------------------------------------------------------------------------------------------------
@@ -163,10 +168,10 @@ class KeepController:
         if not text:
             self._page.note("This lane has not answered yet.")
             return
-        self._app.copy_to_clipboard(clean(text))
-        target = self._app.store.home.cache / "copied.txt"
+        self._to_clipboard(clean(text))
+        target = self._host.tuningfork.store.home.cache / "copied.txt"
         try:
-            await self._app.bridge.thread(_write, target, text)
+            await self._host.tuningfork.bridge.thread(_write, target, text)
         except OSError:
             self._page.note("Copied.")
             return

@@ -10,7 +10,7 @@ from textual import log
 from engine.models import refs
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import Background
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
 
 
@@ -56,13 +56,13 @@ class LaneChecks:
 class LaneCheckController:
     """Checks quietly after the first answers, and at the user's request with all figures."""
 
-    def __init__(self, checks: LaneChecks, conversation: Conversation, page: LanesPage, background: Background) -> None:
-        self._checks, self._conversation, self._page, self._background = checks, conversation, page, background
+    def __init__(self, host: CompareHost, conversation: Conversation, page: LanesPage, checks: LaneChecks) -> None:
+        self._host, self._conversation, self._page, self._checks = host, conversation, page, checks
 
     def check_soon(self) -> None:
         """The first time that a model has answered in a lane, check it quietly: the heading then says so."""
         if self._checks.due:
-            self._background(self._check_quietly, "lane check")
+            self._host.run_soon(self._check_quietly, "lane check")
 
     async def _check_quietly(self) -> None:
         try:

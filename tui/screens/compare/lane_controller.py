@@ -4,7 +4,6 @@ Changes engine.comparison.session; each lane answers the prompts so far by itsel
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 
 from engine.comparison.session import Comparison
 from engine.comparison.transcripts import Transcript
@@ -15,12 +14,8 @@ from store.errors import TuningforkError
 from tui.screens.compare import rendering as view
 from tui.screens.compare.about_model import about
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import Background, CompareApp
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
-
-PickModel = Callable[[str, str], Awaitable[str | None]]
-"""Asks for a model by a title and the current reference; None when nothing was chosen."""
-PickExamples = Callable[[], Awaitable[FewShot | None]]
 
 
 class LaneController:
@@ -28,15 +23,11 @@ class LaneController:
 
     def __init__(
         self,
-        app: CompareApp,
+        host: CompareHost,
         conversation: Conversation,
         page: LanesPage,
-        background: Background,
-        pick_model: PickModel,
-        pick_examples: PickExamples,
     ) -> None:
-        self._app, self._conversation, self._page, self._background = app, conversation, page, background
-        self._pick_model, self._pick_examples = pick_model, pick_examples
+        self._host, self._conversation, self._page = host, conversation, page
         self.chosen = False
         """The user chose the lanes, so they stay as they are."""
 
@@ -64,11 +55,11 @@ class LaneController:
     def choose_soon(self) -> None:
         """Choose the lanes, while nothing was said or chosen."""
         if not self.chosen and self._conversation.comparison.empty:
-            self._background(self._choose, "lanes")
+            self._host.run_soon(self._choose, "lanes")
 
     async def _choose(self) -> None:
         """The base and the newest run."""
-        known = await self._app.bridge.call(refs.known)
+        known = await self._host.tuningfork.bridge.call(refs.known)
         tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         base = known[0] if known else default_model.NAME
         if tuned:
@@ -80,30 +71,32 @@ class LaneController:
     async def base_of(self, ref: str, otherwise: str) -> str:
         """The base that a model was tuned on; `otherwise` where that cannot be found out."""
         try:
-            found = await self._app.bridge.call(refs.resolve, ref)
+            found = await self._host.tuningfork.bridge.call(refs.resolve, ref)
         except TuningforkError:
             return otherwise
         return found.base.ref if found.base else otherwise
 
     def describe(self) -> None:
         """Find out soon what to say of each lane while nothing was said in it."""
-        self._background(self._describe, "describe")
+        self._host.run_soon(self._describe, "describe")
 
     async def _describe(self) -> None:
         models = self._conversation.models
-        self._page.about |= await self._app.bridge.call(about, models)
-        self._page.followed = await self._app.bridge.call(refs.followed, models)
+        self._page.about |= await self._host.tuningfork.bridge.call(about, models)
+        self._page.followed = await self._host.tuningfork.bridge.call(refs.followed, models)
         self._page.draw()
 
     # -- models -------------------------------------------------------------------------------------------------------
 
     async def change_model(self, position: int) -> None:
         """Choose another model for a lane; it answers the prompts so far itself."""
+        from tui.screens.dialogs.pick_model import pick_model
+
         if self._page.sides_hidden():
             return
         comparison = self._conversation.comparison
         name = view.lane_at(comparison, position).name
-        ref = await self._pick_model(f"Model of lane {name.upper()}", comparison.lanes[name].model)
+        ref = await pick_model(self._host.tuningfork, f"Model of lane {name.upper()}", comparison.lanes[name].model)
         if ref and name in self._conversation.comparison.lanes:
             self.chosen = True
             self._conversation.comparison.set_model(name, ref)
@@ -112,17 +105,21 @@ class LaneController:
 
     async def add(self) -> None:
         """One more lane, with a model to choose; it answers the prompts so far."""
+        from tui.screens.dialogs.pick_model import pick_model
+
         if self._page.sides_hidden() or self._full():
             return
-        ref = await self._pick_model("Model of the new lane", self._conversation.models[-1])
+        ref = await pick_model(self._host.tuningfork, "Model of the new lane", self._conversation.models[-1])
         if ref:
             await self._add(ref)
 
     async def add_few_shot(self) -> None:
         """One more lane: the base with examples of a dataset before the conversation."""
+        from tui.screens.dialogs.pick_model import pick_examples
+
         if self._page.sides_hidden() or self._full():
             return
-        few_shot = await self._pick_examples()
+        few_shot = await pick_examples(self._host.tuningfork)
         if few_shot:
             models = self._conversation.models
             base = next((model for model in models if not refs.Ref.read(model).is_run), None)
@@ -182,7 +179,7 @@ class LaneController:
         from tui.screens.compare.settings import CompareSettings
 
         now = self._conversation.comparison
-        changed = await self._app.push_screen_wait(CompareSettings(now.system, now.sampling))
+        changed = await self._host.tuningfork.push_screen_wait(CompareSettings(now.system, now.sampling))
         if changed is not None:
             comparison = self._conversation.comparison
             comparison.system, comparison.sampling = changed

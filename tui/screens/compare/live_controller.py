@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from engine.models import refs
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import Background, CompareApp
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lane_controller import LaneController
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.compare.rendering import title
@@ -16,21 +16,19 @@ class LiveController:
 
     def __init__(
         self,
-        app: CompareApp,
+        host: CompareHost,
         conversation: Conversation,
         page: LanesPage,
         lanes: LaneController,
-        background: Background,
     ) -> None:
-        self._app, self._conversation, self._page = app, conversation, page
-        self._lanes, self._background = lanes, background
+        self._host, self._conversation, self._page, self._lanes = host, conversation, page, lanes
 
     def runs_changed(self) -> None:
         """Look at the runs of the lanes, or for a first run to stand beside the base."""
         if any(refs.Ref.read(model).is_run for model in self._conversation.models):
-            self._background(self._look, "live")
+            self._host.run_soon(self._look, "live")
         elif self._waits_for_a_run:
-            self._background(self._join, "lanes")
+            self._host.run_soon(self._join, "lanes")
 
     @property
     def _waits_for_a_run(self) -> bool:
@@ -39,7 +37,7 @@ class LiveController:
 
     async def _join(self) -> None:
         """A base that stands alone because there was no run gets the first one beside it; it answers what was asked."""
-        known = await self._app.bridge.call(refs.known)
+        known = await self._host.tuningfork.bridge.call(refs.known)
         tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         if tuned is None or await self._lanes.base_of(tuned, "") != self._conversation.models[0]:
             return
@@ -51,7 +49,7 @@ class LiveController:
 
     async def _look(self) -> None:
         models = {lane.model: lane.name.upper() for lane in self._conversation.comparison.lanes.values()}
-        now = await self._app.bridge.call(refs.followed, list(models))
+        now = await self._host.tuningfork.bridge.call(refs.followed, list(models))
         before, self._page.followed = self._page.followed, now
         for ref, name in models.items():
             if ref in now and ref in before and now[ref] != before[ref]:

@@ -21,7 +21,7 @@ from engine.evaluation.prompt_sets import ComparedSide, PromptEntry, ask_all
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.text import clip, fit, one_line
 
@@ -80,7 +80,7 @@ class Answers(PageScreen[None]):
     # -- asking -------------------------------------------------------------------------------------------------------
 
     @work(group="ask", exclusive=True)
-    @told
+    @show_errors
     async def ask(self) -> None:
         """Ask everything, from the first prompt to the last."""
         client = await self._connect()
@@ -149,9 +149,9 @@ class Answers(PageScreen[None]):
         try:
             made = await self.tuningfork.bridge.thread(write, folder, name, rows, self._sampling.seed)
         except OSError as error:
-            self.tuningfork.tell(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
-        self.tuningfork.tell(f"Written: {made} and .md", timeout=10)
+        self.tuningfork.notify(f"Written: {made} and .md", timeout=10)
 
     def action_back(self) -> None:
         """Back to the conversation; what still streams ends."""

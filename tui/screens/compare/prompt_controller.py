@@ -10,15 +10,15 @@ from engine.inference.limits import LONGEST_PROMPT
 from store.errors import TuningforkError
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import CompareApp
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
 
 
 class PromptController:
     """What is asked."""
 
-    def __init__(self, app: CompareApp, conversation: Conversation, page: LanesPage) -> None:
-        self._app, self._conversation, self._page = app, conversation, page
+    def __init__(self, host: CompareHost, conversation: Conversation, page: LanesPage) -> None:
+        self._host, self._conversation, self._page = host, conversation, page
 
     def send(self, text: str) -> None:
         """Ask every lane, or ask the last prompt in other words while it is being edited."""
@@ -40,7 +40,7 @@ class PromptController:
     def refuse_paste(self, characters: int) -> None:
         """Say that a paste was too long."""
         text = f"The paste has {characters:,} characters; a prompt has at most {LONGEST_PROMPT:,}."
-        self._app.tell(text, title="Not pasted", severity="warning")
+        self._host.tuningfork.notify(text, title="Not pasted", severity="warning")
 
     def back(self) -> None:
         """Stop what streams; else leave the editing of a prompt; else go between prompt and lanes."""
@@ -73,7 +73,7 @@ class PromptController:
         """Answer the last prompt again by a new seed, the same one in every lane."""
         comparison = self._conversation.comparison
         if comparison.sampling.temperature == 0:
-            self._app.tell(
+            self._host.tuningfork.notify(
                 "At temperature 0 every seed gives the same answer. F7 changes the temperature.", severity="warning"
             )
             return
@@ -94,6 +94,6 @@ class PromptController:
         try:
             change()
         except TuningforkError as error:
-            self._app.tell_error(error)
+            self._host.tuningfork.notify_error(error)
             return
         self._conversation.sync()

@@ -14,9 +14,8 @@ from textual.events import ScreenResume
 
 from engine.comparison.session import Comparison, LaneRequest
 from engine.comparison.stream_runner import ChatClient
-from engine.inference.few_shot import FewShot
 from tui import keys
-from tui.screens.base import ModeScreen, told
+from tui.screens.base import ModeScreen, show_errors
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.history_controller import HistoryController
@@ -46,21 +45,19 @@ class CompareScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        app, background = self.tuningfork, self._background
         self.conversation = conversation = Conversation(
-            app.bridge, background, self._connect,
-            on_sync=self._synced, on_piece=self._piece_came, on_answer=self._answer_ended,
-        )  # fmt: skip
+            self, self._connect, on_sync=self._synced, on_piece=self._piece_came, on_answer=self._answer_ended
+        )
         found = LaneChecks(conversation)
         self.page = page = LanesPage(conversation, found.mark)
-        self.checks = LaneCheckController(found, conversation, page, background)
-        self.lanes = LaneController(app, conversation, page, background, self._pick_model, self._pick_examples)
-        self.live = LiveController(app, conversation, page, self.lanes, background)
-        self.prompts = PromptController(app, conversation, page)
-        self.prompt_sets = PromptSetController(app, conversation, self._connect)
-        self.history = HistoryController(app, conversation, page, self.lanes)
-        self.votes = VoteController(app, conversation, page, self.checks)
-        self.keeping = KeepController(app, conversation, page)
+        self.checks = LaneCheckController(self, conversation, page, found)
+        self.lanes = LaneController(self, conversation, page)
+        self.live = LiveController(self, conversation, page, self.lanes)
+        self.prompts = PromptController(self, conversation, page)
+        self.prompt_sets = PromptSetController(self, conversation, self._connect)
+        self.history = HistoryController(self, conversation, page, self.lanes)
+        self.votes = VoteController(self, conversation, page, self.checks)
+        self.keeping = KeepController(self, conversation, page, lambda text: self.app.copy_to_clipboard(text))
 
     def compose_body(self) -> ComposeResult:
         yield self.page
@@ -84,10 +81,11 @@ class CompareScreen(ModeScreen):
 
     # -- what the controllers are given -------------------------------------------------------------------------------
 
-    def _background(self, work: Callable[[], Awaitable[object]], group: str, *, exclusive: bool = True) -> None:
+    def run_soon(self, work: Callable[[], Awaitable[object]], group: str, *, exclusive: bool = True) -> None:
+        """Await the work in a worker of this screen; see CompareHost."""
         self.run_worker(partial(self._shown, work), group=group, exclusive=exclusive)
 
-    @told
+    @show_errors
     async def _shown(self, work: Callable[[], Awaitable[object]]) -> None:
         """Await the work, and show what goes wrong."""
         await work()
@@ -96,16 +94,6 @@ class CompareScreen(ModeScreen):
         from engine.inference.client import Client  # httpx costs 0.1 s: not before it is needed
 
         return await Client.connect(self.tuningfork.store.home)
-
-    async def _pick_model(self, title: str, current: str) -> str | None:
-        from tui.screens.dialogs.pick_model import pick_model
-
-        return await pick_model(self.tuningfork, title, current)
-
-    async def _pick_examples(self) -> FewShot | None:
-        from tui.screens.dialogs.pick_model import pick_examples
-
-        return await pick_examples(self.tuningfork)
 
     def _synced(self) -> None:
         self.page.draw()
@@ -164,7 +152,7 @@ class CompareScreen(ModeScreen):
         self.prompts.edit()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_prompts(self) -> None:
         await self.prompt_sets.ask_set()
 
@@ -183,32 +171,32 @@ class CompareScreen(ModeScreen):
         self._change_model(self.page.position)
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def _change_model(self, position: int) -> None:
         await self.lanes.change_model(position)
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_add_lane(self) -> None:
         await self.lanes.add()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_few_shot(self) -> None:
         await self.lanes.add_few_shot()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_drop_lane(self) -> None:
         await self.lanes.drop()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_settings(self) -> None:
         await self.lanes.change_settings()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_lane_check(self) -> None:
         """Measure every lane and show the numbers."""
         from tui.screens.compare.lane_check_dialog import LaneCheckDialog
@@ -220,22 +208,22 @@ class CompareScreen(ModeScreen):
     # -- actions: votes -----------------------------------------------------------------------------------------------
 
     @work(group="vote")
-    @told
+    @show_errors
     async def action_vote(self, side: VoteSide) -> None:
         await self.votes.vote(side)
 
     @work(group="vote")
-    @told
+    @show_errors
     async def action_unvote(self) -> None:
         await self.votes.undo()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_votes(self) -> None:
         await self.votes.list_votes()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_diff(self) -> None:
         """What differs between the first answer of the last turn and the one in front."""
         from tui.screens.compare.diff import Diff
@@ -249,27 +237,27 @@ class CompareScreen(ModeScreen):
     # -- actions: keeping ---------------------------------------------------------------------------------------------
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_keep(self) -> None:
         await self.keeping.keep()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_keep_over(self) -> None:
         await self.keeping.keep_over()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_question(self) -> None:
         await self.keeping.keep_question()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_correct(self) -> None:
         await self.keeping.correct()
 
     @work(group="copy")
-    @told
+    @show_errors
     async def action_copy(self) -> None:
         await self.keeping.copy(self.get_selected_text())
 
@@ -279,16 +267,16 @@ class CompareScreen(ModeScreen):
         await self.history.new()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_chats(self) -> None:
         await self.history.open()
 
     @work(group="dialog", exclusive=True)
-    @told
+    @show_errors
     async def action_fork(self) -> None:
         await self.history.fork()
 
     @work(group="copy")
-    @told
+    @show_errors
     async def action_transcript(self) -> None:
         await self.history.write_transcript()

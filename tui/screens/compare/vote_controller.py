@@ -10,7 +10,7 @@ from engine.comparison import transcripts
 from store import votes
 from store.records import Choice
 from tui.screens.compare.conversation import Conversation
-from tui.screens.compare.host import CompareApp
+from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lane_check_controller import LaneCheckController
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.compare.rendering import title
@@ -23,9 +23,9 @@ class VoteController:
     """Which answer was better."""
 
     def __init__(
-        self, app: CompareApp, conversation: Conversation, page: LanesPage, checks: LaneCheckController
+        self, host: CompareHost, conversation: Conversation, page: LanesPage, checks: LaneCheckController
     ) -> None:
-        self._app, self._conversation, self._page, self._checks = app, conversation, page, checks
+        self._host, self._conversation, self._page, self._checks = host, conversation, page, checks
         self._voting = asyncio.Lock()  # a vote that is cast and undone at once is written in that order
 
     async def vote(self, side: VoteSide) -> None:
@@ -52,7 +52,7 @@ class VoteController:
         self._page.draw()
         async with self._voting:
             chat_id = await conversation.save(comparison, transcript)
-            await self._app.bridge.call(transcripts.cast_vote, ballot, chat_id)
+            await self._host.tuningfork.bridge.call(transcripts.cast_vote, ballot, chat_id)
         if hidden and comparison is conversation.comparison:
             left, right = (title(lane.model) for lane, _ in comparison.shown(turn))
             self._page.note(f"You voted: {_WORDS[side]}. Left was {left}, right was {right}.")
@@ -63,11 +63,11 @@ class VoteController:
         comparison, transcript = self._conversation.comparison, self._conversation.transcript
         async with self._voting:
             chat_id = transcript.chat_id
-            undone = None if chat_id is None else await self._app.bridge.call(votes.undo_last, chat_id)
+            undone = None if chat_id is None else await self._host.tuningfork.bridge.call(votes.undo_last, chat_id)
             if chat_id is None or undone is None:
                 self._page.note("This conversation has no vote to undo; v lists all votes.")
                 return
-            transcripts.recall_votes(comparison, await self._app.bridge.call(votes.of_chat, chat_id))
+            transcripts.recall_votes(comparison, await self._host.tuningfork.bridge.call(votes.of_chat, chat_id))
         won = {"a": title(undone.a_model), "b": title(undone.b_model), "tie": "a tie"}.get(undone.choice, "both bad")
         self._page.note(f"Undid the vote for {won}.")
 
@@ -75,8 +75,8 @@ class VoteController:
         """All votes, and who wins."""
         from tui.screens.compare.votes import Votes
 
-        await self._app.push_screen_wait(Votes())
+        await self._host.tuningfork.push_screen_wait(Votes())
         comparison, chat_id = self._conversation.comparison, self._conversation.transcript.chat_id
         if chat_id is not None:  # one of this conversation may have been undone there
-            transcripts.recall_votes(comparison, await self._app.bridge.call(votes.of_chat, chat_id))
+            transcripts.recall_votes(comparison, await self._host.tuningfork.bridge.call(votes.of_chat, chat_id))
         self._page.draw()
