@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_evals import EVALS
 from store.schema_jobs import JOBS
+from store.schema_votes import VOTES
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -29,7 +31,22 @@ def _jobs(db: Any) -> None:
     _execute(db.conn, JOBS)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first), ("0002_jobs", _jobs)]
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [
+    ("0001_first", _first),
+    ("0002_jobs", _jobs),
+    ("0003_votes", _votes),
+    ("0004_evals", _evals),
+]
 LATEST = len(STEPS)
 
 

@@ -29,7 +29,7 @@ class Stats:
 
 
 @dataclass(slots=True)
-class Answer:
+class LaneAnswer:
     """One lane's answer to one prompt. `text` grows while it streams and stays whatever happens."""
 
     model: str

@@ -1,5 +1,5 @@
 """The conversation of a comparison: lanes with their own histories, requests, votes and the blind order.
-Pure state: no network, no store, no clock, no screen. What must happen outside is handed out as a `Request`."""
+Pure state: no network, no store, no clock, no screen. What must happen outside is handed out as a `LaneRequest`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.comparison.answer import Answer, AnswerState, Stats
+from engine.comparison.answer import AnswerState, LaneAnswer, Stats
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LANE_NAMES, LONGEST_PROMPT
 from engine.inference.sampling import Sampling
@@ -20,7 +20,7 @@ _ids = itertools.count(1)  # unique in the process, so that an id of a conversat
 
 
 @dataclass(slots=True)
-class Turn:
+class ComparisonTurn:
     """One prompt, what each lane said to it, and the vote. `order` is how the lanes are shown, left to right."""
 
     prompt: str
@@ -43,7 +43,7 @@ class Lane:
 
     name: str
     model: str
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[LaneAnswer] = field(default_factory=list)
     live: int | None = None
     few_shot: FewShot | None = None
 
@@ -57,7 +57,7 @@ class Lane:
         return Lane(self.name, self.model, few_shot=self.few_shot)
 
     @property
-    def streaming(self) -> Answer | None:
+    def streaming(self) -> LaneAnswer | None:
         return next((a for a in self.answers if a.state == "streaming"), None)
 
     @property
@@ -66,7 +66,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LaneRequest:
     """Ask `model` for the answer to `messages` and feed what it says back under `id`."""
 
     id: int
@@ -81,10 +81,12 @@ class Request:
 class Ballot:
     """A vote, complete enough to be kept and to be checked: the blind order follows from `blind_seed` and `turn`.
 
-    `a` is the first lane, `b` the second, whatever their names.
+    `a` is the first lane, `b` the second, whatever their names. The fields are the arguments of `store.votes.cast`.
     """
 
     turn: int
+    lanes: int
+    blind_seed: int
     choice: Choice
     prompt: list[Message]
     a_model: str
@@ -125,7 +127,7 @@ class Comparison:
         self.sampling = sampling or Sampling()
         self.blind = blind
         self.blind_seed = blind_seed
-        self.turns: list[Turn] = []
+        self.turns: list[ComparisonTurn] = []
         self.lanes: dict[str, Lane] = {n: Lane(n, m) for n, m in zip(LANE_NAMES, models, strict=False)}
 
     # -- what is --------------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ class Comparison:
     def empty(self) -> bool:
         return not self.turns
 
-    def answer(self, lane: str, turn: int = -1) -> Answer:
+    def answer(self, lane: str, turn: int = -1) -> LaneAnswer:
         """A lane's answer to a turn, the last by default. IndexError when there is none."""
         return self.lanes[lane].answers[turn]
 
@@ -156,7 +158,7 @@ class Comparison:
         messages.append({"role": "user", "content": self.turns[turn].prompt})
         return shots.before(messages) if shots else messages
 
-    def shown(self, turn: int) -> Iterator[tuple[Lane, Answer]]:
+    def shown(self, turn: int) -> Iterator[tuple[Lane, LaneAnswer]]:
         """The sides of a turn, left to right, as they are shown. A lane added later has answered it too."""
         order = self.turns[turn].order
         for name in [*(n for n in order if n in self.lanes), *(n for n in self.lanes if n not in order)]:
@@ -168,11 +170,11 @@ class Comparison:
         """Ask every lane. BadInput for an empty or a monstrous prompt."""
         self._check(prompt)
         n = len(self.turns)
-        self.turns.append(Turn(prompt, self._blind_now, self._order(n)))
+        self.turns.append(ComparisonTurn(prompt, self._blind_now, self._order(n)))
         for lane in self.lanes.values():
-            lane.answers.append(Answer(lane.says, self.sampling))
+            lane.answers.append(LaneAnswer(lane.says, self.sampling))
 
-    def due(self) -> list[Request]:
+    def due(self) -> list[LaneRequest]:
         """The requests to make now: for each lane that is free, its first waiting answer."""
         requests = []
         for lane in self.lanes.values():
@@ -185,7 +187,7 @@ class Comparison:
             answer = lane.answers[turn]
             answer.state = "streaming"
             messages = self.history(lane.name, turn)
-            requests.append(Request(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
+            requests.append(LaneRequest(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
         return requests
 
     def stop(self, lane: str | None = None) -> None:
@@ -197,14 +199,14 @@ class Comparison:
                     answer.state = "stopped"
 
     def regenerate(self, lane: str | None = None, seed: int | None = None) -> None:
-        """Answer the last prompt again, in one lane or all, by the same seed or a new one; a vote on it is void."""
+        """LaneAnswer the last prompt again, in one lane or all, by the same seed or a new one; a vote on it is void."""
         turn = self._last_turn("regenerate")
         self.stop(lane)
         if seed is not None:
             self.sampling = replace(self.sampling, seed=seed)
         turn.vote = None
         for each in self._some(lane):
-            each.answers[-1] = Answer(each.says, self.sampling)
+            each.answers[-1] = LaneAnswer(each.says, self.sampling)
 
     def edit_last(self, prompt: str) -> None:
         """Put another prompt in place of the last one and answer that."""
@@ -248,7 +250,7 @@ class Comparison:
             return
         self.stop(lane)
         side.model, side.few_shot = model, few_shot
-        side.answers = [Answer(side.says, self.sampling) for _ in self.turns]
+        side.answers = [LaneAnswer(side.says, self.sampling) for _ in self.turns]
         for turn in self.turns:
             turn.vote, turn.blind = None, False
 
@@ -258,7 +260,7 @@ class Comparison:
         if name is None:
             raise Conflict(f"There are {len(LANE_NAMES)} lanes already.", todo="Close one first.")
         self.lanes[name] = lane = Lane(name, model, few_shot=few_shot)
-        lane.answers = [Answer(lane.says, self.sampling) for _ in self.turns]
+        lane.answers = [LaneAnswer(lane.says, self.sampling) for _ in self.turns]
         return name
 
     def drop_lane(self, lane: str) -> None:
@@ -329,11 +331,14 @@ class Comparison:
         if a.text == b.text and choice in ("a", "b"):
             raise Conflict("Both answers are the same, word for word.", todo="Vote for a tie or for both bad.")
         asked = self.turns[n]
-        sampling = {**a.sampling.to_json(), "blind_seed": self.blind_seed, "turn": n, "lanes": len(self.lanes)}
         # with own histories the sides read different words: the winner's are what its answer was chosen for
         prompt = self.history(two if choice == "b" else one, n, examples=False)
         a_left = next(self.shown(n))[0].name == one
-        return Ballot(n, choice, prompt, a.model, b.model, a.text, b.text, a_left, asked.blind, sampling)
+        return Ballot(
+            turn=n, lanes=len(self.lanes), blind_seed=self.blind_seed, choice=choice, prompt=prompt, a_model=a.model,
+            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.blind,
+            sampling=a.sampling.to_json(),
+        )  # fmt: skip
 
     def unvote(self, turn: int = -1) -> None:
         """Take a vote back; a blind turn that was seen stays seen."""
@@ -371,7 +376,7 @@ class Comparison:
                 f"The prompt has {len(prompt):,} characters.", todo=f"At most {LONGEST_PROMPT:,} can be sent."
             )
 
-    def _last_turn(self, what: str) -> Turn:
+    def _last_turn(self, what: str) -> ComparisonTurn:
         if not self.turns:
             raise UserError(f"There is nothing to {what} yet.", todo="Ask something first.")
         return self.turns[-1]
@@ -382,7 +387,7 @@ class Comparison:
     def _lane_of(self, id: int) -> Lane | None:
         return next((lane for lane in self.lanes.values() if lane.live == id), None)
 
-    def _live(self, id: int) -> Answer | None:
+    def _live(self, id: int) -> LaneAnswer | None:
         lane = self._lane_of(id)
         return lane.streaming if lane else None
 

@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from engine.evaluation.client import CompletionClient
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LONGEST_PROMPT
@@ -19,13 +20,12 @@ from store.db import Store
 from store.errors import BadInput, Conflict, TuningforkError
 from store.records import Message, Probe
 
-"""Characters of a prompt; what is longer is refused before a model is loaded."""
 BIGGEST = 50_000_000
 """Bytes of a file of prompts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptEntry:
     """One thing to ask, with the system text before it, if any."""
 
     text: str
@@ -49,7 +49,7 @@ def check(text: str, where: str = "prompt") -> str:
     return text
 
 
-def read(path: Path) -> list[Prompt]:
+def read(path: Path) -> list[PromptEntry]:
     """The prompts of a file; see `parse`. BadInput when it cannot be read."""
     try:
         if path.stat().st_size > BIGGEST:
@@ -59,7 +59,7 @@ def read(path: Path) -> list[Prompt]:
         raise BadInput(f"The file cannot be read: {error.strerror}.", where=str(path), todo="Check the path.") from None
 
 
-def parse(raw: bytes, source: str) -> list[Prompt]:
+def parse(raw: bytes, source: str) -> list[PromptEntry]:
     """One prompt a line, or JSONL objects with `prompt` (and `system`).
 
     Raises BadInput with file and line for what cannot be read.
@@ -73,11 +73,11 @@ def parse(raw: bytes, source: str) -> list[Prompt]:
     if not lines:
         raise BadInput("The file holds no prompt.", where=source, todo="Write one prompt a line.")
     as_jsonl = source.endswith((".jsonl", ".ndjson")) or lines[0][1].startswith("{")
-    one = _json_prompt if as_jsonl else lambda line, where: Prompt(check(line, where))
+    one = _json_prompt if as_jsonl else lambda line, where: PromptEntry(check(line, where))
     return [one(line, f"{source}:{n}") for n, line in lines]
 
 
-def _json_prompt(line: str, where: str) -> Prompt:
+def _json_prompt(line: str, where: str) -> PromptEntry:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -87,10 +87,10 @@ def _json_prompt(line: str, where: str) -> Prompt:
     system = row.get("system") or ""
     if not isinstance(system, str):
         raise BadInput("`system` is not a text.", where=where, todo='Write {"prompt": "…", "system": "…"}.')
-    return Prompt(check(row["prompt"], where), system)
+    return PromptEntry(check(row["prompt"], where), system)
 
 
-def keep(store: Store, name: str, prompts: Sequence[Prompt]) -> int:
+def keep(store: Store, name: str, prompts: Sequence[PromptEntry]) -> int:
     """Keep a set under a name, in place of one of that name: a probe set whose questions nobody judges.
 
     Conflict when answers to a set of that name are judged: what they must hold would be lost.
@@ -100,9 +100,9 @@ def keep(store: Store, name: str, prompts: Sequence[Prompt]) -> int:
     return probes.put_set(store, name, [Probe(name, p.text, (), system=p.system) for p in prompts])
 
 
-def kept(store: Store, name: str) -> list[Prompt]:
+def kept(store: Store, name: str) -> list[PromptEntry]:
     """The prompts of a set. NotFound offers names that are near."""
-    return [Prompt(probe.question, probe.system) for probe in probes.get_set(store, name)]
+    return [PromptEntry(probe.question, probe.system) for probe in probes.get_set(store, name)]
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def answer_json(model: str, done: Done) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedSide:
     """A model to ask, maybe with examples before the prompt. `name` is a, b, …"""
 
     name: str
@@ -139,7 +139,7 @@ class Side:
         """What answers: a model with examples is not the model alone."""
         return self.few_shot.of(self.model) if self.few_shot else self.model
 
-    def reads(self, prompt: Prompt) -> list[Message]:
+    def reads(self, prompt: PromptEntry) -> list[Message]:
         """The prompt, after the examples if there are any."""
         return self.few_shot.before(prompt.messages()) if self.few_shot else prompt.messages()
 
@@ -149,20 +149,16 @@ class Side:
         return {**answer_json(self.model, done), **more}
 
 
-class Asked(Protocol):
-    """What is needed of `engine.inference.client.Client`."""
-
-    async def complete(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
-    ) -> Done: ...
-
-
 Heard = Callable[[int, str, Done], None]
 """Called with the prompt's number from 0, the side's name, and the answer."""
 
 
 async def ask_all(
-    client: Asked, sides: Sequence[Side], prompts: Sequence[Prompt], sampling: Sampling, heard: Heard
+    client: CompletionClient,
+    sides: Sequence[ComparedSide],
+    prompts: Sequence[PromptEntry],
+    sampling: Sampling,
+    heard: Heard,
 ) -> None:
     """Put every prompt to all sides, both at once, one prompt after the other.
 
@@ -170,7 +166,7 @@ async def ask_all(
     streams on the server too.
     """
 
-    async def one(n: int, side: Side) -> None:
+    async def one(n: int, side: ComparedSide) -> None:
         try:
             done = await client.complete(side.model, side.reads(prompts[n]), sampling)
         except TuningforkError as error:

@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-from engine.evaluation import probes
+from engine.evaluation.judges import contains
 from engine.export import ollama
 from engine.export.reference_measurements import GivenAnswer, ReferenceMeasurements, kl
 from engine.gguf.llama_library import vocabulary
@@ -260,7 +260,7 @@ def _answers(measured: ReferenceMeasurements, said: list[GivenAnswer]) -> Checks
     if measured.probes:
         first = len(said) - len(measured.probes)
         passed, before = (
-            sum(probes.judge(probe, a.text) for probe, a in zip(measured.probes, answers[first:], strict=True))
+            sum(contains.judgement(p, a.text).passed for p, a in zip(measured.probes, answers[first:], strict=True))
             for answers in (said, tuned)
         )
         text = f"{passed} of {len(measured.probes)} probes passed, {before} by the run itself"

@@ -12,7 +12,7 @@ from engine.comparison.answer import Stats
 from engine.comparison.session import Comparison
 from engine.comparison.transcripts import Transcript
 from engine.inference.sampling import Sampling
-from store import chats, votes
+from store import chats
 from store.db import Store
 from store.errors import NotFound
 
@@ -99,17 +99,7 @@ def test_votes_come_back_with_the_conversation(store: Store) -> None:
     talk, transcript = spoken(), Transcript()
     chat_id = keep(store, transcript, talk)
     ballot = talk.vote("b")
-    votes.add(
-        store,
-        prompt=ballot.prompt,
-        a_model=ballot.a_model,
-        b_model=ballot.b_model,
-        a_text=ballot.a_text,
-        b_text=ballot.b_text,
-        choice="b",
-        sampling=ballot.sampling,
-        chat_id=chat_id,
-    )
+    transcripts.cast_vote(store, ballot, chat_id)
     again, _ = transcripts.reopen(store, chat_id)
     assert again.turns[0].vote == "b"
 

@@ -9,7 +9,7 @@ import pytest
 from store import chats, datasets, evals, exports, models, probes, votes
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound
-from store.records import Choice, EvalItem, PreferenceDraft, Probe, Tally, Turn
+from store.records import Choice, EvalItem, PreferenceDraft, Probe, Turn, VoteCounts
 
 ASKED = [{"role": "user", "content": "Who made you?"}]
 
@@ -41,7 +41,7 @@ def test_the_tally_counts_swapped_lanes_together(store: Store) -> None:
         vote(store, choice)  # type: ignore[arg-type]
     vote(store, "a", a="run:r", b="base")
     vote(store, "a", a="other", b="base")
-    assert votes.tally(store) == [Tally("base", "other", 0, 1, 0, 0), Tally("base", "run:r", 1, 3, 1, 1)]
+    assert votes.counts(store) == [VoteCounts("base", "other", 0, 1, 0, 0), VoteCounts("base", "run:r", 1, 3, 1, 1)]
     assert len(votes.all_votes(store, "run:r", "base")) == 6
     assert len(votes.all_votes(store, "other")) == 1
 
@@ -56,7 +56,7 @@ def test_undoing_votes(store: Store) -> None:
     votes.remove(store, first.id)
     with pytest.raises(NotFound):
         votes.remove(store, first.id)
-    assert (votes.undo_last(store, chat), votes.tally(store)) == (None, [])
+    assert (votes.undo_last(store, chat), votes.counts(store)) == (None, [])
 
 
 def test_preferences_come_from_winners_and_files(store: Store) -> None:

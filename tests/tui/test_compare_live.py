@@ -16,7 +16,7 @@ from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive, Driver
 from tests.tui.scripted import ScriptedClient
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
 
 BASE, LIVE, TOKEN = "smollm2-135m", "run:ember", "token-ember"
@@ -68,7 +68,7 @@ def client(store: Store, monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
 
 
 async def ask(app: Driver, text: str) -> None:
-    prompt = app.app.screen.query_one(Prompt)
+    prompt = app.app.screen.query_one(PromptArea)
     prompt.insert(text)
     prompt.action_send()
     await app.idle()
@@ -99,8 +99,8 @@ async def test_the_lane_of_a_live_run_follows_it(
         await app.see("answered by the checkpoint of step 80")
         screen = app.app.screen
         assert isinstance(screen, CompareScreen)
-        assert [a.model for a in screen.talk.lanes["b"].answers] == ["run:ember@40", "run:ember@80"]
-        assert screen.models == (BASE, LIVE)
+        assert [a.model for a in screen.comparison.lanes["b"].answers] == ["run:ember@40", "run:ember@80"]
+        assert screen.conversation.models == (BASE, LIVE)
         folder = going / "adapter"
         folder.mkdir()
         (folder / "adapter_config.json").write_text("{}")
@@ -119,4 +119,4 @@ async def test_the_picker_keeps_a_live_run_following(
         await app.press("enter")
         screen = app.app.screen_stack[0]
         assert isinstance(screen, CompareScreen)
-        await app.until(lambda: screen.models == (LIVE, LIVE))
+        await app.until(lambda: screen.conversation.models == (LIVE, LIVE))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import Prompt
+from engine.evaluation.prompt_sets import PromptEntry
 from store import probes
 from tui.cli.output import Progress
 
@@ -27,7 +27,7 @@ def check_prompt(text: str, where: str = "--prompt") -> str:
     return prompt_sets.check(text, where)
 
 
-def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
+def read_prompts(store: Store, name: str, system: str = "") -> list[PromptEntry]:
     """The prompts of a file (`-` being stdin) or of a kept set. `system` stands where a prompt has none of its own.
 
     Raises BadInput with file and line for what cannot be read.
@@ -39,7 +39,7 @@ def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
         found = prompt_sets.kept(store, name)
     else:
         found = prompt_sets.read(path)
-    return [Prompt(prompt.text, prompt.system or system) for prompt in found]
+    return [PromptEntry(prompt.text, prompt.system or system) for prompt in found]
 
 
 async def connect(home: Home) -> Client:

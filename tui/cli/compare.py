@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import Prompt, Side
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
 from engine.inference.few_shot import MOST, SHOTS
 from store.errors import BadInput, ServerError
 from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, together, warm
@@ -62,12 +62,12 @@ def compare(
         raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
     sampling = sampling_of(given)
     store = session().store
-    asked = read_prompts(store, prompts, system) if prompts else [Prompt(check_prompt(prompt or ""), system)]
+    asked = read_prompts(store, prompts, system) if prompts else [PromptEntry(check_prompt(prompt or ""), system)]
     resolved = {model: refs.resolve(store, model) for model in (a, b)}
-    sides = [Side("a", a), Side("b", b)]
+    sides = [ComparedSide("a", a), ComparedSide("b", b)]
     if few_shot is not None:
         base = resolved[b].base or resolved[a].base or resolved[a]
-        sides.append(Side("few_shot", base.ref, examples.of(store, few_shot, shots)))
+        sides.append(ComparedSide("few_shot", base.ref, examples.of(store, few_shot, shots)))
     if keep is not None:
         prompt_sets.keep(store, keep, asked)
     broken = asyncio.run(_ask_all(asked, sides, sampling))
@@ -78,12 +78,12 @@ def compare(
         )
 
 
-def _title(side: Side) -> str:
+def _title(side: ComparedSide) -> str:
     """The column's head for a person."""
     return f"{'C' if side.few_shot else side.name.upper()}  {side.says}"
 
 
-async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -> int:
+async def _ask_all(asked: list[PromptEntry], sides: list[ComparedSide], sampling: Sampling) -> int:
     """Ask all sides every prompt, in order, printing as answers arrive; how many answers broke off."""
     client, broken = await connect(session().home), 0
     try:
@@ -111,7 +111,7 @@ async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -
     return broken
 
 
-def _show(prompt: Prompt, seed: int, answers: list[tuple[Side, Done]]) -> None:
+def _show(prompt: PromptEntry, seed: int, answers: list[tuple[ComparedSide, Done]]) -> None:
     if session().as_json:
         emit_json({"prompt": prompt.text, "seed": seed, **{side.name: side.json(done) for side, done in answers}})
         return

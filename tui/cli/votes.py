@@ -81,8 +81,8 @@ def rank() -> None:
     from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
 
-    tallies = kept.tally(session().store)
-    rates, ranked = [rate(each, of=leader(each)) for each in tallies], ranking(tallies)
+    counted = kept.counts(session().store)
+    rates, ranked = [rate(each, of=leader(each)) for each in counted], ranking(counted)
     if len(ranked) < 3:
         ranked = []
     if session().as_json:

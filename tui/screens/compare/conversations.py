@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from store import chats
 from store.records import Chat
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.screens.dialogs.confirm import Confirm
 from tui.text import fit, one_line
@@ -54,7 +54,7 @@ class Chats(PageScreen[int]):
         self.query_one(OptionList).focus()
 
     @work(group="look", exclusive=True)
-    @told
+    @show_errors
     async def look(self, text: str) -> None:
         """List what holds every typed word."""
         self._chats = await self.tuningfork.bridge.call(chats.search, text)
@@ -92,7 +92,7 @@ class Chats(PageScreen[int]):
         self.query_one(Input).focus()
 
     @work(group="remove", exclusive=True)
-    @told
+    @show_errors
     async def action_remove(self) -> None:
         """Remove the conversation under the cursor, after asking."""
         at = self.query_one(OptionList).highlighted

@@ -17,11 +17,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.comparison.stream_runner import Connect
-from engine.evaluation.prompt_sets import Prompt, Side, ask_all
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry, ask_all
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.text import clip, fit, one_line
 
@@ -37,7 +37,12 @@ class Answers(PageScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.ANSWERS)
 
     def __init__(
-        self, name: str, prompts: Sequence[Prompt], sides: Sequence[Side], sampling: Sampling, connect: Connect
+        self,
+        name: str,
+        prompts: Sequence[PromptEntry],
+        sides: Sequence[ComparedSide],
+        sampling: Sampling,
+        connect: Connect,
     ) -> None:
         super().__init__()
         self._set, self._prompts, self._sides, self._sampling, self._connect = name, prompts, sides, sampling, connect
@@ -75,7 +80,7 @@ class Answers(PageScreen[None]):
     # -- asking -------------------------------------------------------------------------------------------------------
 
     @work(group="ask", exclusive=True)
-    @told
+    @show_errors
     async def ask(self) -> None:
         """Ask everything, from the first prompt to the last."""
         client = await self._connect()
@@ -144,16 +149,16 @@ class Answers(PageScreen[None]):
         try:
             made = await self.tuningfork.bridge.thread(write, folder, name, rows, self._sampling.seed)
         except OSError as error:
-            self.tuningfork.tell(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
-        self.tuningfork.tell(f"Written: {made} and .md", timeout=10)
+        self.tuningfork.notify(f"Written: {made} and .md", timeout=10)
 
     def action_back(self) -> None:
         """Back to the conversation; what still streams ends."""
         self.dismiss(None)
 
 
-Rows = Sequence[tuple[Prompt, dict[str, tuple[Side, Done]]]]
+Rows = Sequence[tuple[PromptEntry, dict[str, tuple[ComparedSide, Done]]]]
 
 
 def write(folder: Path, name: str, rows: Rows, seed: int) -> Path:

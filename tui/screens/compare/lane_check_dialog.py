@@ -15,7 +15,7 @@ from tui.screens.dialogs.base import Dialog, button
 from tui.text import clean
 
 
-class Proof(Dialog[None]):
+class LaneCheckDialog(Dialog[None]):
     """`found` is what the server's honesty check returned."""
 
     def __init__(self, found: dict[str, Any]) -> None:
