@@ -14,7 +14,7 @@ from store.curate.split import assign
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
-from store.search import pair_from
+from store.rows import pair_from
 
 _COUNTED = """
 SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,

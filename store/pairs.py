@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from store import datasets
 from store.canon import canonical, content_hash, new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
 from store.records import KINDS, ROLES, STATUSES, Edit, Pair, PairDraft, Split, Status, Turn
-from store.search import count, page, pair_from, search_ids
+from store.rows import pair_from
+from store.search import count, page, search_ids
 
 __all__ = [
     "Created",
@@ -109,8 +111,6 @@ def create_many(
     With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset.
     `checked` says that `check_draft` has seen every draft already.
     """
-    from store import datasets
-
     uids: list[str] = []
     duplicates = 0
     with store.write() as conn:
@@ -131,7 +131,7 @@ def create_many(
                 (edit_id, first),
             )
             conn.execute(
-                "INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair WHERE id >= ?",
+                "INSERT INTO pair_fts (rowid, body) SELECT id, body FROM pair_text WHERE id >= ?",
                 (first,),
             )
             _join(conn, dataset_id, split, range(first, first + len(batch)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store import migrations, pairs
+from store import chats, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
@@ -39,7 +39,7 @@ with Store.open(Home(Path(sys.argv[1]))) as store:
     import time
 
     start = str(time.time() + 1.5)
-    assert finish(*(python(code, str(home.root), start, str(n)) for n in range(4))) == ["1"] * 4
+    assert finish(*(python(code, str(home.root), start, str(n)) for n in range(4))) == [str(len(migrations.STEPS))] * 4
     with Store.open(home) as store:
         assert pairs.count(store) == 4
         assert store.integrity() == []
@@ -90,6 +90,57 @@ def test_opening_without_migration_leaves_an_old_store_alone(home: Home, monkeyp
     next_version(monkeypatch, add_column)
     with Store.open(home, migrate=False) as store:
         assert store.scalar("PRAGMA user_version") == old
+
+
+def first_version(home: Home, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store of version 1, open, as the first release made it."""
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "STEPS", migrations.STEPS[:1])
+        then.setattr(migrations, "LATEST", 1)
+        store = Store(home.ensure())
+        with store.write():
+            migrations.migrate(store.db, home.database, lambda found: None)
+    return store
+
+
+V1_PAIR = (
+    "INSERT INTO pair (id, uid, system, history, question, answer, status, content_hash, created_at, updated_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, 'ready', ?, 1, 1)"
+)
+V1_PAIRS = [
+    (1, "aaaa00000001", "Answer as Ember.", "[]", "Where is the café?", "Round the corner.", "h1"),
+    (2, "aaaa00000002", "", '[{"role":"user","content":"说说看"}]', "大语言模型微调", "C++ 👍", "h2"),
+]
+
+
+def test_a_store_of_version_1_is_found_in_every_language_afterwards(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with first_version(home, monkeypatch) as old, old.write() as conn:
+        conn.executemany(V1_PAIR, V1_PAIRS)
+        conn.execute("INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair")
+        conn.execute("INSERT INTO chat (id, created_at, updated_at) VALUES (1, 1, 1)")
+        conn.execute("INSERT INTO message (chat_id, role, text, created_at) VALUES (1, 'user', '微调模型', 1)")
+    with Store.open(home) as store:
+        for text, ids in (("cafe", [1]), ("模型", [2]), ("Ember", [1]), ("说", [2]), ("C++", [2]), ("👍", [2])):
+            assert pairs.search_ids(store, text) == ids, text
+        assert [chat.id for chat in chats.search(store, "模型")] == [1]
+        assert [pair.question for pair in pairs.page(store, [1, 2])] == [V1_PAIRS[0][4], V1_PAIRS[1][4]]
+        assert store.integrity() == []
+    assert len(list(home.root.glob("store-v1-*.db"))) == 1
+
+
+def test_other_rules_of_the_index_fill_it_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer Python knows other characters; an index filled by older rules would go wrong word by word."""
+    with Store.open(home) as store:
+        pairs.create(store, PairDraft("q", "a"))
+        store.conn.execute("INSERT INTO pair_fts (pair_fts) VALUES ('delete-all')")
+        assert pairs.search_ids(store, "q") == []
+    Store.open(home).close()
+    monkeypatch.setattr("store.search_text.RULES", "2, Unicode 99")
+    with Store.open(home) as store:
+        assert len(pairs.search_ids(store, "q")) == 1
+        assert store.scalar("SELECT rules FROM search_rules") == "2, Unicode 99"
 
 
 @pytest.mark.parametrize(
