@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from store.canon import canonical, sha256
 from store.curate.split import assign
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
 from store.rows import pair_from
@@ -26,10 +27,10 @@ LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NU
 """
 
 
-def create(store: Store, name: str, description: str = "") -> Dataset:
-    """Makes an empty dataset. Conflict when the name is taken, BadInput when it is no name."""
+def create(store: Store, name: str, description: str = "", *, actor: str = "user") -> Dataset:
+    """Makes an empty dataset. Conflict when the name is taken, BadInput when it is not a name."""
     _check_name(name)
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"make the dataset {name}", actor):
         if store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)):
             raise Conflict(f"there is a dataset {name!r} already", todo="Choose another name.")
         conn.execute("INSERT INTO dataset (name, description, created_at) VALUES (?, ?, ?)", (name, description, now()))
@@ -74,10 +75,10 @@ def all_datasets(store: Store) -> list[Dataset]:
     return [_dataset_from(row) for row in store.rows(_COUNTED + "GROUP BY d.id ORDER BY d.name")]
 
 
-def rename(store: Store, name: str, new_name: str) -> Dataset:
+def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Dataset:
     """Gives a dataset another name. Conflict when that is taken."""
     _check_name(new_name)
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"rename {name} to {new_name}", actor):
         dataset_id = get_id(store, name)
         if new_name != name and store.scalar("SELECT 1 FROM dataset WHERE name = ?", (new_name,)):
             raise Conflict(f"there is a dataset {new_name!r} already", todo="Choose another name.")
@@ -85,33 +86,40 @@ def rename(store: Store, name: str, new_name: str) -> Dataset:
         return get(store, new_name)
 
 
-def remove(store: Store, name: str) -> None:
-    """Removes a dataset; its pairs and its snapshots stay."""
-    with store.write() as conn:
-        conn.execute("DELETE FROM dataset WHERE id = ?", (get_id(store, name),))
+def remove(store: Store, name: str, *, actor: str = "user") -> None:
+    """Removes a dataset and its preferences; its pairs and its snapshots stay."""
+    with store.write() as conn, recording(store, f"remove the dataset {name}", actor):
+        dataset_id = get_id(store, name)
+        conn.execute("DELETE FROM dataset_pair WHERE dataset_id = ?", (dataset_id,))
+        conn.execute("DELETE FROM dataset WHERE id = ?", (dataset_id,))
 
 
-def add(store: Store, name: str, uids: Sequence[str], split: Split = "train") -> int:
-    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined."""
+def add(store: Store, name: str, uids: Sequence[str], split: Split = "train", *, actor: str = "user") -> int:
+    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined.
+
+    Those put into val or test are pinned: `resplit` leaves them there.
+    """
     _check_split(split)
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"add to {name}", actor):
         return conn.execute(
-            "INSERT INTO dataset_pair (dataset_id, pair_id, split)"
-            " SELECT ?, id, ? FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned)"
+            " SELECT ?1, id, ?2, ?2 <> 'train' FROM pair WHERE uid IN (SELECT value FROM json_each(?3))"
+            " AND deleted_at IS NULL ON CONFLICT DO NOTHING",
             (ensure(store, name).id, split, json.dumps(list(uids))),
         ).rowcount
 
 
-def drop(store: Store, name: str, uids: Sequence[str]) -> int:
+def drop(store: Store, name: str, uids: Sequence[str], *, actor: str = "user") -> int:
     """Takes pairs out of a dataset; they stay in the store. Returns how many left."""
-    return _on_members(store, name, uids, "DELETE FROM dataset_pair")
+    with recording(store, f"take out of {name}", actor):
+        return _on_members(store, name, uids, "DELETE FROM dataset_pair")
 
 
-def set_split(store: Store, name: str, uids: Sequence[str], split: Split) -> int:
-    """Moves members of a dataset to a split. Returns how many there were."""
+def set_split(store: Store, name: str, uids: Sequence[str], split: Split, *, actor: str = "user") -> int:
+    """Moves members of a dataset to a split, where `resplit` leaves them. Returns how many there were."""
     _check_split(split)
-    return _on_members(store, name, uids, f"UPDATE dataset_pair SET split = '{split}'")
+    with recording(store, f"move to {split} in {name}", actor):
+        return _on_members(store, name, uids, f"UPDATE dataset_pair SET split = '{split}', pinned = 1")
 
 
 def _on_members(store: Store, name: str, uids: Sequence[str], verb: str) -> int:
@@ -142,7 +150,9 @@ def of(store: Store, uid: str) -> list[tuple[str, Split]]:
     return [(row["name"], row["split"]) for row in store.rows(sql, (uid,))]
 
 
-def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0) -> dict[str, int]:
+def resplit(
+    store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0, actor: str = "user"
+) -> dict[str, int]:
     """Deals a dataset's pairs out to train, val and test (fractions); returns the counts.
 
     The same pairs and seed give the same splits, and pairs that ask the same question stay together.
@@ -151,7 +161,7 @@ def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, see
         raise BadInput(
             f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
         )
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"split {name}", actor):
         dataset_id = get_id(store, name)
         sql = "SELECT p.id, p.question FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?"
         found = store.rows(sql + " AND p.deleted_at IS NULL", (dataset_id,))

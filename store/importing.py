@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from store import datasets, pairs, votes
 from store.canon import new_uid
 from store.db import Store, translated
+from store.edits import recording
 from store.errors import BadInput, Conflict
 from store.formats import FORMATS, Format, Problem, Row, fill, preference, sniff, unfilled
 from store.formats.source import check_file, read_bytes
@@ -82,10 +83,10 @@ def import_files(
         raise BadInput("no file was named", todo="Name at least one file.")
     sources = [_source(Path(path), format, variables or {}, kind) for path in paths]
     counter = _Counter(store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
-    with counter, store.write():
+    label = f"import {', '.join(source.path.name for source in sources)}"
+    with counter, recording(store, label, actor):
         taken = [source for source in sources if source.format.name != "preference"]
         drafts = (row for source in taken for row in counter.rows(source) if isinstance(row, PairDraft))
-        label = f"import {', '.join(source.path.name for source in sources)}"
         made = pairs.create_many(store, drafts, dataset=dataset, split=split, label=label, actor=actor, checked=True)
         kept, known = votes.import_preferences(store, counter.preferences(sources), dataset=dataset)
         if not counter.good:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_edits import EDITS
+from store.schema_preferences import PREFERENCES
 from store.schema_search import SEARCH
 from store.sqlite import sqlite_utils
 
@@ -29,9 +31,21 @@ def _search(db: Any) -> None:
     _execute(db.conn, SEARCH)
 
 
+def _preferences(db: Any) -> None:
+    """Preferences as rows like pairs; members of a dataset whose split was given with the data are pinned."""
+    _execute(db.conn, PREFERENCES)
+
+
+def _edits(db: Any) -> None:
+    """Every change of datasets and preferences is part of an edit, so that undo means the last change."""
+    _execute(db.conn, EDITS)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_search", _search),
+    ("0003_preferences", _preferences),
+    ("0004_edits", _edits),
 ]
 LATEST = len(STEPS)
 
@@ -55,7 +69,7 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def migrate(db: Database, path: Path, backup: Callable[[int], None]) -> None:
+def migrate(db: Database, path: Path, backup: Callable[[int], object]) -> None:
     """Brings the store at `path` up to date, inside the caller's write transaction: racing processes take turns.
 
     `backup` is called with the version of an older store before anything is changed.

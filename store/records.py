@@ -81,7 +81,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One thing a person did to pairs: the unit of undo. `undoes` names the edit that this one takes back."""
+    """One thing that was done to the data: the unit of undo.
+
+    `undoes` names the edit that this one undoes; `pairs` counts the pairs and preferences it touched; `permanent` says
+    that it cannot be undone.
+    """
 
     id: int
     actor: str
@@ -89,6 +93,7 @@ class Edit:
     undoes: int | None
     created_at: int
     pairs: int = 0
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from store.canon import canonical, sha256
+from store.canon import canonical, new_uid, sha256
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput, NotFound
 from store.pairs import check_text
 from store.records import Choice, Message, Preference, PreferenceDraft, Tally, Vote
@@ -114,16 +115,16 @@ def import_preferences(
     from store import datasets
 
     read = kept = 0
-    with store.write() as conn:
+    with store.write() as conn, recording(store, "import preferences"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         for draft in drafts:
             body = _columns(check_draft(draft))
             read += 1
             kept += conn.execute(
-                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id,"
+                "INSERT INTO imported_preference (uid, prompt, chosen, rejected, source, content_hash, dataset_id,"
                 " created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (*body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (new_uid(), *body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
             ).rowcount
     return kept, read - kept
 
