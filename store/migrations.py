@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_feedback import FEEDBACK
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -23,7 +24,15 @@ def _first(db: Any) -> None:
     _execute(db.conn, FIRST)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first)]
+def _feedback(db: Any) -> None:
+    """Judged answers beside pairs."""
+    _execute(db.conn, FEEDBACK)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [
+    ("0001_first", _first),
+    ("0002_feedback", _feedback),
+]
 LATEST = len(STEPS)
 
 

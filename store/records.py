@@ -319,6 +319,34 @@ class PreferenceDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """One answer that was judged: `good` is a thumb up, otherwise it is a thumb down. `prompt` ends with the question.
+
+    `source` is {"file", "line"}.
+    """
+
+    id: int
+    uid: str
+    prompt: list[Message]
+    answer: str
+    good: bool
+    dataset: str | None
+    split: Split
+    source: dict[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackDraft:
+    """A judged answer that an import hands in; `prompt` ends with the user's message."""
+
+    prompt: tuple[Turn, ...]
+    answer: str
+    good: bool
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
 
