@@ -67,7 +67,7 @@ class Store:
                 )
         if self.scalar("SELECT rules FROM search_rules") != search_text.RULES:
             with self.write() as conn:
-                for index in ("pair_fts", "message_fts", "preference_fts"):
+                for index in ("pair_fts", "message_fts", "preference_fts", "feedback_fts"):
                     conn.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
                 conn.execute("UPDATE search_rules SET rules = ?", (search_text.RULES,))
 

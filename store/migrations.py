@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
 from store.schema_edits import EDITS
+from store.schema_feedback import FEEDBACK
 from store.schema_preferences import PREFERENCES
 from store.schema_search import SEARCH
 from store.sqlite import sqlite_utils
@@ -24,6 +25,11 @@ APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can tell a store fr
 def _first(db: Any) -> None:
     """Everything that the loop needs: pairs, datasets, snapshots, runs, chats, votes, probes, exports."""
     _execute(db.conn, FIRST)
+
+
+def _feedback(db: Any) -> None:
+    """Judged answers beside pairs."""
+    _execute(db.conn, FEEDBACK)
 
 
 def _search(db: Any) -> None:
@@ -43,9 +49,10 @@ def _edits(db: Any) -> None:
 
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
-    ("0002_search", _search),
-    ("0003_preferences", _preferences),
-    ("0004_edits", _edits),
+    ("0002_feedback", _feedback),
+    ("0003_search", _search),
+    ("0004_preferences", _preferences),
+    ("0005_edits", _edits),
 ]
 LATEST = len(STEPS)
 

@@ -1,4 +1,4 @@
-"""Every change of datasets, memberships, splits and preferences belongs to an edit, as changes of pairs always did.
+"""Changes of datasets, memberships, preferences and feedback belong to an edit, as changes of pairs always did.
 Released steps are never edited: a step that adds a column to one of these tables makes its triggers again,
 and one that changes their rows opens an edit, or drops the triggers first."""
 
@@ -8,7 +8,11 @@ JOURNALED: dict[str, tuple[str, ...]] = {
     "dataset": ("id", "name", "description", "created_at"),
     "dataset_pair": ("dataset_id", "pair_id", "split", "pinned"),
     "imported_preference": (
-        "id", "uid", "prompt", "chosen", "rejected", "source", "content_hash", "dataset_id", "created_at",
+        "id", "uid", "prompt", "chosen", "rejected", "source", "content_hash", "dataset_id", "split",
+        "created_at",
+    ),
+    "feedback": (
+        "id", "uid", "prompt", "answer", "good", "source", "content_hash", "dataset_id", "split", "created_at",
     ),
 }  # fmt: skip
 

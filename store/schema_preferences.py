@@ -1,4 +1,4 @@
-"""Preferences become rows like pairs: named by a uid, kept once in each dataset, searchable.
+"""Preferences become rows like pairs: with a uid, kept once in each dataset, in a split; feedback is searchable too.
 And a member of a dataset may be pinned: its split was given with the data, so splitting again leaves it there."""
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ ALTER TABLE imported_preference RENAME TO old_preference;
 CREATE TABLE imported_preference (
   id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, prompt TEXT NOT NULL CHECK (json_valid(prompt)),
   chosen TEXT NOT NULL, rejected TEXT NOT NULL, source TEXT NOT NULL CHECK (json_valid(source)),
-  content_hash TEXT NOT NULL, dataset_id INTEGER REFERENCES dataset (id) ON DELETE CASCADE, created_at INTEGER NOT NULL
+  content_hash TEXT NOT NULL, dataset_id INTEGER REFERENCES dataset (id) ON DELETE CASCADE,
+  split TEXT NOT NULL DEFAULT 'train' CHECK (split IN ('train', 'val', 'test')), created_at INTEGER NOT NULL
 ) STRICT;
 INSERT INTO imported_preference
-  SELECT id, lower(hex(randomblob(6))), prompt, chosen, rejected, source, content_hash, dataset_id, created_at
+  SELECT id, lower(hex(randomblob(6))), prompt, chosen, rejected, source, content_hash, dataset_id, 'train', created_at
   FROM old_preference;
 DROP TABLE old_preference;
 CREATE UNIQUE INDEX imported_preference_content ON imported_preference (coalesce(dataset_id, 0), content_hash);
@@ -30,12 +31,21 @@ CREATE VIEW preference AS
 
 CREATE VIEW preference_text AS SELECT id, indexed_preference(prompt, chosen, rejected) AS body FROM imported_preference;
 CREATE VIRTUAL TABLE preference_fts USING fts5(body, content='preference_text', content_rowid='id', {FTS_OPTIONS});
-INSERT INTO preference_fts (preference_fts) VALUES ('rebuild');
 CREATE TRIGGER preference_fts_insert AFTER INSERT ON imported_preference BEGIN
   INSERT INTO preference_fts (rowid, body) VALUES (new.id, indexed_preference(new.prompt, new.chosen, new.rejected));
 END;
 CREATE TRIGGER preference_fts_delete AFTER DELETE ON imported_preference BEGIN
   INSERT INTO preference_fts (preference_fts, rowid, body)
     VALUES ('delete', old.id, indexed_preference(old.prompt, old.chosen, old.rejected));
+END;
+
+CREATE VIEW feedback_text AS SELECT id, indexed_preference(prompt, answer, '') AS body FROM feedback;
+CREATE VIRTUAL TABLE feedback_fts USING fts5(body, content='feedback_text', content_rowid='id', {FTS_OPTIONS});
+CREATE TRIGGER feedback_fts_insert AFTER INSERT ON feedback BEGIN
+  INSERT INTO feedback_fts (rowid, body) VALUES (new.id, indexed_preference(new.prompt, new.answer, ''));
+END;
+CREATE TRIGGER feedback_fts_delete AFTER DELETE ON feedback BEGIN
+  INSERT INTO feedback_fts (feedback_fts, rowid, body)
+    VALUES ('delete', old.id, indexed_preference(old.prompt, old.answer, ''));
 END;
 """

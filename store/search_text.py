@@ -102,7 +102,7 @@ def indexed_pair(system: str, history: str, question: str, answer: str) -> str:
 
 
 def indexed_preference(prompt: str, chosen: str, rejected: str) -> str:
-    """What the index holds of a preference; `prompt` is its JSON column."""
+    """What the index holds of a preference (or of feedback, with one answer); `prompt` is its JSON column."""
     return _BOUNDARY.join((indexed_turns(prompt), indexed(chosen, rejected)))
 
 

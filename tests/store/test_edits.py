@@ -12,7 +12,7 @@ from store.db import Store
 from store.errors import Conflict
 from store.home import Home
 from store.records import PairDraft, PreferenceDraft, Turn
-from tests.store.test_migrations import V1_PAIR, V1_PAIRS, first_version
+from tests.store.old_store import first_version, insert_v1_pairs
 
 DRAFTS = [PairDraft(f"q{n}", f"a{n}") for n in range(6)]
 
@@ -157,8 +157,7 @@ def test_undo_stops_at_what_cannot_be_undone(store: Store) -> None:
 def test_undo_does_not_reach_past_the_upgrade_of_a_store(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 1 did not record changes of datasets: undoing its edits would mix old states with new ones."""
     with first_version(home, monkeypatch) as old, old.write() as conn:
-        conn.executemany(V1_PAIR, V1_PAIRS)
-        conn.execute("INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair")
+        insert_v1_pairs(conn)
         conn.execute("INSERT INTO edit (kind, actor, label, pairs, created_at) VALUES ('do', 'u', 'import', 2, 1)")
         conn.execute("INSERT INTO dataset (id, name, created_at) VALUES (3, 'd', 1)")
         conn.execute("INSERT INTO dataset_pair VALUES (3, 1, 'val')")

@@ -10,6 +10,7 @@ from store import chats, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
+from tests.store.old_store import V1_PAIRS, first_version, insert_v1_pairs
 from tests.store.test_db import finish, python
 
 
@@ -92,33 +93,11 @@ def test_opening_without_migration_leaves_an_old_store_alone(home: Home, monkeyp
         assert store.scalar("PRAGMA user_version") == old
 
 
-def first_version(home: Home, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """An empty store of version 1, open, as the first release made it."""
-    with monkeypatch.context() as then:
-        then.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        then.setattr(migrations, "LATEST", 1)
-        store = Store(home.ensure())
-        with store.write():
-            migrations.migrate(store.db, home.database, lambda found: None)
-    return store
-
-
-V1_PAIR = (
-    "INSERT INTO pair (id, uid, system, history, question, answer, status, content_hash, created_at, updated_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, 'ready', ?, 1, 1)"
-)
-V1_PAIRS = [
-    (1, "aaaa00000001", "Answer as Ember.", "[]", "Where is the café?", "Round the corner.", "h1"),
-    (2, "aaaa00000002", "", '[{"role":"user","content":"说说看"}]', "大语言模型微调", "C++ 👍", "h2"),
-]
-
-
 def test_a_store_of_version_1_is_found_in_every_language_afterwards(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with first_version(home, monkeypatch) as old, old.write() as conn:
-        conn.executemany(V1_PAIR, V1_PAIRS)
-        conn.execute("INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair")
+        insert_v1_pairs(conn)
         conn.execute("INSERT INTO chat (id, created_at, updated_at) VALUES (1, 1, 1)")
         conn.execute("INSERT INTO message (chat_id, role, text, created_at) VALUES (1, 'user', '微调模型', 1)")
     with Store.open(home) as store:

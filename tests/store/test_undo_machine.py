@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from store import datasets, edits, pairs, votes
+from store import datasets, edits, feedback, pairs, votes
 from store.db import Store
 from store.home import Home
-from store.records import PairDraft, PreferenceDraft, Split, Status, Turn
+from store.records import FeedbackDraft, PairDraft, PreferenceDraft, Split, Status, Turn
 
 State = dict[str, Any]
 words = st.text("abcé xyz\n模", min_size=1, max_size=8).filter(str.strip)
@@ -22,7 +22,7 @@ splits = st.sampled_from(["train", "val", "test"])
 
 
 class Curating(RuleBasedStateMachine):
-    """Changes pairs, datasets, splits and preferences; the model is a plain list of states with a place in it."""
+    """Changes pairs, datasets, splits, preferences and feedback; the model is a plain list of states with a place in it."""
 
     @initialize()
     def begin(self) -> None:
@@ -43,6 +43,7 @@ class Curating(RuleBasedStateMachine):
             " LEFT JOIN dataset d ON d.id = p.dataset_id"
         )
         queries = {"pairs": f"{pair} WHERE deleted_at IS NULL", "members": member, "preferences": preference}
+        queries["feedback"] = "SELECT uid, prompt, answer, good, split, dataset_id FROM feedback"
         queries["datasets"] = "SELECT id, name, description, created_at FROM dataset"
         return {name: {tuple(row) for row in self.store.rows(sql)} for name, sql in queries.items()}
 
@@ -140,6 +141,12 @@ class Curating(RuleBasedStateMachine):
     def import_preferences(self, texts: list[str], name: str | None) -> None:
         drafts = [PreferenceDraft((Turn("user", text),), "good", "bad") for text in texts]
         votes.import_preferences(self.store, drafts, dataset=name)
+        self.did()
+
+    @rule(texts=st.lists(words, min_size=1, max_size=3), name=st.none() | names, good=st.booleans())
+    def import_feedback(self, texts: list[str], name: str | None, good: bool) -> None:
+        drafts = [FeedbackDraft((Turn("user", text),), "an answer", good) for text in texts]
+        feedback.add_feedback(self.store, drafts, dataset=name)
         self.did()
 
     @rule(name=names, text=words)

@@ -147,7 +147,7 @@ _checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
     """The ready pairs of a dataset as a snapshot would hold them."""
     return [
-        SnapshotRow(n, split, pair.kind, pair.messages(), pair.content_hash, pair.uid, pair.revision)
+        SnapshotRow(n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision)
         for n, (pair, split) in enumerate(datasets.members(store, dataset))
     ]
 
