@@ -1,5 +1,6 @@
 """Edits: one thing that was done to the data, however many rows it touched, and the unit of undo.
-Pairs keep a revision for each edit; rows of datasets, memberships and preferences are noted by triggers (schema_edits).
+Pairs keep a revision for each edit; rows of datasets, memberships, preferences and feedback are noted by triggers
+(schema_edits).
 
     with edits.recording(store, "split support"):   # whatever is written inside is one edit
         ...
@@ -26,6 +27,7 @@ _KEYS = {
     "dataset": ("id",),
     "dataset_pair": ("dataset_id", "pair_id"),
     "imported_preference": ("id",),
+    "feedback": ("id",),
     "snapshot": ("id",),
 }
 """The tables that triggers watch, and the columns that name a row of each."""
@@ -65,7 +67,8 @@ def _open(
     sql = "SELECT table_name, count(*) FROM edit_change WHERE edit_id = ? GROUP BY 1"
     changed = dict(conn.execute(sql, (edit_id,)).fetchall())
     if pairs or changed or permanent:
-        rows = max(pairs, changed.get("dataset_pair", 0)) + changed.get("imported_preference", 0)
+        rows = max(pairs, changed.get("dataset_pair", 0))
+        rows += changed.get("imported_preference", 0) + changed.get("feedback", 0)
         conn.execute("UPDATE edit SET pairs = ? WHERE id = ?", (rows, edit_id))
     else:
         conn.execute("DELETE FROM edit WHERE id = ?", (edit_id,))
