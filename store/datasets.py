@@ -1,5 +1,5 @@
 """Datasets: named sets of pairs with a split for each, and their freezing into snapshots by content hash.
-What a split should be is decided in curate/split.py; here it is kept."""
+Which pair goes to which split is decided in curate/split.py; here it is kept."""
 
 from __future__ import annotations
 
@@ -151,11 +151,19 @@ def of(store: Store, uid: str) -> list[tuple[str, Split]]:
 
 
 def resplit(
-    store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0, actor: str = "user"
+    store: Store,
+    name: str,
+    *,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+    all_pairs: bool = False,
+    actor: str = "user",
 ) -> dict[str, int]:
-    """Deals a dataset's pairs out to train, val and test (fractions); returns the counts.
+    """Splits a dataset's pairs into train, val and test (fractions of those that are not pinned); returns the counts.
 
-    The same pairs and seed give the same splits, and pairs that ask the same question stay together.
+    The same pairs and seed give the same splits, and pairs that ask the same or nearly the same stay together. Pinned
+    pairs, whose split came with the data or was set by hand, stay where they are unless `all_pairs` is set.
     """
     if val < 0 or test < 0 or val + test >= 1:
         raise BadInput(
@@ -163,12 +171,28 @@ def resplit(
         )
     with store.write() as conn, recording(store, f"split {name}", actor):
         dataset_id = get_id(store, name)
-        sql = "SELECT p.id, p.question FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?"
-        found = store.rows(sql + " AND p.deleted_at IS NULL", (dataset_id,))
-        splits = assign([row["question"] for row in found], val=val, test=test, seed=seed)
+        if all_pairs:
+            conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
+        sql = (
+            "SELECT p.id, p.question, iif(d.pinned, d.split, NULL) AS pinned FROM dataset_pair d"
+            " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
+        )
+        found = store.rows(sql, (dataset_id,))
+        splits = assign(
+            [row["question"] for row in found], val=val, test=test, seed=seed, fixed=[row["pinned"] for row in found]
+        )
         rows = [(split, dataset_id, row["id"]) for row, split in zip(found, splits, strict=True)]
         conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
     return {split: splits.count(split) for split in SPLITS}
+
+
+def pinned(store: Store, name: str) -> dict[Split, int]:
+    """How many live pairs of each split are pinned: `resplit` leaves them there."""
+    sql = (
+        "SELECT d.split, count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
+        " WHERE d.dataset_id = ? AND d.pinned AND p.deleted_at IS NULL GROUP BY 1"
+    )
+    return dict(store.rows(sql, (get_id(store, name),)))  # type: ignore[arg-type]  # rows of two are pairs
 
 
 def freeze(store: Store, name: str) -> Snapshot:

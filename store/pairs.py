@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -42,10 +43,15 @@ _BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says."""
+    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
+
+    `elsewhere` counts by split the known pairs that were in the dataset already, in another split than the one asked
+    for: they stay there.
+    """
 
     uids: list[str]
     duplicates: int
+    elsewhere: dict[Split, int] = field(default_factory=dict)
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -108,11 +114,13 @@ def create_many(
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
-    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset.
+    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset, and
+    keeps its split if it is there already. New pairs in val or test are pinned: `datasets.resplit` leaves them there.
     `checked` says that `check_draft` has seen every draft already.
     """
     uids: list[str] = []
     duplicates = 0
+    elsewhere: Counter[Split] = Counter()
     with store.write() as conn, recording(store, label, actor) as edit_id:
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         at, stream = now(), iter(drafts)
@@ -120,6 +128,7 @@ def create_many(
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
+                elsewhere += _in_other_split(conn, dataset_id, split, known)
                 _join(conn, dataset_id, split, known)
                 batch = fresh
             uids += _insert(conn, batch, at)
@@ -134,7 +143,7 @@ def create_many(
                 (first,),
             )
             _join(conn, dataset_id, split, range(first, first + len(batch)))
-    return Created(uids, duplicates)
+    return Created(uids, duplicates, dict(elsewhere))
 
 
 def _split_known(
@@ -148,6 +157,16 @@ def _split_known(
     known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
     fresh = {key: draft for key, draft in reversed(batch) if key not in known}
     return list(reversed(fresh.items())), list(known.values())
+
+
+def _in_other_split(conn: sqlite3.Connection, dataset_id: int | None, split: Split, known: list[int]) -> Counter[Split]:
+    if dataset_id is None or not known:
+        return Counter()
+    sql = (
+        "SELECT split, count(*) FROM dataset_pair WHERE dataset_id = ? AND split <> ?"
+        " AND pair_id IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    )
+    return Counter(dict(conn.execute(sql, (dataset_id, split, json.dumps(known))).fetchall()))
 
 
 def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:
@@ -165,7 +184,9 @@ def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: I
     if dataset_id is not None:
         rows = [(dataset_id, pair_id, split) for pair_id in ids]
         conn.executemany(
-            "INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned) VALUES (?1, ?2, ?3, ?3 <> 'train')"
+            " ON CONFLICT DO NOTHING",
+            rows,
         )
 
 

@@ -47,8 +47,8 @@ _UNSPACED = (
 
 
 def unspaced(char: str) -> bool:
-    """Whether `char` belongs to a script that writes no spaces between words (Chinese, Japanese, Thai …)."""
-    code = ord(char)
+    """Whether `char` (or the last of several) belongs to a script that writes no spaces between words."""
+    code = ord(char[-1])
     return code >= 0x0E00 and any(first <= code <= last for first, last in _UNSPACED)
 
 
@@ -75,13 +75,24 @@ _CUTS = _Cuts()
 def tokens(text: str) -> str:
     """`text` as tokens with white space between: lower case, without accents; NFC, NFD and full-width forms equal."""
     if text.isascii():
-        text = text.lower()
-        for sign, apart in _SIGNS:
-            if sign in text:  # four times as fast as a regular expression
-                text = text.replace(sign, apart)
-        return text
+        return cut(text.lower())
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
-    return unicodedata.normalize("NFC", plain).translate(_CUTS)
+    return cut(unicodedata.normalize("NFC", plain))
+
+
+def cut(text: str) -> str:
+    """`text` with white space between its tokens, case and accents as they are."""
+    if not text.isascii():
+        return text.translate(_CUTS)
+    for sign, apart in _SIGNS:
+        if sign in text:  # four times as fast as a regular expression
+            text = text.replace(sign, apart)
+    return text
+
+
+def is_word(token: str) -> bool:
+    """Whether a token is a word, a number or a character of a script without spaces, and not a sign."""
+    return unicodedata.category(token[-1])[0] in "LMN"
 
 
 def indexed(*texts: str) -> str:
@@ -122,9 +133,6 @@ def expression(text: str) -> str | None:
         found = tokens(match[1] if quoted else match[2]).split()
         if found:
             phrase = '"' + " ".join(found).replace('"', '""') + '"'
-            phrases.append(phrase if quoted or not _is_word(found[-1]) else phrase + "*")
+            prefix = not quoted and is_word(found[-1]) and not unspaced(found[-1])
+            phrases.append(phrase + "*" if prefix else phrase)
     return " ".join(phrases) or None
-
-
-def _is_word(token: str) -> bool:
-    return unicodedata.category(token[-1])[0] in "LMN" and not unspaced(token[-1])

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from store.curate.findings import Finding, Judged, Level
+from store.curate.findings import Finding, Judged, Level, texts
 from store.formats.placeholders import unfilled
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -93,8 +93,7 @@ def lint_all(pairs: Iterable[Judged]) -> list[Finding]:
 
 
 def _lint(pair: Judged) -> Iterator[Finding]:
-    fields = {"system": pair.system, "question": pair.question, "answer": pair.answer}
-    for field, text in fields.items():
+    for field, text in texts(pair):
         rules = _EVERYWHERE + _IN_ANSWERS if field == "answer" else _EVERYWHERE
         for code, level, rule in rules:
             what = rule(text)
