@@ -21,7 +21,9 @@ _COUNTED = """
 SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
   coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train,
   coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test,
+  (SELECT count(*) FROM imported_preference r WHERE r.dataset_id = d.id) AS preferences,
+  (SELECT count(*) FROM feedback r WHERE r.dataset_id = d.id) AS feedback
 FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
 LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
 """
@@ -87,7 +89,7 @@ def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Da
 
 
 def remove(store: Store, name: str, *, actor: str = "user") -> None:
-    """Removes a dataset and its preferences; its pairs and its snapshots stay."""
+    """Removes a dataset with its preferences and feedback; its pairs and its snapshots stay."""
     with store.write() as conn, recording(store, f"remove the dataset {name}", actor):
         dataset_id = get_id(store, name)
         conn.execute("DELETE FROM dataset_pair WHERE dataset_id = ?", (dataset_id,))
@@ -169,18 +171,18 @@ def resplit(
         raise BadInput(
             f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
         )
+    dataset_id = get_id(store, name)
+    sql = (
+        "SELECT p.id, p.question, iif(d.pinned AND NOT ?, d.split, NULL) AS pinned FROM dataset_pair d"
+        " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
+    )
+    found = store.rows(sql, (all_pairs, dataset_id))
+    splits = assign(  # before the transaction: many pairs take seconds, in which others may want to write
+        [row["question"] for row in found], val=val, test=test, seed=seed, fixed=[row["pinned"] for row in found]
+    )
     with store.write() as conn, recording(store, f"split {name}", actor):
-        dataset_id = get_id(store, name)
         if all_pairs:
             conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
-        sql = (
-            "SELECT p.id, p.question, iif(d.pinned, d.split, NULL) AS pinned FROM dataset_pair d"
-            " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
-        )
-        found = store.rows(sql, (dataset_id,))
-        splits = assign(
-            [row["question"] for row in found], val=val, test=test, seed=seed, fixed=[row["pinned"] for row in found]
-        )
         rows = [(split, dataset_id, row["id"]) for row, split in zip(found, splits, strict=True)]
         conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
     return {split: splits.count(split) for split in SPLITS}

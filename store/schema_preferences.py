@@ -21,6 +21,7 @@ INSERT INTO imported_preference
   FROM old_preference;
 DROP TABLE old_preference;
 CREATE UNIQUE INDEX imported_preference_content ON imported_preference (coalesce(dataset_id, 0), content_hash);
+CREATE INDEX imported_preference_dataset ON imported_preference (dataset_id);
 CREATE VIEW preference AS
   SELECT id AS vote_id, NULL AS import_id, NULL AS uid, prompt, CASE choice WHEN 'a' THEN a_text ELSE b_text END AS
     chosen, CASE choice WHEN 'a' THEN b_text ELSE a_text END AS rejected,

@@ -82,6 +82,18 @@ _IN_ANSWERS: tuple[tuple[str, Level, Callable[[str], str | None]], ...] = (
 )
 
 
+def lint_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
+    """What is probably wrong with the texts of a preference or of feedback; a bad answer may be bad in its own way, so
+    only the rules for every text apply.
+    """
+    return [
+        Finding(uid, code, field, what, level)
+        for field, text in texts
+        for code, level, rule in _EVERYWHERE
+        if (what := rule(text))
+    ]
+
+
 def lint(pair: Judged) -> list[Finding]:
     """What is probably wrong with a pair; empty when nothing is."""
     return list(_lint(pair))
