@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -40,10 +41,14 @@ _BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says."""
+    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
+
+    `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
+    """
 
     uids: list[str]
     duplicates: int
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -113,6 +118,7 @@ def create_many(
 
     uids: list[str] = []
     duplicates = 0
+    elsewhere: Counter[str] = Counter()
     with store.write() as conn:
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         edit_id = _open_edit(conn, "do", actor, label)
@@ -122,6 +128,7 @@ def create_many(
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
                 _join(conn, dataset_id, split, known)
+                elsewhere.update(_in_other_splits(conn, dataset_id, split, known))
                 batch = fresh
             uids += _insert(conn, batch, at)
             first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
@@ -136,7 +143,7 @@ def create_many(
             )
             _join(conn, dataset_id, split, range(first, first + len(batch)))
         _close_edit(conn, edit_id, len(uids))
-    return Created(uids, duplicates)
+    return Created(uids, duplicates, dict(elsewhere))
 
 
 def _split_known(
@@ -169,6 +176,17 @@ def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: I
         conn.executemany(
             "INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows
         )
+
+
+def _in_other_splits(
+    conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Sequence[int]
+) -> dict[str, int]:
+    """How many of these members of a dataset are in which other split than this one."""
+    sql = (
+        "SELECT split, count(*) FROM dataset_pair WHERE dataset_id = ? AND split <> ?"
+        " AND pair_id IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    )
+    return dict(conn.execute(sql, (dataset_id, split, json.dumps(list(ids)))).fetchall()) if ids else {}
 
 
 def get(store: Store, uid: str, deleted: bool = False) -> Pair:
