@@ -179,7 +179,8 @@ def _kept_as_text(path: Path, names: Mapping[str, int]) -> str:
     shown = ", ".join("{{" + name + "}} (" + _rows(rows) + ")" for name, rows in list(names.items())[:_NAMED])
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     first = next(iter(names))
-    return f"{path.name}: {shown}{more} stay as text. To fill one, add --set {first}=VALUE."
+    stay = "stays" if len(names) == 1 else "stay"
+    return f"{path.name}: {shown}{more} {stay} as text. To fill one, set its value (--set {first}=VALUE)."
 
 
 def _unused(sources: Sequence[_Source], variables: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from store.errors import BadInput
-from store.formats.base import FORMATS, DataFormat, Row, is_known, register
+from store.formats.base import FORMATS, DataFormat, Row, by_rank, is_known, register
 from store.formats.placeholders import fill, unfilled
 from store.formats.source import DataFile, Problem, Value
 from store.formats.values import sample
@@ -62,7 +62,7 @@ def sniff(file: DataFile) -> DataFormat:
     BadInput when none fits.
     """
     best: tuple[int, DataFormat] | None = None
-    for format in FORMATS.values():
+    for format in by_rank():
         at = format.sniff(file)
         if at is not None and (best is None or at < best[0]):
             best = at, format
@@ -81,8 +81,8 @@ def _unknown(file: DataFile) -> BadInput:
         todo = "Correct that line, or save the data in another format."
         return BadInput(wrong.what, where=f"{file.path}:{wrong.line}", todo=todo)
     fields = f"has the fields {', '.join(seen[:8])}" if seen else "has no JSON objects"
-    known = "; ".join(format.help for format in FORMATS.values())
-    return BadInput(f"{fields}, which is no format that we know", where=str(file.path), todo=f"Known are: {known}.")
+    known = "; ".join(format.help for format in by_rank()[::-1])
+    return BadInput(f"{fields}, which is no format that we know", where=str(file.path), todo=f"Known are {known}.")
 
 
 def _is_object(found: Value | Problem) -> TypeGuard[Value]:

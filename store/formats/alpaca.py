@@ -17,7 +17,7 @@ class Alpaca(RecordFormat):
 
     name = "alpaca"
     suffixes = (".json", ".jsonl")
-    help = "instruction, input, output"
+    help = "instruction, output"
     rank = 40
 
     def recognises(self, fields: Fields) -> bool:

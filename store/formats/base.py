@@ -46,7 +46,7 @@ class DataFormat(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     """The endings of its files, the usual one first."""
     help: ClassVar[str]
-    """One line on what its files look like."""
+    """Its fields, or what its files look like, in a few words."""
     rank: ClassVar[int] = 0
     """Formats of a lower rank are asked first whether a file is theirs: those with the most telling marks."""
     holds: ClassVar[str] = "pair"
@@ -118,7 +118,7 @@ class RecordFormat(DataFormat):
 
 
 FORMATS: dict[str, DataFormat] = {}
-"""The formats that are registered, by name, in the order in which they are asked."""
+"""The formats that are registered, by name: those of pairs first, each sort by the alphabet."""
 
 _Kind = TypeVar("_Kind", bound=type[DataFormat])
 
@@ -127,16 +127,21 @@ def register(kind: _Kind) -> _Kind:
     """Adds a format to those that import, export, the app and the command line know. A class decorator."""
     found = {**FORMATS, kind.name: kind()}
     FORMATS.clear()
-    FORMATS.update(sorted(found.items(), key=lambda entry: (entry[1].rank, entry[0])))
+    FORMATS.update(sorted(found.items(), key=lambda entry: (entry[1].holds != "pair", entry[0])))
     return kind
 
 
+def by_rank() -> list[DataFormat]:
+    """The formats in the order in which they are asked whether a file or row is theirs."""
+    return sorted(FORMATS.values(), key=lambda format: format.rank)
+
+
 def record_format(fields: Fields, but: RecordFormat | None = None) -> RecordFormat | None:
-    """The first format, other than `but`, that recognises an object."""
-    for each in FORMATS.values():
-        if isinstance(each, RecordFormat) and each is not but and each.recognises(fields):
-            return each
-    return None
+    """The first format, other than `but`, that recognises an object by what has something in it, else by all names."""
+    asked = [each for each in by_rank() if isinstance(each, RecordFormat) and each is not but]
+    filled = fields.filled()
+    found = next((each for each in asked if each.recognises(filled)), None)
+    return found or (next((each for each in asked if each.recognises(fields)), None) if filled is not fields else None)
 
 
 def is_known(value: dict[str, Any]) -> bool:

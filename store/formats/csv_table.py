@@ -22,7 +22,7 @@ class CsvTable(DataFormat):
 
     name = "csv"
     suffixes = (".csv", ".tsv")
-    help = "a table with the columns question and answer"
+    help = "CSV with such columns"
 
     def sniff(self, file: DataFile) -> int | None:
         """Whether the file is a table."""

@@ -16,7 +16,7 @@ class JudgedAnswers(RecordFormat):
     """One answer with a thumb up or down."""
 
     name = "feedback"
-    help = "prompt, completion and label (true or false)"
+    help = "prompt, completion, label"
     rank = 15
     holds = "feedback"
 

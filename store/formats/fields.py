@@ -51,8 +51,9 @@ class Fields:
         return self.peek(name)
 
     def first(self, names: Iterable[str]) -> str | None:
-        """The first of these names whose field is there and not null."""
-        return next((name for name in names if name in self), None)
+        """The first of these names whose field has something in it; else the first whose field is not null."""
+        there = [name for name in names if name in self]
+        return next((name for name in there if not is_empty(self.peek(name))), there[0] if there else None)
 
     def text(self, *names: str, default: str | None = None) -> str:
         """The first of these fields that is there, as text.
@@ -65,6 +66,11 @@ class Fields:
         if default is None:
             raise Wrong(names[0], "is missing")
         return default
+
+    def filled(self) -> Fields:
+        """The fields that have something in them; these themselves when all have."""
+        left = {name: value for name, value in self._values.values() if not is_empty(value)}
+        return self if len(left) == len(self._values) else Fields(left)
 
     def skip(self, name: str) -> None:
         """Count a part of a field as not read, by a name like messages[].name."""

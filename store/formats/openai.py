@@ -16,7 +16,7 @@ class OpenAIMessages(RecordFormat):
     """Conversations as lists of messages."""
 
     name = "openai"
-    help = "messages with role and content"
+    help = "messages"
     rank = 20
 
     def recognises(self, fields: Fields) -> bool:

@@ -20,7 +20,7 @@ class ParquetTable(DataFormat):
 
     name = "parquet"
     suffixes = (".parquet",)
-    help = "a table with the columns of one of the others"
+    help = "Parquet with such columns"
 
     def sniff(self, file: DataFile) -> int | None:
         """Whether the file is Parquet."""

@@ -17,7 +17,7 @@ from store.formats.conversation import (
     system_of,
     turns_of,
 )
-from store.formats.fields import Fields, Wrong, as_list, as_text
+from store.formats.fields import Fields, Wrong, as_list, as_text, is_empty
 from store.formats.sharegpt import said
 from store.formats.writing import write_json
 from store.records import Preference, PreferenceDraft, Turn
@@ -43,8 +43,8 @@ class PreferencePairs(RecordFormat):
 
     def recognises(self, fields: Fields) -> bool:
         """A rejected answer, and one that was chosen (or just the answer)."""
-        rejected = fields.first(REJECTED)
-        return rejected is not None and not isinstance(fields.peek(rejected), bool) and _chosen(fields) is not None
+        rejected = fields.peek(fields.first(REJECTED) or "")
+        return not is_empty(rejected) and not isinstance(rejected, bool) and _chosen(fields) is not None
 
     def parse(self, fields: Fields) -> tuple[PreferenceDraft, tuple[str, ...]]:
         """The prompt with all that belongs to it, and the two answers."""
@@ -75,7 +75,7 @@ class PreferencePairs(RecordFormat):
 
 
 def _chosen(fields: Fields) -> str | None:
-    return fields.first(CHOSEN) or fields.first(ANSWERS)
+    return fields.first((*CHOSEN, *ANSWERS))
 
 
 def _prompt(fields: Fields, better: str) -> list[Turn]:

@@ -26,7 +26,7 @@ class PromptCompletion(RecordFormat):
     """A question column and an answer column."""
 
     name = "prompt-completion"
-    help = "prompt and completion, question and answer"
+    help = "prompt, completion; question, answer"
     rank = 50
 
     def recognises(self, fields: Fields) -> bool:

@@ -18,7 +18,7 @@ class ShareGPT(RecordFormat):
     """Conversations as lists of what each speaker said."""
 
     name = "sharegpt"
-    help = "conversations with from and value"
+    help = "conversations"
     rank = 30
 
     def recognises(self, fields: Fields) -> bool:
