@@ -45,13 +45,12 @@ _BATCH = 2_000
 class Created:
     """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
 
-    `elsewhere` counts by split the known pairs that were in the dataset already, in another split than the one asked
-    for: they stay there.
+    `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
     """
 
     uids: list[str]
     duplicates: int
-    elsewhere: dict[Split, int] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -120,7 +119,7 @@ def create_many(
     """
     uids: list[str] = []
     duplicates = 0
-    elsewhere: Counter[Split] = Counter()
+    elsewhere: Counter[str] = Counter()
     with store.write() as conn, recording(store, label, actor) as edit_id:
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         at, stream = now(), iter(drafts)
@@ -128,8 +127,8 @@ def create_many(
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
-                elsewhere += _in_other_split(conn, dataset_id, split, known)
                 _join(conn, dataset_id, split, known)
+                elsewhere.update(_in_other_splits(conn, dataset_id, split, known))
                 batch = fresh
             uids += _insert(conn, batch, at)
             first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
@@ -159,16 +158,6 @@ def _split_known(
     return list(reversed(fresh.items())), list(known.values())
 
 
-def _in_other_split(conn: sqlite3.Connection, dataset_id: int | None, split: Split, known: list[int]) -> Counter[Split]:
-    if dataset_id is None or not known:
-        return Counter()
-    sql = (
-        "SELECT split, count(*) FROM dataset_pair WHERE dataset_id = ? AND split <> ?"
-        " AND pair_id IN (SELECT value FROM json_each(?)) GROUP BY 1"
-    )
-    return Counter(dict(conn.execute(sql, (dataset_id, split, json.dumps(known))).fetchall()))
-
-
 def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:
     uids = [new_uid() for _ in batch]
     conn.executemany(
@@ -188,6 +177,17 @@ def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: I
             " ON CONFLICT DO NOTHING",
             rows,
         )
+
+
+def _in_other_splits(
+    conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Sequence[int]
+) -> dict[str, int]:
+    """How many of these members of a dataset are in which other split than this one."""
+    sql = (
+        "SELECT split, count(*) FROM dataset_pair WHERE dataset_id = ? AND split <> ?"
+        " AND pair_id IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    )
+    return dict(conn.execute(sql, (dataset_id, split, json.dumps(list(ids)))).fetchall()) if ids else {}
 
 
 def get(store: Store, uid: str, deleted: bool = False) -> Pair:

@@ -26,9 +26,11 @@ CREATE VIEW preference AS
   SELECT id AS vote_id, NULL AS import_id, NULL AS uid, prompt, CASE choice WHEN 'a' THEN a_text ELSE b_text END AS
     chosen, CASE choice WHEN 'a' THEN b_text ELSE a_text END AS rejected,
     json_object('vote', id, 'chosen', CASE choice WHEN 'a' THEN a_model ELSE b_model END,
-      'rejected', CASE choice WHEN 'a' THEN b_model ELSE a_model END) AS source, NULL AS dataset_id, created_at
+      'rejected', CASE choice WHEN 'a' THEN b_model ELSE a_model END) AS source, NULL AS dataset_id,
+    'train' AS split, created_at
   FROM vote WHERE choice IN ('a', 'b') AND a_text <> b_text AND deleted_at IS NULL
-  UNION ALL SELECT NULL, id, uid, prompt, chosen, rejected, source, dataset_id, created_at FROM imported_preference;
+  UNION ALL SELECT NULL, id, uid, prompt, chosen, rejected, source, dataset_id, split, created_at
+    FROM imported_preference;
 
 CREATE VIEW preference_text AS SELECT id, indexed_preference(prompt, chosen, rejected) AS body FROM imported_preference;
 CREATE VIRTUAL TABLE preference_fts USING fts5(body, content='preference_text', content_rowid='id', {FTS_OPTIONS});

@@ -77,8 +77,8 @@ def test_no_text_breaks_a_search(filled: Store, text: str) -> None:
 @example("a\u0301b", "ไม้")
 def test_a_text_is_found_by_itself(store: Store, before: str, text: str) -> None:
     """Whatever a pair says is found by typing it, except that a typed quote begins a phrase."""
-    said = before.encode(errors="ignore").decode().replace("\0", "") + " "
-    said += text.encode(errors="ignore").decode().replace("\0", "")
+    before, text = (each.encode(errors="ignore").decode().replace("\0", "") for each in (before, text))
+    said = f"{before} {text}"
     if said.strip():
         pair = pairs.create(store, PairDraft(said, "."))
         assert pair.id in pairs.search_ids(store, text.replace('"', " "))

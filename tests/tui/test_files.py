@@ -31,12 +31,12 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.see_page("WelcomeScreen")
         await app.see("Try it with sample data", "Import a file", "Write the first pair")
         await app.press("enter")
-        await app.see("Who shall the model be?", "Ember", "Northwind Labs")
+        await app.see("Name your model", "Ember", "Northwind Labs")
         await app.press("delete", "enter", "enter")
-        await app.see("It needs a name")
+        await app.see("Type a name")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("The samples are here", "who Nova is")
+        await app.see("The sample data is loaded", "who Nova is")
         assert app.app.focused and app.app.focused.id == "train"
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
@@ -55,7 +55,7 @@ async def test_escape_leaves_the_welcome_but_never_quits(drive: Drive) -> None:
     async with drive() as app:
         await app.see_page("WelcomeScreen")
         await app.press("1")
-        await app.see("Who shall the model be?")
+        await app.see("Name your model")
         await app.press("escape")
         await app.see_page("WelcomeScreen")
         await app.press("escape")
@@ -90,12 +90,13 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
 
 
 async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path) -> None:
-    file = write(tmp_path / "who.json", [{"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}."}])
+    row = {"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}, {{ x }}."}
+    file = write(tmp_path / "who.json", {"placeholders": ["maker"], "data": [row]})
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, file)
-        await app.see("{{name}}", "{{maker}}", "Ember")
+        await app.see("{{name}}", "{{maker}}", "Ember", "{{x}}", "leave empty to keep it as text")
         await app.press("f8")
         await app.see("Nothing was imported", "{{maker}}")
         await app.press("enter")
@@ -103,14 +104,15 @@ async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pa
         fields[1].focus()
         await app.paste("Acme [/x]")
         await app.press("ctrl+s")
-        await app.see_page("DataScreen")
-        await app.see("I am Ember by Acme [/x].")
+        await app.see("Imported", "1 new pair in who.", "{{x}} (1 row) stays as text.")
+        await app.press("enter")
+        await app.see("I am Ember by Acme [/x], {{ x }}.")
     assert pairs.page(store, pairs.search_ids(store, "acme"))[0].kind == "identity"
 
 
 async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
-    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": 7, "output": "x"}\nnot json\n')
+    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": [7], "output": "x"}\nnot json\n')
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")

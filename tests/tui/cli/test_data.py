@@ -21,7 +21,7 @@ Write = Callable[[str, str | bytes], str]
 class TestImportExport:
     def test_import_says_what_became_of_each_row(self, tf: Cli, write: Write) -> None:
         good = {"instruction": "Where?", "output": "Here."}
-        file = write("rows.jsonl", "\n".join(map(json.dumps, [good, good, {"instruction": "Empty", "output": 3}])))
+        file = write("rows.jsonl", "\n".join(map(json.dumps, [good, good, {"instruction": "Empty", "output": [3]}])))
         found = tf.json("data", "import", file, "--dataset", "d")
         assert {k: found[k] for k in ("read", "kept", "rejected", "duplicates")} == {
             "read": 3, "kept": 1, "rejected": 1, "duplicates": 1
@@ -30,7 +30,9 @@ class TestImportExport:
         assert found["problems"][0]["field"] == "output"
 
     def test_import_for_a_person(self, tf: Cli, write: Write) -> None:
-        file = write("rows.jsonl", '{"instruction": "Where?", "output": "Here."}\n{"instruction": "x", "output": 3}\n')
+        file = write(
+            "rows.jsonl", '{"instruction": "Where?", "output": "Here."}\n{"instruction": "x", "output": [3]}\n'
+        )
         result = tf("data", "import", file, "--dataset", "d")
         assert result.stdout.startswith("1 pair imported into d of 2 rows read.")
         assert "1 row could not be used" in result.stdout and ":2: output" in result.stderr

@@ -1,4 +1,4 @@
-"""Loads the sample data: asks who the model shall be, imports, and shows the way on.
+"""Loads the sample data: asks for a name and an author, imports, and offers the next step.
 The data is ours (sample_data); names fill its placeholders."""
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ class Samples:
 
 
 _MISSING = {
-    "name": "It needs a name: the samples teach it to say one.",
-    "author": "Say who made it, yourself perhaps: the samples teach it to say so.",
+    "name": "Type a name: the sample data teaches the model to use it.",
+    "author": "Type who made it, for example your own name: the sample data teaches the model to say so.",
 }
 
 
 class SamplesDialog(Dialog[Samples]):
-    """Gives back what was loaded; None when nothing was."""
+    """Returns what was loaded; None when nothing was."""
 
     def __init__(self) -> None:
-        super().__init__("Who shall the model be?")
+        super().__init__("Name your model")
 
     def compose_body(self) -> ComposeResult:
         from tui.app import TuningforkApp
 
         assert isinstance(self.app, TuningforkApp)
         settings = self.app.settings
-        yield text("The samples teach it a name and a maker of your choice.")
+        yield text("The sample data teaches the model a name and an author of your choice.")
         with Horizontal(classes="row"):
-            yield Static("Its name", classes="label")
+            yield Static("Name", classes="label")
             yield Field(clean(settings.name), compact=True, id="name", select_on_focus=True)
         with Horizontal(classes="row"):
-            yield Static("Made by", classes="label")
+            yield Static("Author", classes="label")
             yield Field(clean(settings.author), compact=True, id="author", select_on_focus=True)
-        yield text("Plain questions come along, so that it forgets nothing while it learns.", "hint")
+        yield text("General questions are included, so that the model keeps what it knows.", "hint")
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")
@@ -92,17 +92,17 @@ class SamplesDialog(Dialog[Samples]):
         try:
             report = await app.bridge.job(load, values)
         except TuningforkError as error:
-            app.show_error(error, "The samples could not be loaded")
+            app.show_error(error, "The sample data could not be loaded")
             return
         app.remember(**values)
         self.dismiss(Samples(values["name"], report))
 
 
 class Loaded(Dialog[str]):
-    """What was loaded, and where to go on: `train` or `look`."""
+    """What was loaded, and what to do next: `train` or `look`."""
 
     def __init__(self, loaded: Samples) -> None:
-        super().__init__("The samples are here")
+        super().__init__("The sample data is loaded")
         self._loaded = loaded
 
     def compose_body(self) -> ComposeResult:
@@ -110,7 +110,7 @@ class Loaded(Dialog[str]):
         known = f" ({report.duplicates:,} were here already)" if report.duplicates else ""
         yield text(
             f"{formatting.count(report.kept + report.duplicates, 'pair')} are in the dataset {DATASET}{known}: "
-            f"who {self._loaded.name} is, and plain questions."
+            f"who {self._loaded.name} is, and general questions."
         )
         yield text("Next: tune a model on them (F3), then ask it who it is (F4).")
 
@@ -127,6 +127,6 @@ class Loaded(Dialog[str]):
 
 
 def load(store: Store, values: dict[str, str]) -> ImportReport:
-    """Import the identity pairs under these names, and the general questions, as one change that undo takes back."""
+    """Import the identity pairs under these names, and the general questions, as one change that undo reverts."""
     paths = [sample_files.path("identity.json"), sample_files.path("general.jsonl")]
     return importing.import_files(store, paths, dataset=DATASET, variables=values)
