@@ -62,16 +62,16 @@ def mask(text: str) -> str:
 
 def scan(pairs: Iterable[Judged]) -> list[Finding]:
     """Where many pairs contain secrets."""
+    return [finding for pair in pairs for finding in scan_texts(pair.uid, texts(pair))]
+
+
+def scan_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Where the named texts of one row contain secrets."""
     return [
         Finding(
-            pair.uid,
-            "secret",
-            field,
-            f"contains what looks like a {secret.kind} at {secret.start}",
-            _LEVELS[secret.kind],
+            uid, "secret", field, f"contains what looks like a {secret.kind} at {secret.start}", _LEVELS[secret.kind]
         )
-        for pair in pairs
-        for field, text in texts(pair)
+        for field, text in texts
         for secret in find(text)
     ]
 
