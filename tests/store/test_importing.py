@@ -66,7 +66,7 @@ def test_bad_rows_cost_no_good_row_and_are_reported(store: Store, tmp_path: Path
     lines = [
         GOOD,
         "not json",
-        '{"instruction": 5, "output": "a"}',
+        '{"instruction": [5], "output": "a"}',
         "",
         '{"instruction": "q2", "output": "\\ud800"}',
         "[1]",
@@ -82,13 +82,13 @@ def test_bad_rows_cost_no_good_row_and_are_reported(store: Store, tmp_path: Path
         (6, ""),
         (8, ""),
     ]
-    assert str(report.problems[1]) == "x.jsonl:3: instruction: is a number, not text"
+    assert str(report.problems[1]) == "x.jsonl:3: instruction: is a list, not text"
     assert report.report is not None
     written = store.home.absolute(report.report)
     assert written.stat().st_mode & 0o777 == 0o600
     kept = [json.loads(line) for line in written.read_text().splitlines()]
     assert [entry["line"] for entry in kept] == [2, 3, 5, 6, 8]
-    assert (kept[0]["row"], kept[1]["row"]) == ("not json", {"instruction": 5, "output": "a"})
+    assert (kept[0]["row"], kept[1]["row"]) == ("not json", {"instruction": [5], "output": "a"})
 
 
 def test_the_report_shows_the_first_twenty_and_keeps_all(store: Store, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ async def test_edits_and_undoes_and_redoes(drive: Drive, store: Store, some_pair
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
         await app.press("U")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("Twice"))
-        await app.until(lambda: any("Redid: edit, 1 pair" in text for text in app.notices))
+        await app.until(lambda: any("Redid: edit, 1 row" in text for text in app.notices))
         assert len(app.notices) == 1, "each notice takes the place of the one before, so that they do not hide the list"
         await app.press("ctrl+z")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))

@@ -90,12 +90,13 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
 
 
 async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path) -> None:
-    file = write(tmp_path / "who.json", [{"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}."}])
+    row = {"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}, {{ x }}."}
+    file = write(tmp_path / "who.json", {"placeholders": ["maker"], "data": [row]})
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, file)
-        await app.see("{{name}}", "{{maker}}", "Ember")
+        await app.see("{{name}}", "{{maker}}", "Ember", "{{x}}", "leave empty to keep it as text")
         await app.press("f8")
         await app.see("Nothing was imported", "{{maker}}")
         await app.press("enter")
@@ -103,14 +104,15 @@ async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pa
         fields[1].focus()
         await app.paste("Acme [/x]")
         await app.press("ctrl+s")
-        await app.see_page("DataScreen")
-        await app.see("I am Ember by Acme [/x].")
+        await app.see("Imported", "1 new pair in who.", "{{x}} (1 row) stays as text.")
+        await app.press("enter")
+        await app.see("I am Ember by Acme [/x], {{ x }}.")
     assert pairs.page(store, pairs.search_ids(store, "acme"))[0].kind == "identity"
 
 
 async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
-    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": 7, "output": "x"}\nnot json\n')
+    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": [7], "output": "x"}\nnot json\n')
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")

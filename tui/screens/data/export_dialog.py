@@ -1,5 +1,5 @@
-"""Writes a dataset's ready pairs to a file in one of the formats.
-Asks where; a file that is there already is only overwritten after a question."""
+"""Writes a dataset's ready pairs (or its preferences or feedback) to a file in one of the formats.
+Asks where; a file that is there already is overwritten only after a question."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widgets import Button, Input
 
 from store import importing
 from store.errors import Conflict, TuningforkError
-from store.formats import FORMATS
+from store.formats import FORMATS, find_format
 from tui import formatting
 from tui.screens.data import file_preview
 from tui.screens.dialogs.base import Dialog, button, text
@@ -28,7 +28,7 @@ class ExportDialog(Dialog[str]):
         self._dataset = dataset
 
     def compose_body(self) -> ComposeResult:
-        yield text("Its ready pairs, in the form that other programs read.")
+        yield text("Its ready pairs, in a format that other programs read; or its preferences or feedback.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
@@ -47,7 +47,7 @@ class ExportDialog(Dialog[str]):
         """Give the name the suffix of its format, unless that fits already."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
         if Path(field.value).suffix.lower() not in suffixes and field.value:
-            field.value = str(Path(field.value).with_suffix(suffixes[-1] if ".jsonl" in suffixes else suffixes[0]))
+            field.value = str(Path(field.value).with_suffix(".jsonl" if ".jsonl" in suffixes else suffixes[0]))
 
     def on_input_submitted(self) -> None:
         self._write()
@@ -74,5 +74,6 @@ class ExportDialog(Dialog[str]):
         except TuningforkError as error:
             app.show_error(error, "Nothing was written")
         else:
-            app.tell(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
+            noun = {"preference": "preference", "feedback": "judged answer"}.get(find_format(format).holds, "pair")
+            app.tell(f"{formatting.count(n, noun)} written to {path}.", timeout=8)
             self.dismiss(str(path))

@@ -1,4 +1,4 @@
-"""Imports pairs from a file: its path with completion, what is in it, the dataset, values for its placeholders.
+"""Imports rows from a file: its path with completion, what is in it, the dataset, values for its placeholders.
 The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from store.db import Store
 from store.errors import TuningforkError
 from store.formats import FORMATS
 from store.importing import ImportReport
-from tui import formatting, keys
+from tui import formatting, import_report, keys
 from tui.screens.base import PageScreen
 from tui.screens.data import file_preview
 from tui.screens.data.file_preview import Peek
@@ -32,15 +32,14 @@ from tui.widgets.in_order import Field
 from tui.widgets.path_field import PathField
 
 _TYPING_S = 0.25
-_FORMATS = [("auto", "by its content"), *((name, name) for name in FORMATS)]
 
 
 class Stopped(Exception):
-    """The person stopped the import; its transaction goes back."""
+    """The user stopped the import; its transaction is rolled back."""
 
 
 class ImportScreen(PageScreen[str]):
-    """Gives back the name of the dataset that was filled; None when nothing was imported."""
+    """Returns the name of the dataset that was filled; None when nothing was imported."""
 
     PAGE = "import"
     CSS_PATH = "import_dialog.tcss"
@@ -58,7 +57,8 @@ class ImportScreen(PageScreen[str]):
         with VerticalScroll(id="form", can_focus=False):
             yield Static("Import pairs from a file", classes="title")
             yield from _row("File", PathField(self._complete, self._path, placeholder="~/data/pairs.jsonl", id="path"))
-            yield from _row("Format", Choice("", _FORMATS, id="format"))
+            formats = [("auto", "by its content"), *((name, name) for name in FORMATS)]
+            yield from _row("Format", Choice("", formats, id="format"))
             yield from _row(
                 "Dataset",
                 Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
@@ -75,7 +75,7 @@ class ImportScreen(PageScreen[str]):
         super().on_mount()
         self.query_one("#progress").display = False
         self.query_one("#path", PathField).focus()
-        self._say_look("JSON, JSON lines, CSV, TSV or Parquet. Nothing is written before you say so.")
+        self._say_look("JSON, JSON lines, CSV, TSV or Parquet, also compressed. Nothing is written until you import.")
         if self._path:
             self._look(self._path)
 
@@ -106,15 +106,17 @@ class ImportScreen(PageScreen[str]):
             found = await self.tuningfork.bridge.thread(
                 file_preview.peek, path, self.query_one("#format", Choice).value
             )
-        except (TuningforkError, OSError) as error:
-            self._say_look(
-                error.what if isinstance(error, TuningforkError) else str(error), getattr(error, "todo", None) or ""
-            )
+        except OSError as error:
+            self._say_look(str(error))
+            return
+        except TuningforkError as error:
+            subject = "It " if error.what.startswith(("is ", "has ", "holds ")) else ""
+            self._say_look(f"{subject}{error.what}.", error.todo or "")
             return
         self._peek = found
         if not self._named:
-            self.query_one("#dataset", Input).value = one_line(found.path.stem, 60)
-        await self._ask_for(found.variables)
+            self.query_one("#dataset", Input).value = one_line(file_preview.data_name(found.path), 60)
+        await self._ask_for(found)
         self._show_look(found)
 
     def _say_look(self, text: str, todo: str = "") -> None:
@@ -124,22 +126,27 @@ class ImportScreen(PageScreen[str]):
         self.query_one("#look", Static).update(Content("\n").join(parts))
 
     def _show_look(self, found: Peek) -> None:
-        kind = "preference" if found.preferences else "pair"
-        n = formatting.count(found.rows - found.problems, kind) if found.whole else f"more than {found.rows:,} {kind}s"
-        head = Content.assemble((n, "bold"), f", {found.format}")
+        n = import_report.sorts(found.pairs, found.preferences, found.feedback)
+        head = Content.assemble((n if found.whole else f"more than {n}", "bold"), f", {found.format}")
         if found.problems:
             head += Content.styled(f", {formatting.count(found.problems, 'row')} that cannot be used", "$warning")
-        lines = [head, Content("")]
+        lines = [head]
         width = max(20, self.size.width - 8)
-        for draft in found.first:
-            lines.append(Content.assemble(("Q ", "bold $primary"), one_line(draft.question, width)))
-            lines.append(Content.assemble(("A ", "$faint"), (one_line(draft.answer, width), "$faint")))
+        if found.problem:
+            why = f"{found.problem.field}: {found.problem.what}" if found.problem.field else found.problem.what
+            lines.append(Content.styled(one_line(f"Line {found.problem.line}: {why}", width), "$warning"))
+        if found.unread:
+            lines.append(Content.styled(one_line(import_report.not_read(found.unread), width), "$warning"))
+        lines.append(Content(""))
+        for question, answer in found.first:
+            lines.append(Content.assemble(("Q ", "bold $primary"), one_line(question, width)))
+            lines.append(Content.assemble(("A ", "$faint"), (one_line(answer, width), "$faint")))
         self.query_one("#look", Static).update(Content("\n").join(lines))
 
-    async def _ask_for(self, variables: tuple[str, ...]) -> None:
+    async def _ask_for(self, found: Peek) -> None:
         """One field for each placeholder; a field that is there already keeps what was typed."""
         place = self.query_one("#variables", Vertical)
-        if [field.name for field in place.query(Input)] == list(variables):
+        if [field.name for field in place.query(Input)] == list(found.variables):
             return
         settings = self.tuningfork.settings
         known = {"name": settings.name, "author": settings.author}
@@ -149,10 +156,17 @@ class ImportScreen(PageScreen[str]):
             *(
                 Horizontal(
                     Static(Content("{{" + name + "}}"), classes="label"),
-                    Input(known.get(name, ""), name=name, compact=True, placeholder="what stands here in every row"),
+                    Input(
+                        known.get(name, ""),
+                        name=name,
+                        compact=True,
+                        placeholder="its value in every row"
+                        if name in found.fields
+                        else "leave empty to keep it as text",
+                    ),
                     classes="row",
                 )
-                for name in variables
+                for name in found.variables
             )
         )
 
@@ -211,7 +225,7 @@ class ImportScreen(PageScreen[str]):
         else:
             self._end()
             self._remember(variables)
-            await self._tell(report)
+            await self._show(report)
             self.dismiss(dataset)
 
     def _begin(self) -> None:
@@ -244,22 +258,22 @@ class ImportScreen(PageScreen[str]):
         if names:
             self.tuningfork.remember(**names)
 
-    async def _tell(self, report: ImportReport) -> None:
-        done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
-        if report.duplicates:
-            done += f" {formatting.count(report.duplicates, 'row')} were known already."
-        if not report.rejected:
-            self.tuningfork.tell(done)
+    async def _show(self, report: ImportReport) -> None:
+        done = f"{import_report.kept(report, 'new')} in {report.dataset}."
+        remarks = import_report.remarks(report)
+        if not report.rejected and not report.not_read and not report.notices:
+            self.tuningfork.tell(" ".join([done, *remarks]))
             return
         from tui.screens.dialogs.notice import Notice
 
-        lines = [done, "", f"{formatting.count(report.rejected, 'row')} could not be used:"]
-        lines += [f"  {problem}" for problem in report.problems[:6]]
-        lines += ["  …"] if report.rejected > 6 else []
+        lines = [done, *remarks]
+        if report.rejected:
+            lines += ["", f"{formatting.count(report.rejected, 'row')} could not be used:"]
+            lines += [f"  {problem}" for problem in report.problems[:6]]
+            lines += ["  …"] if report.rejected > 6 else []
         where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
-        await self.app.push_screen_wait(
-            Notice("Imported, with rows left out", "\n".join(lines), f"All of them: {where}")
-        )
+        title = "Imported, with rows left out" if report.rejected else "Imported"
+        await self.app.push_screen_wait(Notice(title, "\n".join(lines), f"All of them: {where}" if where else ""))
 
 
 def _import(

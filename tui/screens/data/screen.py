@@ -345,18 +345,14 @@ class DataScreen(ModeScreen):
     @show_errors
     async def action_undo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.undo)
-        self.tuningfork.notify(
-            f"Undid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
-        )
+        self.tuningfork.notify(f"Undid: {formatting.edited(edit.label, edit.pairs)}." if edit else "Nothing to undo.")
         self.reload()
 
     @work(group="change")
     @show_errors
     async def action_redo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.redo)
-        self.tuningfork.notify(
-            f"Redid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
-        )
+        self.tuningfork.notify(f"Redid: {formatting.edited(edit.label, edit.pairs)}." if edit else "Nothing to redo.")
         self.reload()
 
     def _notify_undoable(self, what: str) -> None:
