@@ -7,11 +7,11 @@ import json
 import sqlite3
 from typing import Any, get_args
 
+from store import search_text
 from store.canon import canonical
 from store.db import Store, now
 from store.errors import BadInput, NotFound
 from store.records import Chat, ChatMessage, Role
-from store.search import match_expression
 
 
 def create(store: Store, title: str = "", meta: dict[str, Any] | None = None) -> Chat:
@@ -101,7 +101,7 @@ def path(store: Store, message_id: int) -> list[ChatMessage]:
 
 def search(store: Store, text: str) -> list[Chat]:
     """Conversations in which one message has every word of `text` (all for an empty text), the last used first."""
-    match = match_expression(store, text)
+    match = search_text.expression(text)
     if match is None:
         return all_chats(store)
     sql = (

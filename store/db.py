@@ -3,10 +3,8 @@ Knows no table but SQLite's own; what the tables mean is said in migrations.py a
 
 from __future__ import annotations
 
-import importlib
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store import migrations, search_text
 from store.errors import BadInput, Conflict, NoSpace, TuningforkError
 from store.home import NO_ROOM, Home
+from store.sqlite import now, sqlite_utils
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -23,25 +23,9 @@ if TYPE_CHECKING:
 BUSY_MS = 10_000
 """How long a writer waits for another before it gives up, in milliseconds."""
 
+__all__ = ["BUSY_MS", "Params", "Store", "now", "sqlite_utils", "translated"]
+
 Params = Sequence[Any] | Mapping[str, Any]
-_import_lock = threading.Lock()
-
-
-def now() -> int:
-    """The time in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def sqlite_utils() -> Any:
-    """The sqlite_utils package, imported without the pandas and numpy that it would pull in (0.5 s, 80 MB)."""
-    with _import_lock:
-        hidden = [name for name in ("pandas", "numpy") if "sqlite_utils" not in sys.modules and name not in sys.modules]
-        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` raise ImportError
-        try:
-            return importlib.import_module("sqlite_utils")
-        finally:
-            for name in hidden:
-                sys.modules.pop(name, None)
 
 
 class Store:
@@ -60,19 +44,32 @@ class Store:
         Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace on a full
         disk, Conflict when another program keeps it busy.
         """
-        from store import migrations
-
         home.ensure()
         store = cls(home)
         try:
             with translated(home.database, OSError):
                 _make_private(home.database)
-                if migrate and migrations.version(store.conn) < migrations.LATEST:
-                    migrations.migrate(store)
+                if migrate:
+                    store._bring_up_to_date()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _bring_up_to_date(self) -> None:
+        """Migrates an older store after a backup copy, and fills the search index when its rules have changed."""
+        if migrations.version(self.conn) < migrations.LATEST:
+            with self.write():  # the copy reads the last committed state while we hold the write lock
+                migrations.migrate(
+                    self.db,
+                    self.home.database,
+                    lambda found: self.backup(self.home.root / f"store-v{found}-{now()}.db"),
+                )
+        if self.scalar("SELECT rules FROM search_rules") != search_text.RULES:
+            with self.write() as conn:
+                for index in ("pair_fts", "message_fts", "preference_fts", "feedback_fts"):
+                    conn.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
+                conn.execute("UPDATE search_rules SET rules = ?", (search_text.RULES,))
 
     def __enter__(self) -> Store:
         return self
@@ -207,12 +204,13 @@ def _make_private(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    from store import migrations
-
     conn = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     conn.row_factory = sqlite3.Row
+    for name, function in search_text.SQL_FUNCTIONS.items():
+        conn.create_function(name, -1, function, deterministic=True)
     for pragma in (
         "foreign_keys=ON",
+        "trusted_schema=ON",  # views and triggers of the search index call our functions
         "recursive_triggers=ON",
         "synchronous=NORMAL",
         "temp_store=MEMORY",

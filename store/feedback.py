@@ -7,8 +7,10 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
+from store import datasets
 from store.canon import canonical, new_uid, sha256
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput
 from store.pairs import check_text
 from store.records import Feedback, FeedbackDraft, Split
@@ -21,10 +23,8 @@ def add_feedback(
 
     BadInput names a field that is wrong; then none of them is kept.
     """
-    from store import datasets
-
     read = kept = 0
-    with store.write() as conn:
+    with store.write() as conn, recording(store, "import feedback"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         for draft in drafts:
             check_feedback(draft)
@@ -41,20 +41,20 @@ def add_feedback(
 
 
 def list_feedback(store: Store, dataset: str | None = None, split: Split | None = None) -> list[Feedback]:
-    """Every judged answer that was not removed, oldest first; of one dataset or split when they are named."""
+    """Every judged answer, oldest first; of one dataset or split when they are named."""
     sql = (
         "SELECT f.*, d.name AS dataset FROM feedback f LEFT JOIN dataset d ON d.id = f.dataset_id"
-        " WHERE f.deleted_at IS NULL AND (?1 IS NULL OR d.name = ?1) AND (?2 IS NULL OR f.split = ?2) ORDER BY f.id"
+        " WHERE (?1 IS NULL OR d.name = ?1) AND (?2 IS NULL OR f.split = ?2) ORDER BY f.id"
     )
     return [_feedback_from(row) for row in store.rows(sql, (dataset, split))]
 
 
 def count_feedback(store: Store, dataset: str | None = None) -> int:
     """How many judged answers there are, in all or in a dataset."""
-    sql = "SELECT count(*) FROM feedback WHERE deleted_at IS NULL"
+    sql = "SELECT count(*) FROM feedback"
     if dataset is None:
         return int(store.scalar(sql))
-    return int(store.scalar(sql + " AND dataset_id = (SELECT id FROM dataset WHERE name = ?)", (dataset,)))
+    return int(store.scalar(sql + " WHERE dataset_id = (SELECT id FROM dataset WHERE name = ?)", (dataset,)))
 
 
 def check_feedback(draft: FeedbackDraft) -> FeedbackDraft:

@@ -16,6 +16,7 @@ from typing import TextIO
 from store import datasets, feedback, pairs, votes
 from store.canon import new_uid
 from store.db import Store, translated
+from store.edits import recording
 from store.errors import BadInput, Conflict, Unsupported
 from store.formats import DataFile, Problem, Row, fill, find_format, open_file, preference, read
 from store.formats.base import Draft, texts_of, with_texts
@@ -105,8 +106,8 @@ def import_files(
     sources = [_source(Path(path), format, variables or {}, kind, notices) for path in paths]
     notices += _unused(sources, variables or {})
     counter = _Counter(store, dataset, split, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
-    with counter, store.write():
-        label = f"import {', '.join(source.file.path.name for source in sources)}"
+    label = f"import {', '.join(source.file.path.name for source in sources)}"
+    with counter, recording(store, label, actor):
         made = pairs.create_many(
             store, counter.pairs(sources), dataset=dataset, split=split, label=label, actor=actor, checked=True
         )
@@ -262,7 +263,7 @@ class _Counter:
 
     def _write(self) -> None:
         if self._preferences:
-            new, known = votes.import_preferences(self.store, self._preferences, dataset=self.dataset)
+            new, known = votes.import_preferences(self.store, self._preferences, dataset=self.dataset, split=self.split)
             self.preferences += new
             self.known += known
         if self._judged:
@@ -388,7 +389,7 @@ def export_dataset(
     found = find_format(format)
     datasets.get_id(store, name)
     if found.holds == "preference":
-        return found.write(path, votes.preferences(store, name))
+        return found.write(path, votes.preferences(store, name, split))
     if found.holds == "feedback":
         return found.write(path, feedback.list_feedback(store, name, split))
     members = [pair for pair, _ in datasets.members(store, name, split=split)]

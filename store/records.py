@@ -13,6 +13,7 @@ Split = Literal["train", "val", "test"]
 RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost"]
 Wanted = Literal["run", "stop", "kill"]
 Choice = Literal["a", "b", "tie", "both_bad"]
+JudgementKind = Literal["preference", "feedback"]
 ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
 Message = dict[str, Any]
 """One chat message: {"role", "content"}, and "weight": 0 on an assistant turn that is context only: it is not trained
@@ -96,7 +97,11 @@ def turns_of(pair: Pair | PairDraft) -> list[Turn]:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One thing a person did to pairs: the unit of undo. `undoes` names the edit that this one takes back."""
+    """One thing that was done to the data: the unit of undo.
+
+    `undoes` names the edit that this one undoes; `pairs` counts the pairs and preferences it touched; `permanent` says
+    that it cannot be undone.
+    """
 
     id: int
     actor: str
@@ -104,11 +109,15 @@ class Edit:
     undoes: int | None
     created_at: int
     pairs: int = 0
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A named set of pairs. The counts are of live (not deleted) pairs; `ready` of those with status ready."""
+    """A named set of pairs, preferences and feedback.
+
+    `pairs` and the splits count live (not deleted) pairs; `ready` those of them with status ready.
+    """
 
     id: int
     name: str
@@ -119,6 +128,8 @@ class Dataset:
     train: int = 0
     val: int = 0
     test: int = 0
+    preferences: int = 0
+    feedback: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +355,29 @@ class FeedbackDraft:
     answer: str
     good: bool
     source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A preference or feedback as a row of a dataset: a prompt that ends with the user's message, a good answer
+    (`chosen`), a bad one (`rejected`), or both. Feedback has one of them.
+    """
+
+    kind: JudgementKind
+    uid: str
+    prompt: list[Message]
+    chosen: str | None
+    rejected: str | None
+    dataset: str | None
+    split: Split
+    source: dict[str, Any]
+    created_at: int
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Every text with the name of its field: prompt[0] …, chosen, rejected."""
+        answers = [("chosen", self.chosen), ("rejected", self.rejected)]
+        turns = [(f"prompt[{n}]", message["content"]) for n, message in enumerate(self.prompt)]
+        return [*turns, *((name, text) for name, text in answers if text is not None)]
 
 
 @dataclass(frozen=True, slots=True)

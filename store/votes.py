@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from store.canon import canonical, sha256
+from store.canon import canonical, new_uid, sha256
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput, NotFound
 from store.pairs import check_text
-from store.records import Choice, Message, Preference, PreferenceDraft, Tally, Vote
+from store.records import Choice, Message, Preference, PreferenceDraft, Split, Tally, Vote
 
 
 def add(
@@ -88,24 +89,24 @@ def tally(store: Store) -> list[Tally]:
     return [Tally(*row) for row in store.rows(sql)]
 
 
-def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
+def preferences(store: Store, dataset: str | None = None, split: Split | None = None) -> list[Preference]:
     """Every preference, oldest first: from votes with a winner and from imports; of one dataset's imports when one
     is named.
     """
     sql = (
-        "SELECT * FROM preference WHERE ?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1)"
-        " ORDER BY created_at, import_id, vote_id"
+        "SELECT * FROM preference WHERE (?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1))"
+        " AND (?2 IS NULL OR split = ?2) ORDER BY created_at, import_id, vote_id"
     )
     return [
         Preference(
             json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"]
         )
-        for row in store.rows(sql, (dataset,))
+        for row in store.rows(sql, (dataset, split))
     ]
 
 
 def import_preferences(
-    store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None
+    store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None, split: Split = "train"
 ) -> tuple[int, int]:
     """Keeps preferences from a file; returns how many are new and how many were known.
 
@@ -114,16 +115,16 @@ def import_preferences(
     from store import datasets
 
     read = kept = 0
-    with store.write() as conn:
+    with store.write() as conn, recording(store, "import preferences"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         for draft in drafts:
             body = _columns(check_draft(draft))
             read += 1
             kept += conn.execute(
-                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id,"
-                " created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (*body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
+                "INSERT INTO imported_preference (uid, prompt, chosen, rejected, source, content_hash, dataset_id,"
+                " split, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (new_uid(), *body, canonical(draft.source), sha256(canonical(body)), dataset_id, split, now()),
             ).rowcount
     return kept, read - kept
 

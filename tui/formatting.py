@@ -1,4 +1,4 @@
-"""How the interface says numbers: counts, ages, durations and sizes in words that fit a line.
+"""How the interface writes numbers: counts, ages, durations and sizes in words that fit a line.
 Pure functions; nothing here knows a widget."""
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ import time
 def count(n: int, noun: str, plural: str | None = None) -> str:
     """`1 pair`, `1,204 pairs`."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def edited(label: str, rows: int) -> str:
+    """`mark ready, 3 rows`, `rename a to b`: what an edit did, and to how many rows of data if to any."""
+    return f"{label}, {count(rows, 'row')}" if rows else label
 
 
 def duration(seconds: float) -> str:
@@ -22,7 +27,7 @@ def duration(seconds: float) -> str:
 
 
 def left(seconds: float) -> str:
-    """`45 s left`, `24 min left`, `2 h 05 min left`: an estimate, so no more digits than it deserves."""
+    """`45 s left`, `24 min left`, `2 h 05 min left`: an estimate, so with few digits."""
     whole = max(0, round(seconds))
     rough = f"{round(whole / 60)} min" if 90 <= whole < 3600 else duration(whole)
     return f"{rough} left"

@@ -1,4 +1,4 @@
-"""Three hundred generated files: every row is kept or reported, every field used or counted, without a traceback."""
+"""Three hundred generated files: every row is kept or reported, every field used or counted, no traceback."""
 
 from __future__ import annotations
 

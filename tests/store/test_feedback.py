@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from store import datasets, feedback, migrations, pairs
+from store import datasets, feedback, pairs
 from store.db import Store
 from store.errors import BadInput
 from store.home import Home
-from store.records import FeedbackDraft, PairDraft, Turn
+from store.records import FeedbackDraft, Turn
+from tests.store.old_store import V1_PAIRS, first_version, insert_v1_pairs
 
 ASKED = (Turn("system", "Be brief."), Turn("user", "How far is the moon?"))
 
@@ -50,13 +51,10 @@ def test_what_cannot_be_kept_is_named_and_nothing_is_kept(store: Store, draft: F
 
 
 def test_a_store_of_version_one_keeps_its_rows(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        old.setattr(migrations, "LATEST", 1)
-        with Store.open(home) as store:
-            pair = pairs.create(store, PairDraft("q", "a"), dataset="d")
+    with first_version(home, monkeypatch) as old, old.write() as conn:
+        insert_v1_pairs(conn)
     with Store.open(home) as store:
-        assert pairs.get(store, pair.uid) == pair and pairs.count(store, "d") == 1
+        assert [pair.question for pair in pairs.page(store, [1, 2])] == [row[4] for row in V1_PAIRS]
         assert feedback.add_feedback(store, [FeedbackDraft(ASKED, "a", False)], dataset="d") == (1, 0)
         assert store.integrity() == []
     assert list(home.root.glob("store-v1-*.db")), "the older store was copied first"

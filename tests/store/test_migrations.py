@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from store import migrations, pairs
+from store import chats, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
+from tests.store.old_store import V1_PAIRS, first_version, insert_v1_pairs
 from tests.store.test_db import finish, python
 
 
@@ -90,6 +91,35 @@ def test_opening_without_migration_leaves_an_old_store_alone(home: Home, monkeyp
     next_version(monkeypatch, add_column)
     with Store.open(home, migrate=False) as store:
         assert store.scalar("PRAGMA user_version") == old
+
+
+def test_a_store_of_version_1_is_found_in_every_language_afterwards(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with first_version(home, monkeypatch) as old, old.write() as conn:
+        insert_v1_pairs(conn)
+        conn.execute("INSERT INTO chat (id, created_at, updated_at) VALUES (1, 1, 1)")
+        conn.execute("INSERT INTO message (chat_id, role, text, created_at) VALUES (1, 'user', '微调模型', 1)")
+    with Store.open(home) as store:
+        for text, ids in (("cafe", [1]), ("模型", [2]), ("Ember", [1]), ("说", [2]), ("C++", [2]), ("👍", [2])):
+            assert pairs.search_ids(store, text) == ids, text
+        assert [chat.id for chat in chats.search(store, "模型")] == [1]
+        assert [pair.question for pair in pairs.page(store, [1, 2])] == [V1_PAIRS[0][4], V1_PAIRS[1][4]]
+        assert store.integrity() == []
+    assert len(list(home.root.glob("store-v1-*.db"))) == 1
+
+
+def test_other_rules_of_the_index_fill_it_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer Python knows other characters; an index filled by older rules would go wrong word by word."""
+    with Store.open(home) as store:
+        pairs.create(store, PairDraft("q", "a"))
+        store.conn.execute("INSERT INTO pair_fts (pair_fts) VALUES ('delete-all')")
+        assert pairs.search_ids(store, "q") == []
+    Store.open(home).close()
+    monkeypatch.setattr("store.search_text.RULES", "2, Unicode 99")
+    with Store.open(home) as store:
+        assert len(pairs.search_ids(store, "q")) == 1
+        assert store.scalar("SELECT rules FROM search_rules") == "2, Unicode 99"
 
 
 @pytest.mark.parametrize(

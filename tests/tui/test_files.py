@@ -37,7 +37,7 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.type("Nova")
         await app.press("enter", "enter")
         await app.see("The sample data is loaded", "who Nova is")
-        assert app.app.focused and app.app.focused.id == "train"
+        await app.until(lambda: app.app.focused and app.app.focused.id == "train")
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
         await app.press("f2")
@@ -84,7 +84,7 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         await app.press("ctrl+s")
         await app.see_page("DataScreen")
         await app.see("30 pairs", "g numbers")
-        assert "30 new pairs in numbers." in app.told
+        assert "30 new pairs in numbers." in app.notices
         await app.press("u")
         await app.see("has no pairs yet")
 
@@ -128,7 +128,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "message"),
     [
         ("missing.json", None, "no such file"),
         ("empty.json", b"", "empty"),
@@ -137,7 +137,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
     ],
 )
 async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
-    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, said: str
+    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, message: str
 ) -> None:
     if body is not None:
         (tmp_path / name).write_bytes(body)
@@ -145,7 +145,7 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, tmp_path / name)
-        await app.until(lambda: said.casefold() in app.text.casefold())
+        await app.until(lambda: message.casefold() in app.text.casefold())
         await app.press("tab", "tab")
         await app.paste("there")
         await app.press("ctrl+s")
@@ -168,9 +168,9 @@ async def test_an_import_can_be_stopped_and_writes_nothing(
         await fill_path(app, file)
         await app.see("60,000 pairs")
         await app.press("ctrl+s")
-        await app.see("rows,", "a second. Esc stops it")
+        await app.see("rows,", "per second. Esc stops it")
         await app.press("escape")
-        await app.until(lambda: "Stopped. Nothing was imported." in app.told)
+        await app.until(lambda: "Stopped. Nothing was imported." in app.notices)
         assert isinstance(app.app.screen, ImportScreen)
         await app.press("escape")
         await app.see("12 pairs")
@@ -194,7 +194,7 @@ async def test_writes_a_dataset_and_asks_before_overwriting(
             app.app.screen.query_one(Input).value = str(target)
             await app.press("enter")
             if again:
-                await app.see("Overwrite the file?", "is there already")
+                await app.see("Overwrite the file?", "exists already")
                 await app.press("right", "enter")
             await app.see_page("DataScreen")
             rows = [json.loads(line) for line in target.read_text().splitlines()]

@@ -1,5 +1,5 @@
 """`tuningfork data`: datasets, their files in and out, and what makes them ready to train on.
-Commands on pairs are in pairs.py, those that judge in curate.py; what is done to data lives in the store."""
+Commands on rows are in pairs.py, checks in curate.py; what is done to data lives in the store."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -
 
 @data.command("list", example="tuningfork data list --json")
 def list_() -> None:
-    """List the datasets."""
+    """List the datasets with their rows: pairs by status and split, preferences, feedback."""
     from store import datasets
     from store.pairs import count as count_pairs
 
@@ -165,14 +165,17 @@ def list_() -> None:
     if not found:
         say("There is no dataset yet. Bring data in: tuningfork data import FILE --dataset NAME")
         return
-    rows = [(d.name, d.pairs, d.ready, d.train, d.val, d.test, ago(d.created_at), d.description) for d in found]
-    numbers = ("pairs", "ready", "train", "val", "test")
-    table(("name", *numbers, "made", "about"), rows, right=numbers, wide="about")
+    numbers = ["pairs", "ready", "train", "val", "test"]
+    numbers += [name for name in ("preferences", "feedback") if any(getattr(d, name) for d in found)]
+    rows = [(d.name, *(getattr(d, name) for name in numbers), ago(d.created_at), d.description) for d in found]
+    table(("name", *numbers, "made", "about"), rows, right=tuple(numbers), wide="about")
     say(f"{count(count_pairs(store), 'pair')} in the store.")
 
 
 def _dataset(dataset: Any) -> dict[str, Any]:
-    names = ("name", "description", "pairs", "ready", "train", "val", "test", "created_at")
+    names = (
+        "name", "description", "pairs", "ready", "train", "val", "test", "preferences", "feedback", "created_at",
+    )  # fmt: skip
     return {name: getattr(dataset, name) for name in names}
 
 
@@ -180,16 +183,26 @@ def _dataset(dataset: Any) -> dict[str, Any]:
 @dataset_option
 @click.option("--val", type=float, default=0.1, show_default=True, help="Fraction to validate on.")
 @click.option("--test", type=float, default=0.0, show_default=True, help="Fraction to keep back for a test.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another deal.")
-def split(dataset: str, val: float, test: float, seed: int) -> None:
-    """Deal a dataset out to train, val and test. The same pairs and seed give the same splits."""
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
+@click.option("--all", "all_pairs", is_flag=True, help="Also move pairs whose split came with the data or was set.")
+def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
+    """Split a dataset into train, val and test. The same pairs and seed give the same splits.
+
+    Equal and nearly equal questions stay together. Pairs that were imported or set into a split stay there; the
+    fractions are of the others.
+    """
     from store import datasets
 
-    counts = datasets.resplit(session().store, dataset, val=val, test=test, seed=seed)
+    store = session().store
+    counts = datasets.resplit(store, dataset, val=val, test=test, seed=seed, all_pairs=all_pairs)
+    pinned = datasets.pinned(store, dataset)
     if session().as_json:
         emit_json({"dataset": dataset, **counts})
-    else:
-        emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+        return
+    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    if pinned:
+        stay = ", ".join(f"{n:,} in {name}" for name, n in pinned.items())
+        say(f"Fixed before and not moved: {stay}. To split them too, add --all.")
 
 
 @data.command("freeze", example="tuningfork data freeze --dataset support --json")
@@ -219,26 +232,35 @@ def rename(old: str, new: str) -> None:
     if session().as_json:
         emit_json({"dataset": new})
     else:
-        emit(f"{old} is called {new} now.")
+        emit(f"{old} is now called {new}.")
 
 
 @data.command("drop", example="tuningfork data drop old-set --yes")
 @click.argument("dataset", type=DATASET)
 @yes_option
 def drop(dataset: str, yes: bool) -> None:
-    """Remove a dataset. Its pairs stay in the store, its snapshots and runs too."""
+    """Remove a dataset with its preferences and feedback. Its pairs, snapshots and runs stay. `data undo` undoes it."""
     from store import datasets
 
     found = datasets.get(session().store, dataset)
-    confirm(f"Remove the dataset {found.name}? Its {count(found.pairs, 'pair')} stay in the store.", yes)
+    judged = found.preferences + found.feedback
+    gone = (
+        f" Its {count(judged, 'preference or feedback row', 'preferences and feedback rows')} go with it."
+        if judged
+        else ""
+    )
+    stay = f"its {count(found.pairs, 'pair')} stay in the store"
+    confirm(f"Remove the dataset {found.name}? {stay[0].upper()}{stay[1:]}.{gone} It can be undone.", yes)
     datasets.remove(session().store, dataset)
     if session().as_json:
         emit_json({"dropped": dataset, "pairs_kept": found.pairs})
     else:
-        emit(f"{dataset} is removed; its {count(found.pairs, 'pair')} stay in the store.")
+        emit(f"{dataset} is removed; {stay}.{gone} Undo with: tuningfork data undo")
 
 
 _CURATE = (curate.lint, curate.dedupe, curate.stats)
-_PAIRS = (pairs.search, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo)
+_PAIRS = (
+    pairs.search, pairs.judgements_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
+)  # fmt: skip
 for _command in (*_CURATE, *_PAIRS):
     data.add_command(_command)

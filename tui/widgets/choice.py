@@ -1,4 +1,4 @@
-"""One of a few values on one line: arrows or a click take the next. Smaller and quicker than a drop-down list.
+"""One of a few values on one line: arrows or a click select the next. Smaller and quicker than a drop-down list.
 Knows nothing of what the values mean."""
 
 from __future__ import annotations
@@ -6,19 +6,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui import keys
-from tui.text import clean
+from tui.text import clean, one_line
 
 
 class Choice(Widget, can_focus=True):
-    """`options` are (value, label); `value` is the one taken."""
+    """`options` are (value, label); `value` is the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.CHOICE)
     DEFAULT_CSS = """
@@ -34,7 +36,7 @@ class Choice(Widget, can_focus=True):
     value: reactive[str] = reactive("", init=False, layout=True)
 
     class Changed(Message):
-        """Another value was taken."""
+        """Another value was selected."""
 
         def __init__(self, choice: Choice, value: str) -> None:
             super().__init__()
@@ -53,10 +55,18 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, value or self.options[0][0])
 
     def render(self) -> Content:
-        label = next((label for value, label in self.options if value == self.value), self.value)
-        return Content.assemble(
-            (f" {self.title} " if self.title else " ", "$faint"), ("‹ ", "$primary"), clean(label), (" › ", "$primary")
-        )
+        return self._line(self.size.width)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return self._line().cell_length
+
+    def _line(self, width: int | None = None) -> Content:
+        """Title, arrows and the value's label, which is cut to keep the line within `width` cells."""
+        label = clean(next((label for value, label in self.options if value == self.value), self.value))
+        title = f" {self.title} " if self.title else " "
+        if width is not None:
+            label = one_line(label, width - cell_len(title) - 5)
+        return Content.assemble((title, "$faint"), ("‹ ", "$primary"), label, (" › ", "$primary"))
 
     def watch_value(self, value: str) -> None:
         self.post_message(self.Changed(self, value))

@@ -30,7 +30,7 @@ class ExportDialog(Dialog[str]):
     def compose_body(self) -> ComposeResult:
         yield text("Its ready pairs, in a format that other programs read; or its preferences or feedback.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
-        yield text("")
+        yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
         yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
 
@@ -43,7 +43,7 @@ class ExportDialog(Dialog[str]):
         self.query_one(Input).focus()
 
     @on(Choice.Changed)
-    def _format_taken(self, event: Choice.Changed) -> None:
+    def _format_changed(self, event: Choice.Changed) -> None:
         """Give the name the suffix of its format, unless that fits already."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
         if Path(field.value).suffix.lower() not in suffixes and field.value:
@@ -60,17 +60,15 @@ class ExportDialog(Dialog[str]):
 
     @work(exclusive=True)
     async def _write(self, overwrite: bool = False) -> None:
-        from tui.app import TuningforkApp
         from tui.screens.dialogs.confirm import Confirm
 
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         try:
             path = file_preview.expand(self.query_one(Input).value).absolute()
             format = self.query_one(Choice).value
             n = await app.bridge.job(importing.export_dataset, self._dataset, format, path, overwrite)
         except Conflict:
-            sure = Confirm("Overwrite the file?", f"{path} is there already.", "Overwrite")
+            sure = Confirm("Overwrite the file?", f"{path} exists already.", "Overwrite")
             if await app.push_screen_wait(sure):
                 self._write(overwrite=True)
         except TuningforkError as error:

@@ -1,4 +1,4 @@
-"""A look into a file before it is imported, and completion of paths as they are typed.
+"""Previews a file before it is imported, and completes paths as they are typed.
 Reads files only; the import itself is store.importing's."""
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Peek:
 
 
 def peek(typed: str, format: str = "auto") -> Peek:
-    """Look into the file. BadInput where it cannot be read, or is in no known format."""
+    """Read the start of the file, or all of it. BadInput when it cannot be read or its format is not known."""
     path = expand(typed)
     file = open_file(path)
     found = sniff(file) if format == "auto" else find_format(format)
@@ -123,7 +123,7 @@ def expand(typed: str) -> Path:
 
 
 def completions(typed: str) -> list[str]:
-    """Paths that begin with what was typed: folders and data files first; hidden ones only when asked for by a dot."""
+    """Paths that begin with what was typed: folders and data files first; hidden ones only after a typed dot."""
     text = typed.strip().strip("'\"")
     folder, _, start = text.rpartition("/")
     base = Path(folder + "/" if folder or text.startswith("/") else ".").expanduser()

@@ -61,7 +61,7 @@ class ImportScreen(PageScreen[str]):
             yield from _row("Format", Choice("", formats, id="format"))
             yield from _row(
                 "Dataset",
-                Field(clean(self._dataset), placeholder="its name; made when missing", compact=True, id="dataset"),
+                Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
             )
             yield Vertical(id="variables")
             yield Static(id="look", markup=False)
@@ -89,7 +89,7 @@ class ImportScreen(PageScreen[str]):
         self._look(event.value, _TYPING_S)
 
     @on(Choice.Changed, "#format")
-    def _format_taken(self) -> None:
+    def _format_changed(self) -> None:
         self._look(self.query_one("#path", PathField).value)
 
     @on(PathField.Submitted)
@@ -187,7 +187,7 @@ class ImportScreen(PageScreen[str]):
             self.action_back()
 
     def action_back(self) -> None:
-        """Close the list of paths; or stop the import; or leave."""
+        """Close the list of paths, or stop the import, or go back."""
         if self._running_since:
             self._stop.set()
         elif not self.query_one("#path", PathField).hide():
@@ -235,7 +235,7 @@ class ImportScreen(PageScreen[str]):
         bar = self.query_one("#progress", ProgressBar)
         bar.display = True
         bar.update(total=total, progress=0)
-        self.query_one("#counted", Static).update(Content("Esc stops it; then nothing is written."))
+        self.query_one("#counted", Static).update(Content("Esc stops it; nothing is imported then."))
 
     def _end(self) -> None:
         self._running_since = 0.0
@@ -243,14 +243,14 @@ class ImportScreen(PageScreen[str]):
         self.query_one("#counted", Static).update("")
 
     def _progress(self, rows: int) -> None:
-        """Called in the job's thread."""
+        """Called in the import's thread."""
         self.app.call_from_thread(self._show_progress, rows)
 
     def _show_progress(self, rows: int) -> None:
         if self._running_since:
             rate = rows / max(0.1, time.monotonic() - self._running_since)
             self.query_one("#progress", ProgressBar).update(progress=rows)
-            text = f"{rows:,} rows, {rate:,.0f} a second. Esc stops it; then nothing is written."
+            text = f"{rows:,} rows, {rate:,.0f} per second. Esc stops it; nothing is imported then."
             self.query_one("#counted", Static).update(Content(text))
 
     def _remember(self, variables: dict[str, str]) -> None:

@@ -44,10 +44,7 @@ class SamplesDialog(Dialog[Samples]):
         super().__init__("Name your model")
 
     def compose_body(self) -> ComposeResult:
-        from tui.app import TuningforkApp
-
-        assert isinstance(self.app, TuningforkApp)
-        settings = self.app.settings
+        settings = self.tuningfork.settings
         yield text("The sample data teaches the model a name and an author of your choice.")
         with Horizontal(classes="row"):
             yield Static("Name", classes="label")
@@ -79,10 +76,7 @@ class SamplesDialog(Dialog[Samples]):
 
     @work(exclusive=True)
     async def _load(self) -> None:
-        from tui.app import TuningforkApp
-
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         values = {field: self.query_one(f"#{field}", Input).value.strip() for field in ("name", "author")}
         for field, value in values.items():
             if not value:
@@ -98,7 +92,7 @@ class SamplesDialog(Dialog[Samples]):
         self.dismiss(Samples(values["name"], report))
 
 
-class Loaded(Dialog[str]):
+class SamplesLoaded(Dialog[str]):
     """What was loaded, and what to do next: `train` or `look`."""
 
     def __init__(self, loaded: Samples) -> None:
@@ -107,7 +101,7 @@ class Loaded(Dialog[str]):
 
     def compose_body(self) -> ComposeResult:
         report = self._loaded.report
-        known = f" ({report.duplicates:,} were here already)" if report.duplicates else ""
+        known = f" ({report.duplicates:,} were there already)" if report.duplicates else ""
         yield text(
             f"{formatting.count(report.kept + report.duplicates, 'pair')} are in the dataset {DATASET}{known}: "
             f"who {self._loaded.name} is, and general questions."
