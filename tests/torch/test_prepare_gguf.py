@@ -63,7 +63,7 @@ def test_all_shards_are_read(tmp_path: Path) -> None:
     assert divergence(base, folder) < 1e-4
     assert not list(folder.glob("*.gguf"))
     with pytest.raises(BadInput, match="Name the first shard"):
-        parts[1].is_file() and convert_gguf.prepare(parts[1], tmp_path / "other", lambda text: None)
+        convert_gguf.prepare(parts[1], tmp_path / "other", lambda text: None)
     parts[2].unlink()
     with pytest.raises(BadInput, match="missing"):
         convert_gguf.prepare(parts[0], tmp_path / "third", lambda text: None)
