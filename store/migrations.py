@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_jobs import JOBS
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -23,7 +24,12 @@ def _first(db: Any) -> None:
     _execute(db.conn, FIRST)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first)]
+def _jobs(db: Any) -> None:
+    """Background jobs and what they say."""
+    _execute(db.conn, JOBS)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first), ("0002_jobs", _jobs)]
 LATEST = len(STEPS)
 
 

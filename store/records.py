@@ -14,8 +14,9 @@ RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succ
 Wanted = Literal["run", "stop", "kill"]
 Choice = Literal["a", "b", "tie", "both_bad"]
 ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
-Message = dict[str, str]
-"""One chat message: {"role", "content"}."""
+Message = dict[str, Any]
+"""One chat message: {"role", "content"}, and "weight": 0 on an assistant turn that is context only: it is not trained
+(OpenAI's spelling). A message without a weight counts."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -27,10 +28,21 @@ END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier turn of a conversation."""
+    """An earlier turn of a conversation. An assistant turn with `train` false is context: read, but not trained."""
 
     role: Role
     content: str
+    train: bool = True
+
+    def message(self) -> Message:
+        """The turn as JSON: a weight is written only where it says something, so that rows without one stay equal."""
+        plain: Message = {"role": self.role, "content": self.content}
+        return plain | {"weight": 0} if self.role == "assistant" and not self.train else plain
+
+    @classmethod
+    def of(cls, message: Message) -> Turn:
+        """The turn that `message` gives."""
+        return cls(message["role"], message["content"], message.get("weight") != 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +80,18 @@ class Pair:
     deleted_at: int | None = None
 
     def messages(self) -> list[Message]:
-        """The conversation as chat messages, the answer last."""
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        turns = [{"role": t.role, "content": t.content} for t in self.history]
-        return [
-            *head,
-            *turns,
-            {"role": "user", "content": self.question},
-            {"role": "assistant", "content": self.answer},
-        ]
+        """The conversation as chat messages, the answer last: what a model is shown."""
+        return [{"role": m["role"], "content": m["content"]} for m in self.training_messages()]
+
+    def training_messages(self) -> list[Message]:
+        """The same with "weight": 0 on the turns that are context only: what a snapshot freezes."""
+        return [turn.message() for turn in turns_of(self)]
+
+
+def turns_of(pair: Pair | PairDraft) -> list[Turn]:
+    """The whole conversation of a pair: system text if any, earlier turns, question, answer."""
+    head = [Turn("system", pair.system)] if pair.system else []
+    return [*head, *pair.history, Turn("user", pair.question), Turn("assistant", pair.answer)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,3 +389,61 @@ class Export:
     error: str | None
     created_at: int
     ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far a job is. `part` names which of several things it works on, `stage` what it does with it, `text` the
+    details; `done` of `total` (0: not known) and `seconds_left` count within the stage."""
+
+    part: str = ""
+    stage: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None when the total is not known."""
+        return min(1.0, self.done / self.total) if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work in a process of its own. `kind` is export, import, …; `name` what it is about, such as a run's name.
+
+    `module` is what `python -m` runs and `request` what it works on; `token` lets that process alone write. `result` is
+    what a job that succeeded made, `error` the fields of the error of one that failed or was lost.
+    """
+
+    id: int
+    kind: str
+    name: str
+    module: str
+    request: dict[str, Any]
+    state: RunState
+    wanted: Wanted
+    host: str | None
+    pid: int | None
+    pid_started: float | None
+    token: str
+    log_path: str | None
+    heartbeat_at: int | None
+    progress: JobProgress
+    result: dict[str, Any]
+    error: dict[str, Any] | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One sentence that a job said. `level` is info, warning or error."""
+
+    id: int
+    job_id: int
+    level: str
+    text: str
+    at: int

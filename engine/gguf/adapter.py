@@ -10,9 +10,10 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from engine.core.files import read_json
 from engine.gguf.architectures import Shape, permute_for, shape_of
 from engine.gguf.metadata import About, write_about
-from engine.gguf.tensors import Delta, cannot, read_adapter, read_json
+from engine.gguf.tensors import Delta, cannot, read_adapter
 
 
 def convert(adapter: Path, base: Path, out: Path, about: About | None = None) -> Path:

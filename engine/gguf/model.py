@@ -15,10 +15,11 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
+from engine.core.files import read_json
 from engine.gguf.architectures import Shape, permute_for, shape_of
 from engine.gguf.hyperparameters import made_tensors, text_config, write_hparams
 from engine.gguf.metadata import About, write_about
-from engine.gguf.tensors import Weights, read_json
+from engine.gguf.tensors import Weights
 from engine.gguf.vocabulary import find_pre, write_vocab
 from store.errors import TuningforkError, Unsupported
 

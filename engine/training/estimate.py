@@ -3,17 +3,19 @@ Reads the machine and the model's config.json; no torch."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import TrainConfig
-from store.errors import BadInput
+from engine.training.methods import METHODS
+from engine.training.methods.base import compute_bytes
+from engine.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from engine.training.preflight import Preflight
@@ -23,8 +25,6 @@ _START_S = 10.0  # importing, loading and quantising a small model, saving
 _CPU_FLOPS_A_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
 _PLAIN_CPU_FLOPS_A_CORE = 3.5e10
 _GPU_FLOPS = 6e13
-_ACTIVATION_BYTES = 60  # of one token and layer, times the hidden size
-_PACK_TOKENS = {"cpu": 512, "gpu": 4096}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,6 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """Size of a base model: all weights, those in linear layers (without embeddings and head), and its shape."""
-
-    weights: int
-    linear_weights: int
-    layers: int
-    hidden: int
-    vocabulary: int
-
-
-@dataclass(frozen=True, slots=True)
 class Estimate:
     """`seconds` from the start to the saved adapter, `memory_bytes` at the peak; `note` is a caveat or ''."""
 
@@ -72,25 +61,6 @@ def total_steps(config: TrainConfig, rows: int) -> int:
     if config.steps is not None:
         return config.steps
     return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
-
-
-def model_facts(folder: Path) -> ModelFacts:
-    """Read the facts off a Hugging Face folder's config.json and file sizes. BadInput when it has no such file."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        todo = "Name a Hugging Face model folder."
-        raise BadInput("The model's config.json cannot be read.", where=str(folder), todo=todo) from error
-    text = config.get("text_config") or config
-    layers, hidden = int(text.get("num_hidden_layers") or 1), int(text.get("hidden_size") or 1)
-    vocabulary = int(text.get("vocab_size") or 0)
-    heads = int(text.get("num_attention_heads") or 1)
-    width = int(text.get("head_dim") or hidden // heads)
-    keys = int(text.get("num_key_value_heads") or heads)
-    inner = int(text.get("intermediate_size") or 4 * hidden)
-    linear = layers * (2 * hidden * heads * width + 2 * hidden * keys * width + 3 * hidden * inner)
-    embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings", text.get("tie_word_embeddings")) else 2)
-    return ModelFacts(linear + embeddings, linear, layers, hidden, vocabulary)
 
 
 def machine() -> Machine:
@@ -109,7 +79,7 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
-    memory = int(_BASE_BYTES + _memory(config, preflight, facts, "gpu" if gpu else "cpu"))
+    memory = int(_BASE_BYTES + _memory(config, preflight, facts, "cuda" if gpu else "cpu"))
     room, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "this machine")
     note = ""
     if memory > room:
@@ -134,20 +104,13 @@ def _speed(config: TrainConfig, machine: Machine) -> float:
     return (_CPU_FLOPS_A_CORE if fast else _PLAIN_CPU_FLOPS_A_CORE) * (config.threads or machine.cores)
 
 
-def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, where: str) -> float:
+def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device) -> float:
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
-    width = 4 if config.dtype == "fp32" else 2
-    base = float(facts.weights * width)
-    if config.method == "qlora":
-        four_bit = facts.linear_weights * 0.52
-        resident = facts.linear_weights * width if where == "cpu" else 0  # dequantised once when memory is ample
-        base = (facts.weights - facts.linear_weights) * width + four_bit + resident
-    adapter = config.rank * 2 * math.sqrt(facts.linear_weights * facts.layers * 7)  # seven layers of that mean size
     average = preflight.tokens / max(1, preflight.rows)
-    tokens = max(min(_PACK_TOKENS[where], average * config.batch_size), preflight.longest)
-    activations = tokens * facts.layers * facts.hidden * _ACTIVATION_BYTES * width / 2
+    tokens = max(min(PACK_TOKENS[device], average * config.batch_size), preflight.longest)
+    activations = tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
-    return base + adapter * (width * 2 + 12) + activations + logits
+    return METHODS[config.method].memory(config, facts, device) + activations + logits
 
 
 def _gpus() -> list[Gpu]:

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from engine.core import process
 from engine.models import refs
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
+from engine.training.launchers import LAUNCHERS
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
@@ -26,6 +27,8 @@ from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, 
 __all__ = [
     "RunStatus",
     "alive",
+    "free_name",
+    "names",
     "prepare",
     "reap",
     "remove",
@@ -94,7 +97,7 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
             )
         return runs.create(
             store,
-            name=name if name is not None else _free_name(store, snapshot),
+            name=name if name is not None else free_name(snapshot.dataset or "run", names(store)),
             base=base.ref,
             snapshot=snapshot.hash,
             method=config.method,
@@ -102,6 +105,17 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
             config_hash=config.hash(),
             seed=config.seed,
         )
+
+
+def names(store: Store) -> frozenset[str]:
+    """The names of all runs."""
+    return frozenset(run.name for run in runs.all_runs(store))
+
+
+def free_name(dataset: str, taken: Container[str]) -> str:
+    """A name for a run on a dataset that is not taken: ember-1, ember-2 …"""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[:50] or "run"
+    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)
 
 
 def start(store: Store, name: str) -> Attempt | None:
@@ -283,7 +297,7 @@ def _launch(store: Store, run: Run) -> Attempt:
         resume_from=max((c.step for c in runs.checkpoints(store, run.id)), default=None),
     )
     try:
-        pid, started = process.spawn(
+        pid, started = LAUNCHERS[TrainConfig.from_json(run.config).launcher].start(
             process.command("run", "--home", str(home.root), "--token", token),
             log=log,
             cwd=home.root,
@@ -362,10 +376,3 @@ def _freeze(store: Store, data: str) -> Snapshot:
         if not re.fullmatch(r"[0-9a-f]{6,64}", data):
             raise
         return datasets.snapshot(store, data)
-
-
-def _free_name(store: Store, snapshot: Snapshot) -> str:
-    """A free name after the dataset: ember-1, ember-2 …"""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.dataset or "run").strip("-")[:50] or "run"
-    taken = {run.name for run in runs.all_runs(store)}
-    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from engine.training import run_control
-from engine.training.config import TrainConfig
+from engine.training.config import FIELDS, TrainConfig
 from engine.training.estimate import Estimate
 from engine.training.preflight import Preflight
 from engine.training.recipes import config_for
@@ -23,6 +23,7 @@ from tui.screens.train import report
 from tui.screens.train.run_form import RunForm
 from tui.screens.train.run_list import RunList
 from tui.screens.train.screen import TrainScreen
+from tui.widgets.choice import Choice
 
 STEPS = config_for("identity", "smollm2-135m").steps
 
@@ -141,10 +142,82 @@ async def test_a_wrong_number_is_named_and_nothing_starts(training: Any, ember: 
         form = screen(app).query_one(RunForm)
         form.query_one("#rank").focus()
         await app.press("backspace", *"huge")
-        await app.see("'huge' is not a whole number")
+        await app.see("✗ LoRA rank is 'huge'; it must be a whole number from 1 to 4,096.")
         await app.press("ctrl+s")
         await app.see("The run did not start")
         assert runs.all_runs(store) == []
+
+
+async def test_every_field_of_a_configuration_can_be_reached_and_changed(
+    training: Any, ember: str, store: Store, no_process: list[str]
+) -> None:
+    shown = [name for name in FIELDS if name not in ("model", "recipe", "steps", "epochs")]
+    async with training((80, 24)) as app:
+        await app.see("‹ ember ›", "Batch size")
+        assert "CPU threads" not in app.text
+        form = screen(app).query_one(RunForm)
+        await app.press("n", "f7")
+        await app.until(lambda: form.more)
+        reached: set[str] = set()
+        form.query_one("#dataset").focus()
+        for _ in range(60):
+            await app.press("tab")
+            reached.add(app.app.focused.id or "" if app.app.focused else "")
+            if app.app.focused and app.app.focused.id == "rank":
+                await app.see("Rank of the adapter: its size. A whole number from", "1 to 4,096.")
+        assert reached >= {*shown, "length"}
+        typed = {"length": "7", "alpha": "8", "targets": "q_proj, v_proj", "threads": "2", "seed": "3", "warmup": "0.2"}
+        for name, value in typed.items():
+            form.query_one(f"#{name}", Input).value = value
+        for name, value in {"dora": "true", "scheduler": "cosine", "packing": "padded", "method": "lora"}.items():
+            form.query_one(f"#{name}", Choice).value = value
+        await app.press("f7")
+        await app.see("More settings, 8 changed")
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["ember-1"])
+        config = TrainConfig.from_json(runs.get(store, "ember-1").config)
+        assert config == config_for("identity", "smollm2-135m").replace(
+            steps=7, alpha=8, targets=("q_proj", "v_proj"), threads=2, seed=3, warmup=0.2, dora=True,
+            scheduler="cosine", packing="padded", method="lora",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "told"),
+    [
+        ("dropout", "2", "LoRA dropout is 2; it must be a number from 0 to 0.9."),
+        ("seed", "-1", "Seed is -1; it must be a whole number from 0 to 4,294,967,295."),
+        ("lr", "", "Learning rate is empty; it must be a number above 0 and at most 1."),
+        ("length", "long", "Steps is 'long'"),
+        ("length", "3 weeks", "Length is '3 weeks'; it must be a number of steps or epochs."),
+    ],
+)
+async def test_an_error_leads_to_its_field_also_to_one_not_shown(
+    training: Any, ember: str, store: Store, name: str, typed: str, told: str
+) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        screen(app).query_one(RunForm).query_one(f"#{name}", Input).value = typed
+        await app.see(f"✗ {told}"[:50])
+        await app.press("ctrl+s")
+        await app.see("The run did not start")
+        await app.press("enter")
+        await app.until(lambda: app.app.focused is not None and app.app.focused.id == name)
+        assert runs.all_runs(store) == []
+
+
+async def test_a_recipe_fills_all_rows_and_a_model_only_those_not_changed(training: Any, ember: str) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        form = screen(app).query_one(RunForm)
+        form.query_one("#lr", Input).value = "1e-3"
+        form.choose("model", "org/Model-7B")
+        await app.until(lambda: form.config().model == "org/Model-7B")
+        assert form.config().lr == 1e-3
+        form.query_one("#rank", Input).value = "4"
+        await app.until(lambda: form.query_one("#alpha", Input).value == "8")
+        form.query_one("#recipe", Choice).value = "careful"
+        await app.until(lambda: form.config() == config_for("careful", "org/Model-7B"))
 
 
 async def test_a_taken_name_is_refused(training: Any, ember: str, store: Store) -> None:

@@ -43,7 +43,8 @@ def preflight(dataset: str, **given: Any) -> None:
     from engine.models import refs
     from engine.models.chat_template import ChatTemplate
     from engine.training import run_control
-    from engine.training.estimate import estimate, machine, model_facts
+    from engine.training.estimate import estimate, machine
+    from engine.training.model_facts import model_facts
     from engine.training.preflight import check
     from store import datasets
 
@@ -88,6 +89,7 @@ def _print(found: Preflight) -> None:
         (
             ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),
             ("tokens", f"{found.tokens:,}, of them {found.trained_tokens:,} trained"),
+            ("answers", f"{found.trained_turns:,} of {found.turns:,} trained"),
             ("longest", f"{found.longest:,} tokens"),
             ("shared prefix", f"{found.prefix_tokens:,} tokens"),
             ("cut", len(found.truncated)),

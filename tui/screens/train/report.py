@@ -3,8 +3,6 @@ Runs in threads of the bridge; knows no widget."""
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,15 +109,7 @@ class Choices:
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
     models = [ref for ref in refs.known(store) if not ref.startswith(("run:", *refs.ENDPOINT))]
-    return Choices(
-        tuple(datasets.all_datasets(store)), tuple(models), frozenset(run.name for run in runs.all_runs(store))
-    )
-
-
-def free_name(dataset: str, taken: frozenset[str]) -> str:
-    """A name for a run that says what it learnt: ember-1, ember-2 …"""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[:50] or "run"
-    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)
+    return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
 def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> Check:
@@ -128,12 +118,13 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
     from engine.models.chat_template import ChatTemplate
-    from engine.training.estimate import estimate, machine, model_facts
+    from engine.training.estimate import estimate, machine
+    from engine.training.model_facts import model_facts
     from engine.training.preflight import check as preflight
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    key = (folder, config.max_length, tuple((row.content_hash, row.split) for row in rows))
+    key = (folder, config.max_length, config.train_turns, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
         _checked.clear()
         _checked[key] = preflight(rows, ChatTemplate.load(folder), config)
@@ -141,13 +132,13 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     return Check(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Path, int, str, tuple[tuple[str, str], ...]], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
     """The ready pairs of a dataset as a snapshot would hold them."""
     return [
-        SnapshotRow(n, split, pair.kind, pair.messages(), pair.content_hash, pair.uid, pair.revision)
+        SnapshotRow(n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision)
         for n, (pair, split) in enumerate(datasets.members(store, dataset))
     ]
 

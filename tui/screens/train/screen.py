@@ -15,7 +15,8 @@ from textual.timer import Timer
 from textual.widgets import OptionList
 
 from engine.training import run_control
-from store.errors import TuningforkError
+from engine.training.config import FIELDS
+from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
@@ -150,7 +151,7 @@ class TrainScreen(ModeScreen):
                 return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
             case "remove":
                 return state is not None and state not in LIVE_STATES
-            case "start" | "rows":
+            case "start" | "rows" | "more":
                 return self.row is None
         return True
 
@@ -160,6 +161,11 @@ class TrainScreen(ModeScreen):
         self.query_one(RunList).go_to(None)
         self._show()
         self.query_one(RunForm).focus_start()
+
+    def action_more(self) -> None:
+        """Show or hide the settings that are rarely changed."""
+        form = self.query_one(RunForm)
+        form.show_more(not form.more)
 
     @on(RunForm.Changed)
     def _changed(self) -> None:
@@ -191,7 +197,7 @@ class TrainScreen(ModeScreen):
             form.say_check(Content.styled("checking …", "$faint"))
             found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
         except TuningforkError as error:
-            form.say_check(Content.assemble(("✗ ", "$error bold"), clean(str(error))))
+            form.say_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
             return
         form.say_check(checked(found))
 
@@ -213,10 +219,8 @@ class TrainScreen(ModeScreen):
             config = form.config()
             run = await self.tuningfork.bridge.call(report.launch, form.dataset, config, form.run_name)
         except TuningforkError as error:
-            field = form.field(error.where or "")
-            if field is not None:
-                field.focus()
-            self.tuningfork.show_error(error, "The run did not start")
+            form.show_field(error.where or "")
+            self.tuningfork.show_error(_labelled(error), "The run did not start")
             return
         listed = self.query_one(RunList)
         listed.show(await self.tuningfork.bridge.call(report.all_rows))
@@ -294,3 +298,8 @@ class TrainScreen(ModeScreen):
             self.tuningfork.tell_error(error)
             return
         self.app.push_screen(Rows(found.preflight))
+
+
+def _labelled(error: TuningforkError) -> TuningforkError:
+    """The error without the name of a configuration's field: what it says begins with the field's label."""
+    return BadInput(error.what, todo=error.todo) if error.where in FIELDS else error
