@@ -8,9 +8,11 @@ import importlib.util
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from store.errors import BadInput, TuningforkError, Unsupported
@@ -25,6 +27,9 @@ _OUTPUT = ("lm_head.weight", "output.weight", "embed_out.weight")
 _EMBEDDING = re.compile(r"(?:.*\.)?(?:embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|embedding)\.weight")
 _VISION = ("vision_config", "audio_config", "vision_tower")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_IGNORABLE = re.compile(
+    r"(inv_freq|position_ids|masked_bias|\.attn\.bias)$|(^|\.)(vision|visual|audio|image|multi_modal|mtp)"
+)
 _LEFTOVER_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
 
@@ -339,6 +344,11 @@ def highest_token(folder: Path) -> tuple[int, str] | None:
     return id, token
 
 
+def is_quantised(folder: Path) -> bool:
+    """Whether the checkpoint's own config.json says that its weights are quantised."""
+    return bool(_quantisation(_object(folder / "config.json"))[0])
+
+
 def _quantisation(config: Mapping[str, Any]) -> tuple[str, int | None]:
     settings = config.get("quantization_config")
     if not isinstance(settings, dict):
@@ -475,20 +485,18 @@ def _leftover_adapter(folder: Path) -> list[ModelIssue]:
 # --- what was loaded --------------------------------------------------------------------------------------------------
 
 
-def require_complete(info: Mapping[str, Any], where: Path, ignorable: Iterable[str] = ()) -> None:
+def require_complete(info: Mapping[str, Any], where: Path) -> None:
     """Raise Unsupported unless a load found every weight in the files.
 
     `info` is what `from_pretrained(..., output_loading_info=True)` returns: transformers fills missing tensors with
-    random numbers and only logs it. Tensors of the files that the model has no place for are an error too, but for
-    those that `ignorable` (regular expressions) names.
+    random numbers and only logs it. Tensors of the files that the model has no place for are an error too, except
+    buffers that are computed anyway and the parts of a model that read no text.
     """
     missing = sorted(map(str, info.get("missing_keys") or ()))
     mismatched = sorted(
         str(entry[0] if isinstance(entry, tuple | list) else entry) for entry in info.get("mismatched_keys") or ()
     )
-    unexpected = sorted(
-        name for name in map(str, info.get("unexpected_keys") or ()) if not any(re.search(p, name) for p in ignorable)
-    )
+    unexpected = sorted(name for name in map(str, info.get("unexpected_keys") or ()) if not _IGNORABLE.search(name))
     for names, what in (
         (missing, "are not in the files and would be random"),
         (mismatched, "have another shape in the files than config.json says"),
@@ -501,6 +509,23 @@ def require_complete(info: Mapping[str, Any], where: Path, ignorable: Iterable[s
                 where=str(where),
                 todo="Download the model again, or use a checkpoint that matches its config.json.",
             )
+
+
+@contextmanager
+def whole_model(folder: Path) -> Iterator[Path]:
+    """A folder to load the whole model from: `folder`, or a view of it without a leftover adapter.
+
+    Where an adapter_config.json lies beside config.json, transformers would put that adapter on the model, or even load
+    the base that it names instead; the view is a temporary folder of links to everything else.
+    """
+    if not ((folder / "adapter_config.json").is_file() and (folder / "config.json").is_file()):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="tuningfork-model-") as view:
+        for path in folder.iterdir():
+            if path.name not in _LEFTOVER_ADAPTER:
+                (Path(view) / path.name).symlink_to(path.resolve())
+        yield Path(view)
 
 
 # --- fingerprint ------------------------------------------------------------------------------------------------------
