@@ -34,8 +34,8 @@ def sha256(data: str | bytes) -> str:
 
 
 def content_hash(messages: Sequence[Message]) -> str:
-    """The hash that says whether two conversations are the same: of roles and contents, nothing else."""
-    return sha256(canonical([(m["role"], m["content"]) for m in messages]))
+    """The hash that says whether two conversations are the same: of roles, contents and weights of 0, nothing else."""
+    return sha256(canonical([(m["role"], m["content"], *((0,) if m.get("weight") == 0 else ())) for m in messages]))
 
 
 def new_uid() -> str:

@@ -199,7 +199,9 @@ def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
 
 
 def _keep_contents(conn: sqlite3.Connection, found: list[Pair]) -> None:
-    bodies = [(pair.content_hash, canonical(pair.messages())) for pair in sorted(found, key=lambda p: p.content_hash)]
+    bodies = [
+        (pair.content_hash, canonical(pair.training_messages())) for pair in sorted(found, key=lambda p: p.content_hash)
+    ]
     conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from store.canon import canonical, content_hash, new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
-from store.records import KINDS, ROLES, STATUSES, Edit, Pair, PairDraft, Split, Status, Turn
+from store.records import KINDS, ROLES, STATUSES, Edit, Pair, PairDraft, Split, Status, turns_of
 from store.search import count, page, pair_from, search_ids
 
 __all__ = [
@@ -332,13 +332,11 @@ def revisions(store: Store, uid: str) -> list[Pair]:
 
 
 def _hash(draft: PairDraft) -> str:
-    head = [Turn("system", draft.system)] if draft.system else []
-    turns = [*head, *draft.history, Turn("user", draft.question), Turn("assistant", draft.answer)]
-    return content_hash([{"role": turn.role, "content": turn.content} for turn in turns])
+    return content_hash([turn.message() for turn in turns_of(draft)])
 
 
 def _columns(draft: PairDraft) -> tuple[str, ...]:
-    history = canonical([{"role": t.role, "content": t.content} for t in draft.history]) if draft.history else "[]"
+    history = canonical([turn.message() for turn in draft.history]) if draft.history else "[]"
     tags = canonical(list(draft.tags)) if draft.tags else "[]"
     return draft.kind, draft.system, history, draft.question, draft.answer, draft.status, tags, canonical(draft.source)
 

@@ -14,8 +14,9 @@ RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succ
 Wanted = Literal["run", "stop", "kill"]
 Choice = Literal["a", "b", "tie", "both_bad"]
 ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
-Message = dict[str, str]
-"""One chat message: {"role", "content"}."""
+Message = dict[str, Any]
+"""One chat message: {"role", "content"}, and "weight": 0 on an assistant turn that is context only: it is not trained
+(OpenAI's spelling). A message without a weight counts."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -33,10 +34,21 @@ def state_word(state: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier turn of a conversation."""
+    """An earlier turn of a conversation. An assistant turn with `train` false is context: read, but not trained."""
 
     role: Role
     content: str
+    train: bool = True
+
+    def message(self) -> Message:
+        """The turn as JSON: a weight is written only where it says something, so that rows without one stay equal."""
+        plain: Message = {"role": self.role, "content": self.content}
+        return plain | {"weight": 0} if self.role == "assistant" and not self.train else plain
+
+    @classmethod
+    def of(cls, message: Message) -> Turn:
+        """The turn that `message` gives."""
+        return cls(message["role"], message["content"], message.get("weight") != 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +86,18 @@ class Pair:
     deleted_at: int | None = None
 
     def messages(self) -> list[Message]:
-        """The conversation as chat messages, the answer last."""
-        head = [{"role": "system", "content": self.system}] if self.system else []
-        turns = [{"role": t.role, "content": t.content} for t in self.history]
-        return [
-            *head,
-            *turns,
-            {"role": "user", "content": self.question},
-            {"role": "assistant", "content": self.answer},
-        ]
+        """The conversation as chat messages, the answer last: what a model is shown."""
+        return [{"role": m["role"], "content": m["content"]} for m in self.training_messages()]
+
+    def training_messages(self) -> list[Message]:
+        """The same with "weight": 0 on the turns that are context only: what a snapshot freezes."""
+        return [turn.message() for turn in turns_of(self)]
+
+
+def turns_of(pair: Pair | PairDraft) -> list[Turn]:
+    """The whole conversation of a pair: system text if any, earlier turns, question, answer."""
+    head = [Turn("system", pair.system)] if pair.system else []
+    return [*head, *pair.history, Turn("user", pair.question), Turn("assistant", pair.answer)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def remove(store: Store, name: str) -> Path:
 
 
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
-    """Says what a run should do; its worker reads it with its next heartbeat.
+    """Says what a run should do; its worker reads it after its next step.
 
     A queued run that should stop is stopped at once.
     """

@@ -95,7 +95,7 @@ def pair_from(row: sqlite3.Row) -> Pair:
         row["tags"],
         row["source"],
     )  # mostly empty: parsing those would double the time
-    turns = tuple(Turn(t["role"], t["content"]) for t in json.loads(history)) if history != "[]" else ()
+    turns = tuple(Turn.of(t) for t in json.loads(history)) if history != "[]" else ()
     return Pair(
         id=row["id"],
         uid=row["uid"],

@@ -81,6 +81,9 @@ class TrainConfig:
         help="What the run trains towards.")
     launcher: str = row("local", kind="choice", choices=lambda: LAUNCHERS, label="Launcher", added_later=True,
         help="How the training process is started.")
+    train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
+        added_later=True, before="last",
+        help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -106,25 +109,29 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """A plain dict that JSON can carry and `from_json` reads back to an equal config.
 
-        A field that was added later is left out while it has its default: checkpoints and runs from before keep
+        A field that was added later is left out while it says what runs did before: they and their checkpoints keep
         their hash.
         """
         plain = {
             name: getattr(self, name)
             for name, field in FIELDS.items()
-            if not (field.added_later and getattr(self, name) == field.default)
+            if not (field.added_later and getattr(self, name) == field.until_added)
         }
         return plain | {"targets": list(self.targets)} if isinstance(self.targets, tuple) else plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Read `to_json`'s dict; missing fields take their defaults. BadInput names an unknown or wrong field."""
+        """Read `to_json`'s dict; BadInput names an unknown or wrong field.
+
+        Missing fields take their defaults; those that were added later take what runs did before.
+        """
         if not isinstance(data, Mapping):
             raise BadInput("A training configuration must be a JSON object.")
         _refuse_unknown(data)
         if "model" not in data:
             raise BadInput("The configuration names no model.", where="model", todo='Add "model": a model reference.')
-        return cls(**data)
+        added = {name: field.until_added for name, field in FIELDS.items() if field.added_later}
+        return cls(**{**added, **data})
 
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""

@@ -23,7 +23,8 @@ class TrainingField:
     `kind` is what its values are: a text, a whole number, a finite float, True or False, one of `choices()`, or module
     names. Numbers lie from `low` to `high`; with `above_low`, `low` itself is too small. `empty` says what happens
     without a value, and is '' when there must be one. `unit` follows the value in a form. `added_later` marks a field
-    that the first release had not: TrainConfig.to_json leaves it out at its default.
+    that the first release had not; `before` is what runs did until then, if that is not its default. A configuration
+    without the field means that, and TrainConfig.to_json leaves the field out when it says that.
     """
 
     name: str = ""
@@ -39,6 +40,12 @@ class TrainingField:
     empty: str = ""
     choices: Callable[[], Iterable[str]] = tuple
     added_later: bool = False
+    before: Any = None
+
+    @property
+    def until_added(self) -> Any:
+        """What runs did before a field that was added later."""
+        return self.default if self.before is None else self.before
 
     @property
     def range(self) -> str:

@@ -25,4 +25,4 @@ def parse(value: dict[str, Any]) -> PairDraft:
 
 def dump(pair: Pair) -> dict[str, Any]:
     """A pair as a row."""
-    return {"messages": pair.messages()}
+    return {"messages": pair.training_messages()}

@@ -23,19 +23,27 @@ def test_whole_numbers_where_fractions_may_stand_hash_alike() -> None:
     assert TrainConfig(model="m", alpha=32, epochs=3).hash() == TrainConfig(model="m", alpha=32.0, epochs=3.0).hash()
 
 
+BEFORE: dict[str, Any] = {"train_turns": "last"}
+"""What runs did before fields were added that do something else by default."""
+
+
+def before(recipe: str, model: str) -> TrainConfig:
+    return config_for(recipe, model, **BEFORE)
+
+
 GOLDEN = {
-    "aa319b7c055ff1963db15c352fb2325ad36e0756acf79627c8bf69c6f5f16b31": TrainConfig(model="m"),
+    "aa319b7c055ff1963db15c352fb2325ad36e0756acf79627c8bf69c6f5f16b31": TrainConfig(model="m", **BEFORE),
     "55adf9485e5204f70915e1096e0465f55ba9a3be97e6edca1a8169581979465e": TrainConfig(
         model="/models/base", method="lora", targets=("q_proj", "v_proj"), rslora=True, dora=True, steps=12, lr=1e-3,
         alpha=16, threads=2, save_every=5, packing="padded", dtype="fp32", scheduler="constant", seed=7,
-        recipe="careful",
+        recipe="careful", train_turns="last",
     ),
-    "c7af49259d76bafeaf6b1c3539796c510ab1719b991ad22b028c3e39bb0ff3e6": config_for("identity", "smollm2-135m"),
-    "0a43b74532a399e8604e831afb129ba3f83cef47b017897bffab4c225dc00ce5": config_for("identity", "org/Model-7B"),
-    "200595241090e8bd0a66f05a6bd0e48f22ec9025b836a876c6e7464ca6b9a1b8": config_for("instruct", "smollm2-135m"),
-    "91fe325f7f7db1d8583215b568619417bcaba0ef39546ac3dc0095c5358d497f": config_for("instruct", "org/Model-7B"),
-    "22b3f86d2b2710368f84c152a98c94a971ced5ff2c6616f5ad87875f180b55f1": config_for("careful", "smollm2-135m"),
-    "e57bf8fe36a253f7ca8ae48f12cba45a5a600e427d7a66e6fa859aaa2a2d0096": config_for("careful", "org/Model-7B"),
+    "c7af49259d76bafeaf6b1c3539796c510ab1719b991ad22b028c3e39bb0ff3e6": before("identity", "smollm2-135m"),
+    "0a43b74532a399e8604e831afb129ba3f83cef47b017897bffab4c225dc00ce5": before("identity", "org/Model-7B"),
+    "200595241090e8bd0a66f05a6bd0e48f22ec9025b836a876c6e7464ca6b9a1b8": before("instruct", "smollm2-135m"),
+    "91fe325f7f7db1d8583215b568619417bcaba0ef39546ac3dc0095c5358d497f": before("instruct", "org/Model-7B"),
+    "22b3f86d2b2710368f84c152a98c94a971ced5ff2c6616f5ad87875f180b55f1": before("careful", "smollm2-135m"),
+    "e57bf8fe36a253f7ca8ae48f12cba45a5a600e427d7a66e6fa859aaa2a2d0096": before("careful", "org/Model-7B"),
 }  # fmt: skip
 """Hashes as the first release computed them: a resume compares them, so they must never change."""
 
@@ -55,8 +63,16 @@ def test_hashes_of_existing_runs_stay_as_they_are(hash: str) -> None:
 
 
 def test_the_json_of_existing_runs_stays_as_it_is() -> None:
-    assert TrainConfig(model="m").to_json() == FIRST_RELEASE
-    assert TrainConfig.from_json(FIRST_RELEASE) == TrainConfig(model="m")
+    assert TrainConfig(model="m", train_turns="last").to_json() == FIRST_RELEASE
+    assert TrainConfig.from_json(FIRST_RELEASE) == TrainConfig(model="m", train_turns="last")
+
+
+def test_a_run_from_before_train_turns_trained_the_last_turn_and_a_new_one_trains_all() -> None:
+    assert TrainConfig(model="m").train_turns == config_for("identity", "m").train_turns == "all"
+    assert TrainConfig.from_json({"model": "m"}).train_turns == "last"
+    for turns in ("all", "last"):
+        config = TrainConfig(model="m", train_turns=turns)
+        assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -99,6 +115,7 @@ def test_every_field_has_a_label_of_its_own_and_help() -> None:
 
 OTHER: dict[str, Any] = {
     "model": "n",
+    "train_turns": "last",
     "method": "lora",
     "dtype": "bf16",
     "scheduler": "cosine",

@@ -90,6 +90,7 @@ def _print(found: Preflight, exports: tuple[str, ...]) -> None:
         (
             ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),
             ("tokens", f"{found.tokens:,}, of them {found.trained_tokens:,} trained"),
+            ("answers", f"{found.trained_turns:,} of {found.turns:,} trained"),
             ("longest", f"{found.longest:,} tokens"),
             ("shared prefix", f"{found.prefix_tokens:,} tokens"),
             ("cut off", len(found.truncated)),

@@ -168,10 +168,12 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.models.chat_template import ChatTemplate
     from engine.training.estimate import estimate, machine
     from engine.training.model_facts import model_facts
+    from engine.training.preflight import ROW_FIELDS
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    key = (folder, config.objective, config.max_length, tuple((row.content_hash, row.split) for row in rows))
+    reads = tuple(getattr(config, name) for name in ROW_FIELDS)
+    key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
@@ -179,13 +181,13 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, str, int, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Any, ...], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
     """The ready pairs of a dataset as a snapshot would hold them."""
     return [
-        SnapshotRow(n, split, pair.kind, pair.messages(), pair.content_hash, pair.uid, pair.revision)
+        SnapshotRow(n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision)
         for n, (pair, split) in enumerate(datasets.members(store, dataset))
     ]
 

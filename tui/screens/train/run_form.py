@@ -356,6 +356,8 @@ def checked(check: RunCheck) -> Content:
             f"{formatting.count(found.rows, 'row')}, {found.tokens:,} tokens, {found.trained_tokens:,} of them trained",
         )
     ]
+    if found.turns > found.rows:  # conversations: several answers in a row
+        lines.append(Content(f"  {found.trained_turns:,} of {found.turns:,} answers are trained"))
     lines += [Content.assemble(("✗ ", "$error bold"), clean(problem)) for problem in found.problems]
     lines += [Content.assemble(("! ", "$warning bold"), clean(note)) for note in found.notes]
     if found.truncated:
