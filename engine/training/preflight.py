@@ -13,6 +13,8 @@ from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
+ROW_FIELDS = ("max_length", "train_turns")
+"""The fields of a configuration that decide how rows become tokens."""
 _NAMED_ROWS = 5
 
 
@@ -30,9 +32,9 @@ class RowLimits(Protocol):
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Rows as tokens: what `judge` looks at and what a run trains on. Both map a row's `ord` to its example.
+    """Rows as tokens: what `judge` checks and what a run trains on, by the row's `ord`.
 
-    `refused` holds what the template has against the rows that it cannot render, each complaint once with the rows.
+    `refused` holds the rows that the template cannot render, by the reason.
     """
 
     train: dict[int, Example]
@@ -44,10 +46,10 @@ class Tokenised:
 class Preflight:
     """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' `ord`.
 
-    Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not let the
-    earlier ones be told apart. `truncated` rows lose their end to max_length, `masked` ones train nothing, `empty` ones
-    have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not start;
-    `notes` are warnings.
+    Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not tell the
+    earlier ones apart. `truncated` rows lose their end to the max length, `masked` rows have nothing left to train,
+    `empty` rows have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not
+    start; `notes` are warnings.
     """
 
     rows: int
@@ -81,7 +83,7 @@ class Preflight:
 
 
 def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
-    """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
+    """Tokenise all rows of the train and val splits and check them. Rows that cannot be rendered become problems."""
     return judge(rows, tokenise(rows, template, config), template, config)
 
 
@@ -129,7 +131,9 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
             " have written them."
         )
     if truncated:
-        notes.append(f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut.")
+        notes.append(
+            f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
+        )
     if marked := _with_control_tokens(rows, template):
         notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
 

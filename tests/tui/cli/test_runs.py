@@ -160,7 +160,7 @@ class TestInterrupt:
     def test_ctrl_c_leaves_the_run_and_says_how_to_get_back(
         self, tf: Cli, train: Train, store: Store, held: None
     ) -> None:
-        """A real process and a real SIGINT: the watcher ends with 130, the run goes on to its end."""
+        """A real process and a real SIGINT: the watcher ends with 130, the run keeps running to its end."""
         train("--steps", "3", "--name", "one")
         words = [sys.executable, "-m", "tui", "runs", "watch", "one", "--home", str(tf.home.root)]
         watcher = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -168,11 +168,12 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.models.chat_template import ChatTemplate
     from engine.training.estimate import estimate, machine
     from engine.training.model_facts import model_facts
+    from engine.training.preflight import ROW_FIELDS
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    contents = tuple((row.content_hash, row.split) for row in rows)
-    key = (folder, config.objective, config.max_length, config.train_turns, contents)
+    reads = tuple(getattr(config, name) for name in ROW_FIELDS)
+    key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
@@ -180,7 +181,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, str, int, str, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Any, ...], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
