@@ -177,9 +177,10 @@ def raise_error(job: Job) -> None:
     """Raise what a failed or lost job ended with, as what it was; nothing for another."""
     if job.state not in ("failed", "lost"):
         return
-    told = job.error or {}
-    kind = errors.kind_named(told.get("error"), WorkerError)
-    raise kind(str(told.get("what") or f"Job {job.id} {_ended(job)}."), where=told.get("where"), todo=told.get("todo"))
+    error = job.error or {}
+    kind = errors.kind_named(error.get("error"), WorkerError)
+    what = str(error.get("what") or f"Job {job.id} {_ended(job)}.")
+    raise kind(what, where=error.get("where"), todo=error.get("todo"))
 
 
 def _ended(job: Job) -> str:
@@ -190,7 +191,7 @@ def _ended(job: Job) -> str:
 
 
 class JobWork:
-    """A job as its own process sees it. `progress` and `say` write to the store; `wanted` tells whether to go on."""
+    """A job as its own process sees it. `progress` and `say` write to the store; `wanted` says whether to continue."""
 
     def __init__(self, store: Store, job: Job) -> None:
         self.store, self.job = store, job
@@ -246,7 +247,7 @@ def work(home: Home, token: str, do: Callable[[JobWork], Mapping[str, Any]]) -> 
             jobs.finish(store, token, end.state, result=end.result, error=error)
         except Superseded:
             return SUPERSEDED
-        if end.state != "stopped" or this.wanted() != "run":  # a signal of somebody else's: the machine shuts down
+        if end.state != "stopped" or this.wanted() != "run":  # signalled from outside: the machine may be shutting down
             with contextlib.suppress(TuningforkError):  # the next job is kept as failed then, and says why
                 start_next(store, job.kind)
         _drop_empty(home, job)
@@ -317,7 +318,7 @@ def _heartbeat(home: Home, this: JobWork) -> Iterator[None]:
                             signal.pthread_kill(worker, signal.SIGTERM)  # also ends a wait in the main thread
                 except Superseded:
                     if main:
-                        os._exit(SUPERSEDED)  # somebody ended the job: not a byte more
+                        os._exit(SUPERSEDED)  # it was ended from outside: it must not write any more
                     this.hear("kill")
                     return
                 except (TuningforkError, sqlite3.Error) as error:  # busy or full: the next one tries again

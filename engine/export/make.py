@@ -209,7 +209,7 @@ def _begun(work: MakeContext, planned: Planned) -> Iterator[tuple[int, Path]]:
 
 @contextlib.contextmanager
 def _locked(store: Store, export_id: int, part: Path) -> Iterator[None]:
-    """Hold the export's lock file, which names what to sweep up, while it is being made."""
+    """Keep the export's lock file locked while it is made; the file names what to clean up after a crash."""
     path = listing.lock_path(store.home, export_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:

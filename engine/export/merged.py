@@ -12,9 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from engine.core.files import read_json
+<<<<<<< HEAD
 from engine.export.targets.base import Writing
 from engine.export.torch_process import merge_with_peft
 from engine.gguf.tensors import MergedWeights, is_plain, table_of
+=======
+from engine.gguf.tensors import Weights, table_of
+>>>>>>> jobs
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -22,19 +26,6 @@ TOKENIZER = (
 )  # fmt: skip
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
 Progress = Callable[[int, int], None]
-
-
-def mergeable(work: Writing) -> tuple[Path, Path | None]:
-    """The base folder and the adapter to merge here; or, for an adapter that is more than low-rank factors (DoRA, saved
-    modules), a folder that PEFT merged, and None. That folder is made once for all targets of a request."""
-    if is_plain(work.adapter):
-        return work.base, work.adapter
-    out = work.scratch / "merged"
-    if not out.exists():
-        work.tell("write", "Merging with PEFT", 0, 1)
-        merge_with_peft(work.base, work.adapter, out)
-        copy_tokenizer(work.base, work.tokenizer, out)
-    return out, None
 
 
 def write_merged(

@@ -67,7 +67,7 @@ def export(store: Store, request: Request, on_progress: Callable[[Job], None] | 
 
 
 def cancel(store: Store, job_id: int) -> Job:
-    """Stop an export's job and take away what it began; blocks until it has ended. Conflict when it had."""
+    """Stop an export's job and remove what it began; blocks until it has ended. Conflict when it had."""
     job = jobs.stop(store, job_id)
     listing.sweep(store)
     return job

@@ -157,14 +157,18 @@ def _lora_tensors(measured: ReferenceMeasurements, written: Written, report: Rep
 
 def _lora_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     if measured.model.gguf is None:
-        yield VerificationCheck("logits", "skipped", "The base is no GGUF file here: nothing to try the adapter on.")
+        yield VerificationCheck(
+            "logits", "skipped", "The base is not a GGUF file here, so the adapter was not tried on it."
+        )
         return
     yield _logits(measured, measured.measure(measured.model.gguf, written.gguf), "coarse", report)
 
 
 def _lora_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     if measured.model.gguf is None:
-        yield VerificationCheck("answers", "skipped", "The base is no GGUF file here: export gguf to have it tried.")
+        yield VerificationCheck(
+            "answers", "skipped", "The base is not a GGUF file here; export gguf to have the answers checked."
+        )
         return
     # A folder with this adapter alone, so that nothing else can answer for it.
     itself = Resolved(

@@ -173,9 +173,9 @@ def test_bfloat16_is_rounded_to_the_nearest_even() -> None:
 def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> None:
     (first,) = service.export(store, request())
     before = store.home.absolute(first.path).stat().st_mtime_ns
-    with pytest.raises(Conflict, match="there already") as told:
+    with pytest.raises(Conflict, match="there already") as caught:
         service.export(store, request())
-    assert "--overwrite" in str(told.value.todo) and told.value.exit_code == 2
+    assert "--overwrite" in str(caught.value.todo) and caught.value.exit_code == 2
     (second,) = service.export(store, request(overwrite=True))
     assert second.path == first.path and store.home.absolute(second.path).stat().st_mtime_ns > before
     assert not list(store.home.exports.rglob("*.old"))
@@ -301,9 +301,9 @@ def test_what_is_wrong_is_a_sentence_and_nothing_stays(
     store: Store, adapter: Path, base: Path, breaks: Callable[[Path, Path], object], kind: type[UserError], what: str
 ) -> None:
     breaks(adapter, base)
-    with pytest.raises(kind, match=what) as told:
+    with pytest.raises(kind, match=what) as caught:
         service.export(store, request())
-    assert told.value.exit_code == 2
+    assert caught.value.exit_code == 2
     assert not finished_looking(store) and not list(store.home.exports.rglob("*.part"))
     assert all(e.state == "failed" and e.error for e in exports.all_exports(store))
 
@@ -334,9 +334,9 @@ def test_dora_is_merged_by_peft_and_refused_as_a_gguf_adapter(store: Store, adap
     assert whole.state == "done" and small.state == "done", (whole.error, small.error)
     merged_now = load_file(store.home.absolute(whole.path) / "model.safetensors")
     assert not np.allclose(merged_now["model.layers.0.mlp.up_proj.weight"], plain["model.layers.0.mlp.up_proj.weight"])
-    with pytest.raises(Unsupported, match="use_dora") as told:
+    with pytest.raises(Unsupported, match="use_dora") as caught:
         service.export(store, request(Target("gguf-adapter")))
-    assert "merged" in str(told.value.todo)
+    assert "merged" in str(caught.value.todo)
 
 
 def test_room_is_asked_for_before_anything_is_written(
@@ -449,7 +449,7 @@ def test_a_target_that_is_added_is_made_verified_listed_and_used(
     in_thread.install(monkeypatch, service.MODULE, do)
     measured = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(make, "ReferenceMeasurements", lambda *_: measured)
-    words = ("export", "ember", "--to", "toy,merged", "--no-proof", "--json", "--home", str(store.home.root))
+    words = ("export", "ember", "--to", "toy,merged", "--no-verify", "--json", "--home", str(store.home.root))
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.stderr
     toy, whole = map(json.loads, result.stdout.splitlines())

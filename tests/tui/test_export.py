@@ -1,4 +1,4 @@
-"""Export as a person drives it: two key presses make a file, its verification is read, its
+"""Export as a user drives it: two key presses make a file, its verification is read, its
 commands are copied."""
 
 from __future__ import annotations

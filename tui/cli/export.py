@@ -115,14 +115,18 @@ def _default_quants() -> str:
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+<<<<<<< HEAD
 @click.option("--no-proof", is_flag=True, help="Do not verify what was made.")
+=======
+@click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
+>>>>>>> jobs
 @click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, or sample:identity and the like.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
     help="official: llama.cpp's own script, fetched once.",
 )  # fmt: skip
-@click.option("--detach", is_flag=True, help="Only start it: it goes on without this terminal.")
+@click.option("--detach", is_flag=True, help="Only start it: it continues without this terminal.")
 @click.option("--plan", "only_plan", is_flag=True, help="Only show what would be made, and how large.")
 def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given: Any) -> None:
     """Make a run into files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify that they do the same.
@@ -178,7 +182,7 @@ def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Req
             else Path(probes).expanduser().absolute()
         )
     return Request(
-        run, wanted, out=given["out"], overwrite=given["overwrite"], verify=not given["no_proof"], probes=probes,
+        run, wanted, out=given["out"], overwrite=given["overwrite"], verify=not given["no_verify"], probes=probes,
         variables=dict(assignment(text) for text in given["variables"]), converter=given["converter"],
     )  # fmt: skip
 

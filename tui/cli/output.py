@@ -129,7 +129,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("This asks before it goes on, and there is no terminal to ask on.", todo="Add --yes.")
+        raise UserError("This asks before it continues, and there is no terminal to ask on.", todo="Add --yes.")
     if not click.confirm(question, err=True):
         raise UserError("Nothing was changed.")
 

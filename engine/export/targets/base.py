@@ -56,6 +56,22 @@ class Writing:
         """Progress of writing tensors."""
         self.tell("write", "Writing tensors", done, total)
 
+    def mergeable(self) -> tuple[Path, Path | None]:
+        """The base folder and the adapter to merge; or, for an adapter that is more than low-rank factors (DoRA, saved
+        modules), a folder that PEFT merged, and None. That folder is made once for all targets of a request."""
+        from engine.export.merged import copy_tokenizer
+        from engine.export.torch_process import merge_with_peft
+        from engine.gguf.tensors import is_plain
+
+        if is_plain(self.adapter):
+            return self.base, self.adapter
+        out = self.scratch / "merged"
+        if not out.exists():
+            self.tell("write", "Merging with PEFT", 0, 1)
+            merge_with_peft(self.base, self.adapter, out)
+            copy_tokenizer(self.base, self.tokenizer, out)
+        return out, None
+
 
 class ExportTarget(ABC):
     """One thing that a run can be exported as. The attributes describe it; the methods make, check and use it."""
@@ -65,7 +81,7 @@ class ExportTarget(ABC):
     help: ClassVar[str]
     """One line: what it is and who reads it."""
     quants: ClassVar[tuple[str, ...]] = ()
-    """The number types it can have, best first; none when it has no choice."""
+    """The number types it can have, best first; empty for one without a choice."""
     default_quant: ClassVar[str | None] = None
     library: ClassVar[str] = "gguf"
     """`library_name` of the model card."""

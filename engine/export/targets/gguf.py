@@ -68,7 +68,7 @@ def write_gguf(work: Writing, quant: str, out: Path) -> Path:
     from engine.gguf import model
 
     work.count(0, 1)
-    base, adapter = merged.mergeable(work)
+    base, adapter = work.mergeable()
     direct = quant if quant in DIRECT else "f16"
     whole = out if direct == quant else out.with_name(f".{out.name}.f16")
     if work.official:

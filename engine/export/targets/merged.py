@@ -29,7 +29,7 @@ class MergedTarget(ExportTarget):
         from engine.export.verification import Written
 
         work.count(0, 1)
-        merged.write_merged(*merged.mergeable(work), work.tokenizer, folder, work.count)
+        merged.write_merged(*work.mergeable(), work.tokenizer, folder, work.count)
         return Written(folder)
 
     def checks(self) -> Sequence[Step]:

@@ -13,7 +13,7 @@ def model_name(name: str) -> str:
 
 
 def quoted(path: Path) -> str:
-    """A path as the shell reads it; one that begins with a dash is no option."""
+    """A path as the shell reads it; one that begins with a dash is not an option."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 

@@ -85,7 +85,7 @@ class TestExport:
         self, tf: Cli, ember: str, process: FakeExport, tmp_path: Path
     ) -> None:
         out = tmp_path / "out" / "ember.gguf"
-        words = ("--to", "gguf", "--out", str(out), "--overwrite", "--no-proof", "--converter", "official")
+        words = ("--to", "gguf", "--out", str(out), "--overwrite", "--no-verify", "--converter", "official")
         tf.ok("export", f"{ember}@20", *words, "--probes", "sample:identity", "--set", "name=Ember")
         [request] = process.asked
         assert (request.run, request.out, request.overwrite, request.verify) == (f"{ember}@20", out, True, False)

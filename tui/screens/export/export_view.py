@@ -63,7 +63,7 @@ class ExportView(Vertical):
     def show(self, made: MadeExport) -> None:
         """Show this export as it is now."""
         if made == self.made:
-            self.query_one("#export-head", Static).update(_head(made))  # its age goes on
+            self.query_one("#export-head", Static).update(_head(made))  # its age changes
             return
         another = self.made is None or made.export.id != self.made.export.id
         self.made = made
@@ -84,7 +84,7 @@ class ExportView(Vertical):
         return self.made.commands[at][1] if self.made and self.made.commands and at is not None else None
 
     def focus_commands(self) -> None:
-        """Go to the commands, or to the proof where there are none."""
+        """Focus the commands, or the verification where there are none."""
         commands = self.query_one("#commands", OptionList)
         (commands if commands.display else self.query_one("#verification")).focus()
 
@@ -174,7 +174,7 @@ def _verification(made: MadeExport, width: int) -> Content:
 
 
 def _line(check: CheckLine, wide: int, width: int) -> Content:
-    """Sign, state, name and what was said, which goes on under itself; the sign alone where there is little room."""
+    """Sign, state, name and what was found, wrapped under itself; the sign alone in a narrow window."""
     sign, style = SIGN.get(check.state, ("?", ""))
     state = f"{sign} {check.state:<7}  " if width >= _ROOMY else f"{sign} "
     head = Content.assemble((state, f"{style} bold"), f"{clean(check.name):<{wide}}  ")

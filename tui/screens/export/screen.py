@@ -149,7 +149,7 @@ class ExportScreen(ModeScreen):
             self.query_one(ExportForm).focus_start()  # so that Enter twice starts
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.app.is_running:  # its widgets are being taken away
+        if not self.app.is_running:  # its widgets are being removed
             return False
         shelf, export = self._listed.shelf, self._listed.export
         match action:
