@@ -12,13 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.core.files import read_json
-<<<<<<< HEAD
-from engine.export.targets.base import Writing
-from engine.export.torch_process import merge_with_peft
-from engine.gguf.tensors import MergedWeights, is_plain, table_of
-=======
-from engine.gguf.tensors import Weights, table_of
->>>>>>> jobs
+from engine.gguf.tensors import MergedWeights, table_of
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",

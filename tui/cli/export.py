@@ -115,11 +115,7 @@ def _default_quants() -> str:
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-<<<<<<< HEAD
-@click.option("--no-proof", is_flag=True, help="Do not verify what was made.")
-=======
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
->>>>>>> jobs
 @click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, or sample:identity and the like.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
