@@ -140,6 +140,7 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
         say(f"Of {run}: {chosen.why}.")
         return
     say(f"Exporting {run}: {chosen.why}.")
+    session().goes_on = "An export that had started continues: tuningfork jobs list"
     job = service.submit(store, request, chosen)
     if detach:
         tell_submitted(job)
