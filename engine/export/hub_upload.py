@@ -1,5 +1,5 @@
-"""Puts an export into a repository on the Hugging Face hub: what would leave this machine, and sending it.
-The only place that sends files away; imports huggingface_hub when it does, and never before."""
+"""Uploads an export to a repository on the Hugging Face hub: lists what would leave this machine, and sends it.
+The only place that sends files away; imports huggingface_hub only then."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def push(files: Sequence[OutgoingFile], repo: str, *, private: bool, message: st
 
 
 def _explained(error: Exception, repo: str) -> TuningforkError | None:
-    """Our words for what the hub, or the way there, says."""
+    """Our error for one of the hub or of the network, or None for an unknown one."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -1,5 +1,5 @@
-"""What exports of one run are measured against: questions, the answers of base and run, reference logits.
-Each is made once, when first asked for, and serves every target; what the comparison means is verification.py's."""
+"""What exports of one run are compared with: questions, the answers of base and run, reference logits.
+Each is computed once, when first needed, and used for every target; verification.py does the comparing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
 QUESTIONS = 10
-ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base it is enough to see where it is going
+ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base, the beginning is enough
 ROW_TOKENS = 64
 SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
 _NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
@@ -165,7 +165,7 @@ class ReferenceMeasurements:
 
 
 def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
-    """A few rows that stand for the data: identity first, for that is what must not get lost, then by hash."""
+    """A few rows that represent the data: identity rows first, since losing those is worst, then by hash."""
     order = sorted(rows, key=lambda row: (row.kind != "identity", row.content_hash))
     return order[:QUESTIONS]
 

@@ -158,7 +158,7 @@ def _lora_tensors(measured: ReferenceMeasurements, written: Written, report: Rep
 def _lora_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     if measured.model.gguf is None:
         yield VerificationCheck(
-            "logits", "skipped", "The base is not a GGUF file here, so the adapter was not tried on it."
+            "logits", "skipped", "The base is not a GGUF file here: not compared."
         )
         return
     yield _logits(measured, measured.measure(measured.model.gguf, written.gguf), "coarse", report)
@@ -167,7 +167,7 @@ def _lora_logits(measured: ReferenceMeasurements, written: Written, report: Repo
 def _lora_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     if measured.model.gguf is None:
         yield VerificationCheck(
-            "answers", "skipped", "The base is not a GGUF file here; export gguf to have the answers checked."
+            "answers", "skipped", "The base is not a GGUF file here: not asked. Export gguf instead."
         )
         return
     # A folder with this adapter alone, so that nothing else can answer for it.

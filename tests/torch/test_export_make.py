@@ -27,7 +27,7 @@ from engine.core import jobs
 from engine.export import listing, make, merged, planning, service, targets, verification
 from engine.export.__main__ import do
 from engine.export.service import Request, Target
-from engine.gguf import tokenizer_file
+from engine.gguf import model, tokenizer_file
 from engine.models import refs
 from store import datasets, exports, pairs, runs, worker
 from store.db import Store
@@ -200,6 +200,11 @@ def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
     assert planning.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
     with pytest.raises(BadInput, match="one GGUF file"):
         planning.plan(store, request(F16, Target("merged"), out=file))
+
+
+def test_the_quants_that_are_offered_are_those_that_can_be_written() -> None:
+    assert set(targets.all_quants()) == set(model.QUANTS) and tuple(model.DIRECT) == targets.gguf.DIRECT
+    assert targets.quantised() == ("gguf", "ollama")
 
 
 @pytest.mark.parametrize(
@@ -381,7 +386,7 @@ def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) 
 
 
 def test_cancel_takes_away_what_was_begun(store: Store, adapter: Path) -> None:
-    job = service.submit(store, request(*EVERY))
+    job = service.submit(store, request(*EVERY, *(Target("gguf", quant) for quant in model.QUANTS if quant != "f16")))
     begun(store)
     assert service.cancel(store, job.id).state == "stopped"
     with pytest.raises(Conflict, match="cancelled"):

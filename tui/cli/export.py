@@ -75,7 +75,7 @@ def _quants() -> tuple[str, ...]:
 def _formats_help() -> str:
     from engine.export import targets
 
-    described = "; ".join(f"{name}: {target.help}" for name, target in targets.REGISTRY.items())
+    described = "; ".join(f"{name} ({target.help})" for name, target in targets.REGISTRY.items())
     return f"{described}. Several with commas."
 
 
@@ -140,6 +140,7 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
         say(f"Of {run}: {chosen.why}.")
         return
     say(f"Exporting {run}: {chosen.why}.")
+    session().goes_on = "An export that had started continues: tuningfork jobs list"
     job = service.submit(store, request, chosen)
     if detach:
         tell_submitted(job)
