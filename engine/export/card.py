@@ -17,6 +17,7 @@ from engine.export.request import FORMATS, Target
 from engine.models import default_model
 from engine.models.licence import licence_of
 from engine.models.refs import Resolved
+from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store
 from store.records import Run
@@ -25,9 +26,11 @@ EMBEDDED_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the default model is called on the Hugging Face hub."""
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _TRAINING = {
-    "recipe": "Recipe", "method": "Method", "steps": "Steps", "epochs": "Epochs", "batch_size": "Rows a step",
-    "lr": "Learning rate", "scheduler": "Schedule", "rank": "LoRA rank", "alpha": "LoRA alpha", "dropout": "Dropout",
-    "targets": "Targets", "rslora": "rsLoRA", "dora": "DoRA", "max_length": "Longest row (tokens)", "seed": "Seed",
+    name: FIELDS[name].label
+    for name in (
+        "recipe", "method", "steps", "epochs", "batch_size", "lr", "scheduler", "rank", "alpha", "dropout", "targets",
+        "rslora", "dora", "max_length", "train_turns", "seed",
+    )
 }  # fmt: skip
 _LIBRARIES = {"adapter": "peft", "merged": "transformers"}
 _VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
