@@ -379,7 +379,7 @@ class Eval:
 class Export:
     """A file or folder made from a run.
 
-    `state` is working, done, rejected or failed; `proof` the report of its checks.
+    `state` is working, done, rejected or failed; `verification` the report of its checks (the column `proof`).
     """
 
     id: int
@@ -391,7 +391,7 @@ class Export:
     state: str
     sha256: str | None
     bytes: int | None
-    proof: dict[str, Any]
+    verification: dict[str, Any]
     error: str | None
     created_at: int
     ended_at: int | None
