@@ -19,14 +19,17 @@ from engine.export.targets import shell
 from engine.export.targets.base import ExportUse
 from engine.models.licence import licence_of
 from engine.models.refs import Resolved
+from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store
 from store.records import Run
 
 _TRAINING = {
-    "recipe": "Recipe", "method": "Method", "steps": "Steps", "epochs": "Epochs", "batch_size": "Rows per step",
-    "lr": "Learning rate", "scheduler": "Schedule", "rank": "LoRA rank", "alpha": "LoRA alpha", "dropout": "Dropout",
-    "targets": "Targets", "rslora": "rsLoRA", "dora": "DoRA", "max_length": "Longest row (tokens)", "seed": "Seed",
+    name: FIELDS[name].label
+    for name in (
+        "recipe", "method", "steps", "epochs", "batch_size", "lr", "scheduler", "rank", "alpha", "dropout", "targets",
+        "rslora", "dora", "max_length", "train_turns", "seed",
+    )
 }  # fmt: skip
 
 

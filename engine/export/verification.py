@@ -157,9 +157,7 @@ def _lora_tensors(measured: ReferenceMeasurements, written: Written, report: Rep
 
 def _lora_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     if measured.model.gguf is None:
-        yield VerificationCheck(
-            "logits", "skipped", "The base is not a GGUF file here: not compared."
-        )
+        yield VerificationCheck("logits", "skipped", "The base is not a GGUF file here: not compared.")
         return
     yield _logits(measured, measured.measure(measured.model.gguf, written.gguf), "coarse", report)
 

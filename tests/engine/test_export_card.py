@@ -77,7 +77,7 @@ def test_a_card_says_what_there_is_to_know() -> None:
     for said in (
         "# ember\n", "**gguf q8\\_0**", "at step 40", "on 2026-11-21", "`ember-q8_0.gguf`", "licence is apache-2.0",
         "102 rows (split: 92 train, 10 val; kind: 42 identity, 60 instruction)", f"frozen as `{'9f3a' * 16}`",
-        "| Steps | 40 |", "| LoRA rank | 64 |", "| Learning rate | 0.0005 |", "| Targets | q\\_proj, v\\_proj |",
+        "| Steps | 40 |", "| LoRA rank | 64 |", "| Learning rate | 0.0005 |", "| LoRA targets | q\\_proj, v\\_proj |",
         "| identity | 0 of 12 | 11 of 12 |", "| own | not measured | 3 of 4 |",
         "| tokens | passed | The same ids on 312 texts. |", "differs: 'a \\| b'.", "0.00123 nats", "210 Q8\\_0, 61 F32",
         "llama-cli -m ember-q8_0.gguf", "lms import --copy ember-q8_0.gguf",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import WorkerError
+from store.records import state_word
 from tui.cli.command import Group
 from tui.cli.output import Progress, emit, emit_json, say, table
 from tui.cli.session import session
@@ -57,8 +58,8 @@ def list_(every: bool) -> None:
     else:
         table(
             ("job", "kind", "name", "state", "progress", "left", "since"),
-            [(v.ref, v.kind, v.name, v.state, progress_words(v), _left(v), ago(v.started_at or v.created_at))
-             for v in found],
+            [(v.ref, v.kind, v.name, state_word(v.state), progress_words(v), _left(v),
+              ago(v.started_at or v.created_at)) for v in found],
             wide="progress",
         )  # fmt: skip
 
@@ -92,9 +93,9 @@ def watch(job: str) -> None:
         emit_json({"type": "job", **plain(end)})
     else:
         took = f" after {duration((end.ended_at - end.started_at) / 1000)}" if end.ended_at and end.started_at else ""
-        emit(f"{_title(end)} {end.state}{took}.")
+        emit(f"{_title(end)} is {state_word(end.state)}{took}.")
     if end.state in ("failed", "lost"):
-        raise WorkerError(end.error or f"It {end.state}.", where=f"{_title(end)}, {end.state}")
+        raise WorkerError(end.error or f"It is {end.state}.", where=f"{_title(end)}, {end.state}")
 
 
 @jobs.command(
@@ -114,7 +115,7 @@ def stop(job: str, now: bool) -> None:
     if session().as_json:
         emit_json(plain(view))
     elif view.is_over:
-        emit(f"{_title(view)} is {view.state}.")
+        emit(f"{_title(view)} is {state_word(view.state)}.")
     else:
         emit(f"{_title(view)} will stop after its current step.")
 

@@ -244,7 +244,7 @@ def rm(names: tuple[str, ...], yes: bool) -> None:
 
 @runs.command("queue", example="tuningfork runs queue")
 def queue() -> None:
-    """Show the run at work and those that wait, in the order in which they will start."""
+    """Show the run that is running and those that wait, in the order in which they will start."""
     from store import runs as kept
     from store.records import LIVE_STATES
 
@@ -255,7 +255,7 @@ def queue() -> None:
     if session().as_json:
         emit_json({"live": [r.name for r in live], "queued": [r.name for r in waiting]})
     elif not live and not waiting:
-        say("No run is at work and none waits.")
+        say("No run is running and none waits.")
     else:
         table(("", "name", "state", "step", "base"),
               [("now", r.name, r.state, _steps(r), r.base) for r in live]

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from engine import job_list
 from engine.job_list import JobView
 from store.errors import TuningforkError
+from store.records import state_word
 from tui import formatting, keys
 from tui.export_summary import stage
 from tui.screens.dialogs.base import Dialog, text
@@ -101,7 +102,7 @@ def _line(view: JobView) -> Content:
     sign, style = _SIGN.get(view.state, ("●", "$success"))
     now = view.progress
     if view.is_over:
-        note = f"{view.state} {formatting.ago(view.ended_at or view.created_at)}"
+        note = f"{state_word(view.state)} {formatting.ago(view.ended_at or view.created_at)}"
     else:
         share = f"{now.share:.0%}" if now.share is not None else ""
         left = f" · {formatting.left(now.seconds_left)}" if now.seconds_left is not None else ""

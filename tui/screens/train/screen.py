@@ -93,7 +93,7 @@ class TrainScreen(ModeScreen):
         self._show()
 
     def _open(self, listed: RunList, rows: list[RunRow]) -> None:
-        """At first, go to the run at work; without one, to a new run, which Enter twice starts."""
+        """At first, go to the run that is running; without one, to a new run, which Enter twice starts."""
         self._opened = True
         live = next((row.run.name for row in rows if row.run.state in LIVE_STATES), None)
         listed.go_to(live)
