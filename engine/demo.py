@@ -89,18 +89,18 @@ def _train(store: Store, plan: Plan, say: Say) -> Run:
     at = f"{run.name} --home {shlex.quote(str(store.home.root))}"
     say(f"Run {run.name}: {config.method} on {run.base}, recipe {config.recipe}, in a process of its own.")
     if run_control.start(store, run.name) is None:
-        say(f"Another run is at work; {run.name} waits for it.")
+        say(f"Another run is running; {run.name} waits for it.")
     try:
         run = run_control.wait(store, run.name, on_event=_events(say), on_metrics=_Progress(store, run.name, say))
     except KeyboardInterrupt:
-        say(f"Run {run.name} goes on by itself. Watch it: tuningfork runs watch {at}")
+        say(f"Run {run.name} keeps running. Watch it: tuningfork runs watch {at}")
         say(f"Stop it: tuningfork runs stop {at}")
         raise
     if run.state != "succeeded":
         raise WorkerError(
             run.error or f"The demo's run was {run.state} before its end.",
             where=f"run {run.name}, {run.state}",
-            todo=f"See what it said: tuningfork runs show {at}\nTake it up again: tuningfork runs resume {at}",
+            todo=f"See its messages: tuningfork runs show {at}\nResume it: tuningfork runs resume {at}",
         )
     return run
 

@@ -142,7 +142,7 @@ def finish(
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    """End the job. `error` is `TuningforkError.as_dict`. BadInput when `state` is no end state."""
+    """End the job. `error` is `TuningforkError.as_dict`. BadInput when `state` is not an end state."""
     if state not in END_STATES:
         raise BadInput(f"{state!r} is not how a job ends.", where="state")
     with store.write() as conn:
@@ -161,8 +161,8 @@ def _end(
         "UPDATE job SET state = ?, ended_at = ?, error = ?, result = coalesce(?, result)"
         " WHERE id = ? AND ended_at IS NULL"
     )
-    told = None if error is None else canonical(error)
-    values = (state, now(), told, None if result is None else canonical(result), job_id)
+    failure = None if error is None else canonical(error)
+    values = (state, now(), failure, None if result is None else canonical(result), job_id)
     return conn.execute(sql, values).rowcount > 0
 
 

@@ -24,6 +24,12 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 ROLES: tuple[Role, ...] = get_args(Role)
 LIVE_STATES: frozenset[str] = frozenset({"starting", "running", "stopping"})
 END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"})
+_STATE_WORDS = {"succeeded": "done"}
+
+
+def state_word(state: str) -> str:
+    """A run's state as users read it; the store and JSON keep the state itself."""
+    return _STATE_WORDS.get(state, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +379,7 @@ class Eval:
 class Export:
     """A file or folder made from a run.
 
-    `state` is working, done, rejected or failed; `proof` the report of its checks.
+    `state` is working, done, rejected or failed; `verification` the report of its checks (the column `proof`).
     """
 
     id: int
@@ -385,7 +391,7 @@ class Export:
     state: str
     sha256: str | None
     bytes: int | None
-    proof: dict[str, Any]
+    verification: dict[str, Any]
     error: str | None
     created_at: int
     ended_at: int | None

@@ -58,6 +58,7 @@ __all__ = [
     "set_attempt_process",
     "set_state",
     "set_wanted",
+    "stamps",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -129,6 +130,15 @@ def all_runs(store: Store) -> list[Run]:
     return [run_from(row) for row in store.rows(f"{_RUN} ORDER BY r.id DESC")]
 
 
+def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
+    """What changes when a run does, by its uid, newest first: equal stamps, equal run. Cheaper than reading the runs.
+
+    A live run also has times that go on, which no stamp tells.
+    """
+    sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
+    return {row["uid"]: tuple(row) for row in store.rows(sql)}
+
+
 def remove(store: Store, name: str) -> Path:
     """Forgets a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
 
@@ -176,13 +186,13 @@ def _event_from(row: sqlite3.Row) -> Event:
 
 
 def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after_step: int = -1) -> list[Metric]:
-    """A run's numbers after a step, by step then name; `names` limits which."""
-    sql = (
-        "SELECT name, step, value, at FROM metric WHERE run_id = ?1 AND step > ?2"
-        " AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3))) ORDER BY step, name"
-    )
-    wanted = None if names is None else json.dumps(list(names))
-    return [Metric(*row) for row in store.rows(sql, (run_id, after_step, wanted))]
+    """A run's numbers after a step, by step then name; `names` limits which, and reads no others."""
+    sql = "SELECT name, step, value, at FROM metric WHERE run_id = ? AND step > ?"
+    values: tuple[Any, ...] = (run_id, after_step)
+    if names is not None:
+        sql += " AND name IN (SELECT value FROM json_each(?))"
+        values = (*values, json.dumps(list(names)))
+    return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
 
 
 def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:

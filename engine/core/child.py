@@ -119,7 +119,7 @@ def run(
 
 
 def send(message: Mapping[str, Any]) -> None:
-    """Send one object to the parent. KeyboardInterrupt when the parent is gone: nobody waits for the work."""
+    """Send one object to the parent. KeyboardInterrupt when the parent is gone: the work is not wanted any more."""
     try:
         print(json.dumps(message), flush=True)
     except BrokenPipeError:

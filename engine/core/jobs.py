@@ -130,9 +130,12 @@ def stop(store: Store, job_id: int, *, now: bool = False, wait_s: float = GRACE_
     reap(store)
     job = jobs.get(store, job_id)
     if job.state in END_STATES:
-        raise Conflict(f"Job {job_id} has already ended: it {_ended(job)}.")
+        todo = "See what is running: tuningfork jobs list"
+        raise Conflict(f"Job {job_id} has already ended: it {_ended(job)}.", todo=todo)
     job = jobs.set_wanted(store, job_id, "kill" if now else "stop")
     here = job.host == process.here()
+    if here and not now:
+        _interrupt(job)
     deadline = time.monotonic() + (0 if now else wait_s)
     while here and time.monotonic() < deadline:
         if jobs.get(store, job_id).state in END_STATES:
@@ -143,6 +146,14 @@ def stop(store: Store, job_id: int, *, now: bool = False, wait_s: float = GRACE_
         process.kill_group(job.pid or 0, job.pid_started or 0.0)
     reap(store)
     return jobs.get(store, job_id)
+
+
+def _interrupt(job: Job) -> None:
+    """Signal the process of a job on this host: it hears that at once, and what is wanted a moment later."""
+    if job.pid is None or job.pid == os.getpid() or not process.is_running(job.pid, job.pid_started or 0.0):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(job.pid, signal.SIGTERM)
 
 
 def follow(
@@ -176,9 +187,10 @@ def raise_error(job: Job) -> None:
     """Raise what a failed or lost job ended with, as what it was; nothing for another."""
     if job.state not in ("failed", "lost"):
         return
-    told = job.error or {}
-    kind = errors.kind_named(told.get("error"), WorkerError)
-    raise kind(str(told.get("what") or f"Job {job.id} {_ended(job)}."), where=told.get("where"), todo=told.get("todo"))
+    error = job.error or {}
+    kind = errors.kind_named(error.get("error"), WorkerError)
+    what = str(error.get("what") or f"Job {job.id} {_ended(job)}.")
+    raise kind(what, where=error.get("where"), todo=error.get("todo"))
 
 
 def _ended(job: Job) -> str:
@@ -189,13 +201,14 @@ def _ended(job: Job) -> str:
 
 
 class JobWork:
-    """A job as its own process sees it. `progress` and `say` write to the store; `wanted` tells whether to go on."""
+    """A job as its own process sees it. `progress` and `say` write to the store; `wanted` says whether to continue."""
 
     def __init__(self, store: Store, job: Job) -> None:
         self.store, self.job = store, job
         self.request = job.request
         self._clock = _Clock()
         self._heard: Wanted = "run"
+        self._interrupted = False
         self._written = ("", "", 0.0)
 
     def progress(self, done: int, total: int, text: str = "", *, part: str = "", stage: str = "") -> None:
@@ -204,6 +217,7 @@ class JobWork:
         Raises KeyboardInterrupt when the job should stop.
         """
         if self._heard != "run":
+            self._interrupted = True
             raise KeyboardInterrupt
         at = time.monotonic()
         left = self._clock.seconds_left(part, stage, done, total, at)
@@ -216,6 +230,12 @@ class JobWork:
     def say(self, text: str, level: jobs.Level = "info") -> None:
         """Add an event: one sentence for whoever watches."""
         jobs.say(self.store, self.job.token, text, level)
+
+    def interrupt(self, number: int, frame: object) -> None:
+        """The signal handler: raises KeyboardInterrupt once, so that what undoes the work is not interrupted too."""
+        if not self._interrupted:
+            self._interrupted = True
+            raise KeyboardInterrupt
 
     def wanted(self) -> Wanted:
         """What was last heard."""
@@ -241,11 +261,12 @@ def work(home: Home, token: str, do: Callable[[JobWork], Mapping[str, Any]]) -> 
         with contextlib.suppress(KeyboardInterrupt), _heartbeat(home, this):
             end = _do(this, do)
         try:
+            stopped_from_here = end.state == "stopped" and jobs.wanted(store, token) != "run"
             error = end.error.as_dict() if end.error else None
             jobs.finish(store, token, end.state, result=end.result, error=error)
         except Superseded:
             return SUPERSEDED
-        if end.state != "stopped" or this.wanted() != "run":  # a signal of somebody else's: the machine shuts down
+        if end.state != "stopped" or stopped_from_here:  # signalled from outside: the machine may be shutting down
             with contextlib.suppress(TuningforkError):  # the next job is kept as failed then, and says why
                 start_next(store, job.kind)
         _drop_empty(home, job)
@@ -296,7 +317,7 @@ def _heartbeat(home: Home, this: JobWork) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     if main:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, this.interrupt)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     done, worker = threading.Event(), threading.current_thread().ident
 
@@ -316,7 +337,7 @@ def _heartbeat(home: Home, this: JobWork) -> Iterator[None]:
                             signal.pthread_kill(worker, signal.SIGTERM)  # also ends a wait in the main thread
                 except Superseded:
                     if main:
-                        os._exit(SUPERSEDED)  # somebody ended the job: not a byte more
+                        os._exit(SUPERSEDED)  # it was ended from outside: it must not write any more
                     this.hear("kill")
                     return
                 except (TuningforkError, sqlite3.Error) as error:  # busy or full: the next one tries again

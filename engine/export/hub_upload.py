@@ -3,23 +3,21 @@ The only place that sends files away; imports huggingface_hub when it does, and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.export import listing
+from engine.export.public_names import HUB
 from store import exports
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError, TuningforkError, UserError
 from store.records import Export
 
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class OutgoingFile:
     """One file that would leave this machine, and what it is called there."""
 
     name: str
@@ -30,7 +28,7 @@ class Leaving:
 def find(store: Store, text: str) -> Export:
     """The export with this id, or that lies at this path: its folder or its file.
 
-    Raises NotFound, or Conflict when it is not finished or its proof failed.
+    Raises NotFound, or Conflict when it is not finished or failed its verification.
     """
     listing.sweep(store)
     if text.isascii() and text.isdigit():
@@ -42,7 +40,9 @@ def find(store: Store, text: str) -> Export:
             raise NotFound(f"No export lies at {wanted}.", todo="List them: tuningfork exports list")
         export = hits[0]
     if export.state != "done":
-        reason = {"working": "is being made", "rejected": "failed its proof"}.get(export.state, "was never finished")
+        reason = {"working": "is being made", "rejected": "failed its verification"}.get(
+            export.state, "was never finished"
+        )
         todo = f"See why: tuningfork exports show {export.id}"
         raise Conflict(f"The export {export.id} {reason}, so it stays here.", todo=todo)
     return export
@@ -54,14 +54,14 @@ def _places(store: Store, export: Export) -> list[Path]:
     return [place.resolve() for place in (path, *own)]
 
 
-def leaving(store: Store, export: Export) -> list[Leaving]:
+def outgoing(store: Store, export: Export) -> list[OutgoingFile]:
     """Every file that `push` would send, by name. NotFound when they are gone from the disk."""
     found = []
     for place in listing.files_of(store.home, export):
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file():
                 name = path.relative_to(place).as_posix() if place.is_dir() else path.name
-                found.append(Leaving(name, path, path.stat().st_size))
+                found.append(OutgoingFile(name, path, path.stat().st_size))
     if not found:
         raise NotFound(f"The files of export {export.id} are gone.", where=str(store.home.absolute(export.path)))
     return found
@@ -69,13 +69,13 @@ def leaving(store: Store, export: Export) -> list[Leaving]:
 
 def check_repo(repo: str) -> str:
     """`repo` itself, if it is OWNER/NAME; else BadInput."""
-    if not _REPO.fullmatch(repo):
+    if not HUB.fullmatch(repo):
         raise BadInput(f"{repo!r} is not OWNER/NAME.", where="--to", todo="Write it like ember-labs/ember-1-gguf.")
     return repo
 
 
-def push(files: Sequence[Leaving], repo: str, *, private: bool, message: str, api: Any = None) -> str:
-    """Make the repository if need be and send the files in one commit; returns its address.
+def push(files: Sequence[OutgoingFile], repo: str, *, private: bool, message: str, api: Any = None) -> str:
+    """Create the repository unless it exists, and send the files in one commit; returns its address.
 
     Blocks for as long as it takes. Raises UserError without a token or the right to write there, and ServerError when
     the hub cannot be reached or refuses.
@@ -102,7 +102,7 @@ def _explained(error: Exception, repo: str) -> TuningforkError | None:
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, LocalTokenNotFoundError) or status == 401:
-        todo = "Log in with a token that may write: hf auth login   (or set HF_TOKEN)"
+        todo = "Log in with a token that has write access: hf auth login   (or set HF_TOKEN)"
         return UserError("There is no token for the Hugging Face hub, or it is not valid.", todo=todo)
     if isinstance(error, OfflineModeIsEnabled):
         return UserError("The hub is switched off here (HF_HUB_OFFLINE).", todo="Unset HF_HUB_OFFLINE and try again.")

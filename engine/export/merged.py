@@ -1,5 +1,5 @@
 """A base folder and an adapter become a merged Hugging Face folder, or a PEFT folder that names no local path.
-One tensor in memory at a time, numpy only; proofs and places are not here."""
+One tensor in memory at a time, numpy only; verification and places are not here."""
 
 from __future__ import annotations
 

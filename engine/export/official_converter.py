@@ -1,5 +1,5 @@
 """llama.cpp's own converter for architectures that we do not write ourselves: fetched on request, run as a process.
-It is of the very commit that is installed, with its own gguf library beside it; what it makes is proven like ours."""
+It is of the very commit that is installed, with its own gguf library beside it; what it makes is verified like ours."""
 
 from __future__ import annotations
 

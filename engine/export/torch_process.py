@@ -1,5 +1,5 @@
 """Asks the process with torch: what transformers makes of a model, and merges that only PEFT can do.
-Starts, waits and ends; what the results mean is the business of reference_measurements.py and make.py."""
+Starts, waits and ends; reference_measurements.py and make.py use the results."""
 
 from __future__ import annotations
 

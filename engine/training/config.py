@@ -5,7 +5,6 @@ No defaults by model size (recipes.py), no files, no torch."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from engine.training.methods import METHODS
 from engine.training.objectives import OBJECTIVES
 from store.canon import canonical, sha256
 from store.errors import BadInput
+from store.suggest import hint
 
 _BILLION = 1_000_000_000
 
@@ -151,6 +151,5 @@ def used_by(method: str, field: str) -> bool:
 def _refuse_unknown(data: Mapping[str, Any]) -> None:
     for key in data:
         if key not in FIELDS:
-            near = difflib.get_close_matches(str(key), FIELDS, n=1)
-            todo = f"Did you mean {near[0]}?" if near else "Known fields: " + ", ".join(FIELDS) + "."
+            todo = hint(str(key), FIELDS, f"Known fields: {', '.join(FIELDS)}.", most=1)
             raise BadInput(f"There is no training option {key!r}.", where=str(key), todo=todo)

@@ -1,5 +1,4 @@
-"""How long a run will take and how much memory, before anything is loaded.
-Reads the machine and the model's config.json; no torch."""
+"""How much time and memory a run will take, before anything is loaded. Reads the machine; no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
-from engine.training.config import TrainConfig
+from engine.training.config import FIELDS, TrainConfig
 from engine.training.methods import METHODS
 from engine.training.methods.base import compute_bytes
 from engine.training.model_facts import ModelFacts
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 
 _BASE_BYTES = 950e6  # the process with torch and its family, before a model is loaded
 _START_S = 10.0  # importing, loading and quantising a small model, saving
-_CPU_FLOPS_A_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
-_PLAIN_CPU_FLOPS_A_CORE = 3.5e10
+_CPU_FLOPS_PER_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
+_PLAIN_CPU_FLOPS_PER_CORE = 3.5e10
 _GPU_FLOPS = 6e13
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A graphics card: its name, and its free and whole memory in bytes."""
+    """A graphics card: its name, and its free and total memory in bytes."""
 
     name: str
     free_bytes: int
@@ -38,7 +37,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a run would have to work with. `fast_bf16` says whether the CPU multiplies bf16 in hardware."""
+    """The machine a run would use. `fast_bf16` says whether the CPU multiplies bf16 in hardware."""
 
     cores: int
     memory_bytes: int
@@ -64,7 +63,8 @@ def total_steps(config: TrainConfig, rows: int) -> int:
 
 
 def machine() -> Machine:
-    """This machine, without torch: cores that this process may use, memory, and NVIDIA cards if nvidia-smi tells."""
+    """This machine, without torch: cores that this process may use, memory, and the NVIDIA cards that
+    nvidia-smi lists."""
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -72,21 +72,30 @@ def machine() -> Machine:
 
 
 def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
-    """Time and memory of a run. A guess within a factor of two; the run itself tells better after some steps."""
+    """Time and memory of a run, within a factor of two or so; after some steps the run itself knows better."""
     gpu = machine.gpus[0] if machine.gpus else None
+    device: Device = "cuda" if gpu else "cpu"
     steps = total_steps(config, preflight.rows)
     share = steps * config.batch_size / max(1, preflight.rows)  # how often each row is seen
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
-    memory = int(_BASE_BYTES + _memory(config, preflight, facts, "cuda" if gpu else "cpu"))
-    room, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "this machine")
+    memory = int(_BASE_BYTES + _memory(config, preflight, facts, device))
+    available, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "This machine")
     note = ""
-    if memory > room:
-        note = f"This is more than {place} has ({room / 1e9:.1f} GB): use qlora, a smaller model or a smaller batch."
+    if memory > available:
+        note = f"{place} has only {available / 1e9:.1f} GB. {_smaller(config, facts, device)}"
     elif preflight.val_rows:
-        note = "Validation takes a little on top."
+        note = "Validation takes a little more time."
     return Estimate(seconds, memory, steps, note)
+
+
+def _smaller(config: TrainConfig, facts: ModelFacts, device: Device) -> str:
+    """What to change when memory is short."""
+    needs = {name: method.memory(config, facts, device) for name, method in METHODS.items()}
+    less = [f"the method {name}" for name in needs if needs[name] < needs[config.method]]
+    lower = " or ".join(FIELDS[name].label.lower() for name in ("batch_size", "max_length"))
+    return f"Choose {', '.join([*less, 'a smaller model'])} or a lower {lower}."
 
 
 def _shared(config: TrainConfig, preflight: Preflight) -> int:
@@ -101,7 +110,7 @@ def _speed(config: TrainConfig, machine: Machine) -> float:
     if machine.gpus:
         return _GPU_FLOPS
     fast = machine.fast_bf16 and config.dtype != "fp32"
-    return (_CPU_FLOPS_A_CORE if fast else _PLAIN_CPU_FLOPS_A_CORE) * (config.threads or machine.cores)
+    return (_CPU_FLOPS_PER_CORE if fast else _PLAIN_CPU_FLOPS_PER_CORE) * (config.threads or machine.cores)
 
 
 def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device) -> float:
@@ -130,7 +139,7 @@ def _gpus() -> list[Gpu]:
 
 
 def _fast_bf16() -> bool:
-    """Whether the processor says it multiplies bf16. False where it cannot be asked."""
+    """Whether the processor multiplies bf16 in hardware. False where that cannot be found out."""
     try:
         return "avx512_bf16" in (flags := Path("/proc/cpuinfo").read_text("utf-8")) or "amx_bf16" in flags
     except OSError:

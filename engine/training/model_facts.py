@@ -3,12 +3,10 @@ Reads config.json only; no weights, no torch."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from store.errors import BadInput
+from engine.core.files import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +22,7 @@ class ModelFacts:
 
 def model_facts(folder: Path) -> ModelFacts:
     """Read the facts from a Hugging Face folder's config.json. BadInput when it cannot be read."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        todo = "Name a Hugging Face model folder."
-        raise BadInput("The model's config.json cannot be read.", where=str(folder), todo=todo) from error
+    config = read_json(folder / "config.json", todo="Name a Hugging Face model folder.")
     text = config.get("text_config") or config
     layers, hidden = int(text.get("num_hidden_layers") or 1), int(text.get("hidden_size") or 1)
     vocabulary = int(text.get("vocab_size") or 0)

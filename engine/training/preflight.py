@@ -1,4 +1,4 @@
-"""Looks at every row the way training will, before anything is loaded: what is trained, what is cut, what cannot work.
+"""Reads every row as training will, before a model is loaded: what is trained, what is cut off, what cannot work.
 Light: the template and the rows, no torch and no store."""
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
+ROW_FIELDS = ("max_length", "train_turns")
+"""The fields of a configuration that decide how rows become tokens."""
 _NAMED_ROWS = 5
 
 
@@ -30,9 +32,9 @@ class RowLimits(Protocol):
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Rows as tokens: what `judge` looks at and what a run trains on. Both map a row's `ord` to its example.
+    """Rows as tokens: what `judge` checks and what a run trains on, by the row's `ord`.
 
-    `refused` holds what the template has against the rows that it cannot render, each complaint once with the rows.
+    `refused` holds the rows that the template cannot render, by the reason.
     """
 
     train: dict[int, Example]
@@ -42,12 +44,12 @@ class Tokenised:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What training on these rows will be like. Counts are of the train split in tokens; lists hold the rows' `ord`.
+    """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' `ord`.
 
-    Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not let the
-    earlier ones be told apart. `truncated` rows lose their end to max_length, `masked` ones train nothing, `empty` ones
-    have no answer. `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a
-    look.
+    Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not tell the
+    earlier ones apart. `truncated` rows lose their end to the max length, `masked` rows have nothing left to train,
+    `empty` rows have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not
+    start; `notes` are warnings.
     """
 
     rows: int
@@ -73,15 +75,15 @@ class Preflight:
         return not self.problems
 
     def require(self) -> Preflight:
-        """This, or BadInput with the problems."""
+        """Return self, or raise BadInput with the problems."""
         if self.problems:
-            todo = "Run `tuningfork preflight` to see the rows as the model reads them."
+            todo = "Run `tuningfork preflight` to see the rows as the model reads them, then correct them."
             raise BadInput("Training cannot start on this data: " + " ".join(self.problems), todo=todo)
         return self
 
 
 def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
-    """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
+    """Tokenise all rows of the train and val splits and check them. Rows that cannot be rendered become problems."""
     return judge(rows, tokenise(rows, template, config), template, config)
 
 
@@ -116,7 +118,8 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
     if empty:
         problems.append(f"{_rows(empty)} no answer.")
     if masked:
-        problems.append(f"{_rows(masked)} nothing to train: the question alone fills max_length ({config.max_length}).")
+        limit = f"the max length of {config.max_length:,} tokens"
+        problems.append(f"{_rows(masked)} nothing to train: the question alone fills {limit}.")
     if unstopped:
         problems.append(f"{_rows(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
 
@@ -128,9 +131,11 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
             " have written them."
         )
     if truncated:
-        notes.append(f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end is cut off.")
-    if spoilt := _with_control_tokens(rows, template):
-        notes.append(f"{_rows(spoilt)} a control token of the model in its text, such as {_some(template)}.")
+        notes.append(
+            f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
+        )
+    if marked := _with_control_tokens(rows, template):
+        notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
 
     examples = list(train.values())
     return Preflight(

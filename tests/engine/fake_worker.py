@@ -18,6 +18,7 @@ from engine.training.worker import job_runner
 from engine.training.worker.contracts import Job, Outcome
 from store.errors import BadInput, NoSpace
 from tests import holding
+from tests.engine import toys
 
 
 def argv(*arguments: str) -> list[str]:
@@ -104,6 +105,7 @@ def slow_prepare(source: Path, out: Path, say: object) -> Path:
 
 
 def main() -> int:
+    toys.register()
     process.command = argv  # the next run in the queue is started from here
     job_runner.BEAT_S = 0.2
     if sys.argv[1] == "prepare":

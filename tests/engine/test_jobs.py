@@ -25,7 +25,7 @@ from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError, WorkerError
 from store.home import Home
 from store.records import END_STATES, Attempt, PairDraft, Run
-from tests.engine import fake_worker
+from tests.engine import fake_worker, toys
 from tests.holding import DEADLINE_S, release
 
 Submit = Callable[..., Run]
@@ -136,11 +136,11 @@ class TestLife:
         name = submit("quick").name
         started(store, name)
         assert ended(store, name).state == "succeeded"
-        with pytest.raises(Conflict, match="already succeeded"):
+        with pytest.raises(Conflict, match=r"already ended \(done\)"):
             run_control.start(store, name)
-        with pytest.raises(Conflict, match="has succeeded"):
+        with pytest.raises(Conflict, match="is done"):
             run_control.resume(store, name)
-        with pytest.raises(Conflict, match="succeeded"):
+        with pytest.raises(Conflict, match="already ended"):
             run_control.stop(store, name)
 
     def test_a_process_that_cannot_start_leaves_the_run_queued(
@@ -174,13 +174,13 @@ class TestLife:
     def test_numbers_of_one_step_may_come_in_two_writes(self, store: Store, submit: Submit) -> None:
         run = submit("quick")
         runs.open_attempt(store, run.id, host=process.here(), pid=1, pid_started=1, token="t", log_path="x")
-        seen = run_control._Metrics()
+        seen = run_control.MetricReader(run.id)
         runs.record(store, "t", 1, {"loss": 2.0})
-        assert [m.name for m in seen.fresh(store, run.id)] == ["loss"]
+        assert [m.name for m in seen.fresh(store)] == ["loss"]
         runs.record(store, "t", 1, {"val_loss": 3.0})
         runs.record(store, "t", 2, {"loss": 1.0})
-        assert [(m.step, m.name) for m in seen.fresh(store, run.id)] == [(1, "val_loss"), (2, "loss")]
-        assert seen.fresh(store, run.id) == []
+        assert [(m.step, m.name) for m in seen.fresh(store)] == [(1, "val_loss"), (2, "loss")]
+        assert seen.fresh(store) == []
 
     def test_remove_takes_row_and_folder(self, store: Store, submit: Submit) -> None:
         name = submit("hold").name
@@ -332,7 +332,7 @@ class TestStatus:
         name = submit("quick").name
         seen = run_control.status(store, name)
         assert (seen.rate, seen.seconds_left, seen.loss, seen.elapsed, seen.hung) == (None, None, None, 0, False)
-        assert seen.phase == "waits for its turn"
+        assert seen.phase == "waits to start"
 
     def test_rate_and_time_left_come_from_this_attempt(
         self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
@@ -427,3 +427,20 @@ def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: p
     broken.write_bytes(b"GGUF" + b"x" * 10)
     with pytest.raises(WorkerError, match="signal 9"):
         run_control.prepare(store, str(broken))
+
+
+class TestLaunchers:
+    def test_a_run_that_cannot_be_launched_here_fails_and_the_next_one_starts(
+        self, store: Store, submit: Submit
+    ) -> None:
+        toys.register()
+        try:
+            first = submit("quick", launcher="toy").name
+        finally:
+            toys.unregister()
+        second = submit("quick").name
+        run_control.reap(store)
+        run = runs.get(store, first)
+        assert run.state == "failed"
+        assert "cannot be started" in (run.error or "") and "Launcher is 'toy'" in (run.error or "")
+        assert ended(store, second).state == "succeeded"

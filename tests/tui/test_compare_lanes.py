@@ -189,7 +189,7 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         await ask(app, "Hi")
         await answered(app)
         await app.press("escape", "E")
-        await app.see("Examples of which dataset?", "shop")
+        await app.see("Examples from which dataset?", "shop")
         await app.press("enter")
         await app.see("How many, before each prompt?", "4 examples")
         await app.press("enter")

@@ -14,11 +14,12 @@ from engine.inference.client import Delta, Done
 from engine.training import run_control
 from store.db import Store
 from store.errors import ServerError
+from tests.seeds import seeds
 from tests.tui.comparing import WORDS
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
 from tests.tui.scripted import ScriptedClient, by_model
-from tui import keys
+from tui import modes
 from tui.screens.compare import rendering as view
 from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.prompt import Prompt
@@ -50,7 +51,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> SlowClient:
 
 def keys_of(page: str) -> list[str]:
     """The keys that a screen offers."""
-    offered = keys.PAGES.get(page)
+    offered = modes.pages().get(page)
     groups = offered.acts + offered.moves if offered else ()
     return [key for group in groups for each in group for key in each.keys.split(",") if key not in LEAVE]
 
@@ -68,7 +69,7 @@ def lanes_show_what_is(app: Driver) -> None:
             assert view.lane_at(talk, panel.position).name in talk.lanes
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 async def test_random_keys_end_nothing(
     drive: Drive, store: Store, client: SlowClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

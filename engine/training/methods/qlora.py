@@ -1,4 +1,4 @@
-"""QLoRA: a LoRA adapter on a base whose linear layers are held in 4 bits.
+"""QLoRA: a LoRA adapter on a base whose linear layers are stored in 4 bits.
 
 Source: Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", https://arxiv.org/abs/2305.14314: NF4 weights
 with double quantisation, dequantised for each product. Frozen weights dequantise to the same numbers every time, so on
@@ -26,7 +26,7 @@ def _memory(config: MethodConfig, facts: ModelFacts, device: Device) -> float:
 QLORA = TrainingMethod(
     name="qlora",
     title="QLoRA, 4 bit",
-    summary="LoRA on a base model held in 4 bits: less memory on a GPU.",
+    summary="LoRA on a base model stored in 4 bits: less memory on a GPU.",
     fields=ADAPTER_FIELDS,
     check=check,
     exports=exports,

@@ -103,7 +103,7 @@ class TestRuns:
         assert (row["name"], row["state"], row["step"], row["total_steps"]) == ("one", "succeeded", 3, 3)
         assert "one" in tf.ok("runs", "list")
         shown = tf.ok("runs", "show", "one")
-        assert "succeeded" in shown and "4 → 1.333" in shown and "adapter" in shown
+        assert "done" in shown and "succeeded" not in shown and "4 → 1.333" in shown and "adapter" in shown
         assert set(tf.json("runs", "log", "one")) == {"run", "log", "text"}
 
     def test_an_empty_home(self, tf: Cli) -> None:
@@ -118,7 +118,7 @@ class TestRuns:
         assert [line["step"] for line in found if line["type"] == "metric" and line["name"] == "loss"] == [1, 2, 3, 4]
         assert found[-1]["state"] == "succeeded"
         result = tf("runs", "watch", "one")
-        assert result.stdout.startswith("Run one succeeded") and "after 4/4 steps" in result.stdout
+        assert result.stdout.startswith("Run one is done") and "after 4/4 steps" in result.stdout
 
     def test_stop_leaves_a_checkpoint_that_resume_takes_up(
         self, tf: Cli, train: Train, store: Store, held: None
@@ -130,7 +130,7 @@ class TestRuns:
         found = tf.json("runs", "show", "one")
         assert found["state"] == "stopped" and Path(found["checkpoints"][0]["path"]).is_dir()
         result = tf("runs", "resume", "one", "--wait")
-        assert result.exit_code == 0 and "Run one succeeded" in result.stdout, result.stderr
+        assert result.exit_code == 0 and "Run one is done after" in result.stdout, result.stderr
         assert tf.json("runs", "show", "one")["attempts"][1]["resume_from"] == found["step"]
         assert "nothing to resume" in tf.error("runs", "resume", "one")["what"]
 
@@ -160,7 +160,7 @@ class TestInterrupt:
     def test_ctrl_c_leaves_the_run_and_says_how_to_get_back(
         self, tf: Cli, train: Train, store: Store, held: None
     ) -> None:
-        """A real process and a real SIGINT: the watcher ends with 130, the run goes on to its end."""
+        """A real process and a real SIGINT: the watcher ends with 130, the run keeps running to its end."""
         train("--steps", "3", "--name", "one")
         words = [sys.executable, "-m", "tui", "runs", "watch", "one", "--home", str(tf.home.root)]
         watcher = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -168,7 +168,7 @@ class TestInterrupt:
         watcher.send_signal(signal.SIGINT)
         out, err = watcher.communicate(timeout=DEADLINE_S)
         assert (watcher.returncode, out) == (130, "")
-        assert "Run one goes on by itself." in err and f"runs watch one --home {tf.home.root}" in err
+        assert "Run one keeps running." in err and f"runs watch one --home {tf.home.root}" in err
         assert "Traceback" not in err
         release(store, "one")
         until(lambda: runs.get(store, "one").state in END_STATES)
@@ -185,4 +185,4 @@ class TestInterrupt:
         monkeypatch.setattr(run_control, "wait", interrupted)
         result = tf("runs", "watch", "one", "--json")
         error = json.loads(result.stderr.splitlines()[-1])
-        assert result.exit_code == 130 and error["error"] == "Interrupted" and "goes on" in error["what"]
+        assert result.exit_code == 130 and error["error"] == "Interrupted" and "keeps running" in error["what"]

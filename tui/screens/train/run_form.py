@@ -24,7 +24,7 @@ from engine.training.objectives import OBJECTIVES, Objective
 from engine.training.recipes import DEFAULT, RECIPES, config_for
 from store.errors import BadInput
 from tui import formatting, keys
-from tui.screens.train.report import Check, Choices
+from tui.screens.train.report import Choices, RunCheck
 from tui.text import clean, content
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -98,7 +98,7 @@ class RunForm(VerticalScroll, can_focus=False):
         self._choices = Choices((), (), frozenset())
         self._named = False
         self._filled: dict[str, str] = {}
-        """What the recipe puts into each row: a row that says something else was changed by the user."""
+        """What the recipe puts into each row; a row with another text was changed by the user."""
 
     def compose(self) -> ComposeResult:
         yield Static("New run", classes="form-title")
@@ -210,7 +210,7 @@ class RunForm(VerticalScroll, can_focus=False):
             self.query_one(f"#{row}").focus()
 
     def _text(self, name: str) -> str:
-        """What a row says."""
+        """The text or choice of a row."""
         widget = self.query_one(f"#{name}")
         assert isinstance(widget, Choice | Input)
         return widget.value.strip()
@@ -234,7 +234,7 @@ class RunForm(VerticalScroll, can_focus=False):
         hidden.set_class(more, "-open")
         self._hints()
 
-    def say_check(self, text: Content) -> None:
+    def show_check(self, text: Content) -> None:
         """Show what a check found."""
         self.query_one("#form-check", Static).update(text)
 
@@ -294,9 +294,9 @@ class RunForm(VerticalScroll, can_focus=False):
                 if field.kind in ("flag", "choice")
                 else f"{field.help} {field.range[0].upper()}{field.range[1:]}."
             )
-        told = self.query_one("#form-help", Static)
-        told.update(content(text))
-        told.display = bool(text)
+        shown = self.query_one("#form-help", Static)
+        shown.update(content(text))
+        shown.display = bool(text)
 
     def _fill(self, *, everything: bool) -> None:
         """Put the recipe's values into the rows: into all of them, or into those that the user has not changed."""
@@ -347,13 +347,13 @@ class RunForm(VerticalScroll, can_focus=False):
         self.query_one("#form-more", Button).label = more + (f", {changed} changed" if changed else "")
 
 
-def checked(check: Check) -> Content:
-    """What a check found, in a few lines: good or not, what is learnt, what it costs."""
+def checked(check: RunCheck) -> Content:
+    """What a check found, in a few lines: good or not, what is trained, time and memory."""
     found, cost = check.preflight, check.estimate
     lines = [
         Content.assemble(
             ("✓ " if found.ok else "✗ ", "$success bold" if found.ok else "$error bold"),
-            f"{formatting.count(found.rows, 'row')}, {found.tokens:,} tokens, {found.trained_tokens:,} of them learnt",
+            f"{formatting.count(found.rows, 'row')}, {found.tokens:,} tokens, {found.trained_tokens:,} of them trained",
         )
     ]
     if found.turns > found.rows:  # conversations: several answers in a row
@@ -362,7 +362,7 @@ def checked(check: Check) -> Content:
     lines += [Content.assemble(("! ", "$warning bold"), clean(note)) for note in found.notes]
     if found.truncated:
         cut = formatting.count(len(found.truncated), "row")
-        lines.append(Content.assemble(("! ", "$warning bold"), f"{cut} too long: cut at the end"))
+        lines.append(Content.assemble(("! ", "$warning bold"), f"{cut} too long: the end is cut off"))
     if found.ok:
         takes = f"about {formatting.duration(cost.seconds)}, {formatting.size(cost.memory_bytes)} of memory"
         lines.append(Content.assemble(("≈ ", "$accent bold"), f"{formatting.count(cost.steps, 'step')}, {takes}"))
