@@ -320,7 +320,14 @@ def _whole_model(folder: Path) -> None:
         raise BadInput("The model's configuration is not readable JSON.", where=str(folder / "config.json")) from None
     if not isinstance(config, dict) or not config.get("model_type"):
         raise BadInput("The configuration names no model_type.", where=str(folder / "config.json"))
-    if not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for kind in ("*.bin", "*.pt", "*.pth") for path in folder.glob(kind))
+        if pickled:  # reading a pickle runs the code in it, and neither exports nor checks of weights can read one
+            raise Unsupported(
+                f"This model's weights are only there as pickle files ({pickled[0]}), which are not read.",
+                where=where,
+                todo="Save it as safetensors: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW).",
+            )
         raise BadInput("This model folder holds no weights (*.safetensors).", where=where)
     if not (folder / "tokenizer.json").is_file():
         raise Unsupported(

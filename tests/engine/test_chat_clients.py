@@ -279,6 +279,7 @@ async def test_only_pages_that_were_named_may_ask_from_a_browser(http: httpx.Asy
 # ---------------------------------------------------------------- llm
 
 
+@pytest.mark.slow
 async def test_llm_asks_through_its_list_of_openai_models(info: ServerInfo, tmp_path: Path) -> None:
     """https://llm.datasette.io/en/stable/other-models.html#openai-compatible-models"""
     entry = {"model_id": "tuned", "model_name": BASE, "api_base": f"{info.url}/v1", "api_key_name": "fork"}

@@ -101,11 +101,9 @@ class BatchRow:
 
 def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], generator: torch.Generator) -> int:
     """The next token: bias, penalties, temperature, top_k, top_p, min_p, then a draw; greedy at temperature 0."""
-    scores = logits.float().cpu()
-    if sampling.logit_bias:
-        scores = scores.clone()
-        for token, bias in sampling.logit_bias:
-            scores[token] += bias
+    scores = logits.float().cpu().clone()  # the model's own stay as they are
+    for token, bias in sampling.logit_bias:
+        scores[token] += bias
     if sampling.repeat_penalty != 1.0 and made:
         recent = torch.tensor(sorted(set(made[-PENALTY_WINDOW:])))
         seen = scores[recent]
@@ -180,7 +178,9 @@ class LoadedModel:
             loaded, info = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (ImportError, MemoryError, torch.OutOfMemoryError) as error:
+            raise failures.named(error) from None
+        except Exception as error:  # transformers raises whatever breaks first
             raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
         _refuse_random_weights(folder, info)
         self._model: Any = loaded.to(self.device).eval()
