@@ -1,5 +1,5 @@
 """One answer of one lane: its text as it grows, how it ended and what it cost.
-Plain records; which answer belongs to which prompt is engine.comparison.session's."""
+Plain records; engine.comparison.session knows which answer belongs to which prompt."""
 
 from __future__ import annotations
 

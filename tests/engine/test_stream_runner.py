@@ -95,7 +95,7 @@ async def test_stop_cancels_on_the_server_and_keeps_the_text() -> None:
     assert it.comparison.answer("a").state == "stopped"
 
 
-async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_anew() -> None:
+async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_again() -> None:
     clients = [Scripted({"base": ["half ", ServerError("The chat server went away.")]}), Scripted({"base": ["whole"]})]
     made: list[Scripted] = []
 
