@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_evals import EVALS
+from store.schema_votes import VOTES
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -23,7 +25,21 @@ def _first(db: Any) -> None:
     _execute(db.conn, FIRST)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first)]
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [
+    ("0001_first", _first),
+    ("0002_votes", _votes),
+    ("0003_evals", _evals),
+]
 LATEST = len(STEPS)
 
 

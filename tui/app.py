@@ -1,5 +1,5 @@
-"""The app: modes, themes, signals from the store, and the guard at the exit.
-What a screen shows is in tui.screens; what takes time is in tui.bridge."""
+"""The app: themes, signals from the store, notices, and the question before it quits.
+What a screen shows is in tui.screens, which modes there are in tui.modes; what takes time is in tui.bridge."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import App
-from textual.screen import Screen
+from textual.binding import BindingsMap
+from textual.notifications import SeverityLevel
 from textual.signal import Signal
 
 from store.db import Store
 from store.errors import TuningforkError
 from store.records import LIVE_STATES
-from tui import keys, settings, themes
+from tui import keys, modes, run_news, settings, themes
 from tui.bridge import Bridge
 from tui.messages import LiveRuns
 from tui.run_news import RunNews
@@ -33,25 +31,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.5
 _SETTLED_S = 3.0
-_SCREENS = {
-    "data": "tui.screens.data.screen:DataScreen",
-    "train": "tui.screens.train.screen:TrainScreen",
-    "compare": "tui.screens.compare.screen:CompareScreen",
-    "export": "tui.screens.export.screen:ExportScreen",
-}
-
-
-def _mode(name: str) -> Screen[Any]:
-    """Import a mode's screen when it is first shown: start-up pays for one screen only."""
-    module, _, attribute = _SCREENS[name].partition(":")
-    try:
-        return getattr(import_module(module), attribute)()
-    except ModuleNotFoundError as missing:
-        if missing.name != module:
-            raise
-        from tui.screens.missing import MissingScreen
-
-        return MissingScreen(name)
 
 
 def _actions() -> type[Provider]:
@@ -66,15 +45,18 @@ class TuningforkApp(App[int]):
 
     TITLE = "Tuningfork"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: partial(_mode, name) for name in _SCREENS}
     DEFAULT_MODE = "data"
-    BINDINGS = keys.bindings(keys.APP)
+    BINDINGS = keys.bindings(keys.HELP, keys.APP)
     COMMANDS = {_actions}  # noqa: RUF012 - Textual's own way
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(self, store: Store) -> None:
         super().__init__()
+        keys.read_alt_digits()
+        for mode in modes.registered():
+            self.add_mode(mode.name, mode.make)
+        self._bindings = BindingsMap.merge([self._bindings, BindingsMap(keys.bindings(modes.mode_keys()))])
         self.store = store
         self.bridge = Bridge(store, lambda: not self.is_running)
         self.settings = settings.load(store.home)
@@ -95,7 +77,9 @@ class TuningforkApp(App[int]):
     def on_mount(self) -> None:
         self.set_interval(_POLL_S, self._poll)
         self.call_after_refresh(self._poll)
-        self.news = RunNews(self)
+        news = RunNews(self)
+        self.runs_changed.subscribe(self, lambda _: self.run_worker(news.look(), group="run news", exclusive=True))
+        self.set_interval(run_news.LOOK_S, lambda: self.run_worker(news.reap(), group="reap", exclusive=True))
         self._catch_signals()
         if not self.is_headless:  # a test's process has many apps, and each would be kept for good
             self.set_timer(_SETTLED_S, gc.freeze)  # else 80 ms without keys, time and again, to walk what stays anyway
@@ -104,32 +88,45 @@ class TuningforkApp(App[int]):
 
     @work(group="poll", exclusive=True)
     async def _poll(self) -> None:
-        pulse = await self.bridge.pulse()
-        if self.live.exported or (pulse and pulse.runs):  # a killed export ends without a word in the store
+        change = await self.bridge.changes()
+        if self.live.exported or (change and change.runs):  # a killed export ends without a word in the store
             live = await self.bridge.call(_live_runs)
             if live != self.live:
                 self.live = live
                 self.live_changed.publish(live)
-        if pulse and pulse.runs:
+        if change and change.runs:
             self.runs_changed.publish(None)
-        if pulse and pulse.pairs:
+        if change and change.pairs:
             self.pairs_changed.publish(None)
 
-    # -- telling ------------------------------------------------------------------------------------------------------
+    # -- notices ------------------------------------------------------------------------------------------------------
 
-    def tell(self, text: str, *, title: str = "", severity: str = "information", timeout: float = 5) -> None:
-        """A short notice in the corner, in the place of the one before unless that was bad news. Never markup."""
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a short notice in the corner, instead of the one before unless that was a warning or an error.
+
+        Text and title are cleaned and taken literally; `markup` is only there because the framework passes it.
+        """
         for shown in list(self._notifications):
             if shown.severity == severity == "information":
                 self._unnotify(shown, refresh=False)
-        self.notify(clean(text), title=clean(title), severity=severity, timeout=timeout, markup=False)  # type: ignore[arg-type]
+        super().notify(clean(message), title=clean(title), severity=severity, timeout=timeout, markup=False)
 
-    def tell_error(self, error: TuningforkError) -> None:
+    def notify_error(self, error: TuningforkError) -> None:
         """Show what happened, where, and what to do."""
-        self.tell(str(error), title="That did not work", severity="error", timeout=10)
+        self.notify(str(error), title="That did not work", severity="error", timeout=10)
+
+    tell, tell_error = notify, notify_error  # their old names
 
     def show_error(self, error: TuningforkError, title: str = "That did not work") -> None:
-        """The same in a dialog, for what stopped a longer piece of work."""
+        """Show it in a dialog, for what stopped a longer piece of work."""
         from tui.screens.dialogs.error import ErrorDialog
 
         self.push_screen(ErrorDialog(error, title))
@@ -153,7 +150,7 @@ class TuningforkApp(App[int]):
         await self.screen.open_with(*models)  # type: ignore[attr-defined]
 
     async def _bare(self, mode: str) -> None:
-        """Show a mode's own screen; pages that lie upon it, a list or an editor perhaps, are left with drafts kept."""
+        """Show a mode's own screen. What is open on top of it, such as an editor, is closed and its draft kept."""
         await self.switch_mode(mode)
         self.save_drafts()
         while len(self.screen_stack) > 1:
@@ -179,13 +176,17 @@ class TuningforkApp(App[int]):
         pages = [getattr(screen, "PAGE", "") for screen in reversed(self.screen_stack)]
         self.push_screen(HelpScreen(next(filter(None, pages), "data")))
 
+    def action_help_quit(self) -> None:
+        """Ctrl+C copies in a field; elsewhere it says which key quits."""
+        self.notify("Press ^Q or F10 to quit.")
+
     def choose_theme(self, name: str) -> None:
-        """Take a theme, now and at the next start."""
+        """Use a theme, now and at the next start."""
         self.theme = name
         self.remember(theme=name)
 
     def action_quit(self) -> None:  # type: ignore[override]
-        """Leave; say first what goes on or is unsaved. Asked twice, leave at once."""
+        """Quit; ask first when something still runs or is unsaved. Pressed twice, quit at once."""
         notices = self._quit_notices()
         if not notices or self._asked_to_quit:
             self.save_drafts()
@@ -197,7 +198,7 @@ class TuningforkApp(App[int]):
         notices = []
         for run in self.live.runs:
             part = f" ({100 * run.step // run.total_steps}%)" if run.total_steps else ""
-            notices.append(f"The run {run.name}{part} goes on without this window.")
+            notices.append(f"The run {run.name}{part} continues without this window.")
         screens = [screen for stack in self._screen_stacks.values() for screen in stack]
         return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
 
@@ -221,7 +222,7 @@ class TuningforkApp(App[int]):
     # -- the terminal goes away ---------------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
-        """A hang-up or a polite kill saves what was typed. Not in tests, where no terminal can go away."""
+        """Save what was typed on SIGHUP and SIGTERM. Not in tests, which have no terminal to lose."""
         if self.is_headless or threading.current_thread() is not threading.main_thread():
             return
         import asyncio

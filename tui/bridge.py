@@ -1,4 +1,4 @@
-"""Where the event loop meets the store: threads of our own run blocking calls, coroutines await them.
+"""Runs blocking calls (store, files, long work) in threads of our own, so that the event loop never waits for them.
 Nothing else in the interface starts a thread or touches a connection."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Call = tuple["Future[Any]", Callable[[], Any]]
 
 
 class _Threads:
-    """A few daemon threads over one queue. Daemons, because a pool's threads would hold up the exit of the program."""
+    """A few daemon threads over one queue. Daemons, because a pool's threads would delay the exit."""
 
     def __init__(self, name: str, size: int) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -33,7 +33,7 @@ class _Threads:
         return future
 
     def close(self, timeout: float) -> None:
-        """Let what is queued finish, but wait `timeout` seconds a thread at most."""
+        """Let queued calls finish, but wait at most `timeout` seconds per thread."""
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:
@@ -51,8 +51,8 @@ class _Threads:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """What moved in the store since the last look."""
+class StoreChange:
+    """What changed in the store since the last look."""
 
     pairs: bool
     runs: bool
@@ -61,49 +61,49 @@ class Pulse:
 class Bridge:
     """Runs store calls off the event loop. Each thread gets its own connection from the store.
 
-    Once `ended()` is true, whoever awaited a call is cancelled when it is done: the widgets that its answer was for are
-    being taken away.
+    Once `ended()` is true, a caller is cancelled when its call is done: the widgets that its result was for are being
+    removed.
     """
 
     def __init__(self, store: Store, ended: Callable[[], bool] = lambda: False) -> None:
         self.store, self._ended = store, ended
         self._quick = _Threads("store", 2)
         self._long = _Threads("job", 1)
-        self._export = _Threads("export", 1)  # minutes, in which runs can still be checked and files imported
-        self._watch = _Threads("watch", 1)  # data_version is a property of one connection, so of one thread
-        self._files = _Threads("files", 1)  # one, so that an older text never lands on a newer one
+        self._export = _Threads("export", 1)  # minutes, during which runs are still checked and files imported
+        self._watch = _Threads("watch", 1)  # data_version belongs to one connection, so to one thread
+        self._files = _Threads("files", 1)  # one, so that an older text never overwrites a newer one
         self._seen: tuple[int, Any, Any] | None = None
 
     async def call(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`fn(store, *args)` in a thread; for what takes milliseconds."""
+        """Run `fn(store, *args)` in a thread; for calls of milliseconds."""
         return await self._result(self._quick.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def job(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what takes seconds (imports, exports, preparing a model), one after another, beside `call`."""
+        """The same for calls of seconds (imports, preparing a model), one after another, beside `call`."""
         return await self._result(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def export(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what takes minutes, beside `job`. Whoever calls it sees to it that it can be cancelled."""
+        """The same for calls of minutes, beside `job`. The caller must provide a way to cancel it."""
         return await self._result(self._export.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`fn(*args)` in a thread, for blocking work that needs no store."""
+        """Run `fn(*args)` in a thread, for blocking work without the store."""
         return await self._result(self._quick.submit(lambda: fn(*args, **kwargs)))
 
     async def file(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`fn(*args)` in a thread, in the order asked; for the small files of drafts and settings."""
+        """Run `fn(*args)` in a thread, in the order of the calls; for the small files of drafts and settings."""
         return await asyncio.wrap_future(self._files.submit(lambda: fn(*args, **kwargs)))
 
     def file_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, blocking until it is done (2 s at most, else TimeoutError): the process is about to end."""
+        """The same, blocking until it is done, for a process that is about to end. TimeoutError after 2 s."""
         return self._files.submit(lambda: fn(*args, **kwargs)).result(2.0)
 
-    async def pulse(self) -> Pulse | None:
+    async def changes(self) -> StoreChange | None:
         """What any connection, ours or another process's, committed since the last call; None when nothing did."""
         return await asyncio.wrap_future(self._watch.submit(self._look))
 
     def close(self, timeout: float = 2.0) -> None:
-        """Wait a moment for writes under way. Blocks; call it when the screen is gone."""
+        """Wait a moment for writes in progress. Blocks; call it when the screen is gone."""
         for threads in (self._watch, self._files, self._quick, self._long, self._export):
             threads.close(timeout)
 
@@ -114,7 +114,7 @@ class Bridge:
             if self._ended():
                 raise asyncio.CancelledError
 
-    def _look(self) -> Pulse | None:
+    def _look(self) -> StoreChange | None:
         version = self.store.data_version()
         if self._seen is not None and self._seen[0] == version:
             return None
@@ -122,8 +122,8 @@ class Bridge:
         runs = tuple(self.store.row(_RUNS_MARK) or ())
         before, self._seen = self._seen, (version, pairs, runs)
         if before is None:
-            return Pulse(pairs=False, runs=True)  # screens read the pairs when they open
-        return Pulse(pairs=before[1] != pairs, runs=before[2] != runs)
+            return StoreChange(pairs=False, runs=True)  # screens read the pairs when they open
+        return StoreChange(pairs=before[1] != pairs, runs=before[2] != runs)
 
 
 _PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"

@@ -1,22 +1,19 @@
 """The palette: every action of every screen by name, this screen's first.
-Made from tui.keys, so an action cannot be forgotten here."""
+Made from tui.modes and tui.keys, so no action can be missing here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from tui import keys, themes
-from tui.keys import PAGES, Key, display
+from tui import modes, themes
+from tui.keys import Key, display
+from tui.services import services
 
-if TYPE_CHECKING:
-    from tui.app import TuningforkApp
-
-_MODES = ("data", "train", "compare", "export")
+_SELF = "command_palette"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +40,17 @@ class Actions(Provider):
                 yield Hit(score, matcher.highlight(action.name), action.run, help=action.help)
 
     def _actions(self) -> Iterator[Action]:
-        app = cast("TuningforkApp", self.app)
+        app, pages = services(self.screen), modes.pages()
         here = getattr(self.screen, "PAGE", "")
-        if here in PAGES:
-            yield from (self._act(key, f"{PAGES[here].title}: ", None) for key in _acts(here))
-        yield from (self._act(key, "", None) for key in keys.APP if key.id != "app.palette")
-        for mode in _MODES:
-            if mode != here:
-                yield from (self._act(key, f"{PAGES[mode].title}: ", mode) for key in _acts(mode))
+        if here in pages:
+            yield from (self._act(key, f"{pages[here].title}: ", None) for key in modes.actions(here))
+        yield from (self._act(key, "", None) for key in modes.everywhere() if key.action != _SELF)
+        for mode in modes.registered():
+            if mode.name != here:
+                yield from (self._act(key, f"{mode.title}: ", mode.name) for key in modes.actions(mode.name))
         for theme in themes.ALL:
-            yield Action(
-                f"Theme: {themes.TITLES[theme.name]}", "Colours of this app", partial(app.choose_theme, theme.name)
-            )
+            yield Action(f"Theme: {themes.TITLES[theme.name]}", "Change colours", partial(app.choose_theme, theme.name))
 
     def _act(self, key: Key, prefix: str, mode: str | None) -> Action:
-        app = cast("TuningforkApp", self.app)
-        shown = display(key.keys.split(",")[0])
-        return Action(f"{prefix}{key.label}", f"{key.help}  ({shown})", partial(app.act, key.action, mode))
-
-
-def _acts(page: str) -> Iterator[Key]:
-    return (key for group in PAGES[page].acts for key in group)
+        run = partial(services(self.screen).act, key.action, mode)
+        return Action(f"{prefix}{key.label}", f"{key.help}  ({display(key.first)})", run)

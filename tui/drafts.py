@@ -1,4 +1,4 @@
-"""Texts that were typed but not saved: one small JSON file each, so that a crash or a lost terminal costs nothing.
+"""Texts that were typed but not saved, one small JSON file each, so that a crash or a lost terminal loses nothing.
 Plain files beside the store, not in it: an unsaved text must survive a busy or damaged store too."""
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 from store.home import Home
 
 NEW = "new"
-"""The key of the pair that has no uid yet."""
+"""The key of a new pair, which has no uid yet."""
 CHAT = "chat"
-"""The key of a pair that is made from an answer of a chat."""
+"""The key of a pair made from an answer in Compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the editor's fields held. `revision` is the pair's when the typing began, 0 for a new pair."""
+    """What the editor's fields held. `revision` is the pair's when typing began, 0 for a new pair."""
 
     key: str
     question: str
@@ -48,7 +48,7 @@ def save(home: Home, draft: Draft) -> None:
 
 
 def load(home: Home, key: str) -> Draft | None:
-    """The draft with this key; None when there is none, or none that can be read."""
+    """The draft with this key; None when there is none or it cannot be read."""
     try:
         return Draft(**json.loads(_path(home, key).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -56,7 +56,7 @@ def load(home: Home, key: str) -> Draft | None:
 
 
 def drop(home: Home, key: str) -> None:
-    """Forget a draft; one that is not there is forgotten already."""
+    """Delete a draft, if there is one."""
     _path(home, key).unlink(missing_ok=True)
 
 
@@ -67,5 +67,5 @@ def keys(home: Home) -> set[str]:
 
 def _path(home: Home, key: str) -> Path:
     if not key.isalnum():
-        raise ValueError(f"{key!r} is no key of a draft")
+        raise ValueError(f"{key!r} is not a draft key")
     return folder(home) / f"{key}.json"

@@ -1,4 +1,4 @@
-"""How the interface says numbers: counts, ages, durations and sizes in words that fit a line.
+"""How the interface writes numbers: counts, ages, durations and sizes in words that fit a line.
 Pure functions; nothing here knows a widget."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def left(seconds: float) -> str:
-    """`45 s left`, `24 min left`, `2 h 05 min left`: an estimate, so no more digits than it deserves."""
+    """`45 s left`, `24 min left`, `2 h 05 min left`: an estimate, so with few digits."""
     whole = max(0, round(seconds))
     rough = f"{round(whole / 60)} min" if 90 <= whole < 3600 else duration(whole)
     return f"{rough} left"

@@ -1,16 +1,23 @@
 """Every key of the app in one place: id, keys, action, the word in the key bar and the sentence in the help.
-Nothing else declares a binding, so that the help screen, the key bar and a user's own keymap can never disagree."""
+No other module declares a binding, so the help screen, the key bar and a user's own keymap always agree. The keys that
+open a mode are made here too (`of_mode`), from the rows of tui.modes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One binding. `keys` is a comma-separated list, the first is the one shown; `bar` puts it in the key bar."""
+    """One binding. `keys` is a comma-separated list, the first is the one shown; `bar` puts it in the key bar.
+
+    `priority` lets the key act before the focused widget sees it, except for keys that type a character.
+    """
 
     id: str
     keys: str
@@ -20,92 +27,157 @@ class Key:
     bar: bool = False
     priority: bool = False
 
+    @property
+    def first(self) -> str:
+        """The key that is shown where there is room for one."""
+        return self.keys.partition(",")[0]
+
+
+_FIRST: dict[str, str] = {}
+
 
 def bindings(*groups: tuple[Key, ...]) -> list[BindingType]:
     """Textual bindings of the groups, in order."""
-    return [
-        Binding(k.keys, k.action, k.label, show=k.bar, priority=k.priority, id=k.id, tooltip=k.help)
-        for group in groups
-        for k in group
-    ]
+    return [binding for group in groups for key in group for binding in _bindings_of(key)]
 
+
+def _bindings_of(key: Key) -> Iterator[Binding]:
+    _FIRST[key.id] = key.first
+    for name in key.keys.split(","):
+        priority = key.priority and len(display(name)) > 1
+        yield Binding(name, key.action, key.label, show=key.bar, priority=priority, id=key.id, tooltip=key.help)
+
+
+def is_first(id: str | None, key: str) -> bool:
+    """Whether `key` is the one that a binding is shown with."""
+    return _FIRST.get(id or "") == key
+
+
+def of_mode(name: str, number: int, title: str, help: str) -> Key:
+    """The key that opens a mode: F2 and Alt+2 for number 2."""
+    return Key(f"app.{name}", f"f{number},alt+{number}", f"mode('{name}')", title, help)
+
+
+class _AltDigit(Enum):
+    """Alt and a digit, in the form in which the framework keeps the keys that it knows."""
+
+    ALT_1, ALT_2, ALT_3, ALT_4, ALT_5, ALT_6, ALT_7, ALT_8, ALT_9 = (f"alt+{digit}" for digit in range(1, 10))
+
+
+def read_alt_digits() -> None:
+    """Read Escape and a digit, which terminals send for Alt and a digit, as that key.
+
+    Textual 8.2 takes them for characters of a Mac's Option key: Alt+3 would type a pound sign. A Mac set to send
+    such characters sends the characters themselves.
+    """
+    for key in _AltDigit:
+        ANSI_SEQUENCES_KEYS[f"\x1b{key.value[-1]}"] = (key,)  # type: ignore[index]
+
+
+HELP = (
+    Key(
+        "app.help",
+        "f1,question_mark,alt+1",
+        "help",
+        "Help",
+        "Help for this screen, with all its keys",
+        bar=True,
+        priority=True,
+    ),
+)
 
 APP = (
-    Key("app.help", "f1", "help", "Help", "Help for this screen, with all its keys", bar=True, priority=True),
-    Key("app.data", "f2", "mode('data')", "Data", "Pairs and datasets: what the model learns from"),
-    Key("app.train", "f3", "mode('train')", "Train", "Tune a model on a dataset, watch and stop runs"),
-    Key("app.compare", "f4", "mode('compare')", "Compare", "Chat with two models side by side"),
-    Key("app.export", "f5", "mode('export')", "Export", "Make files of a run that other programs read"),
-    Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Every action by name"),
-    Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Leave; a run goes on without this window", priority=True),
+    Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
+    Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs continue without this window", priority=True),
 )
 
 BACK = (Key("back", "escape", "back", "Back", "Go back one step; never quits"),)
 
+HELP_PAGE = (Key("help.close", "q,f1,question_mark", "back", "Close", "Close the help"),)
+
+DIALOG = (
+    Key("dialog.previous", "left,up", "app.focus_previous", "Previous", "Go to the previous button or field"),
+    Key("dialog.next", "right,down", "app.focus_next", "Next", "Go to the next button or field"),
+)
+
+PICK = (
+    Key("pick.up", "up", "move(-1)", "Up", "Go to the entry above", priority=True),
+    Key("pick.down", "down", "move(1)", "Down", "Go to the entry below", priority=True),
+)
+
+PATHS = (
+    Key("paths.down", "down", "move(1)", "Down", "Go to the path below"),
+    Key("paths.up", "up", "move(-1)", "Up", "Go to the path above"),
+)
+
+WELCOME = (
+    Key("welcome.samples", "1", "choose(0)", "Sample data", "Try it with sample data"),
+    Key("welcome.import", "2", "choose(1)", "Import", "Import a file"),
+    Key("welcome.new", "3", "choose(2)", "New", "Write the first pair"),
+)
+
 TABLE = (
     Key("table.up", "up,k", "move(-1)", "Up", "Go to the pair above"),
     Key("table.down", "down,j", "move(1)", "Down", "Go to the pair below"),
-    Key("table.page_up", "pageup", "page(-1)", "Page up", "Go up by one screen"),
-    Key("table.page_down", "pagedown", "page(1)", "Page down", "Go down by one screen"),
+    Key("table.page_up", "pageup", "page(-1)", "Page up", "Go up one page"),
+    Key("table.page_down", "pagedown", "page(1)", "Page down", "Go down one page"),
     Key("table.first", "home", "first", "First", "Go to the newest pair"),
     Key("table.last", "end,G", "last", "Last", "Go to the oldest pair"),
-    Key("table.open", "enter,e", "open", "Edit", "Read and change this pair", bar=True),
-    Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions go to all marked pairs", bar=True),
+    Key("table.open", "enter,e", "open", "Edit", "Open this pair to read or edit it", bar=True),
+    Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions apply to all marked pairs", bar=True),
     Key("table.stretch_up", "shift+up,K", "stretch(-1)", "Mark up", "Mark while going up"),
     Key("table.stretch_down", "shift+down,J", "stretch(1)", "Mark down", "Mark while going down"),
-    Key("table.mark_all", "a", "mark_all", "Mark all", "Mark every listed pair, or none"),
+    Key("table.mark_all", "a", "mark_all", "Mark all", "Mark all listed pairs, or none"),
 )
 
-SEARCH = (
-    Key("search.list", "down,enter", "list", "To the list", "Go from the search field to what was found", bar=True),
-)
+SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
     Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
-    Key("data.ready", "r", "status('ready')", "Ready", "Mark as ready: the next run learns it", bar=True),
-    Key("data.draft", "d", "status('draft')", "Draft", "Mark as a draft: not learnt yet"),
-    Key("data.reject", "x", "status('rejected')", "Reject", "Mark as rejected: never learnt, but kept"),
-    Key("data.dataset", "g", "dataset", "Dataset", "Choose which dataset is listed, or make one", bar=True),
-    Key("data.add", "plus", "add_to_dataset", "Add to", "Put these pairs into a dataset"),
+    Key("data.ready", "r", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
+    Key("data.draft", "d", "status('draft')", "Draft", "Set status to draft: not trained on yet"),
+    Key("data.reject", "x", "status('rejected')", "Reject", "Set status to rejected: kept, but never trained on"),
+    Key("data.dataset", "g", "dataset", "Dataset", "Choose which dataset to list, or create one", bar=True),
+    Key("data.add", "plus", "add_to_dataset", "Add to", "Add these pairs to a dataset"),
     Key("data.drop", "minus", "drop_from_dataset", "Take out", "Take these pairs out of the listed dataset; they stay"),
-    Key("data.import", "i", "import_file", "Import", "Read pairs from a file", bar=True),
+    Key("data.import", "i", "import_file", "Import", "Import pairs from a file", bar=True),
     Key("data.export", "o", "export_file", "Write file", "Write the listed dataset to a file"),
-    Key("data.undo", "u,ctrl+z", "undo", "Undo", "Take back the last change"),
-    Key("data.redo", "U,ctrl+y", "redo", "Redo", "Do again what was taken back"),
+    Key("data.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change"),
+    Key("data.redo", "U,ctrl+y", "redo", "Redo", "Redo the last undone change"),
     Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
     Key("data.status", "s", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
     Key("data.kind", "t", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
     Key("data.detail", "v", "detail", "View", "Show or hide the whole pair beside the list"),
-    Key("data.rename", "R", "rename_dataset", "Rename dataset", "Give the listed dataset another name"),
-    Key("data.split", "S", "split_dataset", "Deal out", "Deal the listed dataset out to train and validation"),
+    Key("data.rename", "R", "rename_dataset", "Rename dataset", "Rename the listed dataset"),
+    Key("data.split", "S", "split_dataset", "Split", "Split the listed dataset into train and validation pairs"),
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
 
 EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
-    Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and write another pair", bar=True, priority=True),
-    Key("editor.revert", "ctrl+r,f6", "revert", "Start over", "Drop what is not saved", bar=True, priority=True),
+    Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and start another pair", bar=True, priority=True),
+    Key("editor.revert", "ctrl+r,f6", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
 )
 
 PROSE = (
-    Key("prose.top", "ctrl+home", "top", "Top", "Go to the beginning of the text"),
+    Key("prose.top", "ctrl+home", "top", "Top", "Go to the start of the text"),
     Key("prose.bottom", "ctrl+end", "bottom", "Bottom", "Go to the end of the text"),
 )
 
-IMPORT = (Key("import.go", "ctrl+s,f8", "go", "Import", "Read the file into the dataset", bar=True, priority=True),)
+IMPORT = (Key("import.go", "ctrl+s,f8", "go", "Import", "Import the file into the dataset", bar=True, priority=True),)
 
 CHOICE = (
-    Key("choice.next", "right,space,l", "step(1)", "Next", "Take the next of the choices"),
-    Key("choice.previous", "left,h", "step(-1)", "Previous", "Take the choice before"),
+    Key("choice.next", "right,space,l", "step(1)", "Next", "Select the next value"),
+    Key("choice.previous", "left,h", "step(-1)", "Previous", "Select the previous value"),
 )
 
 LANE = (Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),)
 
 PROMPT = (
     Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True),
-    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Begin a new line in the prompt"),
+    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Start a new line in the prompt"),
 )
 
 COMPARE = (
@@ -117,82 +189,82 @@ COMPARE = (
         "Go to the other lane (a narrow window shows one at a time)",
         bar=True,
     ),
-    Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again by the same seed", bar=True),
-    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again by a new seed"),
-    Key("compare.edit", "e", "edit", "Edit", "Change the last prompt and send it again"),
+    Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again with the same seed", bar=True),
+    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again with a new seed"),
+    Key("compare.edit", "e", "edit", "Edit", "Edit the last prompt and send it again"),
     Key("compare.left", "1", "vote('left')", "Left better", "Vote: the left answer is better"),
     Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
     Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
-    Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is any good"),
-    Key("compare.unvote", "u", "unvote", "Undo vote", "Take the last vote back"),
+    Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is good"),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
-    Key("compare.question", "Q", "question", "Question", "Send the question to a dataset, as a draft to be answered"),
-    Key("compare.correct", "c", "correct", "Correct", "Mend this answer in the editor and save it as a pair", bar=True),
+    Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
+    Key("compare.correct", "c", "correct", "Correct", "Correct this answer and save it as a pair", bar=True),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
     Key(
-        "compare.proof",
+        "compare.lane_check",
         "h,f9",
-        "proof",
-        "Proof",
-        "Prove that each lane is what it says: the base plain, the tuned one tuned",
+        "lane_check",
+        "Lane check",
+        "Check that the base lane is the plain base model, and the tuned lane the tuned one",
     ),
-    Key("compare.new", "n,ctrl+n", "new", "New", "Begin a new conversation with the same lanes"),
-    Key("compare.fork", "f", "fork", "Fork", "Go on from an earlier turn, in a conversation of its own"),
+    Key("compare.new", "n,ctrl+n", "new", "New", "Start a new conversation with the same lanes"),
+    Key("compare.fork", "f", "fork", "Fork", "Continue from an earlier turn, in a new conversation"),
     Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
-    Key("compare.votes", "v", "votes", "Votes", "All votes, who wins, and how sure that is"),
-    Key("compare.transcript", "x", "transcript", "Write", "Write this conversation to files (Markdown and JSONL)"),
-    Key("compare.prompts", "P", "prompts", "Prompts", "Put a whole set of prompts to every lane, from a file or kept"),
-    Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or literally again"),
+    Key("compare.votes", "v", "votes", "Votes", "All votes, which lane wins, and how certain that is"),
+    Key("compare.transcript", "x", "transcript", "Write files", "Write this conversation as Markdown and JSONL files"),
+    Key("compare.prompts", "P", "prompts", "Prompts", "Send a set of prompts to every lane, saved or from a file"),
+    Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or as plain text"),
     Key("compare.add", "plus", "add_lane", "Add lane", "Add one more lane (up to four)"),
-    Key("compare.few_shot", "E", "few_shot", "Examples", "Add a lane: the base with examples of a dataset"),
+    Key("compare.few_shot", "E", "few_shot", "Examples", "Add a lane: the base model with examples from a dataset"),
     Key("compare.drop", "minus", "drop_lane", "Close lane", "Close this lane"),
 )
 
 CHATS = (
-    Key("chats.search", "slash,ctrl+f", "search", "Search", "Search what was asked and answered", bar=True),
+    Key("chats.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers", bar=True),
     Key("chats.remove", "delete,x", "remove", "Remove", "Remove this conversation", bar=True),
 )
 
 ANSWERS = (
-    Key("answers.write", "x", "write", "Write files", "Write all answers to files (Markdown and JSONL)", bar=True),
+    Key("answers.write", "x", "write", "Write files", "Write all answers as Markdown and JSONL files", bar=True),
 )
 
 VOTES = (
-    Key("votes.remove", "delete,u", "remove", "Take back", "Take this vote back", bar=True),
-    Key("votes.write", "x", "write", "Write files", "Write all preferences to files that trainers read", bar=True),
+    Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
+    Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 
 DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
 
-SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Use", "Use these settings", priority=True),)
+SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
 PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),)
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 
 RUNS = (
-    Key("runs.stop", "s", "stop", "Stop", "Stop this run after saving a checkpoint; it can be resumed", bar=True),
-    Key("runs.kill", "S", "stop_now", "Stop now", "End this run at once, without a checkpoint"),
-    Key("runs.resume", "r", "resume", "Resume", "Go on from the last checkpoint", bar=True),
+    Key("runs.stop", "s", "stop", "Stop", "Save a checkpoint, then stop this run; it can be resumed", bar=True),
+    Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
+    Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
     Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 
-TICKS = (Key("ticks.toggle", "space", "tick", "Tick", "Tick or untick the one under the cursor", bar=True),)
+TICKS = (Key("ticks.toggle", "space", "tick", "Select", "Select or unselect this line", bar=True),)
 
 EXPORT = (
-    Key("export.new", "n", "new", "Export", "Choose format and quants for this run", bar=True),
-    Key("export.start", "ctrl+s,f8", "start", "Start", "Make what is chosen", bar=True),
-    Key("export.cancel", "s", "cancel", "Cancel", "Cancel the export that goes on; nothing of it stays", bar=True),
+    Key("export.new", "n", "new", "Export", "Choose a format and quantizations for this run", bar=True),
+    Key("export.start", "ctrl+s,f8", "start", "Start", "Start the export", bar=True),
+    Key("export.cancel", "s", "cancel", "Cancel", "Cancel this export and remove its unfinished files", bar=True),
     Key("export.copy", "y", "copy", "Copy", "Copy the command under the cursor", bar=True),
     Key("export.path", "p", "copy_path", "Copy path", "Copy the path of this export", bar=True),
     Key("export.compare", "c", "compare", "Compare", "Chat with the exported file beside its run", bar=True),
@@ -229,25 +301,11 @@ class Page:
 
 
 PAGES: dict[str, Page] = {
-    "data": Page("Data", (DATA,), (TABLE, SEARCH)),
-    "train": Page("Train", (TRAIN, RUNS), (PICKER, CHOICE)),
-    "compare": Page("Compare", (COMPARE,), (PROMPT, LANE)),
-    "export": Page("Export", (EXPORT,), (CHOICE, TICKS)),
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
-    "welcome": Page("Welcome"),
+    "welcome": Page("Welcome", (WELCOME,)),
 }
-"""By the name of the page in tui/help."""
-
-_FIRST = {
-    key.id: key.keys.split(",")[0]
-    for page in PAGES.values() for group in page.acts + page.moves for key in group
-}  # fmt: skip
-
-
-def is_first(id: str | None, key: str) -> bool:
-    """Whether `key` is the one that a binding is shown with."""
-    return _FIRST.get(id or "") == key
+"""Pages that open on top of a mode, by their name in tui/help. The modes' own pages are in tui.modes."""

@@ -1,5 +1,5 @@
-"""What the interface remembers between two starts: theme, chosen dataset, names typed. A small JSON file in the home.
-Losing it loses nothing of value, so an unreadable file is simply replaced; never raises on reading."""
+"""What the interface remembers between starts: theme, dataset, names typed. A small JSON file in the home.
+Nothing in it is precious: an unreadable file is replaced by the defaults, and reading never raises."""
 
 from __future__ import annotations
 

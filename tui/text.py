@@ -1,5 +1,5 @@
-"""The one door through which foreign text (data, model output, file names, errors) reaches the terminal.
-Everything that a person or a program outside this package wrote passes `clean` before a widget sees it."""
+"""Cleans foreign text (data, model output, file names, errors) before it reaches the terminal.
+Everything that was written outside this package passes `clean` before a widget sees it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.cells import cell_len, set_cell_size
 if TYPE_CHECKING:
     from textual.content import Content
 
-# C0 without newline and tab, DEL, C1, bidi overrides and isolates, and the byte order mark: all of them steer a
+# C0 without newline and tab, DEL, C1, bidi overrides and isolates, and the byte order mark: all of them control a
 # terminal or hide what is really there, none of them is text.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 _NEWLINES = re.compile("\r\n?|\u2028|\u2029|\x85|\x0b|\x0c")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
@@ -23,13 +23,13 @@ LONGEST = 4_000
 
 
 def clean(text: str) -> str:
-    """The text without what could steer the terminal; newlines and tabs stay, lone surrogates become U+FFFD."""
+    """The text without characters that control the terminal; newlines and tabs stay, lone surrogates become U+FFFD."""
     text = _NEWLINES.sub("\n", text)
-    return _SURROGATES.sub("\ufffd", _STEERING.sub("", text))
+    return _SURROGATES.sub("\ufffd", _CONTROL.sub("", text))
 
 
 def content(text: str, limit: int | None = None) -> Content:
-    """Literal text for a Textual widget: no markup is read from it. `limit` clips as `clip` does."""
+    """Literal text for a Textual widget, never read as markup. `limit` clips as `clip` does."""
     from textual.content import Content
 
     return Content(clean(text) if limit is None else clip(text, limit))
@@ -43,7 +43,7 @@ def clip(text: str, limit: int = LONGEST) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """Clean text on one line of at most `width` cells, runs of white space as one blank, `…` where it was cut."""
+    """Clean text on one line of at most `width` cells, runs of white space as one space, `…` where it was cut."""
     if width <= 0:
         return ""
     head = text[: width * 4 + 64]
@@ -54,5 +54,5 @@ def one_line(text: str, width: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """`one_line`, padded with blanks to exactly `width` cells."""
+    """`one_line`, padded with spaces to exactly `width` cells."""
     return set_cell_size(one_line(text, width), width)

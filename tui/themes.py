@@ -1,5 +1,5 @@
 """Our themes: steel for the base model, brass for the tuned one; dark, light and one of the terminal's own 16 colours.
-Colour only repeats what a word or a sign already says."""
+Colour only repeats what a word or a sign shows already."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from difflib import SequenceMatcher
 
 _PIECES = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]|\s+")
 LONGEST = 4_000
-"""Words of a side that are compared one by one; more take seconds."""
+"""Words of a side that are compared one by one; more would take seconds."""
 
 Marked = list[tuple[str, bool]]
-"""Pieces of a text in order; True marks what the other side does not have."""
+"""Pieces of a text in order; True marks what the other side lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class WordDiff:
 
 
 def word_diff(a: str, b: str) -> WordDiff:
-    """Compare two texts; blanks alone never count as a difference."""
+    """Compare two texts; white space alone never counts as a difference."""
     one, two = _words(a), _words(b)
     if max(len(one), len(two)) > LONGEST:
         same = a == b
@@ -42,7 +42,7 @@ def word_diff(a: str, b: str) -> WordDiff:
 
 
 def _words(text: str) -> list[tuple[str, str]]:
-    """Words and signs, each with the blanks that follow it."""
+    """Words and signs, each with the white space after it."""
     out: list[tuple[str, str]] = []
     for piece in _PIECES.findall(text):
         if piece.isspace() and out:
@@ -53,7 +53,7 @@ def _words(text: str) -> list[tuple[str, str]]:
 
 
 def _joined(words: list[tuple[str, str]], marks: list[bool]) -> Marked:
-    """Neighbours with the same mark as one piece; a blank is marked only between two marked words."""
+    """Neighbours with the same mark as one piece; white space is marked only between two marked words."""
     out: Marked = []
 
     def add(text: str, mark: bool) -> None:
@@ -62,7 +62,7 @@ def _joined(words: list[tuple[str, str]], marks: list[bool]) -> Marked:
         elif text:
             out.append((text, mark))
 
-    for n, ((word, blanks), mark) in enumerate(zip(words, marks, strict=True)):
+    for n, ((word, space), mark) in enumerate(zip(words, marks, strict=True)):
         add(word, mark)
-        add(blanks, mark and n + 1 < len(marks) and marks[n + 1])
+        add(space, mark and n + 1 < len(marks) and marks[n + 1])
     return out

@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-from engine.evaluation import probes as probes
+from engine.evaluation.judges import contains
 from engine.export import ollama
 from engine.export.reference_measurements import Answer, Bench, kl
 from engine.gguf.llama_library import vocabulary
@@ -254,7 +254,7 @@ def _answers(bench: Bench, said: list[Answer]) -> Iterator[Check]:
     if bench.probes:
         first = len(said) - len(bench.probes)
         passed, before = (
-            sum(probes.judge(probe, a.text) for probe, a in zip(bench.probes, answers[first:], strict=True))
+            sum(contains.judgement(p, a.text).passed for p, a in zip(bench.probes, answers[first:], strict=True))
             for answers in (said, tuned)
         )
         text = f"{passed} of {len(bench.probes)} probes passed, {before} by the run's own lane"

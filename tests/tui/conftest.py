@@ -39,9 +39,11 @@ class Driver:
         return type(self.app.screen).__name__
 
     @property
-    def told(self) -> list[str]:
+    def notices(self) -> list[str]:
         """The notices of this session, oldest first."""
         return [str(notice.message) for notice in self.app._notifications]
+
+    told = notices  # its old name
 
     async def press(self, *keys: str) -> None:
         """Press keys, each when the one before was handled. What a key starts may still go on: wait for its sight."""
@@ -73,7 +75,7 @@ class Driver:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {timeout_s} s in vain; the screen:\n{self.text}\ntold: {self.told}")
+                raise AssertionError(f"waited {timeout_s} s in vain; the screen:\n{self.text}\nnotices: {self.notices}")
             await asyncio.sleep(0.005)
 
     async def see(self, *texts: str) -> None:

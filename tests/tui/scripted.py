@@ -30,7 +30,7 @@ class ScriptedClient:
         self.open = 0
         self.asked: list[tuple[str, list[dict[str, str]], Sampling]] = []
         self.connections = 0
-        self.proof: dict[str, Any] | Exception = NotImplementedError()
+        self.check: dict[str, Any] | Exception = NotImplementedError()
 
     async def connect(self, *_: Any, **__: Any) -> ScriptedClient:
         self.connections += 1
@@ -69,9 +69,9 @@ class ScriptedClient:
         raise AssertionError("a script without an end")
 
     async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
-        if isinstance(self.proof, Exception):
-            raise self.proof
-        return self.proof
+        if isinstance(self.check, Exception):
+            raise self.check
+        return self.check
 
     async def close(self) -> None:
         return None

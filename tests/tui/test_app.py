@@ -16,8 +16,7 @@ import pytest
 from store import datasets, pairs, runs
 from store.db import Store
 from tests.tui.conftest import Drive
-from tui import drafts, keys, settings, themes
-from tui.keys import PAGES
+from tui import drafts, keys, modes, settings, themes
 from tui.screens.dialogs.help import key_list, text
 
 HEAVY = ("torch", "transformers", "trl", "pandas", "numpy", "peft", "datasets", "pyarrow", "llama_cpp")
@@ -98,8 +97,8 @@ async def test_help_shows_the_page_and_every_key(drive: Drive, some_pairs: list[
 
 def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
     written = {"data", "editor", "import", "welcome", "train", "compare", "export"}
-    assert written <= PAGES.keys()
-    for name, page in PAGES.items():
+    assert written <= modes.pages().keys()
+    for name, page in modes.pages().items():
         assert len(text(name)) > 100 or name not in written
         listed = key_list(page, 200).plain
         for group in page.acts + page.moves:
@@ -109,14 +108,17 @@ def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
 
 
 def test_the_key_list_keeps_its_columns() -> None:
-    for page in PAGES.values():
+    for page in modes.pages().values():
         for line in key_list(page, 50).plain.splitlines():
             assert len(line) <= 50
             if line.startswith(" "):
                 assert line[16:18].strip() == "" and not line[18:].startswith(" "), line
-    listed = key_list(PAGES["compare"], 40).plain
-    assert "  ^J Alt+Enter    Begin a new line in\n  Shift+Enter     the prompt\n" in listed
-    assert "  ^J Alt+Enter    Begin a new line in the prompt\n  Shift+Enter\n" in key_list(PAGES["compare"], 60).plain
+    listed = key_list(modes.pages()["compare"], 40).plain
+    assert "  ^J Alt+Enter    Start a new line in\n  Shift+Enter     the prompt\n" in listed
+    assert (
+        "  ^J Alt+Enter    Start a new line in the prompt\n  Shift+Enter\n"
+        in key_list(modes.pages()["compare"], 60).plain
+    )
 
 
 async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
@@ -152,10 +154,10 @@ def test_a_key_is_written_one_way(key: str, shown: str) -> None:
 
 def test_no_key_means_two_things_on_one_screen() -> None:
     together = {
-        "data": (keys.APP, keys.BACK, keys.DATA, keys.TABLE),
-        "editor": (keys.APP, keys.BACK, keys.EDITOR, keys.PROSE),
-        "import": (keys.APP, keys.BACK, keys.IMPORT),
-        "export": (keys.APP, keys.BACK, keys.EXPORT, keys.TICKS),
+        "data": (modes.everywhere(), keys.BACK, keys.DATA, keys.TABLE),
+        "editor": (modes.everywhere(), keys.BACK, keys.EDITOR, keys.PROSE),
+        "import": (modes.everywhere(), keys.BACK, keys.IMPORT),
+        "export": (modes.everywhere(), keys.BACK, keys.EXPORT, keys.TICKS),
     }
     for screen, groups in together.items():
         taken: dict[str, str] = {}
@@ -274,7 +276,7 @@ async def test_says_that_a_run_goes_on_before_leaving(drive: Drive, store: Store
     async with drive() as app:
         await app.see("12 pairs", "● ember-1")
         await app.press("ctrl+q")
-        await app.see("Quit Tuningfork?", "The run ember-1 goes on without this window.")
+        await app.see("Quit Tuningfork?", "The run ember-1 continues without this window.")
         assert app.app.focused and app.app.focused.id == "go", "nothing is lost, so Enter leaves"
         await app.press("left", "enter")
         await app.see_page("DataScreen")
@@ -310,8 +312,8 @@ async def test_errors_say_what_where_and_what_to_do(drive: Drive, some_pairs: li
         await app.see("That did not work", "The field [/x] is [31mwrong", "a file:3", "Run: tuningfork doctor")
         await app.press("enter")
         await app.see_page("DataScreen")
-        app.app.tell_error(error)
-        await app.until(lambda: app.told == ["a file:3: the field [/x] is [31mwrong\n  Run: tuningfork doctor"])
+        app.app.notify_error(error)
+        await app.until(lambda: app.notices == ["a file:3: the field [/x] is [31mwrong\n  Run: tuningfork doctor"])
         await app.see("a file:3: the field", "tuningfork doctor")
 
 
@@ -365,7 +367,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize("how", ["hangup", "term"])
-def test_a_lost_terminal_or_a_polite_kill_keeps_what_was_typed(store: Store, some_pairs: list[str], how: str) -> None:
+def test_a_lost_terminal_or_a_sigterm_keeps_what_was_typed(store: Store, some_pairs: list[str], how: str) -> None:
     terminal = Terminal(store.home.root)
     terminal.see("12 pairs")
     terminal.type("n")

@@ -49,7 +49,7 @@ async def test_a_pair_without_an_answer_is_saved_as_a_draft(drive: Drive, store:
         await app.type("Why?")
         await app.press("f8")
         await app.see("Why?", "no answer yet", "13 pairs")
-        assert "Saved as a draft: it has no answer yet." in app.told
+        assert "Saved as a draft: it has no answer yet." in app.notices
 
 
 async def test_an_empty_question_is_pointed_at(drive: Drive, store: Store, some_pairs: list[str]) -> None:
@@ -60,7 +60,7 @@ async def test_an_empty_question_is_pointed_at(drive: Drive, store: Store, some_
         await app.press("tab")
         await app.type("An answer to nothing")
         await app.press("ctrl+s")
-        await app.until(lambda: any("question is empty" in text for text in app.told))
+        await app.until(lambda: any("question is empty" in text for text in app.notices))
         assert app.page == "PairEditor"
         assert app.app.focused and app.app.focused.id == "question"
 
@@ -95,8 +95,8 @@ async def test_edits_and_undoes_and_redoes(drive: Drive, store: Store, some_pair
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
         await app.press("U")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("Twice"))
-        await app.until(lambda: any("Did again: edit, 1 pair" in text for text in app.told))
-        assert len(app.told) == 1, "each notice takes the place of the one before, so that they do not hide the list"
+        await app.until(lambda: any("Redid: edit, 1 pair" in text for text in app.notices))
+        assert len(app.notices) == 1, "each notice takes the place of the one before, so that they do not hide the list"
         await app.press("ctrl+z")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
 
@@ -116,7 +116,7 @@ async def test_control_characters_in_a_stored_text_survive_an_edit_elsewhere(dri
     assert pairs.get(store, pair.uid).answer == wild
 
 
-async def test_pasted_text_passes_the_door(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+async def test_pasted_text_is_cleaned(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     from textual import events
 
     async with drive() as app:
@@ -136,12 +136,12 @@ async def test_escape_keeps_what_was_typed_and_it_comes_back(drive: Drive, store
         await app.press("ctrl+end")
         await app.type(" Unsaved")
         await app.press("escape")
-        await app.see("1 unsaved text kept")
+        await app.see("1 unsaved draft")
         assert pairs.get(store, some_pairs[-1]).revision == 1
     async with drive() as app:
-        await app.see("1 unsaved text kept")
+        await app.see("1 unsaved draft")
         await app.press("enter")
-        await app.see("Your unsaved text is back.", "cup. Unsaved")
+        await app.see("Restored your unsaved text.", "cup. Unsaved")
         await app.press("ctrl+r")
         await app.until(lambda: "Unsaved" not in app.text)
         await app.press("escape")
@@ -178,7 +178,7 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
         await app.type(" Mine")
         pairs.edit(store, uid, answer="Theirs", actor="import")
         await app.press("ctrl+s")
-        await app.see("This pair was changed meanwhile", "Stored now", "→ Theirs", "Typed here", "cup. Mine")
+        await app.see("This pair was changed while you edited it", "Stored now", "→ Theirs", "Typed here", "cup. Mine")
         assert app.app.focused and app.app.focused.id == "back"
         await app.pilot.click(f"#{choice}")
         if choice == "mine":
@@ -203,7 +203,7 @@ async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, 
         await app.see("3/12")
         await app.press("space", "space", "d")
         await app.until(lambda: pairs.get(store, some_pairs[-4]).status == "draft")
-        await app.until(lambda: any("2 pairs marked draft. Press u to undo." in text for text in app.told))
+        await app.until(lambda: any("2 pairs set to draft. Press u to undo." in text for text in app.notices))
 
 
 async def test_a_list_that_comes_late_leaves_the_cursor_where_it_went(
@@ -232,7 +232,7 @@ async def test_a_pair_without_an_answer_cannot_be_made_ready(drive: Drive, store
     async with drive() as app:
         await app.see("1 pair")
         await app.press("r")
-        await app.until(lambda: any("no answer" in text for text in app.told))
+        await app.until(lambda: any("no answer" in text for text in app.notices))
         assert app.app.is_running
 
 
@@ -241,7 +241,7 @@ async def test_deletes_one_at_once_and_many_after_a_question(drive: Drive, store
         await app.see("12 pairs")
         await app.press("delete")
         await app.see("11 pairs")
-        assert "1 pair deleted. Press u to undo." in app.told
+        assert "1 pair deleted. Press u to undo." in app.notices
         await app.press("u")
         await app.see("12 pairs")
         await app.press("space", "space", "space", "delete")
@@ -260,12 +260,12 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("minus")
-        await app.until(lambda: any("Choose a dataset first" in text for text in app.told))
+        await app.until(lambda: any("Choose a dataset first" in text for text in app.notices))
         await app.press("a", "plus")
-        await app.see("Put 12 pairs into which dataset?")
+        await app.see("Add 12 pairs to which dataset?")
         await app.type("care")
         await app.press("enter")
-        await app.until(lambda: "8 pairs joined care; 4 were in it." in app.told)
+        await app.until(lambda: "Added 8 pairs to care; 4 already there." in app.notices)
         await app.press("g")
         await app.see("List which pairs?")
         await app.type("care")
@@ -302,7 +302,7 @@ async def test_an_editor_that_leaves_late_takes_only_itself_away(
             await app.see_page("DataScreen")
 
 
-async def test_renames_deals_out_and_removes_a_dataset(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("g")

@@ -31,12 +31,12 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.see_page("WelcomeScreen")
         await app.see("Try it with sample data", "Import a file", "Write the first pair")
         await app.press("enter")
-        await app.see("Who shall the model be?", "Ember", "Northwind Labs")
+        await app.see("Name your model", "Ember", "Northwind Labs")
         await app.press("delete", "enter", "enter")
-        await app.see("It needs a name")
+        await app.see("The model needs a name")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("The samples are here", "who Nova is")
+        await app.see("Samples loaded", "who Nova is")
         assert app.app.focused and app.app.focused.id == "train"
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
@@ -55,7 +55,7 @@ async def test_escape_leaves_the_welcome_but_never_quits(drive: Drive) -> None:
     async with drive() as app:
         await app.see_page("WelcomeScreen")
         await app.press("1")
-        await app.see("Who shall the model be?")
+        await app.see("Name your model")
         await app.press("escape")
         await app.see_page("WelcomeScreen")
         await app.press("escape")
@@ -84,7 +84,7 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         await app.press("ctrl+s")
         await app.see_page("DataScreen")
         await app.see("30 pairs", "g numbers")
-        assert "30 new pairs in numbers." in app.told
+        assert "30 new pairs in numbers." in app.notices
         await app.press("u")
         await app.see("has no pairs yet")
 
@@ -118,7 +118,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
         await app.see("1 pair, alpaca, 2 rows that cannot be used")
         await app.press("ctrl+s")
         await app.see(
-            "Imported, with rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
+            "Imported, some rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
         )
         await app.press("enter")
         await app.see("g mixed", "Good?")
@@ -166,9 +166,9 @@ async def test_an_import_can_be_stopped_and_writes_nothing(
         await fill_path(app, file)
         await app.see("60,000 pairs")
         await app.press("ctrl+s")
-        await app.see("rows,", "a second. Esc stops it")
+        await app.see("rows,", "per second. Esc stops it")
         await app.press("escape")
-        await app.until(lambda: "Stopped. Nothing was imported." in app.told)
+        await app.until(lambda: "Stopped. Nothing was imported." in app.notices)
         assert isinstance(app.app.screen, ImportScreen)
         await app.press("escape")
         await app.see("12 pairs")
@@ -192,7 +192,7 @@ async def test_writes_a_dataset_and_asks_before_overwriting(
             app.app.screen.query_one(Input).value = str(target)
             await app.press("enter")
             if again:
-                await app.see("Overwrite the file?", "is there already")
+                await app.see("Overwrite the file?", "exists already")
                 await app.press("right", "enter")
             await app.see_page("DataScreen")
             rows = [json.loads(line) for line in target.read_text().splitlines()]

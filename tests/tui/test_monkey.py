@@ -18,10 +18,10 @@ from tests.tui.comparing import WORDS
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
 from tests.tui.scripted import ScriptedClient, by_model
-from tui import keys
+from tui import modes
 from tui.screens.compare import rendering as view
 from tui.screens.compare.lane_panel import LanePanel
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
 
 pytestmark = pytest.mark.slow
@@ -43,14 +43,14 @@ class SlowClient(ScriptedClient):
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> SlowClient:
     made = SlowClient(by_model(WORDS))  # type: ignore[arg-type]
-    made.proof = ServerError("This server proves nothing.")
+    made.check = ServerError("This server proves nothing.")
     monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     return made
 
 
 def keys_of(page: str) -> list[str]:
     """The keys that a screen offers."""
-    offered = keys.PAGES.get(page)
+    offered = modes.pages().get(page)
     groups = offered.acts + offered.moves if offered else ()
     return [key for group in groups for each in group for key in each.keys.split(",") if key not in LEAVE]
 
@@ -58,8 +58,8 @@ def keys_of(page: str) -> list[str]:
 def lanes_show_what_is(app: Driver) -> None:
     screen = app.app.screen
     assert isinstance(screen, CompareScreen)
-    talk = screen.talk
-    assert screen.front < len(talk.lanes) == len(screen.query(LanePanel))
+    talk = screen.comparison
+    assert screen.page.front < len(talk.lanes) == len(screen.query(LanePanel))
     for panel in screen.query(LanePanel):
         if panel.display and panel.lane.size and talk.turns:
             shown = panel.lane.plain_text()
@@ -87,7 +87,7 @@ async def test_random_keys_end_nothing(
                 act = chance.random()
                 if act < 0.06 and isinstance(screen, CompareScreen):
                     pressed.append("<ask>")
-                    prompt = screen.query_one(Prompt)
+                    prompt = screen.query_one(PromptArea)
                     prompt.fill(f"Question {n}?")
                     prompt.action_send()
                 elif act < 0.09:
@@ -104,7 +104,7 @@ async def test_random_keys_end_nothing(
                 if chance.random() < 0.3:
                     await asyncio.sleep(chance.random() * 0.02)
                 if n % 15 == 14 and isinstance(app.app.screen, CompareScreen):
-                    talk = app.app.screen.talk
+                    talk = app.app.screen.comparison
                     await app.until(lambda talk=talk: not talk.busy)
                     await app.pilot.pause(0.25)
                     if isinstance(app.app.screen, CompareScreen):

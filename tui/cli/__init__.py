@@ -1,5 +1,5 @@
-"""The command line: one file a group, each imported only when its command runs.
-Commands parse, call store and engine, and print; what they do lives there, not here."""
+"""The command line: one file per group, each imported only when its command runs.
+Commands parse, call store and engine, and print; the work itself is done there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tui.cli.command import Root, print_version
 __all__ = ["cli"]
 
 EPILOG = """\
-Exit codes: 0 done, 1 our fault, 2 the command or its input must be mended, 130 interrupted.
-Results go to stdout, progress and messages to stderr. `--json`, `--home DIR` and `--debug` work behind every command.
+Exit codes: 0 done, 1 a fault of Tuningfork, 2 the command or its input must be corrected, 130 interrupted.
+Results go to stdout, progress and messages to stderr. `--json`, `--home DIR` and `--debug` work after every command.
 
 \b
 Tab completion:
@@ -48,8 +48,8 @@ COMMANDS = {
     epilog=EPILOG,
     example="""
     tuningfork                 open the app
-    tuningfork demo            see the whole loop at work, unattended
-    tuningfork doctor          is everything here that it needs?
+    tuningfork demo            run the whole loop once, unattended
+    tuningfork doctor          check that everything it needs is here
     """,
 )
 @click.option(

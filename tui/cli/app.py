@@ -11,10 +11,10 @@ from tui.cli.session import session
 
 
 def open_app() -> None:
-    """Run the app on the session's home until the person quits; ends with the app's own exit code."""
+    """Run the app on the session's home until the user quits; exits with the app's own code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
-            "The app needs a terminal, and this is a pipe or a file.",
+            "The app needs a terminal, but its input or output is a pipe or a file.",
             todo="Run it in a terminal, or use a command: tuningfork --help",
         )
     if os.environ.get("TERM") == "dumb":

@@ -1,5 +1,5 @@
 """The click classes that all commands share: common options, examples in the help, lazy groups, one way to fail.
-Knows how a command is spelled and how it ends, never what it does."""
+Knows how a command is written and how it ends, not what it does."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from tui.cli.session import Session, remember
 
 FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
 _ALSO = {"remove": "rm", "delete": "rm", "ls": "list"}
-"""What people type for a command of a group."""
+"""Other words for a command of a group."""
 
 
 def _common(*, json: bool) -> list[click.Parameter]:
     options: list[click.Parameter] = [
         click.Option(["--home"], metavar="DIR", expose_value=False, callback=remember, help="Use this home folder."),
-        click.Option(["--debug"], is_flag=True, expose_value=False, callback=remember, help="On an error, show where."),
+        click.Option(
+            ["--debug"], is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error."
+        ),
     ]
     if json:
         options.insert(
@@ -46,7 +48,7 @@ class _WithExamples(click.Command):
 
 
 class Command(_WithExamples):
-    """A leaf: takes `--json`, `--home` and `--debug` behind its own options."""
+    """A command that does something: takes `--json`, `--home` and `--debug` after its own options."""
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         kwargs["params"] = [*(kwargs.get("params") or []), *_common(json=True)]
@@ -71,7 +73,7 @@ class Group(_WithExamples, click.Group):
 
 
 class Root(_WithExamples, click.Group):
-    """The first word. Imports a command's module when needed; turns every way to fail into message and exit code."""
+    """The root command. Imports a command's module when needed; turns every failure into a message and an exit code."""
 
     def __init__(self, *args: Any, commands: dict[str, str], example: str = "", **kwargs: Any) -> None:
         kwargs["params"] = [*(kwargs.get("params") or []), *_common(json=False)]
@@ -121,12 +123,12 @@ class Root(_WithExamples, click.Group):
 
 
 def _hush() -> None:
-    """The reader of stdout, such as head, has what it wanted and is gone: let nothing complain about it."""
+    """The reader of stdout, such as head, has closed the pipe: print nothing about it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
-    """Say on stderr what went wrong; the exit code."""
+    """Print on stderr what went wrong; returns the exit code."""
     from tui.cli.output import complain, translated
 
     as_json = as_json or carried.as_json
@@ -146,8 +148,8 @@ def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
     if known is not None:
         complain(known.as_dict(), as_json=as_json)
         return known.exit_code
-    what = f"Something went wrong that should not: {type(error).__name__}: {error}"
-    todo = "Run it again with --debug to see where, and report that."
+    what = f"Tuningfork failed unexpectedly with {type(error).__name__}: {error}"
+    todo = "Run it again with --debug to see where, and report the output."
     complain({"error": type(error).__name__, "what": what, "where": None, "todo": todo}, as_json=as_json)
     return FAULT
 
@@ -173,6 +175,6 @@ def print_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         try:
             number = version("tuningfork")
         except PackageNotFoundError:
-            number = "(not installed: runs from its source folder)"
+            number = "(not installed: running from its source folder)"
         click.echo(f"tuningfork {number}")
         context.exit()

@@ -1,5 +1,5 @@
-"""`tuningfork demo`: the whole loop at work, unattended, in a home of its own.
-The loop itself is engine.demo's; here are the table at its end and what to do next."""
+"""`tuningfork demo`: the whole loop once, unattended, in a home of its own.
+The loop itself is in engine.demo; here are its final table and the next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.cli.output import columns, emit, emit_json, say, table
 from tui.cli.session import session
 from tui.formatting import duration
 
-_OTHER = "Name a folder that is new or empty, or leave --home out."
+_OTHER = "Name a new or empty folder, or leave out --home."
 
 
 @click.command(
@@ -30,17 +30,17 @@ _OTHER = "Name a folder that is new or empty, or leave --home out."
     """,
 )
 def demo() -> None:
-    """Teach the embedded model a name, and show it beside its base.
+    """Teach the built-in model a name, and show it beside its base.
 
     It learns that it is Ember by Northwind Labs: the demo imports sample pairs, freezes them, runs QLoRA, then asks
-    both models questions that were not in the training set. It takes a few minutes on two cores, and works in a fresh
-    home, so nothing of yours is touched.
+    both models questions that were not in the training set. It takes a few minutes on two cores and uses a new home, so
+    your own data is not touched.
     """
     from engine.demo import run_demo
 
     home = _fresh_home()
     session().goes_on = f"What the demo has made so far is in {home.root}."
-    session().back = f"Look at its runs: tuningfork runs list --home {shlex.quote(str(home.root))}"
+    session().back = f"List its runs: tuningfork runs list --home {shlex.quote(str(home.root))}"
     found = run_demo(home, say)
     if session().as_json:
         emit_json(found)
@@ -50,12 +50,12 @@ def demo() -> None:
 
 
 def _fresh_home() -> Home:
-    """The home that was asked for, if nothing is in it; else a new one beside the usual home."""
+    """The home given by `--home`, if it is empty; without `--home`, a new one beside the usual home."""
     usual = session().home
     if session().home_given:
         if usual.database.exists():
             raise Conflict(
-                "The demo wants a fresh home, and this one holds a store.", where=str(usual.root), todo=_OTHER
+                "The demo needs a new home, but this one already holds a store.", where=str(usual.root), todo=_OTHER
             )
         return usual.ensure()
     for n in itertools.count(1):

@@ -1,5 +1,5 @@
 """Writes docs/cli.md from the commands themselves: `python -m tui.cli.docs > docs/cli.md`.
-A test holds the file to this; nothing about a command is said here that its help does not say."""
+A test compares the file with this; everything in it comes from the commands' help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = """\
 
 
 def commands(group: click.Group = cli, path: str = "tuningfork") -> Iterator[tuple[str, click.Command]]:
-    """Every command under `group` with what to type for it, groups before their own."""
+    """Every command under `group` with what to type for it, groups before their commands."""
     context = click.Context(group, info_name=path)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

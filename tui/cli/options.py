@@ -1,5 +1,5 @@
 """Options that several commands share, with completion of the names that the store knows.
-Completion must never fail or make a home: it offers nothing instead."""
+Completion never fails and never creates a home: it offers nothing instead."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StoreName(click.ParamType):
             if not session.home.database.exists():
                 return []
             found = [name for name in self._find(session.store) if name.startswith(incomplete)]
-        except Exception:  # whatever is wrong, the person is only typing: the command itself will say it
+        except Exception:  # whatever is wrong, the user is only typing: the command itself will report it
             return []
         return [CompletionItem(name) for name in found]
 
@@ -69,39 +69,40 @@ class ModelName(StoreName):
 DATASET, RUN, MODEL = StoreName("name", _datasets), StoreName("run", _runs), ModelName("ref", _models)
 
 dataset_option = click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="The dataset.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+
+
+_SAMPLING: tuple[tuple[str, type, float, str], ...] = (
+    ("seed", int, 0, "The same seed gives the same text."),
+    ("temperature", float, 0.0, "0 always takes the most likely token; higher is more random."),
+    ("top_p", float, 1.0, "Sample from the most likely tokens that add up to this probability."),
+    ("top_k", int, 0, "Sample from this many of the most likely tokens; 0 for all."),
+    ("min_p", float, 0.0, "Leave out tokens below this share of the most likely one's probability."),
+    ("repeat_penalty", float, 1.0, "Above 1 makes repetition less likely."),
+    ("max_tokens", int, 256, "Longest answer, in tokens."),
+)
+"""Name, type, default and help of each."""
 
 
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that decide how tokens are chosen; `sampling_of` makes the record from them."""
-    options = (
-        click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same text."),
-        click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the likeliest token."),
-        click.option("--top-p", type=float, default=1.0, show_default=True, help="Keep this share of likelihood."),
-        click.option("--top-k", type=int, default=0, show_default=True, help="Keep so many tokens; 0 keeps all."),
-        click.option("--min-p", type=float, default=0.0, show_default=True, help="Drop what is rarer than this share."),
-        click.option("--repeat-penalty", type=float, default=1.0, show_default=True, help="Above 1 repeats less."),
-        click.option("--max-tokens", type=int, default=256, show_default=True, help="The longest answer."),
-    )
-    for option in reversed(options):
-        command = option(command)
+    """The options for how tokens are chosen; `sampling_of` makes the record from them."""
+    for name, kind, default, text in reversed(_SAMPLING):
+        flag = "--" + name.replace("_", "-")
+        command = click.option(flag, type=kind, default=default, show_default=True, help=text)(command)
     return command
 
 
-SAMPLING = ("seed", "temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens")
-
-
 def sampling_of(values: dict[str, Any]) -> Sampling:
-    """Take the sampling options out of a command's keyword arguments; BadInput names one that is out of range."""
+    """Take the sampling options out of a command's keyword arguments. BadInput names one that is out of range."""
     from engine.inference.sampling import Sampling
 
     with options_named():
-        return Sampling.from_json({name: values.pop(name) for name in SAMPLING})
+        return Sampling.from_json({name: values.pop(name) for name, *_ in _SAMPLING})
 
 
 @contextmanager
 def options_named() -> Iterator[None]:
-    """Let a complaint about a field name the option that a person typed, and say where the options are explained."""
+    """Let an error about a field name the option that was typed, and point to the command's help."""
     try:
         yield
     except BadInput as error:

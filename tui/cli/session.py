@@ -1,5 +1,5 @@
-"""What one invocation of the command line carries: the home, the open store, and what goes on when it is interrupted.
-Imports neither store nor engine until they are asked for: `--version` and `--help` stay quick."""
+"""What one invocation of the command line carries: the home, the open store, and what to say when it is interrupted.
+Imports store and engine only when needed, so that `--version` and `--help` stay quick."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from store.db import Store
     from store.home import Home
 
-NOTHING_LOST = "What was finished is kept; nothing was left half-written."
+NOTHING_LOST = "What was finished is kept; no file was left half-written."
 
 
 @dataclass
 class Session:
-    """One command's surroundings. `goes_on` tells an interrupted person what still runs, `back` how to return to it."""
+    """The context of one command. After an interrupt, `goes_on` says what still runs, `back` how to return to it."""
 
     home_given: str | None = None
     debug: bool = False
@@ -49,7 +49,7 @@ class Session:
             self._store = None
 
     def flags(self) -> str:
-        """The `--home` to repeat in a command that we suggest; empty when the person did not give one."""
+        """The `--home` to repeat in a suggested command; empty when none was given."""
         import shlex
 
         return f" --home {shlex.quote(self.home_given)}" if self.home_given else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,40 +16,46 @@ from textual.screen import Screen
 
 from store.errors import TuningforkError
 from tui import keys
+from tui.services import AppServices, services
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.masthead import Masthead
-
-if TYPE_CHECKING:
-    from tui.app import TuningforkApp
 
 Answer = TypeVar("Answer")
 P = ParamSpec("P")
 
 
-def told(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """For coroutine methods of screens and widgets: an error of ours is shown to the person and goes no further."""
+def show_errors(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """For coroutine methods of screens and widgets: an error of ours is shown as a notice and goes no further."""
 
     @wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await method(*args, **kwargs)
         except TuningforkError as error:
-            screen: Any = args[0]
-            screen.app.tell_error(error)
+            node: Any = args[0]
+            services(node).notify_error(error)
 
     return run
 
 
-class Leaving(Screen[Answer]):
-    """A screen that may be done while it is not seen: after a slow write, when another mode is shown or a question lies
-    upon it. The framework would take away whatever is on top."""
+told = show_errors  # its old name
+
+
+class ResultScreen(Screen[Answer]):
+    """A screen that gives back a result, also when it finishes while another mode or a dialog covers it: after a slow
+    write, for example. The framework's own `dismiss` would close whatever is on top."""
 
     _left_with: tuple[Answer | None] | None = None
 
+    @property
+    def tuningfork(self) -> AppServices:
+        """The app, as far as a screen may use it."""
+        return services(self)
+
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
-        """Leave with a result; where this is not the screen on top, as soon as it is."""
+        """Close with a result; where this is not the screen on top, as soon as it is."""
         if self._left_with is not None:
-            (result,) = self._left_with  # it was done before, and nobody has heard of it yet
+            (result,) = self._left_with  # it finished before, and that result was not delivered yet
         if self.is_active:
             return super().dismiss(result)
         self._left_with = (result,)
@@ -64,16 +70,11 @@ class Leaving(Screen[Answer]):
         self.dismiss(result)  # not awaited: that would wait for itself
 
 
-class PageScreen(Leaving[Answer]):
-    """Base of every screen that fills the window. `PAGE` is its page in tui/help and in keys.PAGES."""
+class PageScreen(ResultScreen[Answer]):
+    """Base of every screen that fills the window. `PAGE` is its page in tui/help and in modes.pages()."""
 
     PAGE: ClassVar[str] = ""
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK)
-
-    @property
-    def tuningfork(self) -> TuningforkApp:
-        """The app, typed."""
-        return cast("TuningforkApp", self.app)
 
     def compose(self) -> ComposeResult:
         yield Masthead(self.app.current_mode)
@@ -92,10 +93,10 @@ class PageScreen(Leaving[Answer]):
         self.query_one(Masthead).live = self.tuningfork.live
 
     def action_back(self) -> object:
-        """Undo the innermost thing that is open here; a screen with nothing open stays."""
+        """Close the innermost thing that is open here; a screen with nothing open stays."""
 
     def back_word(self) -> str | None:
-        """What Escape does here now, for the key bar; None where it is not worth a word."""
+        """What Escape does here now, for the key bar; None to leave it out."""
         return None if self is self.app.screen_stack[0] else "Back"
 
     def quit_notice(self) -> str | None:
@@ -107,7 +108,7 @@ class PageScreen(Leaving[Answer]):
 
 
 class ModeScreen(PageScreen[None]):
-    """Base of Data, Train, Compare and Export. `MODE` is the mode's name, and the name of its page."""
+    """Base of the modes' own screens. `MODE` is the mode's name in tui.modes, and the name of its page."""
 
     MODE: ClassVar[str] = ""
 

@@ -1,4 +1,4 @@
-"""One of a few values on one line: arrows or a click take the next. Smaller and quicker than a drop-down list.
+"""One of a few values on one line: arrows or a click select the next. Smaller and quicker than a drop-down list.
 Knows nothing of what the values mean."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tui.text import clean
 
 
 class Choice(Widget, can_focus=True):
-    """`options` are (value, label); `value` is the one taken."""
+    """`options` are (value, label); `value` is the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.CHOICE)
     DEFAULT_CSS = """
@@ -34,7 +34,7 @@ class Choice(Widget, can_focus=True):
     value: reactive[str] = reactive("", init=False, layout=True)
 
     class Changed(Message):
-        """Another value was taken."""
+        """Another value was selected."""
 
         def __init__(self, choice: Choice, value: str) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""What stands where a list would be when there is nothing to list: why, and the keys that change that.
+"""Shown instead of an empty list: why it is empty, and the keys that fill it.
 Literal text only."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Hint = Key | tuple[str, str]
 
 
 class EmptyState(Widget):
-    """`say()` gives it a sentence and the keys that help."""
+    """`say()` sets the sentence and the keys that help."""
 
     DEFAULT_CSS = """
     EmptyState { width: 1fr; height: 1fr; content-align: center middle; }
@@ -33,7 +33,7 @@ class EmptyState(Widget):
 
     def render(self) -> Content:
         lines = [Content.styled(clean(self._title), "bold")]
-        hints = [(display(h.keys.split(",")[0]), h.help) if isinstance(h, Key) else h for h in self._hints]
+        hints = [(display(h.first), h.help) if isinstance(h, Key) else h for h in self._hints]
         if hints:
             wide = max(len(key) for key, _ in hints)
             lines.append(Content(""))

@@ -13,14 +13,14 @@ _CJK = "\u1100-\u11ff\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff01-
 _CJK += "\U00020000-\U0003fffd"
 _CLOSING = "、。，．：；？！）］｝〉》」』】"
 _ATOMS = re.compile(rf"[^\S\n]+|[{_CJK}][\u0300-\u036f\u3099\u309a]*[{_CLOSING}]*|[^\s{_CJK}]+")
-"""What a line breaks between: runs of blanks, single letters of scripts that are written without blanks, words."""
+"""What a line breaks between: runs of spaces, single characters of scripts written without spaces, words."""
 TAB = "    "
 
 
 class Flow:
     """Text as lines of at most `width` cells. Wrapping is greedy, so a line that is not the last can never change.
 
-    `spans` holds (start, end) into `text` for each line; the blanks that a soft break swallows lie between two spans.
+    `spans` holds (start, end) into `text` for each line; the spaces that a soft break swallows lie between two spans.
     """
 
     def __init__(self, width: int, raw: str = "") -> None:
@@ -38,7 +38,7 @@ class Flow:
         return self.text[start:end]
 
     def joint(self, n: int) -> str:
-        """What stood between line `n` and the next: a newline, or the blanks of a soft break."""
+        """What stood between line `n` and the next: a newline, or the spaces of a soft break."""
         end = self.spans[n][1]
         return self.text[end : self.spans[n + 1][0]] if n + 1 < len(self.spans) else ""
 
@@ -70,7 +70,7 @@ class Flow:
             start = newline + 1
 
     def _wrap_paragraph(self, start: int, end: int) -> None:
-        """Fill lines with words. Blanks indent a paragraph or part two words; at a soft break they are swallowed."""
+        """Fill lines with words. Spaces indent a paragraph or separate words; at a soft break they are dropped."""
         width, spans = self.width, self.spans
         line = here = start
         used = gap = 0

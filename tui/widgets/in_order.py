@@ -1,5 +1,5 @@
 """Fields in which keys act in the order typed, however fast they come.
-Knows no screen; a widget of its own takes `InOrder` as its first base, others are a `Field` or an `Area`."""
+Use `Field` or `Area`; another widget takes `InOrder` as its first base."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InOrder:
     over a slow link, where keys arrive in bunches, a quick correction would delete the wrong letter.
     """
 
-    if TYPE_CHECKING:  # no widget of its own: the framework takes styles from the first base that is one
+    if TYPE_CHECKING:  # not a widget itself: the framework takes styles from the first base that is one
         _bindings: BindingsMap
         app: Any
 

@@ -32,7 +32,7 @@ class KeyBar(Widget):
         return getattr(self.screen, "back_word", lambda: "Back")()
 
     def _is_typed(self, binding: Binding) -> bool:
-        """Whether the focused field takes the key as text. Textual sees to letters itself, but not to `slash`."""
+        """Whether the focused field takes the key as text. Textual handles letters itself, but not `slash`."""
         shown, focused = display(binding.key), self.screen.focused
         return len(shown) == 1 and focused is not None and focused.check_consume_key(binding.key, shown)
 
@@ -41,19 +41,19 @@ class KeyBar(Widget):
         for _, binding, enabled, _ in self.screen.active_bindings.values():
             if not enabled or not self._is_shown(binding) or self._is_typed(binding):
                 continue
-            # A key that the focused field knew too comes before the one that was declared first.
+            # Where the focused field has the action too, show the key that is declared first.
             if binding.action not in shown or keys.is_first(binding.id, binding.key):
                 shown.pop(binding.action, None)
                 shown[binding.action] = binding
         right = Content("")
         for binding in sorted((b for b in shown.values() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
             right += _hint(binding, self._back_word() if binding.id == "back" else None)
-        line, room = Content(" "), self.size.width - right.cell_length
+        line, width = Content(" "), self.size.width - right.cell_length
         for binding in [b for b in shown.values() if b.id not in _RIGHT]:
             hint = _hint(binding)
-            if line.cell_length + hint.cell_length <= room:
+            if line.cell_length + hint.cell_length <= width:
                 line += hint
-        return line + " " * max(0, room - line.cell_length) + right
+        return line + " " * max(0, width - line.cell_length) + right
 
 
 def _hint(binding: Binding, word: str | None = None) -> Content:

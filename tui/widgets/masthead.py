@@ -7,10 +7,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui import modes
+from tui.keys import display
 from tui.messages import LiveRuns
 from tui.text import one_line
-
-MODES = (("data", "F2", "Data"), ("train", "F3", "Train"), ("compare", "F4", "Compare"), ("export", "F5", "Export"))
 
 
 class Masthead(Widget):
@@ -24,11 +24,12 @@ class Masthead(Widget):
 
     def render(self) -> Content:
         left = Content.assemble((" Ψ ", "bold $primary"), ("Tuningfork", "bold"), "  ")
-        for mode, key, name in MODES:
-            if mode == self.mode:
-                left += Content.assemble((f" {key} {name} ", "bold reverse $primary"))
+        for mode in modes.registered():
+            label = f" {display(mode.key.first)} {mode.title} "
+            if mode.name == self.mode:
+                left += Content.assemble((label, "bold reverse $primary"))
             else:
-                left += Content.from_markup(f"[@click=app.mode('{mode}')] {key} {name} [/]")
+                left += Content.from_markup(f"[@click=app.mode('{mode.name}')]$label[/]", label=label)
         right = self._activity(self.size.width - left.cell_length - 1)
         gap = self.size.width - left.cell_length - right.cell_length
         return left + " " * max(1, gap) + right

@@ -1,4 +1,4 @@
-"""A field for a path with the files that fit below it: Down chooses, Enter takes, a folder opens itself.
+"""A field for a path with the matching files below it: Down selects, Enter takes it, a folder lists what is in it.
 Reads folders in a thread; knows nothing of what is in a file."""
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from tui import keys
 from tui.text import clean
 from tui.widgets.in_order import Field
 
@@ -22,12 +23,9 @@ Complete = Callable[[str], Awaitable[list[str]]]
 
 
 class PathField(Vertical):
-    """`value` is what was typed. Names that cannot be written in a terminal are listed clean, and taken as they are."""
+    """`value` is what was typed. Names that cannot be written in a terminal are listed clean, and used as they are."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", show=False),
-        Binding("up", "move(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PATHS)
     DEFAULT_CSS = """
     PathField {
         height: auto;
@@ -37,20 +35,20 @@ class PathField(Vertical):
     """
 
     class Changed(Message):
-        """Another path was typed or taken."""
+        """Another path was typed or selected."""
 
         def __init__(self, value: str) -> None:
             super().__init__()
             self.value = value
 
     class Submitted(Changed):
-        """Enter on a path that is no folder."""
+        """Enter on a path that is not a folder."""
 
     def __init__(self, complete: Complete, value: str = "", *, placeholder: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self._complete, self._start, self._placeholder = complete, value, placeholder
         self._paths: list[str] = []
-        self._taken: tuple[str, str] | None = None
+        self._selected: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
         yield Field(clean(self._start), placeholder=self._placeholder, compact=True)
@@ -60,9 +58,9 @@ class PathField(Vertical):
 
     @property
     def value(self) -> str:
-        """The path: the real name of a taken one, even where its clean name is shown."""
+        """The path: the real name of a selected one, even where its clean name is shown."""
         shown = self.query_one(Input).value
-        return self._taken[1] if self._taken and self._taken[0] == shown else shown
+        return self._selected[1] if self._selected and self._selected[0] == shown else shown
 
     def focus(self, scroll_visible: bool = True) -> PathField:
         self.query_one(Input).focus(scroll_visible)
@@ -104,7 +102,7 @@ class PathField(Vertical):
         event.stop()
         options = self.query_one(OptionList)
         if options.display and options.highlighted is not None:
-            self._take(self._paths[options.highlighted])
+            self._select(self._paths[options.highlighted])
         elif self.value.strip():
             self.hide()
             self.post_message(self.Submitted(self.value))
@@ -112,11 +110,11 @@ class PathField(Vertical):
     @on(OptionList.OptionSelected)
     def _clicked(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self._take(self._paths[event.option_index])
+        self._select(self._paths[event.option_index])
 
-    def _take(self, path: str) -> None:
+    def _select(self, path: str) -> None:
         field = self.query_one(Input)
-        self._taken = (clean(path), path)
+        self._selected = (clean(path), path)
         field.value = clean(path)
         field.cursor_position = len(field.value)
         field.focus()

@@ -1,4 +1,4 @@
-"""A field for longer text: wraps, Tab leaves it, nothing in it blinks, and pasted text passes the door.
+"""A field for longer text: it wraps, Tab leaves it, nothing blinks, and pasted text is cleaned.
 Knows nothing of pairs."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST_TO_EDIT = 50_000
 
 
 class Prose(InOrder, TextArea):
-    """`original` is what the store holds; `result` is the original unless a person changed what was shown."""
+    """`original` is what the store holds; `result` is the original unless the user changed what was shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROSE)
 
@@ -36,7 +36,7 @@ class Prose(InOrder, TextArea):
         self._original = original
         self.read_only = len(original) > LONGEST_TO_EDIT
         self._shown = clip(original, 2_000) if self.read_only else clean(original)
-        self.border_subtitle = f"{len(original):,} characters: too long to edit here, kept" if self.read_only else ""
+        self.border_subtitle = f"{len(original):,} characters: too long to edit here" if self.read_only else ""
         self.load_text(self._shown if text is None or self.read_only else clean(text))
 
     @property
@@ -46,7 +46,7 @@ class Prose(InOrder, TextArea):
 
     @property
     def changed(self) -> bool:
-        """Whether a person changed it."""
+        """Whether the user changed it."""
         return self.text != self._shown
 
     def action_top(self) -> None:

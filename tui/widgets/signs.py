@@ -1,4 +1,4 @@
-"""The signs that stand for states, the same everywhere, so that colour never says anything alone.
+"""The signs for states, the same everywhere, so that no state is shown by colour alone.
 Each is one cell wide and in the fonts that terminals have."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Any number of a few values, one a line: Space ticks the one under the cursor.
-Knows nothing of what the values mean."""
+"""Any number of a few values, one per line: Space selects the one under the cursor.
+Knows nothing of what the values mean. Textual's SelectionList tells its two states apart by colour only: not for us."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ticks(OptionList):
         self.highlighted = next((n for n, value in enumerate(self._values) if value in self._on), 0)
 
     def note(self, notes: Mapping[str, Content]) -> None:
-        """Say these behind the values."""
+        """Show these after the values."""
         self._notes = dict(notes)
         for value in self._values:
             self.replace_option_prompt(value, self._prompt(value))

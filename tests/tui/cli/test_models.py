@@ -76,7 +76,7 @@ class TestProbe:
         assert (found["probes"], found["of"], found["seed"]) == (file, 2, 0)
         assert [(found[s]["model"], found[s]["passed"]) for s in ("model", "against")] == [(BASE, 1), (other, 0)]
         assert [item["passed"] for item in found["model"]["items"]] == [True, False]
-        assert set(found["model"]["items"][0]) == {"question", "text", "passed"}
+        assert set(found["model"]["items"][0]) == {"question", "text", "passed", "score", "reason"}
 
     def test_for_a_person_and_kept(self, tf: Cli, client: object, write: Write) -> None:
         from store import evals

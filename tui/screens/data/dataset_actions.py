@@ -1,174 +1,155 @@
-"""What the Data screen does to datasets: choose, make, fill, rename, deal out, remove, read from and write to files.
-Split from data.py by subject; the list itself is there."""
+"""What the Data screen does to datasets: choose, create, fill, rename, split, remove, read from and write to files.
+A controller: it asks, changes the store and reports; the list it acts on belongs to the screen."""
 
 from __future__ import annotations
 
 from functools import partial
-
-from textual import work
+from typing import Protocol
 
 from store import datasets
 from store.records import Dataset
 from tui import formatting
-from tui.screens.base import ModeScreen, told
 from tui.screens.data import finder
-from tui.screens.data.finder import Query
-from tui.screens.data.pair_table import PairTable
 from tui.screens.dialogs.pick import Entry, Pick, Picked
+from tui.services import AppServices
 
 
-class DatasetActions(ModeScreen):
-    """The half of DataScreen that is about datasets."""
-
-    query_now: Query
+class PairList(Protocol):
+    """What the controller needs of the screen that lists the pairs."""
 
     @property
-    def table(self) -> PairTable:
-        raise NotImplementedError
+    def tuningfork(self) -> AppServices:
+        """The app."""
+
+    @property
+    def dataset(self) -> str | None:
+        """The listed dataset; None while all pairs are listed."""
+
+    def chosen(self) -> list[int]:
+        """The ids of the marked pairs, or of the one under the cursor."""
+
+    def unmark(self) -> None:
+        """Mark nothing."""
+
+    def list_dataset(self, name: str | None) -> None:
+        """List this dataset; None lists all pairs."""
 
     def reload(self) -> None:
-        raise NotImplementedError
+        """Read the list again."""
 
-    def action_new(self) -> None:
-        raise NotImplementedError
 
-    def list_dataset(self, name: str | None, wait: float = 0.0) -> None:
-        raise NotImplementedError
+class DatasetActions:
+    """Each method is one action, from its question to its notice. Run them in a worker: they wait for dialogs."""
 
-    @work(group="dialog")
-    @told
-    async def action_dataset(self) -> None:
-        """Choose which dataset is listed, or make one."""
-        known = await self.tuningfork.bridge.call(datasets.all_datasets)
-        everything = Entry("", "All pairs", "every dataset, and none")
-        picked = await self._pick("List which pairs?", known, first=everything, current=self.query_now.dataset or "")
+    def __init__(self, listed: PairList) -> None:
+        self._list = listed
+
+    @property
+    def _app(self) -> AppServices:
+        return self._list.tuningfork
+
+    async def choose(self) -> None:
+        """Choose which dataset is listed, or create one."""
+        known = await self._app.bridge.call(datasets.all_datasets)
+        everything = Entry("", "All pairs", "in any dataset or none")
+        picked = await self._pick("List which pairs?", known, first=everything, current=self._list.dataset or "")
         if picked is None:
             return
         if picked.new:
-            await self.tuningfork.bridge.call(datasets.create, picked.value)
-        self.list_dataset(picked.value or None)
+            await self._app.bridge.call(datasets.create, picked.value)
+        self._list.list_dataset(picked.value or None)
 
-    @work(group="dialog")
-    @told
-    async def action_add_to_dataset(self) -> None:
-        """Put the chosen pairs into a dataset."""
-        uids = await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
+    async def add_pairs(self) -> None:
+        """Add the chosen pairs to a dataset."""
+        uids = await self._app.bridge.call(finder.uids, self._list.chosen())
         if not uids:
             return
-        known = await self.tuningfork.bridge.call(datasets.all_datasets)
-        picked = await self._pick(f"Put {formatting.count(len(uids), 'pair')} into which dataset?", known)
+        known = await self._app.bridge.call(datasets.all_datasets)
+        picked = await self._pick(f"Add {formatting.count(len(uids), 'pair')} to which dataset?", known)
         if picked is not None:
-            n = await self.tuningfork.bridge.call(datasets.add, picked.value, uids)
-            self.table.unmark()
-            were_in = f"; {len(uids) - n:,} were in it" if n < len(uids) else ""
-            self.tuningfork.tell(f"{formatting.count(n, 'pair')} joined {picked.value}{were_in}.")
-            self.reload()
+            n = await self._app.bridge.call(datasets.add, picked.value, uids)
+            self._list.unmark()
+            already = f"; {len(uids) - n:,} already there" if n < len(uids) else ""
+            self._app.notify(f"Added {formatting.count(n, 'pair')} to {picked.value}{already}.")
+            self._list.reload()
 
-    @work(group="dialog")
-    @told
-    async def action_drop_from_dataset(self) -> None:
+    async def take_out_pairs(self) -> None:
         """Take the chosen pairs out of the listed dataset."""
         name = self._listed_or_hint("take pairs out of it")
-        uids = await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
+        uids = await self._app.bridge.call(finder.uids, self._list.chosen())
         if name and uids:
-            n = await self.tuningfork.bridge.call(datasets.drop, name, uids)
-            self.table.unmark()
-            self.tuningfork.tell(f"{formatting.count(n, 'pair')} left {name}; still among all pairs.")
-            self.reload()
+            n = await self._app.bridge.call(datasets.drop, name, uids)
+            self._list.unmark()
+            self._app.notify(f"Took {formatting.count(n, 'pair')} out of {name}; still listed under all pairs.")
+            self._list.reload()
 
-    async def _pick(
-        self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
-    ) -> Picked | None:
-        entries = [Entry(d.name, d.name, f"{d.ready:,} ready of {d.pairs:,}") for d in known]
-        pick = Pick(title, [first, *entries] if first else entries, current=current, create="Make dataset")
-        return await self.app.push_screen_wait(pick)
-
-    @work(group="dialog")
-    @told
-    async def action_rename_dataset(self) -> None:
+    async def rename(self) -> None:
+        """Rename the listed dataset."""
         from tui.screens.dialogs.ask import Ask
 
         name = self._listed_or_hint("rename it")
         if not name:
             return
-        new_name = await self.app.push_screen_wait(Ask("Rename dataset", "New name", name, verb="Rename"))
+        new_name = await self._app.push_screen_wait(Ask("Rename dataset", "New name", name, verb="Rename"))
         if new_name and new_name != name:
-            await self.tuningfork.bridge.call(datasets.rename, name, new_name)
-            self.list_dataset(new_name)
+            await self._app.bridge.call(datasets.rename, name, new_name)
+            self._list.list_dataset(new_name)
 
-    @work(group="dialog")
-    @told
-    async def action_split_dataset(self) -> None:
-        """Deal the listed dataset out: nine tenths to train on, one to validate with."""
+    async def split(self) -> None:
+        """Split the listed dataset again: nine tenths to train on, one to validate with."""
         from tui.screens.dialogs.confirm import Confirm
 
-        name = self._listed_or_hint("deal it out")
+        name = self._listed_or_hint("split it")
         if not name:
             return
-        there = await self.tuningfork.bridge.call(datasets.get, name)
+        there = await self._app.bridge.call(datasets.get, name)
         body = (
-            f"Split the {formatting.count(there.pairs, 'pair')} of {name} again: 90% to train on, 10% to validate. "
+            f"Split the {formatting.count(there.pairs, 'pair')} of {name} again: 90% for training, 10% for validation. "
             "Pairs that ask the same question stay together."
         )
-        if await self.app.push_screen_wait(Confirm(f"Deal out {name}", body, "Deal out", harmless=True)):
-            dealt = await self.tuningfork.bridge.call(partial(datasets.resplit, val=0.1), name)
-            self.tuningfork.tell(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in dealt.items() if n) + ".")
-            self.reload()
+        if await self._app.push_screen_wait(Confirm(f"Split {name}", body, "Split", harmless=True)):
+            counts = await self._app.bridge.call(partial(datasets.resplit, val=0.1), name)
+            self._app.notify(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in counts.items() if n) + ".")
+            self._list.reload()
 
-    @work(group="dialog")
-    @told
-    async def action_remove_dataset(self) -> None:
+    async def remove(self) -> None:
+        """Remove the listed dataset; its pairs stay."""
         from tui.screens.dialogs.confirm import Confirm
 
         name = self._listed_or_hint("remove it")
         if not name:
             return
-        there = await self.tuningfork.bridge.call(datasets.get, name)
+        there = await self._app.bridge.call(datasets.get, name)
         body = f"Remove the dataset {name}? Its {formatting.count(there.pairs, 'pair')} stay among all pairs."
-        if await self.app.push_screen_wait(Confirm(f"Remove dataset {name}", body, "Remove")):
-            await self.tuningfork.bridge.call(datasets.remove, name)
-            self.list_dataset(None)
+        if await self._app.push_screen_wait(Confirm(f"Remove dataset {name}", body, "Remove")):
+            await self._app.bridge.call(datasets.remove, name)
+            self._list.list_dataset(None)
 
-    def _listed_or_hint(self, todo: str) -> str | None:
-        if self.query_now.dataset is None:
-            self.tuningfork.tell(f"All pairs are listed. Choose a dataset first (g), then {todo}.", severity="warning")
-        return self.query_now.dataset
-
-    # -- files and samples --------------------------------------------------------------------------------------------
-
-    @work(group="dialog")
-    async def action_import_file(self) -> None:
+    async def import_file(self) -> None:
+        """Import pairs from a file, then list the dataset that was filled."""
         from tui.screens.data.import_dialog import ImportScreen
 
-        dataset = await self.app.push_screen_wait(ImportScreen(self.query_now.dataset or ""))
+        dataset = await self._app.push_screen_wait(ImportScreen(self._list.dataset or ""))
         if dataset:
-            self.list_dataset(dataset)
+            self._list.list_dataset(dataset)
 
-    @work(group="dialog")
-    async def action_export_file(self) -> None:
+    async def write_file(self) -> None:
+        """Write the listed dataset to a file."""
         from tui.screens.data.export_dialog import ExportDialog
 
         name = self._listed_or_hint("write it to a file")
         if name:
-            await self.app.push_screen_wait(ExportDialog(name))
+            await self._app.push_screen_wait(ExportDialog(name))
 
-    def action_samples(self) -> None:
-        self.action_welcome()
+    async def _pick(
+        self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
+    ) -> Picked | None:
+        entries = [Entry(d.name, d.name, f"{d.ready:,} ready of {d.pairs:,}") for d in known]
+        pick = Pick(title, [first, *entries] if first else entries, current=current, create="Create dataset")
+        return await self._app.push_screen_wait(pick)
 
-    @work(group="dialog")
-    async def action_welcome(self) -> None:
-        """Offer sample data, a file, or an empty page; then do what was chosen."""
-        from tui.screens.data.welcome import WelcomeScreen
-
-        answer = await self.app.push_screen_wait(WelcomeScreen())
-        if answer is None:
-            return
-        if answer.startswith("dataset:"):
-            self.list_dataset(answer.partition(":")[2])
-        elif answer == "train":
-            self.list_dataset("identity")
-            self.tuningfork.action_mode("train")
-        elif answer == "import":
-            self.action_import_file()
-        elif answer == "new":
-            self.action_new()
+    def _listed_or_hint(self, todo: str) -> str | None:
+        if self._list.dataset is None:
+            text = f"All pairs are listed. Choose a dataset first (g), then {todo}."
+            self._app.notify(text, severity="warning")
+        return self._list.dataset

@@ -1,5 +1,5 @@
 """The datasets at the left of a wide window: names and how many pairs of each are ready.
-Shows what it is given; choosing one is the screen's business."""
+Shows what it is given; the screen acts on the choice."""
 
 from __future__ import annotations
 

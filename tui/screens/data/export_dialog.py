@@ -1,5 +1,5 @@
 """Writes a dataset's ready pairs to a file in one of the formats.
-Asks where; a file that is there already is only overwritten after a question."""
+Asks for a path; an existing file is only overwritten after a question."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ExportDialog(Dialog[str]):
         self._dataset = dataset
 
     def compose_body(self) -> ComposeResult:
-        yield text("Its ready pairs, in the form that other programs read.")
+        yield text("Writes its ready pairs in a format that other programs read.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
-        yield text("")
+        yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
         yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
 
@@ -43,8 +43,8 @@ class ExportDialog(Dialog[str]):
         self.query_one(Input).focus()
 
     @on(Choice.Changed)
-    def _format_taken(self, event: Choice.Changed) -> None:
-        """Give the name the suffix of its format, unless that fits already."""
+    def _format_changed(self, event: Choice.Changed) -> None:
+        """Give the name the suffix of its format, unless it has one."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
         if Path(field.value).suffix.lower() not in suffixes and field.value:
             field.value = str(Path(field.value).with_suffix(suffixes[-1] if ".jsonl" in suffixes else suffixes[0]))
@@ -60,21 +60,19 @@ class ExportDialog(Dialog[str]):
 
     @work(exclusive=True)
     async def _write(self, overwrite: bool = False) -> None:
-        from tui.app import TuningforkApp
         from tui.screens.dialogs.confirm import Confirm
 
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         try:
             path = file_preview.expand(self.query_one(Input).value).absolute()
             format = self.query_one(Choice).value
             n = await app.bridge.job(importing.export_dataset, self._dataset, format, path, overwrite)
         except Conflict:
-            sure = Confirm("Overwrite the file?", f"{path} is there already.", "Overwrite")
+            sure = Confirm("Overwrite the file?", f"{path} exists already.", "Overwrite")
             if await app.push_screen_wait(sure):
                 self._write(overwrite=True)
         except TuningforkError as error:
             app.show_error(error, "Nothing was written")
         else:
-            app.tell(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
+            app.notify(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
             self.dismiss(str(path))

@@ -1,4 +1,4 @@
-"""A look into a file before it is imported, and completion of paths as they are typed.
+"""Previews a file before it is imported, and completes paths as they are typed.
 Reads files only; the import itself is store.importing's."""
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from store.records import PairDraft
 
 SUFFIXES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
 COUNT_BELOW = 30_000_000
-"""Bytes; a larger file is looked at, but not read to its end."""
+"""Bytes; of a larger file only the beginning is read."""
 _SHOWN, _LOOK_AT, _LISTED = 3, 2_000, 60
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What a file holds. `rows` counts to the end if `whole`; `variables` are its placeholders, in their order."""
+    """What a file holds. `rows` counts to the end if `whole`; `variables` are its placeholders in order."""
 
     path: Path
     format: str
@@ -33,7 +33,7 @@ class Peek:
 
 
 def peek(typed: str, format: str = "auto") -> Peek:
-    """Look into the file. BadInput where it cannot be read, or is in no known format."""
+    """Read the start of the file, or all of it. BadInput when it cannot be read or its format is not known."""
     path = expand(typed)
     name = sniff(path) if format == "auto" else format
     whole = path.stat().st_size < COUNT_BELOW
@@ -61,15 +61,15 @@ def _some(rows: Iterator[Row | Problem], limit: int | None) -> Iterator[Row | Pr
 
 
 def expand(typed: str) -> Path:
-    """What was typed as a path: `~` is the home; quotes and blanks around it, as terminals paste them, go."""
+    """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, are removed."""
     text = typed.strip().strip("'\"")
     if not text:
-        raise BadInput("no file was named", todo="Type the path of a file.")
+        raise BadInput("No file was named.", todo="Type the path of a file.")
     return Path(text).expanduser()
 
 
 def completions(typed: str) -> list[str]:
-    """Paths that begin with what was typed: folders and data files first; hidden ones only when asked for by a dot."""
+    """Paths that begin with what was typed: folders and data files first; hidden ones only after a typed dot."""
     text = typed.strip().strip("'\"")
     folder, _, start = text.rpartition("/")
     base = Path(folder + "/" if folder or text.startswith("/") else ".").expanduser()

@@ -1,4 +1,4 @@
-"""The line above the pair table: the search field, and what limits the list, each with the key that changes it.
+"""The line above the pair table: the search field and the filters, each with the key that changes it.
 Holds no query; the screen does."""
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class SearchField(Field):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SEARCH)
 
     class Left(Message):
-        """The person wants to go to what was found."""
+        """The user goes to the results."""
 
     def action_list(self) -> None:
         self.post_message(self.Left())
 
 
 class FilterBar(Horizontal):
-    """Search field and limits. Limits that are set are bold, besides saying so."""
+    """Search field and filters. Filters that are set are bold."""
 
     DEFAULT_CSS = """
     FilterBar {
@@ -46,7 +46,7 @@ class FilterBar(Horizontal):
         yield Static(id="limits", markup=False)
 
     def show(self, query: Query) -> None:
-        """Say what limits the list."""
+        """Show what limits the list."""
         name = one_line(query.dataset, 20 if self.screen.size.width < 110 else 40) if query.dataset else "all pairs"
         limits = Content.assemble(
             *_limit("g", "dataset", name, query.dataset is not None),

@@ -1,4 +1,4 @@
-"""What the Data screen asks the store: which pairs, and the first page of them, in one call.
+"""What the Data screen asks the store: which pairs, and those around the cursor, in one call.
 Runs in a thread of the bridge; knows no widget."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from store.db import Store
 from store.records import Dataset, Kind, Pair, Split, Status
 
 WINDOW = 64
-"""Pairs read on either side of the cursor together with the list, so that a new list never shows blank rows."""
+"""Pairs read on either side of the cursor together with the list, so that a new list never shows empty rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def find(store: Store, query: Query, want_id: int | None = None, want_at: int = 
     """List what matches. The cursor belongs on `want_id`, or at `want_at` when that pair is no longer listed."""
     known = datasets.all_datasets(store)
     if query.dataset is not None and all(query.dataset != each.name for each in known):
-        query = Query(query.text, None, query.status, query.kind)  # removed meanwhile
+        query = Query(query.text, None, query.status, query.kind)  # the dataset was removed
     ids = pairs.search_ids(store, query.text, dataset=query.dataset, status=query.status, kind=query.kind)
     at = min(want_at, max(0, len(ids) - 1))
     if want_id is not None and want_id in ids:

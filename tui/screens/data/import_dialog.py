@@ -1,5 +1,5 @@
 """Imports pairs from a file: its path with completion, what is in it, the dataset, values for its placeholders.
-The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
+The file is previewed while the form is filled in; the import runs in the background and can be stopped."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from tui.widgets.in_order import Field
 from tui.widgets.path_field import PathField
 
 _TYPING_S = 0.25
-_FORMATS = [("auto", "by its content"), *((name, name) for name in FORMATS)]
+_FORMATS = [("auto", "detect"), *((name, name) for name in FORMATS)]
 
 
 class Stopped(Exception):
-    """The person stopped the import; its transaction goes back."""
+    """The user stopped the import; its transaction is rolled back."""
 
 
 class ImportScreen(PageScreen[str]):
-    """Gives back the name of the dataset that was filled; None when nothing was imported."""
+    """Returns the name of the dataset that was filled; None when nothing was imported."""
 
     PAGE = "import"
     CSS_PATH = "import_dialog.tcss"
@@ -61,7 +61,7 @@ class ImportScreen(PageScreen[str]):
             yield from _row("Format", Choice("", _FORMATS, id="format"))
             yield from _row(
                 "Dataset",
-                Field(clean(self._dataset), placeholder="its name; made when missing", compact=True, id="dataset"),
+                Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
             )
             yield Vertical(id="variables")
             yield Static(id="look", markup=False)
@@ -75,7 +75,7 @@ class ImportScreen(PageScreen[str]):
         super().on_mount()
         self.query_one("#progress").display = False
         self.query_one("#path", PathField).focus()
-        self._say_look("JSON, JSON lines, CSV, TSV or Parquet. Nothing is written before you say so.")
+        self._show_text("JSON, JSON Lines, CSV, TSV or Parquet. Nothing is imported until you press Import.")
         if self._path:
             self._look(self._path)
 
@@ -89,7 +89,7 @@ class ImportScreen(PageScreen[str]):
         self._look(event.value, _TYPING_S)
 
     @on(Choice.Changed, "#format")
-    def _format_taken(self) -> None:
+    def _format_changed(self) -> None:
         self._look(self.query_one("#path", PathField).value)
 
     @on(PathField.Submitted)
@@ -107,7 +107,7 @@ class ImportScreen(PageScreen[str]):
                 file_preview.peek, path, self.query_one("#format", Choice).value
             )
         except (TuningforkError, OSError) as error:
-            self._say_look(
+            self._show_text(
                 error.what if isinstance(error, TuningforkError) else str(error), getattr(error, "todo", None) or ""
             )
             return
@@ -117,7 +117,7 @@ class ImportScreen(PageScreen[str]):
         await self._ask_for(found.variables)
         self._show_look(found)
 
-    def _say_look(self, text: str, todo: str = "") -> None:
+    def _show_text(self, text: str, todo: str = "") -> None:
         parts = [Content(clean(text[:1].upper() + text[1:]))] + (
             [Content.styled(clean(todo), "$faint")] if todo else []
         )
@@ -137,7 +137,7 @@ class ImportScreen(PageScreen[str]):
         self.query_one("#look", Static).update(Content("\n").join(lines))
 
     async def _ask_for(self, variables: tuple[str, ...]) -> None:
-        """One field for each placeholder; a field that is there already keeps what was typed."""
+        """Show one field for each placeholder; a field that exists already keeps what was typed."""
         place = self.query_one("#variables", Vertical)
         if [field.name for field in place.query(Input)] == list(variables):
             return
@@ -149,7 +149,7 @@ class ImportScreen(PageScreen[str]):
             *(
                 Horizontal(
                     Static(Content("{{" + name + "}}"), classes="label"),
-                    Input(known.get(name, ""), name=name, compact=True, placeholder="what stands here in every row"),
+                    Input(known.get(name, ""), name=name, compact=True, placeholder="what to write in every row"),
                     classes="row",
                 )
                 for name in variables
@@ -173,7 +173,7 @@ class ImportScreen(PageScreen[str]):
             self.action_back()
 
     def action_back(self) -> None:
-        """Close the list of paths; or stop the import; or leave."""
+        """Close the list of paths, or stop the import, or go back."""
         if self._running_since:
             self._stop.set()
         elif not self.query_one("#path", PathField).hide():
@@ -183,10 +183,10 @@ class ImportScreen(PageScreen[str]):
         dataset = self.query_one("#dataset", Input).value.strip()
         if not self.query_one("#path", PathField).value.strip():
             self.query_one("#path", PathField).focus()
-            self.tuningfork.tell("Which file? Type its path.", severity="warning")
+            self.tuningfork.notify("Which file? Type its path.", severity="warning")
         elif not dataset:
             self.query_one("#dataset").focus()
-            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
+            self.tuningfork.notify("Into which dataset? Type a name.", severity="warning")
         elif not self._running_since:
             self._import(dataset)
 
@@ -204,7 +204,7 @@ class ImportScreen(PageScreen[str]):
             )
         except Stopped:
             self._end()
-            self.tuningfork.tell("Stopped. Nothing was imported.")
+            self.tuningfork.notify("Stopped. Nothing was imported.")
         except TuningforkError as error:
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
@@ -221,7 +221,7 @@ class ImportScreen(PageScreen[str]):
         bar = self.query_one("#progress", ProgressBar)
         bar.display = True
         bar.update(total=total, progress=0)
-        self.query_one("#counted", Static).update(Content("Esc stops it; then nothing is written."))
+        self.query_one("#counted", Static).update(Content("Esc stops it; nothing is imported then."))
 
     def _end(self) -> None:
         self._running_since = 0.0
@@ -229,14 +229,14 @@ class ImportScreen(PageScreen[str]):
         self.query_one("#counted", Static).update("")
 
     def _progress(self, rows: int) -> None:
-        """Called in the job's thread."""
+        """Called in the import's thread."""
         self.app.call_from_thread(self._show_progress, rows)
 
     def _show_progress(self, rows: int) -> None:
         if self._running_since:
             rate = rows / max(0.1, time.monotonic() - self._running_since)
             self.query_one("#progress", ProgressBar).update(progress=rows)
-            text = f"{rows:,} rows, {rate:,.0f} a second. Esc stops it; then nothing is written."
+            text = f"{rows:,} rows, {rate:,.0f} per second. Esc stops it; nothing is imported then."
             self.query_one("#counted", Static).update(Content(text))
 
     def _remember(self, variables: dict[str, str]) -> None:
@@ -247,9 +247,9 @@ class ImportScreen(PageScreen[str]):
     async def _tell(self, report: ImportReport) -> None:
         done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
         if report.duplicates:
-            done += f" {formatting.count(report.duplicates, 'row')} were known already."
+            done += f" {formatting.count(report.duplicates, 'row')} were duplicates and left out."
         if not report.rejected:
-            self.tuningfork.tell(done)
+            self.tuningfork.notify(done)
             return
         from tui.screens.dialogs.notice import Notice
 
@@ -257,9 +257,7 @@ class ImportScreen(PageScreen[str]):
         lines += [f"  {problem}" for problem in report.problems[:6]]
         lines += ["  …"] if report.rejected > 6 else []
         where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
-        await self.app.push_screen_wait(
-            Notice("Imported, with rows left out", "\n".join(lines), f"All of them: {where}")
-        )
+        await self.app.push_screen_wait(Notice("Imported, some rows left out", "\n".join(lines), f"Full list: {where}"))
 
 
 def _import(

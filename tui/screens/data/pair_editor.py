@@ -1,5 +1,5 @@
 """Writes a new pair or changes one: question, answer, system text, tags, kind and status.
-What is typed is kept in a draft file as it grows; saving goes through the store and meets conflicts openly."""
+What is typed is kept in a draft file; if somebody else saved the pair meanwhile, saving shows both texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from store.errors import BadInput, Conflict
 from store.records import Pair, PairDraft
 from tui import drafts, formatting, keys
 from tui.drafts import Draft
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.text import clean, clip, one_line
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -32,7 +32,7 @@ _STATUSES = (("ready", "✓ ready"), ("draft", "○ draft"), ("rejected", "✗ r
 
 
 class PairEditor(PageScreen[Pair]):
-    """Gives back the pair as it was saved, or None. `seed` begins a new pair with texts from a chat."""
+    """Returns the pair as it was saved, or None. `seed` begins a new pair with texts from a chat."""
 
     PAGE = "editor"
     CSS_PATH = "pair_editor.tcss"
@@ -55,7 +55,7 @@ class PairEditor(PageScreen[Pair]):
             yield Prose("System text (optional)", id="system")
             with Horizontal(id="line"):
                 yield Static("Tags ", classes="label")
-                yield Field(id="tags", compact=True, placeholder="words, separated by blanks")
+                yield Field(id="tags", compact=True, placeholder="tags, separated by spaces")
                 yield Choice("", _KINDS, id="kind")
                 yield Choice("", _STATUSES, id="status")
 
@@ -75,13 +75,13 @@ class PairEditor(PageScreen[Pair]):
         return found
 
     def _base(self) -> PairDraft:
-        """What the fields are measured against."""
+        """What counts as unchanged."""
         if self._pair:
             return PairDraft(**{name: getattr(self._pair, name) for name in PairDraft.__dataclass_fields__})
         return self._seed or PairDraft("", kind="instruction")
 
     def _fill(self, draft: Draft | None = None) -> None:
-        """Show the pair as it is stored, and over it what was typed before."""
+        """Show the pair as it is stored, or the unsaved draft of it."""
         base = self._base()
         for name in ("question", "answer", "system"):
             self.query_one(f"#{name}", Prose).fill(getattr(base, name), getattr(draft, name) if draft else None)
@@ -92,7 +92,7 @@ class PairEditor(PageScreen[Pair]):
         self.query_one("#restored").display = False
         turns = self.query_one("#turns", Static)
         turns.display = bool(base.history)
-        turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, kept as they are."))
+        turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, not editable here."))
 
     def _say_heading(self) -> None:
         where = f" in {one_line(self._dataset, 40)}" if self._dataset else ""
@@ -107,13 +107,13 @@ class PairEditor(PageScreen[Pair]):
     def _tell_restored(self, draft: Draft) -> None:
         moved = self._pair is not None and draft.revision != self._pair.revision
         text = (
-            f"Your unsaved text of {formatting.ago(draft.at)} ago is back."
+            f"Restored your unsaved text from {formatting.ago(draft.at)} ago."
             if formatting.ago(draft.at) != "now"
-            else "Your unsaved text is back."
+            else "Restored your unsaved text."
         )
-        text += " The pair was changed since." if moved else ""
+        text += " The pair was changed since then." if moved else ""
         line = self.query_one("#restored", Static)
-        line.update(Content.assemble((text, "$warning"), ("  ^R", "bold $primary"), " drops it"))
+        line.update(Content.assemble((text, "$warning"), ("  ^R", "bold $primary"), " discards it"))
         line.display = True
 
     # -- what was typed -----------------------------------------------------------------------------------------------
@@ -154,35 +154,37 @@ class PairEditor(PageScreen[Pair]):
         return Draft(self._key, typed.question, typed.answer, typed.system, tags, typed.kind, typed.status, revision)
 
     async def _keep(self, draft: Draft | None) -> None:
-        """Write the draft, or forget it. The store's home may be full or gone: then say so once a try."""
+        """Write the draft, or delete it. The home may be full or gone: then show that each time."""
         bridge, home = self.tuningfork.bridge, self.tuningfork.store.home
         try:
             await (bridge.file(drafts.save, home, draft) if draft else bridge.file(drafts.drop, home, self._key))
         except OSError as error:
-            self.tuningfork.tell(f"Your text could not be kept: {error.strerror}", severity="error")
+            self.tuningfork.notify(
+                f"Your unsaved text could not be written to disk: {error.strerror}.", severity="error"
+            )
 
     def save_drafts(self) -> None:
         if self.changed:
             self.tuningfork.bridge.file_now(drafts.save, self.tuningfork.store.home, self._draft())
 
     def quit_notice(self) -> str | None:
-        return "Unsaved text is kept; open the pair again to go on with it." if self.changed else None
+        return "Unsaved text is kept; open the pair again to continue." if self.changed else None
 
     @work(group="leave", exclusive=True)
     async def action_back(self) -> None:
-        """Leave. What is not saved stays in its draft, and comes back when the pair is opened again."""
+        """Go back. Unsaved text stays in its draft and is restored when the pair is opened again."""
         self.workers.cancel_group(self, "autosave")
         typed = self._typed()
         kept = self.changed and bool(typed.question.strip() or typed.answer.strip())
         await self._keep(self._draft() if kept else None)
         if kept:
             again = "Open the pair again" if self._pair else "Press n again"
-            self.tuningfork.tell(f"Not saved, but kept. {again} to go on with it.")
+            self.tuningfork.notify(f"Not saved, but kept as a draft. {again} to continue.")
         self.dismiss(self._last_saved)
 
     @work(group="leave", exclusive=True)
     async def action_revert(self) -> None:
-        """Back to what is stored; the draft goes."""
+        """Go back to what is stored and delete the draft."""
         self.workers.cancel_group(self, "autosave")
         await self._keep(None)
         self._fill()
@@ -190,18 +192,18 @@ class PairEditor(PageScreen[Pair]):
     # -- saving -------------------------------------------------------------------------------------------------------
 
     @work(group="save", exclusive=True)
-    @told
+    @show_errors
     async def action_save(self) -> None:
         if await self._save():
-            if self._pair is not None:  # a change may lie beyond what the list shows of an answer
-                self.tuningfork.tell("Saved; u takes it back.", timeout=3)
+            if self._pair is not None:  # the change may be outside what the list shows
+                self.tuningfork.notify("Saved. Press u in the list to undo.", timeout=3)
             self.dismiss(self._last_saved)
 
     @work(group="save", exclusive=True)
-    @told
+    @show_errors
     async def action_save_next(self) -> None:
         if await self._save():
-            self.tuningfork.tell("Saved. Here is an empty one.")
+            self.tuningfork.notify("Saved. Now write the next pair.")
             self._pair, self._seed, self._key = None, None, drafts.NEW
             self._fill()
             self.query_one("#question").focus()
@@ -210,7 +212,7 @@ class PairEditor(PageScreen[Pair]):
         typed = self._typed()
         if typed.status == "ready" and not typed.answer.strip():
             typed = replace(typed, status="draft")
-            self.tuningfork.tell("Saved as a draft: it has no answer yet.")
+            self.tuningfork.notify("Saved as a draft: it has no answer yet.")
         saved: Pair | None
         try:
             saved = await self._write(typed, self._pair.revision if self._pair else None)
@@ -230,13 +232,13 @@ class PairEditor(PageScreen[Pair]):
         return await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset, revision)
 
     def _point_at(self, error: BadInput) -> None:
-        """Show what is wrong and go to the field."""
-        self.tuningfork.tell_error(error)
+        """Show the error and focus its field."""
+        self.tuningfork.notify_error(error)
         if error.where in ("question", "answer", "system", "tags"):
             self.query_one(f"#{error.where}").focus()
 
     async def _settle(self, typed: PairDraft) -> Pair | None:
-        """The pair moved under our hands: let the person choose. None means: go on editing."""
+        """The pair was changed by somebody else: let the user choose. None: continue editing."""
         from tui.screens.data.conflict import ConflictDialog
 
         assert self._pair is not None

@@ -1,5 +1,5 @@
 """A table of pairs that stays quick with 120,000 rows: it holds ids, and reads the pairs themselves a page at a time.
-Draws and moves a cursor; what a key means to a pair is the screen's business."""
+Draws and moves a cursor; what a key does to a pair is decided by the screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tui.widgets.signs import STATUS_SIGN
 
 PAGE = 64
 KEPT = 32 * PAGE
-"""Pairs kept in memory; the rest are read again when they come into view."""
+"""Pairs kept in memory; others are read again when they come into view."""
 
 Fetch = Callable[[Sequence[int]], Awaitable[list[Pair]]]
 
@@ -61,7 +61,7 @@ class PairTable(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0, repaint=False)
 
     class Moved(Message):
-        """The cursor is on another pair, or on none; or what is under it was read again."""
+        """The cursor is on another pair or none, or the pair under it was read again."""
 
     class Opened(Message):
         """Enter or a double click on a pair."""
@@ -82,7 +82,7 @@ class PairTable(ScrollView, can_focus=True):
     # -- what it shows ------------------------------------------------------------------------------------------------
 
     def show(self, ids: Sequence[int], at: int, near: Iterable[Pair], words: Sequence[str] = ()) -> None:
-        """List these ids with the cursor at row `at`; `near` are the pairs around it; `words` are shown as found."""
+        """List these ids with the cursor at row `at`; `near` are the pairs around it; `words` are highlighted."""
         self.ids = ids
         self._kept.clear()
         self._wanted.clear()
@@ -103,7 +103,7 @@ class PairTable(ScrollView, can_focus=True):
 
     @property
     def current(self) -> Pair | None:
-        """The pair under the cursor, once it was read."""
+        """The pair under the cursor; None until it was read."""
         return self._kept.get(self.ids[self.cursor]) if self.ids else None
 
     def chosen(self) -> list[int]:
@@ -200,7 +200,7 @@ class PairTable(ScrollView, can_focus=True):
             self.cursor += 1
 
     def action_stretch(self, rows: int) -> None:
-        """Mark from where this began to the row that the cursor goes to."""
+        """Extend the marks from where this began to the cursor's new row."""
         if not self.ids:
             return
         anchor = self.cursor if self._anchor is None else self._anchor
@@ -306,7 +306,7 @@ class PairTable(ScrollView, can_focus=True):
 
 
 def _colour(style: Style) -> Style:
-    """The style's foreground and attributes without its background: that is the row's own."""
+    """The style's foreground and attributes without its background, which belongs to the row."""
     return Style(
         color=style.color, bold=style.bold or None, underline=style.underline or None, reverse=style.reverse or None,
         italic=style.italic or None, dim=style.dim or None,

@@ -1,5 +1,5 @@
-"""A whole pair to read: where it stands, then its texts. Long texts are clipped, with what is left out counted.
-Reads nothing itself; everything shown passes the door for foreign text."""
+"""A whole pair to read: its status and datasets, then its texts. Long texts are clipped, and say by how much.
+Reads nothing itself; everything shown is cleaned first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PairView(VerticalScroll):
 
     def show(self, pair: Pair | None, homes: Sequence[tuple[str, Split]] = ()) -> None:
         """Show this pair, from its top."""
-        self.query_one(Static).update(_page(pair, homes) if pair else Content.styled("No pair is chosen.", "$faint"))
+        self.query_one(Static).update(_page(pair, homes) if pair else Content.styled("No pair selected.", "$faint"))
         self.scroll_home(animate=False)
 
 

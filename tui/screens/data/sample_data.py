@@ -1,5 +1,5 @@
-"""Loads the sample data: asks who the model shall be, imports, and shows the way on.
-The data is ours (sample_data); names fill its placeholders."""
+"""Loads the sample data: asks for the model's name, imports, and offers the next step.
+The data is in sample_data; the names fill its placeholders."""
 
 from __future__ import annotations
 
@@ -32,30 +32,27 @@ class Samples:
 
 
 _MISSING = {
-    "name": "It needs a name: the samples teach it to say one.",
-    "author": "Say who made it, yourself perhaps: the samples teach it to say so.",
+    "name": "The model needs a name: the samples teach it to say it.",
+    "author": "The model needs a maker, for example you: the samples teach it to name them.",
 }
 
 
 class SamplesDialog(Dialog[Samples]):
-    """Gives back what was loaded; None when nothing was."""
+    """Returns what was loaded; None when nothing was."""
 
     def __init__(self) -> None:
-        super().__init__("Who shall the model be?")
+        super().__init__("Name your model")
 
     def compose_body(self) -> ComposeResult:
-        from tui.app import TuningforkApp
-
-        assert isinstance(self.app, TuningforkApp)
-        settings = self.app.settings
-        yield text("The samples teach it a name and a maker of your choice.")
+        settings = self.tuningfork.settings
+        yield text("The sample pairs teach the model this name and who made it.")
         with Horizontal(classes="row"):
-            yield Static("Its name", classes="label")
+            yield Static("Name", classes="label")
             yield Field(clean(settings.name), compact=True, id="name", select_on_focus=True)
         with Horizontal(classes="row"):
             yield Static("Made by", classes="label")
             yield Field(clean(settings.author), compact=True, id="author", select_on_focus=True)
-        yield text("Plain questions come along, so that it forgets nothing while it learns.", "hint")
+        yield text("General questions are included, so that it does not forget what it knows.", "hint")
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")
@@ -79,10 +76,7 @@ class SamplesDialog(Dialog[Samples]):
 
     @work(exclusive=True)
     async def _load(self) -> None:
-        from tui.app import TuningforkApp
-
-        app = self.app
-        assert isinstance(app, TuningforkApp)
+        app = self.tuningfork
         values = {field: self.query_one(f"#{field}", Input).value.strip() for field in ("name", "author")}
         for field, value in values.items():
             if not value:
@@ -98,19 +92,19 @@ class SamplesDialog(Dialog[Samples]):
         self.dismiss(Samples(values["name"], report))
 
 
-class Loaded(Dialog[str]):
-    """What was loaded, and where to go on: `train` or `look`."""
+class SamplesLoaded(Dialog[str]):
+    """Shows what was loaded and returns the next step: `train` or `look`."""
 
     def __init__(self, loaded: Samples) -> None:
-        super().__init__("The samples are here")
+        super().__init__("Samples loaded")
         self._loaded = loaded
 
     def compose_body(self) -> ComposeResult:
         report = self._loaded.report
-        known = f" ({report.duplicates:,} were here already)" if report.duplicates else ""
+        known = f" ({report.duplicates:,} were there already)" if report.duplicates else ""
         yield text(
             f"{formatting.count(report.kept + report.duplicates, 'pair')} are in the dataset {DATASET}{known}: "
-            f"who {self._loaded.name} is, and plain questions."
+            f"who {self._loaded.name} is, and general questions."
         )
         yield text("Next: tune a model on them (F3), then ask it who it is (F4).")
 
@@ -127,6 +121,6 @@ class Loaded(Dialog[str]):
 
 
 def load(store: Store, values: dict[str, str]) -> ImportReport:
-    """Import the identity pairs under these names, and the general questions, as one change that undo takes back."""
+    """Import the identity pairs under these names, and the general questions, as one change that can be undone."""
     paths = [sample_files.path("identity.json"), sample_files.path("general.jsonl")]
     return importing.import_files(store, paths, dataset=DATASET, variables=values)

@@ -1,9 +1,11 @@
 """Data: find, read, write and sort the pairs that a model learns from.
-The table and the pair view draw; this screen decides what they show and what a key does to it."""
+The table and the pair view draw; this screen decides what they show and what a key does to a pair. What a key does to a
+dataset is in dataset_actions."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import ClassVar, TypeVar, get_args
 
@@ -16,7 +18,7 @@ from textual.widgets import Input, OptionList, Static
 from store import pairs
 from store.records import Kind, Pair, Status
 from tui import drafts, formatting, keys
-from tui.screens.base import ModeScreen, told
+from tui.screens.base import ModeScreen, show_errors
 from tui.screens.data import finder
 from tui.screens.data.dataset_actions import DatasetActions
 from tui.screens.data.dataset_list import DatasetList
@@ -32,11 +34,11 @@ _TYPING_S = 0.12
 _READING_S = 0.05
 _ALL = {key.id: key for group in (keys.DATA, keys.TABLE) for key in group}
 _TRIES = 5
-"""Readings of a list at most while the cursor goes on."""
+"""How often a list is read again at most while the cursor keeps moving."""
 
 
-class DataScreen(DatasetActions, ModeScreen):
-    """The first screen."""
+class DataScreen(ModeScreen):
+    """The screen of the Data mode."""
 
     MODE = "data"
     CSS_PATH = "screen.tcss"
@@ -48,6 +50,7 @@ class DataScreen(DatasetActions, ModeScreen):
         self.found: Found | None = None
         self._unsaved: set[str] = set()
         self._welcomed = False
+        self._datasets = DatasetActions(self)
 
     def compose_body(self) -> ComposeResult:
         with Container(id="body"):
@@ -72,11 +75,24 @@ class DataScreen(DatasetActions, ModeScreen):
     def on_screen_resume(self) -> None:
         self._unsaved = drafts.keys(self.tuningfork.store.home)
         if self.found is not None:
-            self._tell_position()
+            self._show_position()
 
     @property
     def table(self) -> PairTable:
         return self.query_one(PairTable)
+
+    @property
+    def dataset(self) -> str | None:
+        """The listed dataset; None while all pairs are listed."""
+        return self.query_now.dataset
+
+    def chosen(self) -> list[int]:
+        """The ids of the marked pairs, or of the one under the cursor."""
+        return self.table.chosen()
+
+    def unmark(self) -> None:
+        """Mark nothing."""
+        self.table.unmark()
 
     # -- listing ------------------------------------------------------------------------------------------------------
 
@@ -88,9 +104,9 @@ class DataScreen(DatasetActions, ModeScreen):
         self.find(self.query_now)
 
     @work(group="find", exclusive=True)
-    @told
+    @show_errors
     async def find(self, query: Query, wait: float = 0.0, want_id: int | None = None) -> None:
-        """List what the query asks for. A newer call takes the place of one that is still waiting."""
+        """List what the query asks for. A newer call replaces one that is still waiting."""
         self.query_now = query
         if wait:
             await asyncio.sleep(wait)
@@ -99,13 +115,13 @@ class DataScreen(DatasetActions, ModeScreen):
             want = table.current_id if want_id is None else want_id
             found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
             if want_id is not None or table.current_id == want:
-                break  # else the cursor went on meanwhile, and would be taken back to where it was
+                break  # else the cursor moved meanwhile, and would jump back
         self.found, self.query_now = found, found.query
         table.show(found.ids, found.at, found.near, found.query.text.split())
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
-        self._tell_position()
+        self._show_position()
         if not found.total and not found.datasets and not self._welcomed:
             self._welcomed = True
             self.action_welcome()
@@ -125,13 +141,13 @@ class DataScreen(DatasetActions, ModeScreen):
         if query.narrowed:
             limits = [f"“{query.text.strip()}”" if query.text.strip() else "", query.status or "", query.kind or ""]
             inside = f" in {query.dataset}" if query.dataset else ""
-            return f"Nothing matches {', '.join(filter(None, limits))}{inside}.", [("Esc", "Show all of it")]
+            return f"Nothing matches {', '.join(filter(None, limits))}{inside}.", [("Esc", "Show all pairs")]
         if query.dataset:
             title = f"The dataset {query.dataset} has no pairs yet."
-            return title, [_ALL["data.new"], _ALL["data.import"], ("g", "List another dataset, or all pairs")]
+            return title, [_ALL["data.new"], _ALL["data.import"], _ALL["data.dataset"]]
         return "There are no pairs yet.", [_ALL["data.samples"], _ALL["data.import"], _ALL["data.new"]]
 
-    def _tell_position(self) -> None:
+    def _show_position(self) -> None:
         if self.found is None:
             return
         n, marked = len(self.found.ids), len(self.table.marked)
@@ -142,18 +158,18 @@ class DataScreen(DatasetActions, ModeScreen):
         if marked:
             parts.append(f"● {marked:,} marked")
         if self._unsaved:
-            parts.append(f"{formatting.count(len(self._unsaved), 'unsaved text')} kept")
+            parts.append(f"{formatting.count(len(self._unsaved), 'unsaved draft')}")
         self.query_one(StatusLine).show(" · ".join(parts), f"{self.table.cursor + 1:,}/{n:,}" if n else "")
 
     @on(PairTable.Moved)
     @on(PairTable.MarksChanged)
     def _moved(self) -> None:
-        self._tell_position()
+        self._show_position()
         if self.query_one(PairView).display:
             self._read_current()
 
     @work(group="read", exclusive=True)
-    @told
+    @show_errors
     async def _read_current(self) -> None:
         await asyncio.sleep(_READING_S)
         pair = self.table.current
@@ -215,6 +231,58 @@ class DataScreen(DatasetActions, ModeScreen):
         self.set_class(shown, "-no-view")
         self.call_after_refresh(self._moved)
 
+    # -- datasets -----------------------------------------------------------------------------------------------------
+
+    @work(group="dialog")
+    @show_errors
+    async def _run(self, action: Callable[[], Awaitable[None]]) -> None:
+        await action()
+
+    def action_dataset(self) -> None:
+        self._run(self._datasets.choose)
+
+    def action_add_to_dataset(self) -> None:
+        self._run(self._datasets.add_pairs)
+
+    def action_drop_from_dataset(self) -> None:
+        self._run(self._datasets.take_out_pairs)
+
+    def action_rename_dataset(self) -> None:
+        self._run(self._datasets.rename)
+
+    def action_split_dataset(self) -> None:
+        self._run(self._datasets.split)
+
+    def action_remove_dataset(self) -> None:
+        self._run(self._datasets.remove)
+
+    def action_import_file(self) -> None:
+        self._run(self._datasets.import_file)
+
+    def action_export_file(self) -> None:
+        self._run(self._datasets.write_file)
+
+    def action_samples(self) -> None:
+        self.action_welcome()
+
+    @work(group="dialog")
+    async def action_welcome(self) -> None:
+        """Offer sample data, a file, or an empty page; then do what was chosen."""
+        from tui.screens.data.welcome import WelcomeScreen
+
+        answer = await self.app.push_screen_wait(WelcomeScreen())
+        if answer is None:
+            return
+        if answer.startswith("dataset:"):
+            self.list_dataset(answer.partition(":")[2])
+        elif answer == "train":
+            self.list_dataset("identity")
+            self.tuningfork.action_mode("train")
+        elif answer == "import":
+            self.action_import_file()
+        elif answer == "new":
+            self.action_new()
+
     # -- pairs --------------------------------------------------------------------------------------------------------
 
     @on(PairTable.Opened)
@@ -243,57 +311,57 @@ class DataScreen(DatasetActions, ModeScreen):
         return await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_status(self, status: Status) -> None:
-        """Mark the chosen pairs. One alone: go on to the next, so that a list is sorted by holding one key."""
+        """Set the status of the chosen pairs. After a single one go to the next, so that holding a key sorts a list."""
         if uids := await self._chosen_uids():
             await self.tuningfork.bridge.call(pairs.set_status, uids, status)
             if len(uids) > 1:
-                self.tell_undoable(f"{formatting.count(len(uids), 'pair')} marked {status}.")
+                self._notify_undoable(f"{formatting.count(len(uids), 'pair')} set to {status}.")
             elif self.query_now.status in (None, status):
                 self.table.action_move(1)
             self.reload()
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_delete(self) -> None:
-        """Delete the chosen pairs: several after a question, and always with a way back."""
+        """Delete the chosen pairs: several only after a question, and always so that undo brings them back."""
         uids = await self._chosen_uids()
         if not uids or (len(uids) > 1 and not await self._sure_to_delete(len(uids))):
             return
         n = await self.tuningfork.bridge.call(pairs.delete, uids)
         self.table.unmark()
-        self.tell_undoable(f"{formatting.count(n, 'pair')} deleted.")
+        self._notify_undoable(f"{formatting.count(n, 'pair')} deleted.")
         self.reload()
 
     async def _sure_to_delete(self, n: int) -> bool:
         from tui.screens.dialogs.confirm import Confirm
 
         what = formatting.count(n, "marked pair")
-        body = f"Delete {what} from every dataset? u brings them back. What runs were trained on stays as it is."
+        body = f"Delete {what} from every dataset? u brings them back. What runs were trained on is kept."
         return await self.app.push_screen_wait(Confirm(f"Delete {what}", body, f"Delete {n:,}")) is True
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_undo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.undo)
-        self.tuningfork.tell(
-            f"Took back: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
+        self.tuningfork.notify(
+            f"Undid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
         )
         self.reload()
 
     @work(group="change")
-    @told
+    @show_errors
     async def action_redo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.redo)
-        self.tuningfork.tell(
-            f"Did again: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
+        self.tuningfork.notify(
+            f"Redid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
         )
         self.reload()
 
-    def tell_undoable(self, what: str) -> None:
-        """A notice that says which key takes it back."""
-        self.tuningfork.tell(f"{what} Press u to undo.")
+    def _notify_undoable(self, what: str) -> None:
+        """Show a notice that names the key for undo."""
+        self.tuningfork.notify(f"{what} Press u to undo.")
 
 
 def _next(value: T | None, values: tuple[T, ...]) -> T | None:

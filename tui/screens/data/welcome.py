@@ -1,5 +1,5 @@
-"""The first screen of an empty home: what this is for, and three ways to begin.
-Gives back what was chosen; loading samples is done by the dialog it opens."""
+"""The first screen of an empty home: what Tuningfork is for, and three ways to begin.
+Returns what was chosen; loading samples is done by the dialog it opens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui import keys
 from tui.screens.base import PageScreen
 
 _FORK = """\
@@ -27,7 +28,7 @@ _WAYS = (
         "samples",
         "1",
         "Try it with sample data",
-        "An assistant learns its own name: from here to the answer in minutes.",
+        "A small model learns its own name, in minutes.",
     ),
     ("import", "2", "Import a file", "Alpaca, OpenAI messages, ShareGPT, prompt/completion, CSV, Parquet."),
     ("new", "3", "Write the first pair", "A question, and how the model should answer it."),
@@ -35,20 +36,18 @@ _WAYS = (
 
 
 class WelcomeScreen(PageScreen[str]):
-    """`import`, `new`, `train` or `dataset:NAME`; None when the person just wants to look around."""
+    """`import`, `new`, `train` or `dataset:NAME`; None to just look around."""
 
     PAGE = "welcome"
     CSS_PATH = "welcome.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, f"choose({n})", title, show=False) for n, (_, key, title, _) in enumerate(_WAYS)
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.WELCOME)
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="welcome"):
             yield Static(Content.styled(_FORK, "$primary"), id="fork")
             yield Static(Content.styled("Tuningfork", "bold"), classes="centre")
             yield Static(
-                "Collect pairs, tune a model on them, hear the difference.", classes="centre faint", markup=False
+                "Collect pairs, tune a model on them, compare the result.", classes="centre faint", markup=False
             )
             yield OptionList(*_rows(), compact=True, markup=False)
             yield Static(_road(), classes="centre", id="road")
@@ -61,7 +60,7 @@ class WelcomeScreen(PageScreen[str]):
         self.action_choose(event.option_index)
 
     def action_choose(self, n: int) -> None:
-        """Take one of the ways."""
+        """Choose one of the ways."""
         if _WAYS[n][0] == "samples":
             self._load_samples()
         else:
@@ -69,20 +68,20 @@ class WelcomeScreen(PageScreen[str]):
 
     @work(exclusive=True)
     async def _load_samples(self) -> None:
-        from tui.screens.data.sample_data import DATASET, Loaded, SamplesDialog
+        from tui.screens.data.sample_data import DATASET, SamplesDialog, SamplesLoaded
 
         loaded = await self.app.push_screen_wait(SamplesDialog())
         if loaded:
-            on = await self.app.push_screen_wait(Loaded(loaded))
+            on = await self.app.push_screen_wait(SamplesLoaded(loaded))
             self.dismiss("train" if on == "train" else f"dataset:{DATASET}")
 
     def action_back(self) -> None:
-        """Look around without beginning anything."""
+        """Close without choosing."""
         self.dismiss(None)
 
 
 def _rows() -> list[Option | None]:
-    """The ways with gaps between them (None is a separator)."""
+    """The ways as options, with separators (None) between them."""
     ways = [
         Option(Content.assemble((f"{key}  ", "bold $primary"), (title, "bold"), "\n   ", (text, "$faint")))
         for _, key, title, text in _WAYS

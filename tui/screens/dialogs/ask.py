@@ -1,5 +1,5 @@
 """Asks for one line of text: a name, mostly.
-Checks nothing but that something was typed; whoever asked knows what is allowed."""
+Only checks that something was typed; the caller knows what is allowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui.widgets.in_order import Field
 
 
 class Ask(Dialog[str]):
-    """The text that was typed, without blanks around it; None when the person left."""
+    """The text that was typed, without surrounding white space; None when it was cancelled."""
 
     def __init__(self, title: str, label: str, value: str = "", *, verb: str = "OK", placeholder: str = "") -> None:
         super().__init__(title)

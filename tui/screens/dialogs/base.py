@@ -1,32 +1,28 @@
-"""What all dialogs share: a titled box in the middle, Escape that takes nothing, arrows between buttons.
-Each dialog says what it asks; the answer goes to whoever opened it."""
+"""What all dialogs share: a titled box in the middle, Escape to cancel, arrows between buttons.
+A dialog returns its answer to the screen that opened it."""
 
 from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from tui import keys
-from tui.screens.base import Leaving
+from tui.screens.base import ResultScreen
 from tui.text import clean, one_line
 
 Answer = TypeVar("Answer")
 
 
-class Dialog(Leaving[Answer], ModalScreen[Answer]):
+class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
     """Base of the dialogs. `compose_body` and `compose_buttons` fill the box."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *keys.bindings(keys.BACK),
-        Binding("left,up", "app.focus_previous", show=False),
-        Binding("right,down", "app.focus_next", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.DIALOG)
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -53,7 +49,7 @@ class Dialog(Leaving[Answer], ModalScreen[Answer]):
 
 
 def text(body: str, *classes: str) -> Static:
-    """A literal paragraph of a dialog."""
+    """A paragraph of literal text."""
     return Static(Content(clean(body)), classes=" ".join(classes))
 
 

@@ -1,6 +1,5 @@
-"""Asks before something that is hard to take back. It names the object and the count, and its focus is on Cancel
-unless nothing can be lost.
-Decides nothing and does nothing itself."""
+"""Asks before something that is hard to undo. It names the object and the count, and its focus is on Cancel unless
+nothing can be lost."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from tui.screens.dialogs.base import Dialog, button, text
 
 
 class Confirm(Dialog[bool]):
-    """True when the person pressed the button called `verb`; False or None otherwise."""
+    """True when the button called `verb` was pressed; False or None otherwise."""
 
     def __init__(self, title: str, body: str, verb: str, *, cancel: str = "Cancel", harmless: bool = False) -> None:
         super().__init__(title)

@@ -1,5 +1,5 @@
-"""Shows one error of ours in full: what happened, where, and what to do next.
-For errors that a short notice in the corner would not do justice."""
+"""Shows one error in full: what happened, where, and what to do next.
+For errors that are too long for a notice in the corner."""
 
 from __future__ import annotations
 

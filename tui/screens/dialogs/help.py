@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
@@ -16,21 +16,18 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Markdown
 
-from tui import keys
-from tui.keys import PAGES, Key, Page, display
+from tui import keys, modes
+from tui.keys import Key, Page, display
 
 _NAMES = 16
 """Cells of the column of key names, the gap to their sentences included."""
 
 
 class HelpScreen(ModalScreen[None]):
-    """`page` is a name in keys.PAGES; one without a page of text shows its keys alone."""
+    """`page` is a name in modes.pages(); one without a page of text shows its keys alone."""
 
     CSS_PATH = "help.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *keys.bindings(keys.BACK),
-        Binding("q,f1,question_mark", "back", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.HELP_PAGE)
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -39,11 +36,11 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
             yield Markdown(text(self._page), open_links=False)
-            yield KeyList(PAGES.get(self._page, Page(self._page)))
+            yield KeyList(_page(self._page))
 
     def on_mount(self) -> None:
         box = self.query_one("#help")
-        box.border_title = Content(f"Help: {PAGES.get(self._page, Page(self._page)).title}")
+        box.border_title = Content(f"Help: {_page(self._page).title}")
         box.border_subtitle = Content("↑↓ scroll   Esc close")
         box.focus()
 
@@ -69,6 +66,10 @@ class KeyList(Widget):
         self.refresh()
 
 
+def _page(name: str) -> Page:
+    return modes.pages().get(name, Page(name))
+
+
 def text(page: str) -> str:
     """The written part of a page; empty when there is none."""
     file = files("tui") / "help" / f"{page}.md"
@@ -77,7 +78,7 @@ def text(page: str) -> str:
 
 def key_list(page: Page, width: int) -> Content:
     """Every key of a page, then those that work everywhere, each with its sentence, in lines of at most `width`."""
-    groups = [("Keys", page.acts), ("Moving", page.moves), ("Everywhere", (keys.APP, keys.BACK))]
+    groups = [("Keys", page.acts), ("Moving", page.moves), ("Everywhere", (modes.everywhere(), keys.BACK))]
     lines: list[Content] = []
     for title, members in groups:
         rows = [key for group in members for key in group]

@@ -1,4 +1,4 @@
-"""Says something that needs more room, or more certainty of being read, than a notice in the corner.
+"""Shows a message that is too long, or too important, for a notice in the corner.
 One button; it asks nothing."""
 
 from __future__ import annotations

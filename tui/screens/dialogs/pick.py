@@ -1,5 +1,5 @@
-"""Picks one of many by typing part of it; can offer to make what was typed.
-A list and a filter; what the entries mean is the caller's business."""
+"""Picks one of many by typing part of it; can offer to create what was typed.
+A list and a filter; it knows nothing of what the entries mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -19,13 +19,13 @@ from tui.screens.dialogs.base import Dialog, text
 from tui.text import clean, fit, one_line
 from tui.widgets.in_order import Field
 
-_ROOM = 52
+_WIDTH = 52
 """Cells of a row inside the box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One choice: what is returned, what is read, and a remark at the right."""
+    """One choice: the value that is returned, its label, and a note at the right."""
 
     value: str
     label: str
@@ -34,20 +34,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """The answer. `new` says that `value` is a name to be made."""
+    """The answer. `new`: `value` is the name of something to create."""
 
     value: str
     new: bool = False
 
 
 class Pick(Dialog[Picked]):
-    """`create` is the words before a typed name that is no entry yet, as in `New dataset`; empty allows none."""
+    """`create` is shown before a typed name that is no entry yet, as in `Create dataset`; empty allows none."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *keys.bindings(keys.BACK),
-        Binding("up", "move(-1)", show=False, priority=True),
-        Binding("down", "move(1)", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.PICK)
 
     def __init__(
         self, title: str, entries: Sequence[Entry], *, current: str = "", create: str = "", hint: str = ""
@@ -57,7 +53,7 @@ class Pick(Dialog[Picked]):
         self._listed: list[Picked] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Field(placeholder="Type to find" + (" or to make a new one" if self._create else ""), compact=True)
+        yield Field(placeholder="Type to filter" + (" or to create a new one" if self._create else ""), compact=True)
         yield OptionList(compact=True, markup=False)
         if self._hint:
             yield text(self._hint, "hint")
@@ -107,5 +103,5 @@ class Pick(Dialog[Picked]):
 
     def _row(self, entry: Entry) -> Content:
         note = one_line(entry.note, 24)
-        room = _ROOM - 2 - cell_len(note)
-        return Content.assemble(fit(entry.label, room), "  ", (note, "$faint"))
+        width = _WIDTH - 2 - cell_len(note)
+        return Content.assemble(fit(entry.label, width), "  ", (note, "$faint"))

@@ -12,16 +12,16 @@ from store.db import Store
 from store.errors import TuningforkError
 from tui import formatting
 from tui.screens.dialogs.pick import Entry, Pick
+from tui.services import AppServices
 
 if TYPE_CHECKING:
     from engine.inference.few_shot import FewShot
-    from tui.app import TuningforkApp
 
-HINT = "Also a folder, a .gguf file, org/name, run:NAME@STEP, or http://host:port/v1#model."
+HINT = "Or type a folder, a .gguf file, org/name, run:NAME@STEP or http://host:port/v1#model."
 
 
 def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
-    """The known models with a word on each; `base_only` leaves out what cannot be tuned."""
+    """The known models with a note on each; `base_only` leaves out what cannot be tuned."""
     known = refs.known(store)
     ages = {run.name: formatting.ago(run.ended_at or run.created_at) for run in runs.all_runs(store)}
     notes = {str(refs.Ref.run(name)): f"tuned, {age}" for name, age in ages.items()}
@@ -34,10 +34,10 @@ def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
     return out
 
 
-async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only: bool = False) -> str | None:
-    """Let a person choose; the reference in its normal form, or None. Call it from a worker.
+async def pick_model(app: AppServices, title: str, current: str, *, base_only: bool = False) -> str | None:
+    """Let the user choose; the reference in its normal form, or None. Call it from a worker.
 
-    A run that goes on stays `run:NAME`, so that whoever uses the reference follows its newest checkpoint.
+    A run that is still training stays `run:NAME`, so that a lane follows its newest checkpoint.
     """
     known = await app.bridge.call(entries, base_only=base_only)
     picked = await app.push_screen_wait(Pick(title, known, current=current, create="Use", hint=HINT))
@@ -47,19 +47,19 @@ async def pick_model(app: TuningforkApp, title: str, current: str, *, base_only:
         await app.bridge.call(refs.resolve, picked.value)
         return str(refs.parse(picked.value))
     except TuningforkError as error:
-        app.tell_error(error)
+        app.notify_error(error)
         return None
 
 
-async def pick_examples(app: TuningforkApp) -> FewShot | None:
-    """Let a person choose a dataset, and how many of its pairs the base reads as examples. Call it from a worker."""
+async def pick_examples(app: AppServices) -> FewShot | None:
+    """Let the user choose a dataset, and how many of its pairs the base reads as examples. Call it from a worker."""
     known = [
         Entry(d.name, d.name, formatting.count(d.pairs, "pair")) for d in await app.bridge.call(datasets.all_datasets)
     ]
     if not known:
-        app.tell("There is no dataset to take examples from. F2 makes one.", severity="warning")
+        app.notify("There is no dataset to take examples from. Press F2 to create one.", severity="warning")
         return None
-    of = await app.push_screen_wait(Pick("Examples of which dataset?", known, current=app.settings.dataset or ""))
+    of = await app.push_screen_wait(Pick("Examples from which dataset?", known, current=app.settings.dataset or ""))
     if of is None:
         return None
     numbers = [Entry(str(n), formatting.count(n, "example")) for n in (1, 2, 4, 8, 16, few_shot.MOST)]
