@@ -165,7 +165,7 @@ class ChatTemplate:
             raise BadInput(
                 "The model's chat template does not show the answer as it is.",
                 where=_short(messages[-1]["content"]),
-                todo="Use another base model, or mend chat_template.jinja in a copy of its folder.",
+                todo="Use another base model, or correct chat_template.jinja in a copy of its folder.",
             )
         return before + self.ids(full[at:]), len(before)
 
@@ -180,7 +180,7 @@ class ChatTemplate:
         raise Unsupported(
             "The model's chat template writes no end-of-turn token after an answer: the model would not learn to stop.",
             where=self.where,
-            todo="Use an instruction-tuned base model, or mend chat_template.jinja in a copy of its folder.",
+            todo="Use an instruction-tuned base model, or correct chat_template.jinja in a copy of its folder.",
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Makes a model ready for training and chat: runs `engine.training.worker prepare` and passes on what it says.
+"""Makes a model ready for training and chat: runs `engine.training.worker prepare` and reports its progress.
 The work itself (torch, the network for hub models) happens in that process; this one stays light."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from store.errors import TuningforkError, Unsupported, WorkerError
 def prepare(store: Store, ref: str, on_line: Callable[[str], None] | None = None) -> Path:
     """The safetensors folder of `ref`, made first if need be; a run's is its base's.
 
-    Of two callers that race one works and the other waits. `on_line` gets progress lines. Raises NotFound, BadInput,
+    When two callers race, one prepares and the other waits. `on_line` gets progress lines. Raises NotFound, BadInput,
     NoSpace, Unsupported (an endpoint has no folder), or WorkerError when the process fails.
     """
     parsed = refs.parse(ref)
@@ -40,7 +40,7 @@ def prepare(store: Store, ref: str, on_line: Callable[[str], None] | None = None
 
 
 def _run(store: Store, ref: str, online: bool, on_line: Callable[[str], None]) -> None:
-    """One JSON object a line is what the process says; anything else on its output is a library's noise."""
+    """Start the process and read its output: one JSON object per line; other lines come from libraries."""
     noise = ""
     child = subprocess.Popen(
         process.command("prepare", ref, "--home", str(store.home.root)),
@@ -68,7 +68,7 @@ def _run(store: Store, ref: str, online: bool, on_line: Callable[[str], None]) -
             how = f"exit code {child.returncode}" if child.returncode > 0 else f"signal {-child.returncode}"
             raise WorkerError(f"Preparing {ref} failed ({how}).", todo=noise[:300] or None)
     finally:
-        if child.poll() is None:  # we are being interrupted: its leftovers are swept up by the next one
+        if child.poll() is None:  # interrupted: the next call removes what is left over
             child.kill()
             child.wait()
         if child.stdout:

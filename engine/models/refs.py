@@ -34,7 +34,7 @@ _PATH = ("/", "./", "../", "~")
 class Ref:
     """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint.
 
-    Whoever needs to know what a reference names asks here; nobody else looks into its text.
+    Code that needs to know what a reference names uses this class; nothing else looks into the text.
     """
 
     kind: RefKind
@@ -208,8 +208,8 @@ def known(store: Store) -> list[str]:
 
 
 def followed(store: Store, texts: Iterable[str]) -> dict[str, int | None]:
-    """Those references that name a run which still goes on, each with the step of its newest checkpoint: such a
-    reference moves on by itself. None where the run has no checkpoint yet."""
+    """The references that name a run in training, each with the step of its newest checkpoint: what they resolve to
+    changes as the run saves more. None where the run has no checkpoint yet."""
     found: dict[str, int | None] = {}
     for text in texts:
         ref = Ref.read(text)

@@ -197,4 +197,6 @@ async def test_a_note_and_what_was_thought_are_kept_with_the_answer() -> None:
     assert answer.text == "Hi." and answer.stats is not None
     assert (answer.stats.reasoning, answer.stats.note) == (ended.reasoning, ended.note)
     it.comparison.send("And?")
-    assert [m["content"] for m in it.comparison.history("a", 1)] == ["Hello?", "Hi.", "And?"], "no thought is read again"
+    assert [m["content"] for m in it.comparison.history("a", 1)] == ["Hello?", "Hi.", "And?"], (
+        "no thought is read again"
+    )

@@ -197,7 +197,7 @@ class LoadedModel:
         self._thread.start()
 
     def submit(self, row: BatchRow) -> None:
-        """Answer `row`; it is told what comes of it."""
+        """Queue `row`; its `emit` gets the result."""
         self._work.put(row)
 
     async def call(self, work: Callable[[], Any]) -> Any:
@@ -283,7 +283,7 @@ class LoadedModel:
             batches = [batch for batch in batches if self._advance(batch)]
 
     def _arrivals(self, wait: bool) -> tuple[list[BatchRow], bool]:
-        """Rows that came in, and False when the thread shall end; other work that was asked for is done on the way.
+        """Rows that came in, and False when the thread must end; other queued work is done along the way.
 
         With nothing else to do (`wait`), waits for a first row and then a little for its sibling.
         """
