@@ -12,6 +12,7 @@ from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
 from store.schema_evals import EVALS
+from store.schema_jobs import JOBS
 from store.schema_votes import VOTES
 
 if TYPE_CHECKING:
@@ -35,10 +36,16 @@ def _evals(db: Any) -> None:
     _execute(db.conn, EVALS)
 
 
+def _jobs(db: Any) -> None:
+    """Background jobs and what they say."""
+    _execute(db.conn, JOBS)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_votes", _votes),
     ("0003_evals", _evals),
+    ("0004_jobs", _jobs),
 ]
 LATEST = len(STEPS)
 

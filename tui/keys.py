@@ -87,6 +87,7 @@ HELP = (
 )
 
 APP = (
+    Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List what is running and what has ended; stop it"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs continue without this window", priority=True),
 )
@@ -259,7 +260,9 @@ RUNS = (
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 
-TICKS = (Key("ticks.toggle", "space", "tick", "Select", "Select or unselect this line", bar=True),)
+MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
+
+JOBS = (Key("jobs.stop", "s,delete", "stop", "Stop", "Stop this job; a run saves a checkpoint first", bar=True),)
 
 EXPORT = (
     Key("export.new", "n", "new", "Export", "Choose a format and quantizations for this run", bar=True),

@@ -18,6 +18,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from engine.core.files import read_json
+from engine.gguf import tokenizer_file
 from engine.models.token_text import TokenText
 from store.errors import BadInput, Unsupported
 from store.records import Message
@@ -80,10 +82,11 @@ class ChatTemplate:
 
         BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
         """
-        config = read_json(folder / "tokenizer_config.json")
-        special = {**_texts(read_json(folder / "special_tokens_map.json")), **_texts(config)}
-        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(read_json(folder / name))]
-        return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
+        config = read_json(folder / "tokenizer_config.json", optional=True)
+        special = {**_texts(read_json(folder / "special_tokens_map.json", optional=True)), **_texts(config)}
+        configs = [read_json(folder / name, optional=True) for name in ("generation_config.json", "config.json")]
+        stop = [id for config in configs for id in _eos_ids(config)]
+        return cls(tokenizer_file.load(folder).tokenizer, _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The conversation as the model reads it. BadInput when the template refuses it or loses its system text."""
@@ -239,16 +242,6 @@ def _refuse(message: str) -> None:
     raise TemplateError(message)
 
 
-def _tokenizer(path: Path) -> Tokenizer:
-    todo = "Save it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
-    if not path.is_file():
-        raise BadInput("The model has no tokenizer.json.", where=str(path.parent), todo=todo)
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for everything
-        raise BadInput(f"The model's tokenizer.json cannot be read: {error}", where=str(path), todo=todo) from error
-
-
 def _source(folder: Path, config: Mapping[str, Any]) -> str:
     """The template's text: chat_template.jinja, or the one inside tokenizer_config.json."""
     path = folder / "chat_template.jinja"
@@ -264,19 +257,6 @@ def _source(folder: Path, config: Mapping[str, Any]) -> str:
         where=str(folder),
         todo="Use its instruction-tuned sibling, or put a chat_template.jinja beside the tokenizer.",
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, {} when the file is not there. BadInput when it is not one."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The model's {path.name} cannot be read: {error}", where=str(path)) from error
-    if not isinstance(found, dict):
-        raise BadInput(f"The model's {path.name} is not a JSON object.", where=str(path))
-    return found
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str]:

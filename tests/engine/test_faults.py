@@ -14,6 +14,7 @@ import time
 import pytest
 
 from engine.core import process
+from engine.core.files import is_disk_full
 from engine.training import run_control
 from engine.training.worker import error_messages, job_runner
 from store import runs
@@ -150,7 +151,7 @@ def test_a_zombie_is_superseded_and_stops_at_once(store: Store, submit: Submit) 
     until(lambda: runs.get(store, name).step > successor.resume_from)
     os.kill(zombie.pid, signal.SIGCONT)
     until(lambda: process.is_running(zombie.pid, zombie.pid_started) is False, 5)
-    assert process.how_it_ended(zombie.pid) == f"it left with exit code {job_runner.SUPERSEDED}"
+    assert process.how_it_ended(zombie.pid) == f"it ended with exit code {job_runner.SUPERSEDED}"
     assert runs.get(store, name).state == "running" and run_control.alive(successor)
     assert ended(store, name).state == "succeeded"
     assert len(runs.attempts(store, successor.run_id)) == 2
@@ -214,11 +215,9 @@ def test_another_programs_long_write_ends_no_run(monkeypatch: pytest.MonkeyPatch
 def test_disk_trouble_is_seen_behind_other_errors() -> None:
     outer = RuntimeError("could not write the file")
     outer.__cause__ = NoSpace("full")
-    assert error_messages.is_disk_full(outer)
-    assert error_messages.is_disk_full(
-        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
-    )
-    assert not error_messages.is_disk_full(ValueError("no such thing"))
+    assert is_disk_full(outer)
+    assert is_disk_full(RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"))
+    assert not is_disk_full(ValueError("no such thing"))
 
 
 def test_memory_trouble_is_named() -> None:

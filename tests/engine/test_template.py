@@ -163,7 +163,7 @@ def test_a_template_cannot_reach_out_of_its_sandbox(tmp_path: Path) -> None:
         (lambda path: (path / "tokenizer.json").unlink(), "no tokenizer.json"),
         (lambda path: (path / "tokenizer.json").write_text("{"), "cannot be read"),
         (lambda path: (path / "tokenizer_config.json").write_text("[]"), "not a JSON object"),
-        (lambda path: (path / "tokenizer_config.json").write_text("{"), "cannot be read"),
+        (lambda path: (path / "tokenizer_config.json").write_text("{"), "not valid JSON"),
         (lambda path: (path / "chat_template.jinja").unlink(), "no chat template"),
         (lambda path: (path / "chat_template.jinja").write_text("{% for %}"), "broken"),
     ],

@@ -19,7 +19,7 @@ async def test_an_answer_that_comes_after_the_end_is_for_nobody(store: Store) ->
     with pytest.raises(NotFound):
         await bridge.call(runs.get, "nobody")
     ended = True
-    for call in (bridge.call, bridge.job, bridge.export):
+    for call in (bridge.call, bridge.job):
         with pytest.raises(asyncio.CancelledError):
             await call(runs.all_runs)
     with pytest.raises(asyncio.CancelledError):

@@ -4,13 +4,12 @@ The only place that reads a GGUF for training; slow, so cache.py runs it once an
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from engine.core.files import is_disk_full
 from engine.models.default_model import COMPLETE
 from engine.training.worker.loading import quiet
 from store.errors import BadInput, NoSpace, Unsupported
@@ -183,11 +182,7 @@ def _told_when_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_full(error) or shutil.disk_usage(folder).free < 1024**2:
+        if is_disk_full(error) or shutil.disk_usage(folder).free < 1024**2:
             todo = "Free some space and try again; nothing half-made was left behind."
             raise NoSpace("The disk filled up while the model was prepared.", where=str(folder), todo=todo) from error
         raise
-
-
-def _is_full(error: Any) -> bool:
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
