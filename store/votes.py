@@ -35,7 +35,9 @@ def add(
 ) -> Vote:
     """Keeps a vote. BadInput for a choice that cannot be, also for a winner between two equal texts."""
     if choice not in get_args(Choice):
-        raise BadInput(f"{choice!r} is no choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}.")
+        raise BadInput(
+            f"{choice!r} is not a choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}."
+        )
     if choice in ("a", "b") and a_text == b_text:
         raise BadInput("both answers are the same, so neither is better", where="choice", todo="Vote tie or both bad.")
     values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
@@ -106,7 +108,7 @@ def all_votes(store: Store, a: str | None = None, b: str | None = None) -> list[
 
 
 def counts(store: Store) -> list[VoteCounts]:
-    """The counts for each two models, by name; lanes that were swapped count together."""
+    """The counts for each two models, by name; votes with the lanes swapped count together."""
     sql = (
         "SELECT min(a_model, b_model), max(a_model, b_model), sum(choice = iif(a_model <= b_model, 'a', 'b')),"
         " sum(choice = iif(a_model <= b_model, 'b', 'a')), sum(choice = 'tie'), sum(choice = 'both_bad')"
@@ -155,7 +157,7 @@ def keep_over(store: Store, draft: PairDraft, *, rejected: str, rejected_model: 
 def import_preferences(
     store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None, split: Split = "train"
 ) -> tuple[int, int]:
-    """Keeps preferences from a file; returns how many are new and how many were known.
+    """Keeps preferences from a file; returns how many are new and how many were there already.
 
     BadInput names a field that is wrong.
     """

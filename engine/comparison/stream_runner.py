@@ -1,5 +1,5 @@
-"""Carries a comparison's requests to the chat server and the answers back: an asyncio task a request, gone with it.
-Knows no screen and no HTTP; the conversation itself is engine.comparison.session's."""
+"""Sends a comparison's requests to the chat server and feeds the answers back: one asyncio task for each request.
+Knows no screen and no HTTP; the conversation itself is in engine.comparison.session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from store.records import Message
 
 
 class ChatClient(Protocol):
-    """What it needs of `engine.inference.client.Client`: pieces with `.text`, then one with `.stop` and the figures."""
+    """What is needed of `engine.inference.client.Client`: pieces with `.text`, the last with `.stop` and figures."""
 
     def stream(
         self, model: str, messages: list[Message], sampling: Sampling, lane: str | None = None
@@ -33,7 +33,7 @@ _FIGURES = tuple(f.name for f in fields(Stats))
 
 @dataclass(slots=True)
 class Meter:
-    """How fast an answer comes, seen from here; the server's own figures arrive at its end. Times in seconds."""
+    """How fast an answer comes, measured by the client; the server's figures arrive at its end. Times in seconds."""
 
     asked: float
     first: float | None = None
@@ -46,7 +46,7 @@ class Meter:
 
     @property
     def waited(self) -> float:
-        """Seconds without a word so far, or until the first one."""
+        """Seconds without a token so far, or until the first one."""
         return (self.first or time.monotonic()) - self.asked
 
     @property
@@ -133,7 +133,7 @@ class StreamRunner:
             if isinstance(error, ServerError):
                 self._drop_client()
             comparison.fail(request.id, _one_line(error))
-        except Exception as error:  # a lane that streams for ever would be worse than any message
+        except Exception as error:  # a lane that never ends would be worse than any message
             self._drop_client()
             comparison.fail(request.id, f"The answer broke off: {type(error).__name__}: {error}")
         finally:

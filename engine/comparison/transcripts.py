@@ -1,5 +1,5 @@
 """Comparisons kept in the store: written as they go, found and reopened later, exported as Markdown and JSON lines.
-The conversation itself is engine.comparison.session's; the tables are store.chats'."""
+The conversation itself is in engine.comparison.session; the tables are in store.chats."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(slots=True)
 class Transcript:
-    """What of a comparison is in the store. `plan` is for the thread that owns the comparison, `write` for any."""
+    """What the store has of a comparison. Call `plan` in the thread that owns the comparison, `write` in any."""
 
     chat_id: int | None = None
     prompts: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Transcript:
     answers: dict[tuple[int, str], LaneAnswer] = field(default_factory=dict)
 
     def plan(self, comparison: Comparison) -> list[Step]:
-        """What is not written yet. An answer is written once it has ended with a text; one made again is a sibling."""
+        """What is not written yet. An answer is written once it has ended with text; one asked again is a sibling."""
         same = 0
         for kept, turn in zip(self.prompts, comparison.turns, strict=False):
             if kept != turn.prompt:
@@ -65,7 +65,7 @@ class Transcript:
         return steps
 
     def write(self, store: Store, steps: Iterable[Step], meta: dict[str, Any]) -> int | None:
-        """Write steps in one transaction, beginning the conversation with the first; the id of its chat."""
+        """Write steps in one transaction, starting the conversation with the first; the id of its chat."""
         steps = list(steps)
         if not steps:
             return self.chat_id
@@ -108,7 +108,7 @@ class Transcript:
 
 
 def meta(comparison: Comparison) -> dict[str, Any]:
-    """What a chat keeps beside its messages."""
+    """What is kept of a conversation beside its messages."""
     return {
         "lanes": {lane.name: lane.model for lane in comparison.lanes.values()},
         "few_shot": {lane.name: lane.few_shot.to_json() for lane in comparison.lanes.values() if lane.few_shot},
@@ -174,12 +174,12 @@ def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
 def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) -> LaneAnswer:
     said = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
     if not said:
-        return LaneAnswer(lane.says, Sampling(), "stopped")
+        return LaneAnswer(lane.label, Sampling(), "stopped")
     last = said[-1]
     figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
     state: AnswerState = last.stats.get("state", "done")
     return LaneAnswer(
-        last.model or lane.says,
+        last.model or lane.label,
         Sampling.from_json(last.sampling),
         state,
         last.text,
@@ -194,7 +194,7 @@ def cast_vote(store: Store, ballot: Ballot, chat_id: int | None) -> Vote:
 
 
 def recall_votes(comparison: Comparison, cast: Sequence[Vote]) -> None:
-    """Let each turn have the vote that was `cast` on what stands there, newest first, and no other.
+    """Give each turn the vote in `cast` (newest first) that is about its answers, and no other.
 
     Nothing changes while there are not two lanes: a vote is between two.
     """
@@ -215,9 +215,9 @@ def recall_votes(comparison: Comparison, cast: Sequence[Vote]) -> None:
 
 
 def to_markdown(comparison: Comparison, title: str) -> str:
-    """The conversation for people: how it was asked, each prompt, and each lane's answer under its model.
+    """The conversation as Markdown: its settings, each prompt, and each lane's answer under its model.
 
-    An answer that was not complete, or was asked otherwise than the others, has a remark below it.
+    An answer that is not complete, or was asked with other settings, has a remark below it.
     """
     usual = _usual(comparison)
     out = [f"# {title}", "", f"Settings: {_settings(usual)}.", ""]
@@ -236,7 +236,7 @@ def to_markdown(comparison: Comparison, title: str) -> str:
 
 
 def _usual(comparison: Comparison) -> Sampling:
-    """The sampling of most answers: seed and settings may have changed on the way, and the last may answer nothing."""
+    """The sampling of most answers: they may have changed in between, and the last may have been used for no answer."""
     asked = Counter(answer.sampling for lane in comparison.lanes.values() for answer in lane.answers if answer.text)
     return asked.most_common(1)[0][0] if asked else comparison.sampling
 
@@ -248,7 +248,7 @@ def _settings(sampling: Sampling) -> str:
     for name in ("top_p", "top_k", "min_p", "repeat_penalty"):
         if getattr(sampling, name) != getattr(off, name):
             parts.append(f"{name.replace('_', ' ')} {getattr(sampling, name):g}")
-    parts += [f"seed {sampling.seed}", f"at most {sampling.max_tokens} tokens an answer"]
+    parts += [f"seed {sampling.seed}", f"at most {sampling.max_tokens} tokens per answer"]
     if sampling.stop:
         parts.append("ended before " + " or ".join(json.dumps(text, ensure_ascii=False) for text in sampling.stop))
     return ", ".join(parts)
@@ -260,7 +260,7 @@ def _remarks(answer: LaneAnswer, usual: Sampling) -> list[str]:
     if answer.state == "failed":
         out.append(f"Broke off: {' '.join(answer.error.split())}" if answer.error else "Broke off.")
     elif answer.state != "done" or stop == "cancelled":
-        out.append("Stopped here." if answer.text else "Stopped before the first word.")
+        out.append("Stopped here." if answer.text else "Stopped before the first token.")
     elif stop == "length":
         out.append(f"Cut at the limit of {answer.sampling.max_tokens} tokens.")
     if answer.text and answer.sampling != usual:
@@ -269,9 +269,9 @@ def _remarks(answer: LaneAnswer, usual: Sampling) -> list[str]:
 
 
 def to_jsonl(comparison: Comparison) -> str:
-    """One line a lane: its messages in the OpenAI form, with model and sampling, and how each answer ended.
+    """One line for each lane: its messages in the OpenAI form, with model and sampling, and how each answer ended.
 
-    `answers` stands beside `messages`, because what reads those knows role and content only.
+    `answers` is beside `messages`, because readers of those know only role and content.
     """
     lines = []
     for lane in comparison.lanes.values():
@@ -281,7 +281,7 @@ def to_jsonl(comparison: Comparison) -> str:
                 messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": answer.text}]
         row = {
             "lane": lane.name,
-            "model": lane.says,
+            "model": lane.label,
             "sampling": comparison.sampling.to_json(),
             "messages": messages,
             "answers": [_ending(n, answer) for n, answer in enumerate(lane.answers, 1)],
@@ -291,13 +291,15 @@ def to_jsonl(comparison: Comparison) -> str:
 
 
 def _ending(turn: int, answer: LaneAnswer) -> dict[str, Any]:
-    """How one answer came about and ended; one without a text is in no message."""
+    """How one answer was asked and how it ended; one without a text is in no message."""
     return {
         "turn": turn,
         "model": answer.model,
         "state": answer.state,
         "stop": answer.stats.stop if answer.stats else None,
         "error": answer.error or None,
+        **({"reasoning": answer.stats.reasoning} if answer.stats and answer.stats.reasoning else {}),
+        **({"note": answer.stats.note} if answer.stats and answer.stats.note else {}),
         "empty": not answer.text,
         "sampling": answer.sampling.to_json(),
     }

@@ -63,7 +63,7 @@ def load(path: Path, judge: Judge = judges.DEFAULT) -> list[Probe]:
 
 
 def check(probes: Sequence[Probe], judge: Judge, name: str) -> None:
-    """BadInput, naming the set and the probe, when the judge can say nothing of answers to one of them."""
+    """BadInput, naming the set and the probe, when the judge cannot judge answers to one of them."""
     for n, probe in enumerate(probes, 1):
         _check(probe, judge, f"{name}, probe {n}")
 

@@ -1,5 +1,5 @@
-"""Sets of prompts: read from files, kept in the store, put to all sides of a comparison one after the other.
-Each prompt is asked by itself, without history; who shows the answers is no business of this module."""
+"""Sets of prompts: read from files, kept in the store, sent to all sides of a comparison one after the other.
+Each prompt is asked by itself, without history."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PromptEntry:
 
 
 def check(text: str, where: str = "prompt") -> str:
-    """`text` itself; BadInput when it is empty or too long to be meant."""
+    """`text` itself; BadInput when it is empty or too long."""
     if not text.strip():
         raise BadInput("The prompt is empty.", where=where, todo="Write something to ask.")
     if len(text) > LONGEST_PROMPT:
@@ -60,7 +60,7 @@ def read(path: Path) -> list[PromptEntry]:
 
 
 def parse(raw: bytes, source: str) -> list[PromptEntry]:
-    """One prompt a line, or JSONL objects with `prompt` (and `system`).
+    """One prompt per line, or JSONL objects with `prompt` (and `system`).
 
     Raises BadInput with file and line for what cannot be read.
     """
@@ -71,7 +71,7 @@ def parse(raw: bytes, source: str) -> list[PromptEntry]:
         raise BadInput("The file is not UTF-8.", where=f"{source}:{line}", todo="Save it as UTF-8.") from None
     lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise BadInput("The file holds no prompt.", where=source, todo="Write one prompt a line.")
+        raise BadInput("The file holds no prompt.", where=source, todo="Write one prompt per line.")
     as_jsonl = source.endswith((".jsonl", ".ndjson")) or lines[0][1].startswith("{")
     one = _json_prompt if as_jsonl else lambda line, where: PromptEntry(check(line, where))
     return [one(line, f"{source}:{n}") for n, line in lines]
@@ -91,17 +91,17 @@ def _json_prompt(line: str, where: str) -> PromptEntry:
 
 
 def keep(store: Store, name: str, prompts: Sequence[PromptEntry]) -> int:
-    """Keep a set under a name, in place of one of that name: a probe set whose questions nobody judges.
+    """Keep a set under a name, in place of one of that name: a probe set without anything to judge by.
 
-    Conflict when answers to a set of that name are judged: what they must hold would be lost.
+    Conflict when there is a probe set of that name with `must` or `must_not`, which would be lost.
     """
     if name in probes.sets(store) and any(probe.must or probe.must_not for probe in probes.get_set(store, name)):
-        raise Conflict(f"{name} is a probe set, with what its answers must hold.", todo="Choose another name.")
+        raise Conflict(f"{name} is a probe set with must or must_not; they would be lost.", todo="Choose another name.")
     return probes.put_set(store, name, [Probe(name, p.text, (), system=p.system) for p in prompts])
 
 
 def kept(store: Store, name: str) -> list[PromptEntry]:
-    """The prompts of a set. NotFound offers names that are near."""
+    """The prompts of a set. NotFound suggests similar names."""
     return [PromptEntry(probe.question, probe.system) for probe in probes.get_set(store, name)]
 
 
@@ -109,9 +109,10 @@ def kept(store: Store, name: str) -> list[PromptEntry]:
 
 
 def answer_json(model: str, done: Done) -> dict[str, Any]:
-    """One side's answer as scripts read it; `error` is there only when the answer broke off.
+    """One side's answer as scripts read it. `error` is there only when the answer broke off, `reasoning` when the model
+    thought before it answered, `note` when something could not be done as asked.
 
-    Of a run that goes on, `model` names the checkpoint that answered.
+    Of a run that is still being tuned, `model` names the checkpoint that answered.
     """
     found = {
         "model": done.model or model,
@@ -121,6 +122,7 @@ def answer_json(model: str, done: Done) -> dict[str, Any]:
         "ttft_ms": done.ttft_ms,
         "tokens_per_s": done.tokens_per_s,
     }
+    found |= {name: text for name in ("reasoning", "note") if (text := getattr(done, name))}
     if done.dropped_turns:
         found["dropped_turns"] = done.dropped_turns
     return {**found, "error": done.error} if done.error else found
@@ -135,8 +137,8 @@ class ComparedSide:
     few_shot: FewShot | None = None
 
     @property
-    def says(self) -> str:
-        """What answers: a model with examples is not the model alone."""
+    def label(self) -> str:
+        """The name of what answers: a model with examples is not the model alone."""
         return self.few_shot.of(self.model) if self.few_shot else self.model
 
     def reads(self, prompt: PromptEntry) -> list[Message]:
@@ -149,7 +151,7 @@ class ComparedSide:
         return {**answer_json(self.model, done), **more}
 
 
-Heard = Callable[[int, str, Done], None]
+OnAnswer = Callable[[int, str, Done], None]
 """Called with the prompt's number from 0, the side's name, and the answer."""
 
 
@@ -158,12 +160,12 @@ async def ask_all(
     sides: Sequence[ComparedSide],
     prompts: Sequence[PromptEntry],
     sampling: Sampling,
-    heard: Heard,
+    on_answer: OnAnswer,
 ) -> None:
-    """Put every prompt to all sides, both at once, one prompt after the other.
+    """Send every prompt to all sides at once, one prompt after the other.
 
-    An answer that fails is heard as one that stopped with an error, and the next prompt is asked. Cancelling ends what
-    streams on the server too.
+    An answer that fails is reported as one that stopped with an error, and the next prompt is asked. Cancelling stops
+    the answers on the server too.
     """
 
     async def one(n: int, side: ComparedSide) -> None:
@@ -171,7 +173,7 @@ async def ask_all(
             done = await client.complete(side.model, side.reads(prompts[n]), sampling)
         except TuningforkError as error:
             done = Done("", stop="error", error=f"{error.what} {error.todo or ''}".strip())
-        heard(n, side.name, done)
+        on_answer(n, side.name, done)
 
     for n in range(len(prompts)):
         tasks = [asyncio.ensure_future(one(n, side)) for side in sides]

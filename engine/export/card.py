@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from engine.export import targets
-from engine.export.public_names import HUB, public_base
+from engine.export.public_names import public_base
 from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportUse
@@ -136,7 +136,7 @@ def _front(facts: CardFacts) -> str:
     target = targets.get(facts.format)
     tags = ["tuningfork", "lora", *target.tags, facts.format]
     front: dict[str, Any] = {"license": facts.licence} if facts.licence else {}
-    if HUB.fullmatch(facts.base):
+    if is_hub_name(facts.base):
         front |= {"base_model": facts.base, "base_model_relation": "adapter" if target.is_adapter else "finetune"}
     front |= {"library_name": target.library, "pipeline_tag": "text-generation"}
     front |= {"model_name": facts.name, "tags": list(dict.fromkeys(tags))}

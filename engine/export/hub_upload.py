@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.export import listing
-from engine.export.public_names import HUB
+from engine.models.refs import is_hub_name
 from store import exports
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError, TuningforkError, UserError
@@ -69,7 +69,7 @@ def outgoing(store: Store, export: Export) -> list[OutgoingFile]:
 
 def check_repo(repo: str) -> str:
     """`repo` itself, if it is OWNER/NAME; else BadInput."""
-    if not HUB.fullmatch(repo):
+    if not is_hub_name(repo):
         raise BadInput(f"{repo!r} is not OWNER/NAME.", where="--to", todo="Write it like ember-labs/ember-1-gguf.")
     return repo
 

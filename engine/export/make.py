@@ -137,8 +137,9 @@ def _about(work: MakeContext) -> FileMetadata:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.chosen.step is not None:
         facts["step"] = str(work.chosen.step)
-    licence = licence_of(work.run.base, work.chosen.model.folder)
-    return FileMetadata(work.run.name, public_base(work.run.base), licence, facts)
+    return FileMetadata(
+        work.run.name, public_base(work.run.base), licence_of(work.run.base, work.chosen.model.folder), facts
+    )
 
 
 # ---------------------------------------------------------------- into place

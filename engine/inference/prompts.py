@@ -56,7 +56,7 @@ def build(template: Template, messages: Sequence[Message], context: int, max_tok
     `context` is the model's size in tokens, of which space for `max_tokens` (at most a quarter) stays free. Raises
     BadInput when even the last question alone does not fit, or the template refuses or leaves out a system message.
     """
-    room = context - min(max_tokens, context // KEPT_FOR_ANSWER)
+    fit = context - min(max_tokens, context // KEPT_FOR_ANSWER)
     head = list(takewhile(_is_system, messages))
     turns = list(messages[len(head) :])
 
@@ -64,12 +64,12 @@ def build(template: Template, messages: Sequence[Message], context: int, max_tok
         return list(template.encode([*head, *filter(_is_system, turns[:dropped]), *turns[dropped:]]))
 
     ids, dropped = without(0), 0
-    if len(ids) > room:
-        dropped = _fewest(turns, lambda n: len(without(n)) <= room)
+    if len(ids) > fit:
+        dropped = _fewest(turns, lambda n: len(without(n)) <= fit)
         ids = without(dropped)
-    if len(ids) > room:
+    if len(ids) > fit:
         raise BadInput(
-            f"The question is too long: with the system prompt it takes {len(ids):,} tokens, and {room:,} fit.",
+            f"The question is too long: with the system prompt it takes {len(ids):,} tokens, and {fit:,} fit.",
             where="messages",
             todo="Shorten the question or the system prompt.",
         )

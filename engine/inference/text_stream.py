@@ -20,7 +20,7 @@ class TextStream:
         self.stopped = False
 
     def feed(self, raw: bytes, *, final: bool = False) -> str:
-        """The text that is certain now; `final` gives out what was held back, half characters as U+FFFD."""
+        """The text that is certain now; `final` returns the rest, with incomplete characters as U+FFFD."""
         if self.stopped:
             return ""
         text = self._held + self._decode(raw, final)

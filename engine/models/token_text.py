@@ -26,7 +26,7 @@ class TokenText:
         return self._next(final=False)
 
     def rest(self) -> str:
-        """What was held back, at the end: half characters as U+FFFD."""
+        """The remaining text at the end, with incomplete characters as U+FFFD."""
         return self._next(final=True)
 
     def _next(self, *, final: bool) -> str:

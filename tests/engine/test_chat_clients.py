@@ -10,15 +10,22 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from engine.core import process
 from engine.inference import access
 from engine.inference.access import ServerInfo
-from engine.inference.client import shutdown
+from engine.inference.client import Client, Done, shutdown
+from engine.inference.sampling import Sampling
 from store.home import Home
 from tests.engine.chat_home import chat_home
 
@@ -279,6 +286,7 @@ async def test_only_pages_that_were_named_may_ask_from_a_browser(http: httpx.Asy
 # ---------------------------------------------------------------- llm
 
 
+@pytest.mark.slow
 async def test_llm_asks_through_its_list_of_openai_models(info: ServerInfo, tmp_path: Path) -> None:
     """https://llm.datasette.io/en/stable/other-models.html#openai-compatible-models"""
     entry = {"model_id": "tuned", "model_name": BASE, "api_base": f"{info.url}/v1", "api_key_name": "fork"}
@@ -300,3 +308,39 @@ async def test_llm_asks_through_its_list_of_openai_models(info: ServerInfo, tmp_
     assert streamed.strip() and await ask("-m", "tuned", "Hello there", "--no-stream", *short) == streamed
     assert (await ask("-m", "tuned", "Hello there", "-s", "Be brief.", *short)).strip()
     assert (await ask("-m", "older", "Hello there", *short)).strip()
+
+
+# ---------------------------------------------------------------- another server, as a lane
+
+
+async def test_another_server_answers_through_ours(place: tuple[Home, Path]) -> None:
+    """A server that refuses `seed`, thinks before it answers, and sends a character in two halves."""
+    asked: list[dict[str, Any]] = []
+
+    async def chat(request: Request) -> Response:
+        asked.append(await request.json())
+        if "seed" in asked[-1]:
+            return JSONResponse({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, 422)
+        deltas = [r'"reasoning_content":"Hm."', r'"content":"a \ud83d"', r'"content":"\ude00"']
+        chunks = [f'data: {{"choices":[{{"delta":{{{delta}}}}}],"error":null}}\n\n' for delta in deltas]
+        return Response("".join(chunks) + "data: [DONE]", media_type="text/event-stream")
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
+    bound = config.bind_socket()
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve([bound]))
+    model = f"http://127.0.0.1:{bound.getsockname()[1]}#other"
+    client = await Client.connect(place[0], start=False)
+    try:
+        pieces = [piece async for piece in client.stream(model, HI, Sampling(seed=3, max_tokens=5))]  # type: ignore[arg-type]
+        done = pieces[-1]
+        assert isinstance(done, Done)
+        assert (done.text, done.reasoning, done.stop) == ("a 😀", "Hm.", "end")
+        assert done.note == "This server refuses seed: asked without it."
+        assert [piece.reasoning for piece in pieces[:-1] if piece.reasoning] == ["Hm."]  # type: ignore[union-attr]
+        assert asked[0]["seed"] == 3 and "seed" not in asked[1] and len(asked) == 2
+    finally:
+        await client.close()
+        server.should_exit = True
+        await task

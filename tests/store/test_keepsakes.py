@@ -1,4 +1,4 @@
-"""Votes, preferences, chats, probes, evals, exports, models: what is kept, counted, found and taken back."""
+"""Votes, preferences, chats, probes, evals, exports, models: what is kept, counted, found and undone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_vote_comes_back_whole(store: Store) -> None:
 
 
 def test_votes_refuse_what_makes_no_sense(store: Store) -> None:
-    with pytest.raises(BadInput, match="no choice"):
+    with pytest.raises(BadInput, match="not a choice"):
         vote(store, "c")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="the same"):
         vote(store, "a", a_text="x", b_text="x")
@@ -112,7 +112,7 @@ def test_a_chat_is_a_tree(store: Store) -> None:
     other = chats.create(store)
     with pytest.raises(BadInput, match="another chat"):
         chats.append(store, other.id, "user", "x", parent_id=asked.id)
-    with pytest.raises(BadInput, match="no role"):
+    with pytest.raises(BadInput, match="not a role"):
         chats.append(store, other.id, "tool", "x")  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         chats.path(store, 999)

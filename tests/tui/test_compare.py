@@ -1,4 +1,4 @@
-"""Talking in Compare as a person does it: two lanes, keys only, with a scripted server."""
+"""Talking in Compare as a user does it: two lanes, keys only, with a scripted server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person takes out of Compare, with keys only: votes, pairs, copies, files, earlier conversations."""
+"""What is taken out of Compare, with keys only: votes, pairs, copies, files, earlier conversations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tui.screens.compare.lane import GUTTER
 # -- votes ------------------------------------------------------------------------------------------------------------
 
 
-async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
+async def test_vote_and_undo(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "Who")
         await app.see("Which is better?")
@@ -37,7 +37,7 @@ async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
         await app.see("Which is better?")
 
 
-async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, store: Store) -> None:
+async def test_a_vote_undone_in_the_list_can_be_cast_again(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         earlier = votes.add(store, prompt=[{"role": "user", "content": "x"}], a_model="x", b_model="y", choice="a",
                             a_text="1", b_text="2", chat_id=chats.create(store, "another").id)  # fmt: skip
@@ -112,7 +112,7 @@ async def test_looking_at_the_votes_or_opening_a_lane_changes_none(comparing: An
         assert len(votes.all_votes(store)) == 1
 
 
-async def test_taking_a_vote_back_hides_and_shows_nothing_else(comparing: Any, store: Store) -> None:
+async def test_undoing_a_vote_hides_and_shows_nothing_else(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await app.press("escape", "b")
         await ask(app, "Who")
@@ -147,7 +147,7 @@ async def test_what_streams_is_kept_when_another_conversation_begins(
         assert said() == ["I am ", "I am "]
 
 
-async def test_what_broke_off_is_neither_voted_on_nor_learnt(
+async def test_what_broke_off_is_neither_voted_on_nor_trained_on(
     comparing: Any, client: ScriptedClient, store: Store
 ) -> None:
     cut = Done("", tokens=64, stop="length")
@@ -384,7 +384,7 @@ async def test_fork_goes_on_apart(comparing: Any, store: Store) -> None:
             await ask(app, prompt)
             await answered(app)
         await app.press("escape", "f")
-        await app.see("Go on after which turn?")
+        await app.see("Continue after which turn?")
         await app.press("up", "enter")
         await app.until(lambda: len(screen(app).comparison.turns) == 1)
         await ask(app, "Other")

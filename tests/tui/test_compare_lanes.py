@@ -1,4 +1,4 @@
-"""Lanes, their models, settings and proof, and whole sets of prompts, with keys only."""
+"""Lanes, their models, settings and checks, and whole sets of prompts, with keys only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
+from engine.comparison.answer import Stats
 from engine.comparison.session import Comparison
 from engine.inference import few_shot
 from engine.inference.client import Done
@@ -19,6 +20,7 @@ from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
+from tui.screens.compare import rendering
 from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.rendering import tabs
 
@@ -34,7 +36,7 @@ async def test_a_file_of_prompts_fills_a_table(
     client.script = lambda model, messages: [f"{messages[-1]['content']} {model[:5]} [/b]\x1b[31m"]
     async with comparing(size) as app:
         await app.press("escape", "P")
-        await app.see("Which prompts, to every lane?")
+        await app.see("Which prompts to send to every lane?")
         await app.type(str(file))
         await app.press("enter")
         await app.see_page("Answers")
@@ -98,7 +100,7 @@ async def test_a_wrong_setting_is_named(comparing: Any) -> None:
         assert screen(app).comparison.sampling.temperature == 0
 
 
-async def test_another_model_answers_anew_by_itself(comparing: Any, client: ScriptedClient, store: Store) -> None:
+async def test_another_model_answers_again_by_itself(comparing: Any, client: ScriptedClient, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "Hi")
         await answered(app)
@@ -205,7 +207,7 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         saved = pairs.page(store, pairs.search_ids(store, "Hi"))[0]
         assert saved.history == () and saved.source["model"] == "smollm2-135m with 4 examples of shop"
         await app.press("n")
-        await app.see("Would prompting have done?")
+        await app.see("Is prompting enough, without tuning?")
 
 
 async def test_a_blind_lane_with_examples_is_not_given_away(
@@ -235,7 +237,7 @@ def _side(lane: str, model: str, diff: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
+async def test_the_lane_check_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
     client.check = {
         "honest": True, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
         "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)],
@@ -244,10 +246,10 @@ async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient)
         await ask(app, "Hi")
         await app.see("✓ checked: plain", "✓ checked: tuned")
         await app.press("f9")
-        await app.see("Each lane is what it says", "is the plain model", "by up to 9.5", "same 38 tokens")
+        await app.see("Every lane passed the check", "is the plain model", "by up to 9.5", "same 38 tokens")
         client.check["honest"] = client.check["lanes"][0]["honest"] = False  # type: ignore[index]
         await app.press("enter", "f9")
-        await app.see("A lane is NOT what it says")
+        await app.see("A lane FAILED the check")
 
 
 @pytest.mark.parametrize("names", [("a" * 30, "b" * 40), ("x", "b" * 40, "灯台" * 20), ("a" * 30,) * 4])
@@ -256,7 +258,7 @@ def test_tabs_fit_the_window(names: tuple[str, ...]) -> None:
     assert tabs(talk, 0, 80, {}, "✓ checked: tuned").cell_length <= 80
 
 
-async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> None:
+async def test_every_lane_is_checked(comparing: Any, client: ScriptedClient) -> None:
     third = "run:ember-2"
     plain = {**_side("c", third, 0.0), "tuned": True, "honest": False}
     client.check = {
@@ -265,19 +267,19 @@ async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> N
     }  # fmt: skip
     async with comparing((170, 36), BASE, TUNED, third) as app:
         await ask(app, "Hi")
-        await app.see("✓ checked: plain", "✓ checked: tuned", "✗ not what it says")
+        await app.see("✓ checked: plain", "✓ checked: tuned", "✗ check failed")
         await app.press("f9")
-        await app.see("C · ember-2 says it is tuned, but", "All read the same 38 tokens")
+        await app.see("C · ember-2 should be tuned, but", "All read the same 38 tokens")
 
 
-async def test_a_lane_of_another_server_is_left_out_of_the_proof(comparing: Any, client: ScriptedClient) -> None:
+async def test_a_lane_of_another_server_is_left_out_of_the_check(comparing: Any, client: ScriptedClient) -> None:
     asked: list[dict[str, str]] = []
     client.check = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
-    prove = client.lane_check
+    check = client.lane_check
 
     async def lane_check(lanes: Any) -> Any:
         asked.append(dict(lanes))
-        return await prove(lanes)
+        return await check(lanes)
 
     client.lane_check = lane_check  # type: ignore[method-assign]
     async with comparing((120, 36), BASE, "http://127.0.0.1:1/v1#x") as app:
@@ -288,7 +290,7 @@ async def test_a_lane_of_another_server_is_left_out_of_the_proof(comparing: Any,
         assert asked == [{"a": BASE}], "and once is enough"
 
 
-async def test_one_lane_alone_is_proven_too(comparing: Any, client: ScriptedClient) -> None:
+async def test_one_lane_alone_is_checked_too(comparing: Any, client: ScriptedClient) -> None:
     client.check = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
     async with comparing((120, 36), BASE) as app:
         await ask(app, "Hi")
@@ -298,7 +300,7 @@ async def test_one_lane_alone_is_proven_too(comparing: Any, client: ScriptedClie
         assert "Both" not in app.text
 
 
-async def test_in_a_narrow_window_the_tabs_say_what_is_proven_and_the_vote_names_them(
+async def test_in_a_narrow_window_the_tabs_show_the_check_and_the_vote_names_them(
     comparing: Any, client: ScriptedClient
 ) -> None:
     client.check = {"honest": True, "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)]}
@@ -310,13 +312,13 @@ async def test_in_a_narrow_window_the_tabs_say_what_is_proven_and_the_vote_names
         await app.press("b")
         await ask(app, "Who")
         await app.see("1 Left", "2 Right", "1 left  2 right")
-        assert "proven" not in app.text
+        assert "checked" not in app.text
 
 
 async def test_a_file_is_called_by_its_name_and_neither_base_nor_tuned(comparing: Any, client: ScriptedClient) -> None:
     file = "/home/a/exports/ember/ember-q8_0.gguf"
     async with comparing((120, 36), TUNED, file) as app:
-        await app.see("ember-q8_0.gguf · file", "A GGUF file, answering as it does in other programs.")
+        await app.see("ember-q8_0.gguf · file", "A GGUF file. It answers as it does in other programs.")
         assert "/home/a" not in app.text
 
 
@@ -326,3 +328,18 @@ async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, clie
         await ask(app, "Hi")
         await app.see("I am a base model.")
         assert "better?" not in app.text
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_lane_says_what_was_thought_first_and_what_could_not_be_asked(hidden: bool) -> None:
+    talk = Comparison(["a", "b"])
+    talk.send("Hello?")
+    note = "This server refuses seed: asked without it."
+    for request in talk.due():
+        talk.feed(request.id, "Hi.")
+        talk.finish(request.id, Stats(tokens=1, note=note, reasoning="Hm.\nA greeting. " + "More. " * 100))
+    talk.turns[0].blind = hidden
+    notes = [block.text for block in rendering.turn_blocks(talk, 0, 0) if block.kind == "note"]
+    assert (note in notes) is not hidden, "a note tells a server from a run"
+    folded = [text for text in notes if text.startswith("thought 103 words first: Hm. A greeting.")]
+    assert len(folded) == (0 if hidden else 1) and all(len(text) < 100 for text in folded)

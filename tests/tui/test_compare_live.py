@@ -78,7 +78,7 @@ async def test_the_first_run_joins_a_base_that_stood_alone(
     drive: Drive, store: Store, begun: Path, client: ScriptedClient
 ) -> None:
     async with drive(size=(120, 36)) as app:
-        await app.see("smollm2-135m · base", "No tuned model stands beside it yet")
+        await app.see("smollm2-135m · base", "There is no tuned model beside it yet")
         await ask(app, "One")
         await app.see("I am smollm2-135m.")
         checkpoint(store, begun, 40)
@@ -105,7 +105,7 @@ async def test_the_lane_of_a_live_run_follows_it(
         folder.mkdir()
         (folder / "adapter_config.json").write_text("{}")
         runs.finish(store, TOKEN, "succeeded", adapter=store.home.relative(folder))
-        await app.see("ember has ended; its last state answers", "ember · tuned")
+        await app.see("ember has ended; its final weights answer", "ember · tuned")
 
 
 async def test_the_picker_keeps_a_live_run_following(

@@ -1,5 +1,5 @@
 """`tuningfork compare`: the same prompts to two models, answered at the same time.
-One JSON object a prompt is a contract with scripts; the conversation with history is the app's."""
+Scripts rely on one JSON object per prompt; conversations with history are in the app."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 @click.option("--b", "b", type=MODEL, required=True, metavar="REF", help="The model on side B.")
 @click.option("--prompt", metavar="TEXT", help="What to ask both.")
 @click.option(
-    "--prompts", metavar="FILE", help="A prompt a line, JSONL with `prompt` (and `system`), a kept set, or -."
+    "--prompts", metavar="FILE", help="One prompt per line, JSONL with `prompt` (and `system`), a kept set, or -."
 )
-@click.option("--keep", metavar="NAME", help="Keep these prompts as a set: for --prompts NAME, and in the app.")
+@click.option("--keep", metavar="NAME", help="Keep these prompts as a set, for --prompts NAME and for the app.")
 @click.option("--system", default="", metavar="TEXT", help="The system text before each prompt.")
 @click.option("--few-shot", metavar="DATASET", help="A third side: the base, after examples of this dataset.")
 @click.option("--shots", type=click.IntRange(1, MOST), default=SHOTS, show_default=True, help="Examples it reads.")
@@ -50,16 +50,18 @@ def compare(
     a: str, b: str, prompt: str | None, prompts: str | None, system: str, keep: str | None, few_shot: str | None,
     shots: int, **given: Any,
 ) -> None:  # fmt: skip
-    """Ask two models the same and show both answers. Same seed, same text; neither side sees the other's answers.
+    """Ask two models the same and show both answers. Both get the same seed; neither reads the other's answers.
 
-    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: would prompting
-    have done?
+    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: is prompting enough,
+    without tuning?
     """
     from engine.inference import few_shot as examples
     from engine.models import refs
 
     if (prompt is None) == (prompts is None):
-        raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
+        raise BadInput(
+            "Give either --prompt or --prompts.", todo="For a conversation with both, open the app: tuningfork"
+        )
     sampling = sampling_of(given)
     store = session().store
     asked = read_prompts(store, prompts, system) if prompts else [PromptEntry(check_prompt(prompt or ""), system)]
@@ -79,8 +81,8 @@ def compare(
 
 
 def _title(side: ComparedSide) -> str:
-    """The column's head for a person."""
-    return f"{'C' if side.few_shot else side.name.upper()}  {side.says}"
+    """The heading of a column."""
+    return f"{'C' if side.few_shot else side.name.upper()}  {side.label}"
 
 
 async def _ask_all(asked: list[PromptEntry], sides: list[ComparedSide], sampling: Sampling) -> int:

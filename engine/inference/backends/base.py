@@ -21,7 +21,7 @@ class Backend(Protocol):
     name: str
 
     async def load(self, model: Resolved) -> None:
-        """Make the model ready, so that its first answer starts at once."""
+        """Make the model ready, so that its first answer starts without a wait."""
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
         """Pieces of the answer, then one `Finish`. Closing the iterator ends the work within one token.

@@ -20,7 +20,7 @@ BATCH = 512
 
 
 class Aborted(Exception):
-    """The decode was told to stop; the context is usable again."""
+    """The decode was stopped; the context can be used again."""
 
 
 class Context:
@@ -228,7 +228,7 @@ class Context:
         self._sampler = self._grammar = None
 
     def logits(self) -> list[float]:
-        """A copy of the logits of the last position, one a vocabulary entry."""
+        """A copy of the logits of the last position, one per vocabulary entry."""
         return list(self._lib.llama_get_logits_ith(self._pointer, -1)[: self.weights.n_vocab])
 
     def all_logits(self, ids: Sequence[int]) -> bytes:
@@ -275,7 +275,7 @@ class Context:
         self._abort[0] = b"\x01"
 
     def arm(self) -> None:
-        """Take back an `abort` of the past."""
+        """Clear an earlier `abort`."""
         self._abort[0] = b"\x00"
 
     def free(self) -> None:

@@ -59,7 +59,7 @@ class _Answering:
     cancelled: bool = False
 
     def cancel(self) -> None:
-        """End it within a token. The context stays ours until the thread is done, so nobody else's work is hit."""
+        """End it within a token. The context stays ours until the thread is done, so no other request is affected."""
         self.cancelled = True
         self.context.abort()
 
@@ -235,7 +235,7 @@ class LlamaCpp:
         try:
             emit(self._tokens(work, emit))
         except Aborted:
-            emit(ServerError("The answer was cancelled."))  # nobody reads it: only a reader that goes cancels
+            emit(ServerError("The answer was cancelled."))  # not read by anyone: only a closed connection cancels
         except Exception as error:
             emit(error)
 
@@ -293,13 +293,13 @@ async def _finished(call: asyncio.Future[T]) -> T:
 
 
 def _free(made: asyncio.Future[Context]) -> None:
-    """For a context that nobody waits for any more."""
+    """Free a context that is no longer needed."""
     if not made.cancelled() and made.exception() is None:
         made.result().free()
 
 
 def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list[float]:
-    """Next-token logits from an empty cache; what the cache held is put back."""
+    """Next-token logits from an empty cache; the cache is restored afterwards."""
     context.use_adapter(adapter)
     saved = context.save()
     context.clear()

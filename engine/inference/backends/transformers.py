@@ -101,11 +101,9 @@ class BatchRow:
 
 def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], generator: torch.Generator) -> int:
     """The next token: bias, penalties, temperature, top_k, top_p, min_p, then a draw; greedy at temperature 0."""
-    scores = logits.float().cpu()
-    if sampling.logit_bias:
-        scores = scores.clone()
-        for token, bias in sampling.logit_bias:
-            scores[token] += bias
+    scores = logits.float().cpu().clone()  # the model's own stay as they are
+    for token, bias in sampling.logit_bias:
+        scores[token] += bias
     if sampling.repeat_penalty != 1.0 and made:
         recent = torch.tensor(sorted(set(made[-PENALTY_WINDOW:])))
         seen = scores[recent]
@@ -180,7 +178,9 @@ class LoadedModel:
             loaded, info = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (ImportError, MemoryError, torch.OutOfMemoryError) as error:
+            raise failures.named(error) from None
+        except Exception as error:  # transformers raises whatever breaks first
             raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
         _refuse_random_weights(folder, info)
         self._model: Any = loaded.to(self.device).eval()
@@ -197,7 +197,7 @@ class LoadedModel:
         self._thread.start()
 
     def submit(self, row: BatchRow) -> None:
-        """Answer `row`; it is told what comes of it."""
+        """Queue `row`; its `emit` gets the result."""
         self._work.put(row)
 
     async def call(self, work: Callable[[], Any]) -> Any:
@@ -283,7 +283,7 @@ class LoadedModel:
             batches = [batch for batch in batches if self._advance(batch)]
 
     def _arrivals(self, wait: bool) -> tuple[list[BatchRow], bool]:
-        """Rows that came in, and False when the thread shall end; other work that was asked for is done on the way.
+        """Rows that came in, and False when the thread must end; other queued work is done along the way.
 
         With nothing else to do (`wait`), waits for a first row and then a little for its sibling.
         """

@@ -1,4 +1,4 @@
-"""The server's work without HTTP: find the model, pick its backend, queue, answer, prove, unload what is idle.
+"""The server's work without HTTP: find the model, pick its backend, queue, answer, check lanes, unload idle models.
 Everything that a request can go wrong with is raised as one of the project's errors."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """An answer is about to come, and `model` gives it: for a run that still goes on its newest checkpoint."""
+    """An answer is about to start. `model` is what answers: for a run in training, its newest checkpoint."""
 
     model: str
 
@@ -91,13 +91,13 @@ class Service:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
                         yield replace(item, model=model.ref) if isinstance(item, Finish) else item
-            except OSError as error:  # a file that is gone, for example: not to be taken for a reader who went away
+            except OSError as error:  # a missing file, for example; the app would take it for a closed connection
                 raise failures.named(error) from error
             finally:
                 self.used_at = monotonic()
 
     async def load(self, ref: str, *, pin: bool = False) -> dict[str, Any]:
-        """Make a model ready; `pin` keeps it in memory for good."""
+        """Make a model ready; `pin` keeps it in memory until the server ends."""
         began = perf_counter()
         model, backend = await self._ready(ref)
         await backend.load(model)
@@ -107,7 +107,7 @@ class Service:
         return {"model": model.ref, "backend": backend.name, "ms": round((perf_counter() - began) * 1e3, 1)}
 
     async def lane_check(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
-        """Prove what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
+        """Check what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
         async with self._admission.enter():
             sides = [lane_check.CheckedLane(*await self._ready(ref), lane) for ref, lane in lanes]
             self.used_at = monotonic()
@@ -122,7 +122,7 @@ class Service:
         return (await self._look(refs.resolve, ref)).ref
 
     async def unload_idle(self) -> None:
-        """Free models that nobody used for `idle_s`."""
+        """Free models that were not used for `idle_s` seconds."""
         for backend in self._backends.values():
             await backend.unload_idle(self._options.idle_s, self._pinned)
 

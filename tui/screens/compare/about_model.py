@@ -1,4 +1,4 @@
-"""A few words on a model for a lane in which nothing was said yet.
+"""A paragraph about a model, for a lane that has no answers yet.
 Reads the store in a thread of the bridge; knows no widget."""
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def _about(store: Store, ref: str, *, alone: bool) -> str:
     if named.is_file:
         return _file(store, Path(ref))
     known = "The model that comes with Tuningfork" if ref == default_model.NAME else "A model"
-    plain = f"{known}, as it is, without any tuning."
-    return f"{plain}\n\nNo tuned model stands beside it yet: F3 tunes one, and + adds a lane." if alone else plain
+    plain = f"{known}, without any tuning."
+    return f"{plain}\n\nThere is no tuned model beside it yet: F3 tunes one, and + adds a lane." if alone else plain
 
 
 def _file(store: Store, file: Path) -> str:
     made = next((e for e in exports.all_exports(store) if store.home.absolute(e.path) in (file, file.parent)), None)
     if made is None:
-        return "A GGUF file, answering as it does in other programs."
-    return f"What was exported from {made.run} as {made.quant or made.format}: does the file say what the run said?"
+        return "A GGUF file. It answers as it does in other programs."
+    return f"The export of {made.run} as {made.quant or made.format}: does the file answer as the run did?"
 
 
 def _run(store: Store, ref: refs.Ref) -> str:
@@ -45,8 +45,8 @@ def _run(store: Store, ref: refs.Ref) -> str:
     except TuningforkError as error:
         return error.what
     at = f" at step {ref.step}" if ref.step is not None else f", {formatting.count(run.step, 'step')}"
-    learnt = f"{formatting.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
+    rows = f"{formatting.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
     if str(ref) in refs.followed(store, [str(ref)]):
-        return f"{run.base}, being tuned on {learnt} right now: its newest checkpoint answers each prompt."
+        return f"{run.base}, being tuned on {rows} right now: its newest checkpoint answers each prompt."
     age = formatting.ago(run.ended_at or run.created_at)
-    return f"{run.base} tuned on {learnt}{at}, {'just now' if age == 'now' else age + ' ago'}."
+    return f"{run.base} tuned on {rows}{at}, {'just now' if age == 'now' else age + ' ago'}."

@@ -1,4 +1,4 @@
-"""Which conversation Compare shows: a new one, an earlier one, or one that goes on from an earlier turn.
+"""Which conversation Compare shows: a new one, an earlier one, or one that continues from an earlier turn.
 Conversations are kept and opened again by engine.comparison.transcripts."""
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ class HistoryController:
             await self._lanes.begin_empty()
 
     async def fork(self) -> None:
-        """Go on from an earlier turn, in a conversation of its own."""
+        """Continue from an earlier turn, in a new conversation."""
         comparison = self._conversation.comparison
         if comparison.empty:
             self._page.note("There is no turn to fork from yet.")
             return
         turns = [Entry(str(n + 1), f"{n + 1}  {one_line(t.prompt, 60)}") for n, t in enumerate(comparison.turns)]
         picked = await self._host.tuningfork.push_screen_wait(
-            Pick("Go on after which turn?", turns, current=str(len(turns)))
+            Pick("Continue after which turn?", turns, current=str(len(turns)))
         )
         if picked is not None:
             await self._lanes.begin(self._conversation.comparison.fork(int(picked.value)))
-            self._page.note("A conversation of its own; the one before is kept.")
+            self._page.note("This is a new conversation; the one before is kept.")
 
     async def write_transcript(self) -> None:
         """Write the conversation as Markdown and as JSON lines."""

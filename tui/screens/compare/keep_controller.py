@@ -20,7 +20,7 @@ from tui.text import clean
 
 
 class KeepController:
-    """Saves what is worth training on, or worth reading elsewhere."""
+    """Saves answers as training data, or copies them."""
 
     def __init__(
         self, host: CompareHost, conversation: Conversation, page: LanesPage, to_clipboard: Callable[[str], None]

@@ -1,5 +1,5 @@
-"""One side of a comparison as lines of text; it follows the tail only while its reader is at the bottom.
-It is given blocks and draws them; it knows no model, no conversation and no clock."""
+"""One side of a comparison as lines of text; it follows the newest line only while that is in view.
+Draws the blocks that it is given; knows no model, no conversation and no clock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Block:
 
 
 def _markdown(width: int, text: str) -> MarkdownLines:
-    from tui.screens.compare.markdown_lines import MarkdownLines  # its parser is for those who ask for it
+    from tui.screens.compare.markdown_lines import MarkdownLines  # its parser is imported when it is first needed
 
     return MarkdownLines(width, text)
 
@@ -71,7 +71,7 @@ class _Laid:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the view: the line that stands there and how it is drawn."""
+    """A row of the view: the line that it shows and how it is drawn."""
 
     line: int
     segments: tuple[Segment, ...]
@@ -154,7 +154,7 @@ class LaneView(ScrollView, can_focus=True):
         """Draw these blocks instead. Reading further up stays where it is.
 
         A view that moves has to be sent whole. With `rows`, at most so many of its rows are drawn now and the rest with
-        the next calls, while `moving`: a key's echo need not wait for all of them. Returns how many were drawn.
+        the next calls, while `moving`: the echo of a key does not wait for all of them. Returns how many were drawn.
         """
         self._blocks = list(blocks)
         if not self._width:
@@ -229,12 +229,12 @@ class LaneView(ScrollView, can_focus=True):
         following = self._blocks[n + 1].kind if n + 1 < len(self._blocks) else None
         return following not in ("note", "error", "best") and not self._blocks[n].kind.startswith("reveal")
 
-    def _fit(self, anew: bool = False) -> None:
+    def _fit(self, resized: bool = False) -> None:
         """Size the view and, at the bottom, move it.
 
-        A new prompt goes to the top of the view, so that the answers of all lanes begin on one line. An answer that
+        A new prompt goes to the top of the view, so that the answers of all lanes start on one line. An answer that
         runs out of the view moves it by half a page: a view that moves with every line is hard to read and costs a slow
-        link a whole repaint a line.
+        link a whole repaint for each line.
         """
         height = self.scrollable_content_region.height
         if not height:
@@ -243,7 +243,7 @@ class LaneView(ScrollView, can_focus=True):
         if self._following:
             if newest != self._prompted:
                 top = newest
-            if anew or not top <= self._total - 1 < top + height:
+            if resized or not top <= self._total - 1 < top + height:
                 top = max(0, self._total - height + (height // 2 if self._growing else 0))
                 if self._total - newest <= height:
                     top = newest
@@ -277,7 +277,7 @@ class LaneView(ScrollView, can_focus=True):
     def on_resize(self, event: Resize) -> None:
         if self._width:
             self._lay()  # also at the width it had: what was shown while it was hidden was not laid out
-        self._fit(anew=True)
+        self._fit(resized=True)
         self._moved = None
         self._draw_bar()
         self.refresh()

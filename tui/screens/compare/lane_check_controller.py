@@ -1,5 +1,5 @@
-"""The check of lanes: is each lane what its heading says, the base plain and a tuned model tuned?
-The chat server measures; this decides when, and keeps what was found for the headings."""
+"""The lane check: does each lane run the model in its heading, the base plain and a tuned model tuned?
+The chat server measures; this decides when, and keeps the results for the headings."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from tui.screens.compare.lanes_page import LanesPage
 
 
 class LaneChecks:
-    """Results by lane and model; None where one could not be measured."""
+    """The results, by lane and model; None where a lane could not be measured."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._found: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def mark(self, position: int) -> str:
-        """What the heading of a panel says of the check of its lane; empty when there was none."""
+        """The result of a lane's check for the heading of its panel; empty when there was none."""
         name = view.lane_at(self._conversation.comparison, position).name
         side = self._found.get((name, self._conversation.answering[name]))
         if side is None:
             return ""
         if not side["honest"]:
-            return "✗ not what it says"
+            return "✗ check failed"
         if view.is_file(side["model"]):
             return "✓ the file alone"
         return "✓ checked: tuned" if side["tuned"] else "✓ checked: plain"
 
     @property
     def due(self) -> bool:
-        """A model answered in a lane for the first time, and its side may be known."""
+        """True when a model has answered in a lane for the first time, and its side may be shown."""
         comparison = self._conversation.comparison
         if comparison.empty or comparison.turns[-1].hidden:
             return False
         return not self._found.keys() >= self._conversation.answering.items()
 
     async def measure(self) -> dict[str, Any]:
-        """Measure every lane; what the server found. Raises TuningforkError when it cannot."""
+        """Measure every lane; the results of the server. Raises TuningforkError when it cannot."""
         answering = self._conversation.answering
         self._found = dict.fromkeys(answering.items()) | self._found
         seen = {name: model for name, model in answering.items() if not refs.Ref.read(model).is_endpoint}
-        lanes = seen or answering  # another server shows no logits: it is left out, or says so itself
+        lanes = seen or answering  # another server shows no logits: left out, or refused when there is no other lane
         client: Any = await self._conversation.client()
         found: dict[str, Any] = await client.lane_check(lanes)
         self._found |= zip(lanes.items(), found["lanes"], strict=True)
@@ -60,20 +60,20 @@ class LaneCheckController:
         self._host, self._conversation, self._page, self._checks = host, conversation, page, checks
 
     def check_soon(self) -> None:
-        """The first time that a model has answered in a lane, check it quietly: the heading then says so."""
+        """Check lanes in the background when a model has answered for the first time; headings show the result."""
         if self._checks.due:
             self._host.run_soon(self._check_quietly, "lane check")
 
     async def _check_quietly(self) -> None:
         try:
             await self._checks.measure()
-        except Exception as error:  # nobody asked for this check; the key for it says what is wrong
+        except Exception as error:  # the user did not ask for this check; the key for it shows what is wrong
             log.warning(f"the lanes could not be checked: {error}")
             return
         self._page.draw()
 
     async def check(self) -> dict[str, Any] | None:
-        """Measure every lane; what was found. None, with a note that says why, when it cannot be done now."""
+        """Measure every lane; the results. None, with a note, when it cannot be done now."""
         if self._conversation.comparison.busy:
             self._page.note("An answer is still coming; check the lanes when it has ended.")
             return None

@@ -53,7 +53,7 @@ class LaneController:
         await self.begin(self._conversation.empty_with(models))
 
     def choose_soon(self) -> None:
-        """Choose the lanes, while nothing was said or chosen."""
+        """Choose the lanes, while the user has asked and chosen nothing."""
         if not self.chosen and self._conversation.comparison.empty:
             self._host.run_soon(self._choose, "lanes")
 
@@ -64,12 +64,12 @@ class LaneController:
         base = known[0] if known else default_model.NAME
         if tuned:
             base = await self.base_of(tuned, base)
-        if self.chosen or not self._conversation.comparison.empty:  # after the last wait: the user was quicker
+        if self.chosen or not self._conversation.comparison.empty:  # after the last wait: the user may have been faster
             return
         await self.begin(self._conversation.empty_with([base, tuned] if tuned else [base]))
 
     async def base_of(self, ref: str, otherwise: str) -> str:
-        """The base that a model was tuned on; `otherwise` where that cannot be found out."""
+        """The base of a tuned model; `otherwise` where that is not known."""
         try:
             found = await self._host.tuningfork.bridge.call(refs.resolve, ref)
         except TuningforkError:
@@ -77,7 +77,7 @@ class LaneController:
         return found.base.ref if found.base else otherwise
 
     def describe(self) -> None:
-        """Find out soon what to say of each lane while nothing was said in it."""
+        """Look up soon what an empty lane shows of its model."""
         self._host.run_soon(self._describe, "describe")
 
     async def _describe(self) -> None:
@@ -126,7 +126,7 @@ class LaneController:
             await self._add(base or await self.base_of(models[0], default_model.NAME), few_shot)
 
     def _full(self) -> bool:
-        """True, with a note that says so, when there are as many lanes as there can be."""
+        """True, with a note, when there are as many lanes as there can be."""
         full = len(self._conversation.comparison.lanes) == len(LANE_NAMES)
         if full:
             self._page.note(f"There are {len(LANE_NAMES)} lanes already; - closes one.")
@@ -151,7 +151,7 @@ class LaneController:
         self.describe()
 
     async def drop(self) -> None:
-        """Close the lane in front; what it said stays in the store."""
+        """Close the lane in front; its answers stay in the store."""
         page, comparison = self._page, self._conversation.comparison
         if page.sides_hidden():
             return

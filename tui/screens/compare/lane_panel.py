@@ -61,7 +61,7 @@ class LanePanel(Vertical):
         yield self.lane
         yield self._status
 
-    def say(self, heading: Content, status: Content) -> None:
+    def set_texts(self, heading: Content, status: Content) -> None:
         """Show these above and below the lane; what is shown already costs nothing."""
         for widget, text in ((self._heading, heading), (self._status, status)):
             if widget.content != text:

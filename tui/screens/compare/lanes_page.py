@@ -32,9 +32,9 @@ _FIGURES = "figures"
 
 
 class LanesPage(Vertical):
-    """Shows a conversation. `lane_mark` gives what the heading of a panel says of the check of its lane.
+    """Shows a conversation. `lane_mark` gives the result of the lane check for the heading of a panel.
 
-    `about` holds a paragraph on each model, for lanes in which nothing was said; `followed` the runs that are still
+    `about` holds a paragraph on each model, for lanes without answers; `followed` the runs that are still
     being tuned, with the step of the newest checkpoint.
     """
 
@@ -121,7 +121,7 @@ class LanesPage(Vertical):
             drawn = panel.lane.show(blocks or [Block("note", view.about(lanes[position], self.about))], left)
             left = None if left is None else left - drawn
             meter = meters.get(view.lane_at(comparison, position).name)
-            panel.say(
+            panel.set_texts(
                 view.heading(
                     comparison, position, panel.size.width or LANE_WIDTH, self._lane_mark(position), self.followed
                 ),
@@ -132,14 +132,14 @@ class LanesPage(Vertical):
         if not self.query("#tabs"):  # a worker may end while the screen is being taken down
             return
         width = self.size.width
-        self._say("#tabs", view.tabs(comparison, self.front, width, meters, self._lane_mark(self.front)))
+        self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._lane_mark(self.front)))
         line = self._notice() or view.ballot_line(
             comparison, width, in_prompt=self.prompt.has_focus, tabbed=self.has_class("-tabbed")
         )
         settings = view.settings_line(comparison, width - line.cell_length - 4)
-        self._say("#line", line + " " * (width - 2 - line.cell_length - settings.cell_length) + settings)
+        self._update("#line", line + " " * (width - 2 - line.cell_length - settings.cell_length) + settings)
 
-    def _say(self, selector: str, text: Content) -> None:
+    def _update(self, selector: str, text: Content) -> None:
         widget = self.query_one(selector, Static)
         if widget.content != text:
             widget.update(text, layout=False)
@@ -176,7 +176,7 @@ class LanesPage(Vertical):
         self.draw()
 
     def sides_hidden(self) -> bool:
-        """True, with a note that says why, while the sides of the last turn must not be known."""
+        """True, with a note, while the sides of the last turn must not be shown."""
         turns = self._conversation.comparison.turns
         hidden = bool(turns) and turns[-1].hidden
         if hidden:

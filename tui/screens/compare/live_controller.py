@@ -24,7 +24,7 @@ class LiveController:
         self._host, self._conversation, self._page, self._lanes = host, conversation, page, lanes
 
     def runs_changed(self) -> None:
-        """Look at the runs of the lanes, or for a first run to stand beside the base."""
+        """Look at the runs of the lanes, or for a first run to add beside the base."""
         if any(refs.Ref.read(model).is_run for model in self._conversation.models):
             self._host.run_soon(self._look, "live")
         elif self._waits_for_a_run:
@@ -36,12 +36,12 @@ class LiveController:
         return not (self._lanes.chosen or comparison.empty) and len(comparison.lanes) == 1
 
     async def _join(self) -> None:
-        """A base that stands alone because there was no run gets the first one beside it; it answers what was asked."""
+        """Add the first run beside a base that is alone because there was none; it answers the prompts so far."""
         known = await self._host.tuningfork.bridge.call(refs.known)
         tuned = next((ref for ref in known if refs.Ref.read(ref).is_run), None)
         if tuned is None or await self._lanes.base_of(tuned, "") != self._conversation.models[0]:
             return
-        if not self._waits_for_a_run:  # something else was quicker
+        if not self._waits_for_a_run:  # the user may have been faster
             return
         await self._lanes.join(tuned)
         more = " F6 shows it." if self._page.has_class("-tabbed") else ""
@@ -55,7 +55,7 @@ class LiveController:
             if ref in now and ref in before and now[ref] != before[ref]:
                 self._page.note(f"Lane {name}: {title(ref)} is at step {now[ref]:,}; it answers the next prompt.")
             elif ref in before and ref not in now:
-                self._page.note(f"Lane {name}: {title(ref)} has ended; its last state answers from now on.")
+                self._page.note(f"Lane {name}: {title(ref)} has ended; its final weights answer from now on.")
                 self._lanes.describe()
         if now != before:
             self._page.draw()

@@ -21,7 +21,7 @@ class PromptController:
         self._host, self._conversation, self._page = host, conversation, page
 
     def send(self, text: str) -> None:
-        """Ask every lane, or ask the last prompt in other words while it is being edited."""
+        """Ask every lane, or replace the last prompt while it is being edited."""
         comparison, prompt = self._conversation.comparison, self._page.prompt
         try:
             if prompt.editing:
@@ -38,7 +38,7 @@ class PromptController:
         self._conversation.sync()
 
     def refuse_paste(self, characters: int) -> None:
-        """Say that a paste was too long."""
+        """Show that a paste was too long."""
         text = f"The paste has {characters:,} characters; a prompt has at most {LONGEST_PROMPT:,}."
         self._host.tuningfork.notify(text, title="Not pasted", severity="warning")
 
@@ -66,11 +66,11 @@ class PromptController:
         return "Prompt" if self._page.panel_in_focus else None
 
     def again(self) -> None:
-        """Answer the last prompt again by the same seed."""
+        """Answer the last prompt again with the same seed."""
         self._attempt(self._conversation.comparison.regenerate)
 
     def reseed(self) -> None:
-        """Answer the last prompt again by a new seed, the same one in every lane."""
+        """Answer the last prompt again with a new seed, the same one in every lane."""
         comparison = self._conversation.comparison
         if comparison.sampling.temperature == 0:
             self._host.tuningfork.notify(

@@ -1,4 +1,4 @@
-"""Sets of prompts in Compare: chosen or read from a file, kept, and put to every lane in a screen of their own.
+"""Sets of prompts in Compare: chosen or read from a file, kept, and sent to every lane in a screen of their own.
 Reading and asking are in engine.evaluation.prompt_sets."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PromptSetController:
         self._host, self._conversation, self._connect = host, conversation, connect
 
     async def ask_set(self) -> None:
-        """Put a set of prompts to every lane; each prompt by itself, without what was said here."""
+        """Send a set of prompts to every lane; each prompt by itself, without this conversation."""
         from tui.screens.compare.prompt_answers import Answers
 
         found = await self._pick()
@@ -47,7 +47,7 @@ class PromptSetController:
         if turns:
             entries.append(Entry(_HERE, "The prompts of this conversation", formatting.count(len(turns), "prompt")))
         picked = await self._host.tuningfork.push_screen_wait(
-            Pick("Which prompts, to every lane?", entries, create="Read the file", hint=HINT)
+            Pick("Which prompts to send to every lane?", entries, create="Read the file", hint=HINT)
         )
         if picked is None:
             return None

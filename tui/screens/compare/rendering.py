@@ -13,7 +13,7 @@ from engine.comparison.answer import LaneAnswer, Stats
 from engine.comparison.session import Comparison, Lane
 from engine.comparison.stream_runner import Meter
 from engine.inference.few_shot import FewShot
-from engine.models.refs import Ref
+from engine.models.refs import Ref, checkpoint
 from tui import formatting
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
@@ -23,12 +23,12 @@ _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 
 def title(model: str) -> str:
-    """A model reference as a person says it: a run without its prefix, a file or a folder without the way there."""
+    """A model reference as it is shown: a run without its prefix, a file or a folder without its path."""
     return Ref.read(model).title
 
 
 def is_file(model: str) -> bool:
-    """Whether a model is a GGUF file: it may hold a base or a tuned model, and nobody can tell which."""
+    """Whether a model is a GGUF file: it may contain a base or a tuned model, and cannot be told apart."""
     return Ref.read(model).is_file
 
 
@@ -41,15 +41,15 @@ def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> s
 
 
 def examples(few_shot: FewShot) -> str:
-    """What a lane is that reads examples first."""
+    """The role of a lane that reads examples first."""
     return f"with {formatting.count(few_shot.shots, 'example')} of {one_line(few_shot.dataset, 20)}"
 
 
 def about(lane: Lane, words: Mapping[str, str]) -> str:
-    """What an empty lane says of itself; `words` are those on its model."""
+    """What a lane without answers shows; `words` has a paragraph for each model."""
     if lane.few_shot is None:
         return words.get(lane.model, "")
-    return f"{title(lane.says)}: it reads them before each prompt. Would prompting have done?"
+    return f"{title(lane.label)}: it reads them before each prompt. Is prompting enough, without tuning?"
 
 
 def side_name(position: int, sides: int) -> str:
@@ -58,10 +58,10 @@ def side_name(position: int, sides: int) -> str:
 
 
 def turn_blocks(comparison: Comparison, position: int, n: int, *, markdown: bool = False) -> list[Block]:
-    """What the side at `position` shows of turn `n`: the prompt, the answer that stands there, and remarks to it.
+    """What the side at `position` shows of turn `n`: the prompt, the answer and remarks on it.
 
-    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of a lane that is
-    not the panel's own says whose it is.
+    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of another
+    lane than the panel's own is shown with its lane.
     """
     sides, turn = list(comparison.shown(n)), comparison.turns[n]
     if position >= len(sides):
@@ -97,15 +97,24 @@ def diff(comparison: Comparison, position: int) -> tuple[tuple[str, str], tuple[
     return names, (a.text, b.text), (one.name, two.name)
 
 
+def _folded(reasoning: str) -> str:
+    """What a model thought before it answered, in one line; all of it is kept with the conversation."""
+    words = len(reasoning.split())
+    return f"thought {formatting.count(words, 'word')} first: {one_line(reasoning, 60)}" if words else ""
+
+
 def _remarks(comparison: Comparison, n: int, lane: str, answer: LaneAnswer, *, first: bool) -> list[Block]:
     out: list[Block] = []
     if answer.state == "failed":
         out.append(Block("error", answer.error))
     elif answer.state == "stopped":
-        out.append(Block("note", "stopped here" if answer.text else "stopped before the first word"))
+        out.append(Block("note", "stopped here" if answer.text else "stopped before the first token"))
     stats, asked = answer.stats, comparison.turns[n]
-    if answer.model.startswith(comparison.lanes[lane].model + "@") and not asked.hidden:
-        out.append(Block("note", f"answered by the checkpoint of step {answer.model.rpartition('@')[2]}"))
+    step = checkpoint(answer.model, comparison.lanes[lane].model)
+    if step is not None and not asked.hidden:
+        out.append(Block("note", f"answered by the checkpoint of step {step}"))
+    if stats and not asked.hidden:
+        out += [Block("note", text) for text in (_folded(stats.reasoning), stats.note) if text]
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
@@ -127,7 +136,7 @@ def heading(
     mark: str = "",
     live: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Content:
-    """The line above a panel. A blind side says nothing of its model; `live` are the runs that go on."""
+    """The line above a panel. A blind side does not show its model; `live` are the runs that are still being tuned."""
     hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     if hidden:
         name = side_name(position, len(comparison.lanes))
@@ -147,7 +156,7 @@ def heading(
 
 
 def figures(comparison: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
-    """The line below a panel: what the answer costs, or that one is coming."""
+    """The line below a panel: what the answer cost, or how far it is."""
     if not comparison.turns:
         return Content("")
     turn = len(comparison.turns) - 1
@@ -177,7 +186,7 @@ def _coming(meter: Meter | None, *, hidden: bool) -> Content:
 
 
 def _cost(stats: Stats, width: int) -> str:
-    """The figures of an ended answer, the most telling ones first; as many as fit."""
+    """The figures of an ended answer, the most important first, as many as fit."""
     ends = {"end": "complete", "length": "cut at the limit", "cancelled": "stopped"}
     parts = [f"{stats.tokens} tok"]
     if stats.tokens_per_s:
@@ -195,9 +204,9 @@ def _cost(stats: Stats, width: int) -> str:
 
 
 def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
-    """What can be said about the last turn: the vote's keys, or what was voted.
+    """The vote on the last turn: its keys, or what was voted.
 
-    Where the lanes are `tabbed`, nothing is left or right of anything: then a side is called as its tab is.
+    Where the lanes are `tabbed` there is no left or right: a side is then named as its tab is.
     """
     if not comparison.turns or len(comparison.lanes) != 2:
         return Content("")
@@ -245,19 +254,19 @@ def settings_line(comparison: Comparison, width: int) -> Content:
 def tabs(comparison: Comparison, front: int, width: int, meters: Mapping[str, Meter], mark: str = "") -> Content:
     """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
 
-    `mark` is what the check of the lane in front found; it stands at the right end when there is room.
+    `mark` is what the check of the lane in front found; it stands at the right end when there is space.
     """
     hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     lanes = [lane_at(comparison, position) for position in range(len(comparison.lanes))]
     room = (width - len("F6 other")) // max(1, len(lanes)) - 5
-    names = [cell_len(title(lane.says)) for lane in lanes]
+    names = [cell_len(title(lane.label)) for lane in lanes]
     long = sum(name > room for name in names)
-    if long:  # the short names leave to them what they do not need
+    if long:  # they get the cells that short names do not need
         room += sum(max(0, room - name) for name in names) // long
     out = Content("")
     for position, lane in enumerate(lanes):
         streams = 10 if lane.streaming else 0
-        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room - streams))
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.label), max(6, room - streams))
         sign = f"{position + 1}" if hidden else lane.name.upper()
         dot = " ●" if lane.streaming else ""
         meter = meters.get(lane.name)

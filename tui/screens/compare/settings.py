@@ -94,14 +94,14 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
 
 
 def _labelled(error: BadInput) -> str:
-    """The error with the field called as it is called here: its name is the API's."""
+    """The error with the label of the field in place of its API name."""
     labels = {name: label for name, label, _ in _FIELDS}
     name = error.where or ""
     return labels[name] + error.what.removeprefix(name) if name in labels else error.what
 
 
 def _number(typed: str) -> Any:
-    """A number where one was typed; otherwise the text, which the check then names."""
+    """A number where one was typed; otherwise the text, which the check then rejects by name."""
     try:
         return int(typed)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The votes: who wins against whom, how sure that is, and each vote with a way to take it back.
+"""The votes: which model wins against which, how certain that is, and each vote, which can be undone.
 Counts come from the store, figures from engine.evaluation.ranking."""
 
 from __future__ import annotations
@@ -96,22 +96,22 @@ class Votes(PageScreen[None]):
     @work(group="remove")
     @show_errors
     async def action_remove(self) -> None:
-        """Take the vote under the cursor back."""
+        """Undo the vote under the cursor."""
         at = self.query_one(OptionList).highlighted
         if at is not None and self._found.votes:
             await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
-            self.tuningfork.notify("Taken back.")
+            self.tuningfork.notify("Undid the vote.")
             self.reload()
 
     @work(group="write")
     @show_errors
     async def action_write(self) -> None:
-        """Write every preference to files that trainers read."""
+        """Write every preference to files for training."""
         folder = self.tuningfork.store.home.exports / "preferences"
         try:
             made = await self.tuningfork.bridge.call(_write, folder)
         except OSError as error:
-            self.tuningfork.notify(f"{folder} cannot be made: {error.strerror}.", severity="error")
+            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
         if made:
             written = formatting.count(made, "preference")
@@ -139,7 +139,7 @@ def figures(found: Standing, width: int) -> Content:
 
 
 def _rate(each: Rate) -> list[Content]:
-    """What is known of two models, in parts that must not be torn apart."""
+    """The figures of two models, in parts that stay on one line."""
     others = [formatting.count(each.ties, "tie")] if each.ties else []
     others += [f"{each.both_bad} both bad"] if each.both_bad else []
     if each.rate is None:
