@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from store.curate.findings import Finding, PairLike, Level, texts
+from store.curate.findings import Finding, Level, PairLike, texts
 from store.formats.placeholders import unfilled
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.curate.findings import Finding, PairLike, Level, texts
+from store.curate.findings import Finding, Level, PairLike, texts
 
 
 @dataclass(frozen=True, slots=True)
