@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 from store import search_text
-from store.curate.findings import Judged
+from store.curate.findings import PairLike
 
 _MARKS = re.compile(r"(?<=[^\W\d_]|[\u0900-\u0dff\u0e00-\u109f])[.,;:!?…。、，；：！？]+(?=\s|$)")
 """Sentence marks after a letter, at the end of a word: all that a comparison leaves out beside case and spaces."""
@@ -45,17 +45,17 @@ def normal(text: str) -> str:
     return "\n".join(line for line in lines if line).strip()
 
 
-def _place(pair: Judged) -> Hashable:
+def _place(pair: PairLike) -> Hashable:
     """What a question means depends on: the system text and the earlier turns."""
     return normal(pair.system), tuple((turn.role, normal(turn.content)) for turn in pair.history)
 
 
-def exact(pairs: Iterable[Judged]) -> list[list[str]]:
+def exact(pairs: Iterable[PairLike]) -> list[list[str]]:
     """Groups of uids that say the same: system text, earlier turns, question and answer are equal in `normal` form."""
     return _groups((pair.uid, (_place(pair), normal(pair.question), normal(pair.answer))) for pair in pairs)
 
 
-def conflicts(pairs: Iterable[Judged]) -> list[list[str]]:
+def conflicts(pairs: Iterable[PairLike]) -> list[list[str]]:
     """Groups of uids that ask the same (in `normal` form, after the same turns) but answer differently."""
     pairs = list(pairs)
     answers = {pair.uid: normal(pair.answer) for pair in pairs}
@@ -70,7 +70,7 @@ def _groups(keyed: Iterable[tuple[str, Hashable]]) -> list[list[str]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def near(pairs: Sequence[Judged], threshold: float = 0.8) -> list[list[str]]:
+def near(pairs: Sequence[PairLike], threshold: float = 0.8) -> list[list[str]]:
     """Groups of uids whose question and answer share at least `threshold` (0 to 1) of their shingles (`shingles`).
 
     Sharing is Jaccard's: common over all. A group is what such pairs connect, so its ends may be farther apart. Pairs

@@ -21,7 +21,7 @@ class Finding:
     level: Level = "warning"
 
 
-class JudgedTurn(Protocol):
+class TurnLike(Protocol):
     """An earlier turn of a pair; `store.records.Turn` is one."""
 
     @property
@@ -30,7 +30,7 @@ class JudgedTurn(Protocol):
     def content(self) -> str: ...
 
 
-class Judged(Protocol):
+class PairLike(Protocol):
     """The parts of a pair that lint and its siblings read; `store.records.Pair` has them."""
 
     @property
@@ -40,14 +40,14 @@ class Judged(Protocol):
     @property
     def system(self) -> str: ...
     @property
-    def history(self) -> Sequence[JudgedTurn]: ...
+    def history(self) -> Sequence[TurnLike]: ...
     @property
     def question(self) -> str: ...
     @property
     def answer(self) -> str: ...
 
 
-def texts(pair: Judged) -> Iterator[tuple[str, str]]:
+def texts(pair: PairLike) -> Iterator[tuple[str, str]]:
     """Every text of a pair with the name of its field: system, history[0] …, question, answer."""
     yield "system", pair.system
     for n, turn in enumerate(pair.history):

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from store.curate.findings import Finding, Judged, Level, texts
+from store.curate.findings import Finding, Level, PairLike, texts
 from store.formats.placeholders import unfilled
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -94,17 +94,17 @@ def lint_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
     ]
 
 
-def lint(pair: Judged) -> list[Finding]:
+def lint(pair: PairLike) -> list[Finding]:
     """What is probably wrong with a pair; empty when nothing is."""
     return list(_lint(pair))
 
 
-def lint_all(pairs: Iterable[Judged]) -> list[Finding]:
+def lint_all(pairs: Iterable[PairLike]) -> list[Finding]:
     """The findings of many pairs, in their order."""
     return [finding for pair in pairs for finding in _lint(pair)]
 
 
-def _lint(pair: Judged) -> Iterator[Finding]:
+def _lint(pair: PairLike) -> Iterator[Finding]:
     for field, text in texts(pair):
         rules = _EVERYWHERE + _IN_ANSWERS if field == "answer" else _EVERYWHERE
         for code, level, rule in rules:

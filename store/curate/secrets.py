@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.curate.findings import Finding, Judged, Level, texts
+from store.curate.findings import Finding, Level, PairLike, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def mask(text: str) -> str:
     return text
 
 
-def scan(pairs: Iterable[Judged]) -> list[Finding]:
+def scan(pairs: Iterable[PairLike]) -> list[Finding]:
     """Where many pairs contain secrets."""
     return [finding for pair in pairs for finding in scan_texts(pair.uid, texts(pair))]
 
