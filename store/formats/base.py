@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -138,10 +139,18 @@ def by_rank() -> list[DataFormat]:
 
 def record_format(fields: Fields, but: RecordFormat | None = None) -> RecordFormat | None:
     """The first format, other than `but`, that recognises an object by what has something in it, else by all names."""
-    asked = [each for each in by_rank() if isinstance(each, RecordFormat) and each is not but]
     filled = fields.filled()
-    found = next((each for each in asked if each.recognises(filled)), None)
-    return found or (next((each for each in asked if each.recognises(fields)), None) if filled is not fields else None)
+    for each in (filled, fields) if filled is not fields else (fields,):
+        for format in _record_formats(tuple(FORMATS.values())):
+            if format is not but and format.recognises(each):
+                return format
+    return None
+
+
+@lru_cache(maxsize=4)
+def _record_formats(formats: tuple[DataFormat, ...]) -> list[RecordFormat]:
+    """Those of the formats whose rows are objects, by rank; every row asks for them."""
+    return sorted((each for each in formats if isinstance(each, RecordFormat)), key=lambda format: format.rank)
 
 
 def is_known(value: dict[str, Any]) -> bool:

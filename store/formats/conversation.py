@@ -31,7 +31,8 @@ CUT = "turns after the last trained answer were left out, because nothing would 
 _TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "observation", "ipython"}
 _TOOL_FIELDS = ("tools", "functions", "tool_calls", "function_call")
 _MEDIA_FIELDS = {
-    "image": "images", "images": "images", "video": "videos", "videos": "videos", "audio": "audio", "audios": "audio",
+    "image": "images are", "images": "images are", "video": "videos are", "videos": "videos are",
+    "audio": "audio is", "audios": "audio is",
 }  # fmt: skip
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>(?!.*</\1>)|<\|(image|video|audio)(_pad)?\|>", re.DOTALL)
 _CODE = re.compile(r"```.*?(```|\Z)|`[^`\n]*`", re.DOTALL)  # in which <image> is a tag and no image
@@ -41,12 +42,14 @@ _MESSAGE_KEYS = {"role", "from", "content", "value", "weight", "train", "loss"}
 
 def check_supported(fields: Fields) -> None:
     """Wrong when a row needs tools, images or sound: Tuningfork trains on text alone."""
+    if fields.none_of((*_TOOL_FIELDS, *_MEDIA_FIELDS)):
+        return
     for name in _TOOL_FIELDS:
         if not is_empty(as_list(fields.peek(name))):
             raise Wrong(name, "tools are not supported: a row is text alone")
     for name, what in _MEDIA_FIELDS.items():
         if not is_empty(as_list(fields.peek(name))):
-            raise Wrong(name, f"{what} are not supported: a row is text alone")
+            raise Wrong(name, f"{what} not supported: a row is text alone")
 
 
 def check_texts(field: str, texts: Sequence[str]) -> None:
@@ -54,7 +57,7 @@ def check_texts(field: str, texts: Sequence[str]) -> None:
     for text in texts:
         if "<" in text and (mark := _MEDIA_MARK.search(_CODE.sub("", text))):
             what = _MEDIA_FIELDS[mark[1] or mark[2]]
-            raise Wrong(field, f"{mark[0]} stands in the text: {what} are not supported, a row is text alone")
+            raise Wrong(field, f"{mark[0]} stands in the text: {what} not supported, a row is text alone")
 
 
 def turns_of(fields: Fields, field: str, value: Any) -> list[Turn]:
@@ -80,15 +83,20 @@ def _turn(fields: Fields, field: str, at: str, message: Any) -> Turn:
         raise Wrong(f"{at}.{who}", f"{role!r} is a role of tool calls, which are not supported")
     if role not in ROLES:
         raise Wrong(f"{at}.{who}", f"{role[:40]!r} is a role that cannot be trained on; use {', '.join(ROLES)}")
+    trained = _read_rest(fields, field, at, message) if len(message) > 2 else True
+    return Turn(ROLES[role], _content(f"{at}.{said}", message.get(said)), trained)  # type: ignore[arg-type]
+
+
+def _read_rest(fields: Fields, field: str, at: str, message: dict[str, Any]) -> bool:
+    """What a message says beside its role and text: whether it is trained. Wrong when it needs more than text."""
     for name in (*_TOOL_FIELDS, *_MEDIA_FIELDS):
         if not is_empty(message.get(name)):
-            what = _MEDIA_FIELDS.get(name, "tool calls")
-            raise Wrong(f"{at}.{name}", f"{what} are not supported: a row is text alone")
+            what = _MEDIA_FIELDS.get(name, "tool calls are")
+            raise Wrong(f"{at}.{name}", f"{what} not supported: a row is text alone")
     for name in message:
         if name not in _MESSAGE_KEYS and not is_empty(message[name]):
             fields.skip(f"{field}[].{name}")
-    text = _content(f"{at}.{said}", message.get(said))
-    return Turn(ROLES[role], text, _trained(fields, field, message))  # type: ignore[arg-type]
+    return _trained(fields, field, message)
 
 
 def _trained(fields: Fields, field: str, message: dict[str, Any]) -> bool:

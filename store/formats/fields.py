@@ -50,8 +50,14 @@ class Fields:
         self._read.add(name)
         return self.peek(name)
 
+    def none_of(self, names: Iterable[str]) -> bool:
+        """Whether the row has none of these fields: a quick look, before each is asked for."""
+        return self._values.keys().isdisjoint(names)
+
     def first(self, names: Iterable[str]) -> str | None:
         """The first of these names whose field has something in it; else the first whose field is not null."""
+        if self.none_of(names):
+            return None
         there = [name for name in names if name in self]
         return next((name for name in there if not is_empty(self.peek(name))), there[0] if there else None)
 
@@ -69,8 +75,9 @@ class Fields:
 
     def filled(self) -> Fields:
         """The fields that have something in them; these themselves when all have."""
-        left = {name: value for name, value in self._values.values() if not is_empty(value)}
-        return self if len(left) == len(self._values) else Fields(left)
+        if not any(is_empty(value) for _, value in self._values.values()):
+            return self
+        return Fields({name: value for name, value in self._values.values() if not is_empty(value)})
 
     def skip(self, name: str) -> None:
         """Count a part of a field as not read, by a name like messages[].name."""

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Mapping
 CONVENTIONAL = ("name", "author")
 """The placeholders that identity data uses by convention (LLaMA-Factory's identity.json and ours)."""
 _SHARE = 3
-"""A file follows the convention when at least one in this many of its rows has such a placeholder in its prose."""
+"""A file follows the convention when at least one in this many of its rows has such a placeholder in its prose, written
+without spaces in it: {{ name }} with spaces is how Jinja, Vue and others write code."""
+_WRITTEN = tuple("{{" + name + "}}" for name in CONVENTIONAL)
 
 # What stands directly before or after makes it something else: \frac{{a}}, x^{{2}}, ${{x}}, #{{x}}, f"{{{x}}}".
 _PLACEHOLDER = re.compile(
     r"(?P<before>\\[A-Za-z]*|[\^_$#{])?\{\{\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*\}\}(?P<after>\})?"
 )
-_CODE = re.compile(r"```.*?(```|\Z)|`[^`\n]*`|\{%.*?%\}|<[A-Za-z/][^<>]*>", re.DOTALL)
+_CODE = re.compile(
+    r"```.*?(```|\Z)|`[^`\n]*`|\{%.*?%\}|<([A-Za-z][\w-]*)\b[^<>]*>.*?</\2>|<[A-Za-z/][^<>]*>", re.DOTALL
+)
 
 
 def unfilled(text: str) -> list[str]:
@@ -59,7 +63,7 @@ class PlaceholderCount:
         for name in unfilled(text):
             self.in_rows[name] = self.in_rows.get(name, 0) + 1
             self.lines.setdefault(name, line)
-        if "{{" in text and not {*CONVENTIONAL}.isdisjoint(unfilled(prose(text))):
+        if any(each in text for each in _WRITTEN) and any(each in prose(text) for each in _WRITTEN):
             self._with_conventional += 1
 
     def follows_convention(self) -> bool:

@@ -34,6 +34,8 @@ def thumb_of(fields: Fields) -> tuple[str, bool] | None:
 
     A field of such a name with another kind of value, say `label: "physics"`, is no judgement.
     """
+    if fields.none_of(THUMBS):
+        return None
     for name, meaning in THUMBS.items():
         if name in fields and (found := _thumb(name, fields.peek(name))) is not None:
             return name, found == meaning

@@ -134,7 +134,10 @@ def assignment(text: str) -> tuple[str, str]:
 @click.option("--split", type=SPLITS, help="Write this split alone.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -> None:
-    """Write a dataset's ready pairs into a file; with the formats preference and feedback, those rows of it."""
+    """Write a dataset into a file.
+
+    Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers.
+    """
     from store.formats import find_format
     from store.importing import export_dataset, left_out
 

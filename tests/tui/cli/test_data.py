@@ -207,7 +207,7 @@ class TestJudgements:
     def test_they_are_removed_and_brought_back(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
         tf.ok("data", "add", "-q", "Who?", "-a", "Me.")
         pair = tf.json("data", "search")[0]["uid"]
-        assert tf.json("data", "rm", judged[0]["uid"][:11], pair)["removed"] == 2
+        assert tf.json("data", "rm", judged[0]["uid"], pair)["removed"] == 2
         assert (len(tf.json("data", "judgements")), tf.json("data", "search")) == (1, [])
         assert tf.json("data", "undo")["pairs"] == 2
         assert tf.json("data", "judgements") == judged
