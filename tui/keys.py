@@ -203,7 +203,7 @@ COMPARE = (
     Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
     Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
     Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is good"),
-    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote"),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
@@ -242,7 +242,7 @@ ANSWERS = (
 )
 
 VOTES = (
-    Key("votes.remove", "delete,u", "remove", "Remove", "Remove this vote", bar=True),
+    Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 
@@ -254,7 +254,7 @@ PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can 
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 
