@@ -1,5 +1,5 @@
-"""Conversations as trees of messages: an answer made again is a sibling, a fork may start at any message.
-Who answers and how is the engine's business; here the words are kept and found again."""
+"""Conversations as trees of messages: an answer generated again is a sibling, a fork may start at any message.
+Here messages are kept and found again; the engine decides who answers, and how."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.records import Chat, ChatMessage, Role
 
 
 def create(store: Store, title: str = "", meta: dict[str, Any] | None = None) -> Chat:
-    """Begins a conversation. `meta` holds the lanes' model references, the system prompt and the sampling."""
+    """Starts a conversation. `meta` holds the lanes' model references, the system prompt and the sampling."""
     with store.write() as conn:
         sql = "INSERT INTO chat (title, meta, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)"
         return get(store, int(conn.execute(sql, (title, canonical(meta or {}), now())).lastrowid or 0))
@@ -57,7 +57,7 @@ def append(
     BadInput when the parent belongs to another conversation.
     """
     if role not in get_args(Role):
-        raise BadInput(f"{role!r} is no role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
+        raise BadInput(f"{role!r} is not a role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
     with store.write() as conn:
         get(store, chat_id)
         if parent_id is not None and message(store, parent_id).chat_id != chat_id:

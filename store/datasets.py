@@ -3,7 +3,6 @@ Which pair goes to which split is decided in curate/split.py; here it is kept.""
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
 from collections import Counter
@@ -16,6 +15,7 @@ from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
 from store.rows import pair_from
+from store.suggest import hint
 
 _COUNTED = """
 SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
@@ -58,11 +58,9 @@ def get_id(store: Store, name: str) -> int:
 
 def near(name: str, names: Sequence[str], what: str, make: str) -> str:
     """What to do about a wrong name: the names it may have meant, else all (up to ten), else how to make the first."""
-    if close := difflib.get_close_matches(name, names, 3, 0.5):
-        return f"Did you mean {' or '.join(close)}?"
     if not names:
         return f"There is no {what} yet; make one with: {make}"
-    return f"Known {what}s: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}."
+    return hint(name, names, f"Known {what}s: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}.")
 
 
 def ensure(store: Store, name: str) -> Dataset:

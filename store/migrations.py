@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
 from store.schema_edits import EDITS
+from store.schema_evals import EVALS
 from store.schema_feedback import FEEDBACK
 from store.schema_preferences import PREFERENCES
 from store.schema_search import SEARCH
+from store.schema_votes import VOTES
 from store.sqlite import sqlite_utils
 
 if TYPE_CHECKING:
@@ -47,12 +49,24 @@ def _edits(db: Any) -> None:
     _execute(db.conn, EDITS)
 
 
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_feedback", _feedback),
     ("0003_search", _search),
     ("0004_preferences", _preferences),
     ("0005_edits", _edits),
+    ("0006_votes", _votes),
+    ("0007_evals", _evals),
 ]
 LATEST = len(STEPS)
 

@@ -288,7 +288,9 @@ class ChatMessage:
 class Vote:
     """Which lane's answer was better.
 
-    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered.
+    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered. `turn` (from 0) of
+    the conversation `chat_id` is what was voted on, in one of `lanes` lanes; a blind order follows from `blind_seed`
+    and the turn. All of these are None for a vote that was cast outside a conversation.
     """
 
     id: int
@@ -302,6 +304,9 @@ class Vote:
     choice: Choice
     sampling: dict[str, Any]
     chat_id: int | None
+    turn: int | None
+    lanes: int | None
+    blind_seed: int | None
     created_at: int
 
 
@@ -381,7 +386,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class VoteCounts:
     """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
 
     a_model: str
@@ -407,18 +412,20 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class EvalItem:
-    """One probe's answer and whether it passed."""
+    """One probe's answer, whether it passed, its score from 0 to 1 (None where it is not known) and why."""
 
     question: str
     text: str
     passed: bool
+    score: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Eval:
     """One model's sitting of a probe set.
 
-    `run` names the run it was made for, if any; `summary` is what the engine noted.
+    `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted.
     """
 
     id: int
@@ -428,6 +435,7 @@ class Eval:
     passed: int
     of: int
     summary: dict[str, Any]
+    judge: str
     created_at: int
 
 

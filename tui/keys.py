@@ -214,9 +214,9 @@ COMPARE = (
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
     Key(
-        "compare.proof",
+        "compare.lane_check",
         "h,f9",
-        "proof",
+        "lane_check",
         "Lane check",
         "Check that the base lane is the plain base model, and the tuned lane the tuned one",
     ),

@@ -1,5 +1,5 @@
 """One answer of one lane: its text as it grows, how it ended and what it cost.
-Plain records; which answer belongs to which prompt is engine.comparison.session's."""
+Plain records; engine.comparison.session knows which answer belongs to which prompt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stats:
 
 
 @dataclass(slots=True)
-class Answer:
+class LaneAnswer:
     """One lane's answer to one prompt. `text` grows while it streams and stays whatever happens."""
 
     model: str

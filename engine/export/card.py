@@ -16,14 +16,13 @@ from typing import Any
 from engine.export.request import FORMATS, Target
 from engine.models import default_model
 from engine.models.licence import licence_of
-from engine.models.refs import Resolved
+from engine.models.refs import Resolved, is_hub_name
 from store import datasets, evals
 from store.db import Store
 from store.records import Run
 
 EMBEDDED_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """What the default model is called on the Hugging Face hub."""
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _TRAINING = {
     "recipe": "Recipe", "method": "Method", "steps": "Steps", "epochs": "Epochs", "batch_size": "Rows a step",
     "lr": "Learning rate", "scheduler": "Schedule", "rank": "LoRA rank", "alpha": "LoRA alpha", "dropout": "Dropout",
@@ -98,7 +97,7 @@ def public_base(base: str) -> str:
     """A base's name for others: the hub's for the default model, the last part of a path."""
     if base == default_model.NAME:
         return EMBEDDED_ON_HUB
-    return base if _HUB.fullmatch(base) else PurePath(base.rstrip("/")).name or base
+    return base if is_hub_name(base) else PurePath(base.rstrip("/")).name or base
 
 
 def _scores(store: Store, run: Run, model: Resolved) -> list[Score]:
@@ -136,7 +135,7 @@ def _front(facts: CardFacts) -> str:
     is_adapter = facts.format in ("adapter", "gguf-adapter")
     tags = ["tuningfork", "lora", *(["gguf"] if facts.format not in _LIBRARIES else []), facts.format]
     front: dict[str, Any] = {"license": facts.licence} if facts.licence else {}
-    if _HUB.fullmatch(facts.base):
+    if is_hub_name(facts.base):
         front |= {"base_model": facts.base, "base_model_relation": "adapter" if is_adapter else "finetune"}
     front |= {"library_name": _LIBRARIES.get(facts.format, "gguf"), "pipeline_tag": "text-generation"}
     front |= {"model_name": facts.name, "tags": list(dict.fromkeys(tags))}
@@ -206,7 +205,7 @@ def _proof(facts: CardFacts) -> list[str]:
 
 
 def _use(facts: CardFacts) -> list[str]:
-    path = Path(next((name for name in facts.files if name.endswith(".gguf")), "."))
+    path = Path(next((name for name in facts.files if PurePath(name).suffix == ".gguf"), "."))
     path = path if facts.format in ("gguf", "gguf-adapter") else Path()
     pairs = _commands(facts.format, path, facts.name, facts.base, Path("BASE.gguf"), facts.config.get("rank"))
     parts = ["Run these in the folder of this file."]

@@ -3,19 +3,17 @@ The only place that sends files away; imports huggingface_hub when it does, and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.export import listing
+from engine.models.refs import is_hub_name
 from store import exports
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError, TuningforkError, UserError
 from store.records import Export
-
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def leaving(store: Store, export: Export) -> list[Leaving]:
 
 def check_repo(repo: str) -> str:
     """`repo` itself, if it is OWNER/NAME; else BadInput."""
-    if not _REPO.fullmatch(repo):
+    if not is_hub_name(repo):
         raise BadInput(f"{repo!r} is not OWNER/NAME.", where="--to", todo="Write it like ember-labs/ember-1-gguf.")
     return repo
 

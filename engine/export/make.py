@@ -25,11 +25,11 @@ from engine.export.torch_process import merge_with_peft
 from engine.export.verification import Made
 from engine.gguf import adapter as gguf_adapter
 from engine.gguf import model
-from engine.gguf.metadata import About
+from engine.gguf.metadata import FileMetadata
 from engine.gguf.tensors import is_plain
 from engine.models import refs
 from engine.models.licence import licence_of
-from engine.models.refs import Resolved
+from engine.models.refs import Ref, Resolved
 from store import datasets, exports
 from store.db import Store
 from store.errors import Conflict, NoSpace, TuningforkError
@@ -60,7 +60,7 @@ def make(store: Store, request: Request, tell: Tell) -> Iterator[int]:
     Raises what `engine.export.service.export` documents; then the export at work is kept as failed.
     """
     run, step, _ = service.chosen(store, request.run)
-    model = refs.resolve(store, f"run:{run.name}" + (f"@{step}" if step is not None else ""))
+    model = refs.resolve(store, str(Ref.run(run.name, step)))
     planned, probes = service.plan(store, request), _probes(request)
     for each in planned:  # before the first is made, not after minutes of work
         _check_place(each, request.overwrite)
@@ -205,11 +205,13 @@ def _expressible(work: Work, target: Target) -> tuple[Path, Path | None]:
     return out, None
 
 
-def _about(work: Work) -> About:
+def _about(work: Work) -> FileMetadata:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.step is not None:
         facts["step"] = str(work.step)
-    return About(work.run.name, card.public_base(work.run.base), licence_of(work.run.base, work.model.folder), facts)
+    return FileMetadata(
+        work.run.name, card.public_base(work.run.base), licence_of(work.run.base, work.model.folder), facts
+    )
 
 
 # ---------------------------------------------------------------- into place

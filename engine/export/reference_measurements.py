@@ -15,11 +15,12 @@ import numpy as np
 
 from engine.core import process
 from engine.export.torch_process import Reference
-from engine.inference.backends.base import Finish, Job
-from engine.inference.backends.llama_binding import Context, Weights
+from engine.gguf.llama_library import LlamaModel
+from engine.inference.backends.llama_context import Context
 from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
@@ -105,12 +106,12 @@ class Bench:
         return asyncio.run(self._ask(model, self.conversations[:first], replace(SAMPLING, max_tokens=tokens)))
 
     async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[Answer]:
-        backend = LlamaCpp(self.home, Templates(), Budget(), workers=2, context=2048)
+        backend = LlamaCpp(self.home, TemplateCache(), Budget(), workers=2, context=2048)
         answers = []
         try:
             for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
-                async for item in backend.generate(Job(model, tuple(messages), sampling)):
+                async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
                     else:
@@ -123,7 +124,7 @@ class Bench:
 
     def measure(self, gguf: Path, adapter: Path | None = None) -> list[np.ndarray]:
         """llama.cpp's logits on `rows`, every position: arrays of shape (tokens, vocabulary)."""
-        weights = Weights(gguf)
+        weights = LlamaModel(gguf)
         try:
             context = Context(weights, ROW_TOKENS * 2, process.cores())
             context.use_adapter(adapter)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from engine.export.listing import sweep
 from engine.export.request import FORMATS, QUANTISED, QUANTS, Request, Target
 from engine.models import refs
 from engine.models.prepare import prepare
-from engine.models.refs import Resolved
+from engine.models.refs import Ref, Resolved
 from store import errors, exports, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, WorkerError
@@ -29,8 +28,6 @@ from store.records import Export, Run
 __all__ = [
     "FORMATS", "QUANTISED", "QUANTS", "Planned", "Progress", "Request", "Target", "chosen", "export", "plan", "source",
 ]  # fmt: skip
-
-_RUN = re.compile(r"(?:run:)?([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +63,10 @@ def chosen(store: Store, text: str) -> tuple[Run, int | None, str]:
     Without a step the checkpoint with the lowest validation loss is best, when losses were measured; else the end.
     Raises BadInput, NotFound.
     """
-    match = _RUN.fullmatch(text.strip())
-    if not match:
-        raise BadInput(f"{text!r} is no run.", where="RUN", todo="Name a run: NAME or NAME@STEP.")
-    run = runs.get(store, match[1])
-    if match[2]:
-        return run, int(match[2]), f"step {match[2]}, as asked"
+    asked = refs.parse_run(text)
+    run = runs.get(store, asked.value)
+    if asked.step is not None:
+        return run, asked.step, f"step {asked.step}, as asked"
     measured = {c.step: c.val_loss for c in runs.checkpoints(store, run.id) if c.val_loss is not None}
     last = next((m.value for m in reversed(runs.metrics(store, run.id, ["val_loss"])) if m.value is not None), None)
     if not measured or not run.adapter:
@@ -85,7 +80,7 @@ def chosen(store: Store, text: str) -> tuple[Run, int | None, str]:
 def source(store: Store, request: Request) -> Resolved:
     """The run's model with its base prepared. Raises what `refs.resolve` and `engine.models.prepare` raise."""
     run, step, _ = chosen(store, request.run)
-    ref = f"run:{run.name}" + (f"@{step}" if step is not None else "")
+    ref = str(Ref.run(run.name, step))
     refs.resolve(store, ref)  # what is wrong with the run is said before its base is made
     prepare(store, run.base)
     return refs.resolve(store, ref)
@@ -94,7 +89,7 @@ def source(store: Store, request: Request) -> Resolved:
 def plan(store: Store, request: Request) -> list[Planned]:
     """What the request would make, and how large. Raises BadInput for a target or path that cannot be."""
     run, step, _ = chosen(store, request.run)
-    model = refs.resolve(store, f"run:{run.name}" + (f"@{step}" if step is not None else ""))
+    model = refs.resolve(store, str(Ref.run(run.name, step)))
     if not request.targets:
         raise BadInput("Nothing to make was named.", todo=f"Pick from {', '.join(FORMATS)}.")
     name = run.name + (f"-step{step}" if step is not None else "")

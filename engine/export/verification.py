@@ -15,12 +15,12 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-from engine.evaluation import probes as probes
+from engine.evaluation.judges import contains
 from engine.export import ollama
 from engine.export.reference_measurements import Answer, Bench, kl
-from engine.gguf.llama_vocab import VocabOnly
+from engine.gguf.llama_library import vocabulary
 from engine.gguf.model import types_of
-from engine.gguf.tensors import Weights, float32, is_plain, read_adapter, table_of
+from engine.gguf.tensors import MergedWeights, float32, is_plain, read_adapter, table_of
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
 from store.errors import TuningforkError
@@ -103,7 +103,7 @@ def _gguf_contents(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator
 def _gguf_tokens(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
     assert made.gguf is not None
     lines = [*_LINES, *_random_lines()]
-    with VocabOnly.open(made.gguf) as vocab:
+    with vocabulary(made.gguf) as vocab:
         if vocab is None:
             yield Check("tokens", "failed", "llama.cpp refuses the file's vocabulary.")
             return
@@ -112,9 +112,7 @@ def _gguf_tokens(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[C
         yield _verdict("tokens", not wrong, said, f"{len(wrong)} of {len(lines)} texts differ, first {wrong[:1]!r}.")
         eot = bench.template.eot_id
         name = bench.template.decode([eot])
-        yield _verdict(
-            "end of turn", vocab.ends_turn(eot), f"Generation ends at {name}.", f"It would not stop at {name}."
-        )
+        yield _verdict("end of turn", vocab.ends(eot), f"Generation ends at {name}.", f"It would not stop at {name}.")
 
 
 def _gguf_logits(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
@@ -179,7 +177,9 @@ def _folder_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterato
     for tensor in tensors.values():
         report["types"][tensor.dtype] = report["types"].get(tensor.dtype, 0) + 1
     own = (
-        Weights(bench.folder).tensors if made.format == "merged" else table_of(bench.adapter / name, "Train it again.")
+        MergedWeights(bench.folder).tensors
+        if made.format == "merged"
+        else table_of(bench.adapter / name, "Train it again.")
     )
     whole = not broken and tensors.keys() == own.keys()
     yield _verdict(
@@ -254,7 +254,7 @@ def _answers(bench: Bench, said: list[Answer]) -> Iterator[Check]:
     if bench.probes:
         first = len(said) - len(bench.probes)
         passed, before = (
-            sum(probes.judge(probe, a.text) for probe, a in zip(bench.probes, answers[first:], strict=True))
+            sum(contains.judgement(p, a.text).passed for p, a in zip(bench.probes, answers[first:], strict=True))
             for answers in (said, tuned)
         )
         text = f"{passed} of {len(bench.probes)} probes passed, {before} by the run's own lane"

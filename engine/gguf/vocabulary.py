@@ -14,7 +14,7 @@ import gguf
 from gguf import TokenType
 from tokenizers import Tokenizer
 
-from engine.gguf.llama_vocab import VocabOnly
+from engine.gguf.llama_library import vocabulary
 from engine.gguf.tensors import read_json
 from store.errors import Unsupported
 
@@ -103,7 +103,7 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     best = (len(wanted) + 1, "none")
     try:
         for name in _likely_first(raw):
-            with VocabOnly.open(scratch, pre=name) as vocab:
+            with vocabulary(scratch, pre=name) as vocab:
                 if vocab is None:
                     continue  # this llama.cpp does not know the name
                 wrong = sum(vocab.tokenize(line) != ids for line, ids in zip(TELLING_LINES, wanted, strict=True))

@@ -122,10 +122,10 @@ class Client:
                     return piece
         raise ServerError("The answer had no end.")
 
-    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+    async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
         """Check with numbers what each lane (name to model) is; the keys are those of `server.lane_check.check`."""
         body = {"lanes": [{"lane": lane, "model": model} for lane, model in lanes.items()]}
-        return await self._call("POST", "/v1/tuningfork/honesty", body)
+        return await self._call("POST", "/v1/tuningfork/lane_check", body)
 
     async def load(self, model: str) -> dict[str, Any]:
         """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.

@@ -27,7 +27,7 @@ class Template(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EncodedPrompt:
     """Token ids that end with the generation prompt. `template` is the SHA-256 of the template's text."""
 
     ids: list[int]
@@ -36,7 +36,7 @@ class Prompt:
     dropped_turns: int = 0
 
 
-def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> Prompt:
+def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> EncodedPrompt:
     """Render and encode. When it does not fit, the oldest turns are left out, never the system prompt or the last
     question.
 
@@ -61,7 +61,7 @@ def build(template: Template, messages: Sequence[Message], context: int, max_tok
             todo="Shorten the question or the system prompt.",
         )
     source = hashlib.sha256(template.source.encode()).hexdigest()
-    return Prompt(ids, frozenset(template.stop_ids), source, dropped)
+    return EncodedPrompt(ids, frozenset(template.stop_ids), source, dropped)
 
 
 def _fewest(turns: Sequence[Message], fits: Callable[[int], bool]) -> int:

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.inference.backends.base import Finish
-from engine.inference.limits import LANE_NAMES
+from engine.inference.limits import LANE_NAMES, LONGEST_LANE
+from engine.inference.records import Finish
 from engine.inference.sampling import Sampling
 from store import errors
 from store.errors import BadInput, TuningforkError
 from store.records import Message
 
 ROLES = frozenset({"system", "user", "assistant"})
-LONGEST_LANE = 200
 _STATUS = {
     "BadInput": 400,
     "Unsupported": 400,
@@ -147,7 +146,7 @@ def _message(at: int, raw: Any) -> Message:
     return {"role": role, "content": content.encode("utf-8", "replace").decode()}
 
 
-class Shape:
+class ChatReply:
     """Writes one answer: its id and time are the same in every chunk."""
 
     def __init__(self, model: str) -> None:

@@ -4,7 +4,6 @@ No defaults by model size (recipes.py), no files, no torch."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from store.canon import canonical, sha256
 from store.errors import BadInput
+from store.suggest import hint
 
 Method = Literal["lora", "qlora"]
 Dtype = Literal["auto", "bf16", "fp32"]
@@ -100,8 +100,7 @@ def _refuse_unknown(data: Mapping[str, Any]) -> None:
     names = [f.name for f in fields(TrainConfig)]
     for key in data:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            todo = f"Did you mean {near[0]}?" if near else "Known fields: " + ", ".join(names) + "."
+            todo = hint(str(key), names, f"Known fields: {', '.join(names)}.", most=1)
             raise BadInput(f"There is no training option {key!r}.", where=str(key), todo=todo)
 
 

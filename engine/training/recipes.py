@@ -3,7 +3,6 @@ Only numbers and why they are so; checking them is config.py's."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from engine.training.config import TrainConfig
 from store.errors import NotFound
+from store.suggest import hint
 
 DEFAULT = "identity"
 
@@ -94,8 +94,7 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     """
     found = RECIPES.get(recipe)
     if found is None:
-        near = difflib.get_close_matches(recipe, RECIPES, n=1)
-        todo = f"Did you mean {near[0]}?" if near else "Known recipes: " + ", ".join(RECIPES) + "."
+        todo = hint(recipe, RECIPES, f"Known recipes: {', '.join(RECIPES)}.", most=1)
         raise NotFound(f"There is no recipe {recipe!r}.", todo=todo)
     given = {name: value for name, value in overrides.items() if value is not None}
     changes = dict(found.changes)

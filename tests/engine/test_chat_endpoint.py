@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from engine.inference import sse
-from engine.inference.backends.base import Finish, Job
 from engine.inference.backends.endpoint import KEY, Endpoint
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
 from engine.models.refs import Resolved
 from store.errors import NotFound, ServerError, TuningforkError, Unsupported
@@ -18,7 +18,9 @@ from store.errors import NotFound, ServerError, TuningforkError, Unsupported
 Answer = Callable[[httpx.Request], httpx.Response]
 
 MODEL = Resolved("http://there/v1#big", "endpoint", "big", url="http://there/v1", endpoint_model="big")
-JOB = Job(MODEL, ({"role": "user", "content": "hi"},), Sampling(temperature=0.5, seed=9, max_tokens=3, stop=("x",)))
+REQUEST = GenerationRequest(
+    MODEL, ({"role": "user", "content": "hi"},), Sampling(temperature=0.5, seed=9, max_tokens=3, stop=("x",))
+)
 
 
 def chunk(text: str | None = None, finish: str | None = None, **more: object) -> bytes:
@@ -26,10 +28,10 @@ def chunk(text: str | None = None, finish: str | None = None, **more: object) ->
     return sse.event({"choices": [{"delta": delta, "finish_reason": finish}], **more})
 
 
-async def talk(answer: Answer, job: Job = JOB) -> tuple[str, Finish]:
+async def talk(answer: Answer, request: GenerationRequest = REQUEST) -> tuple[str, Finish]:
     backend = Endpoint(httpx.MockTransport(answer))
     try:
-        items = [item async for item in backend.generate(job)]
+        items = [item async for item in backend.generate(request)]
     finally:
         await backend.close()
     assert isinstance(items[-1], Finish)
@@ -67,7 +69,7 @@ async def test_our_own_filters_are_sent_when_they_are_set_and_no_key_without_one
         assert json.loads(request.content)["top_k"] == 40
         return httpx.Response(200, content=chunk("ok") + chunk(finish="length") + sse.END)
 
-    _, finish = await talk(answer, Job(MODEL, JOB.messages, Sampling(temperature=1.0, top_k=40)))
+    _, finish = await talk(answer, GenerationRequest(MODEL, REQUEST.messages, Sampling(temperature=1.0, top_k=40)))
     assert finish.stop == "length" and finish.tokens == 1
 
 

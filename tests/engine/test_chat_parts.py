@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.inference import access, protocol, sse, threads
-from engine.inference.backends.base import Finish
 from engine.inference.prompts import build
 from engine.inference.protocol import Refusal
+from engine.inference.records import Finish
 from engine.inference.sampling import Sampling
-from engine.inference.server.admission import Gate
+from engine.inference.server.admission import Admission
 from engine.inference.text_stream import TextStream
 from store.errors import BadInput, NotFound, ServerError
 from store.home import Home
@@ -197,17 +197,17 @@ def test_events_survive_any_cut_and_tell_an_end_from_a_break(texts: list[str], c
 
 def test_the_last_chunk_carries_our_figures() -> None:
     finish = Finish("length", 3, 5, 1.0, 2.0, 8, 100, 2)
-    chunk = protocol.Shape("m").last(finish)
+    chunk = protocol.ChatReply("m").last(finish)
     assert chunk["choices"][0]["finish_reason"] == "length"
     assert chunk["tuningfork"]["dropped_turns"] == 2
-    assert protocol.Shape("m").whole("t", finish)["usage"]["total_tokens"] == 8
+    assert protocol.ChatReply("m").whole("t", finish)["usage"]["total_tokens"] == 8
 
 
 # ---------------------------------------------------------------- gate, threads, access
 
 
 async def test_one_too_many_is_told_when_to_come_back() -> None:
-    gate, go = Gate(active=1, waiting=1), asyncio.Event()
+    gate, go = Admission(active=1, waiting=1), asyncio.Event()
 
     async def one() -> None:
         async with gate.enter():

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from engine.inference.backends import transformers as backend_module
-from engine.inference.backends.base import Finish, Job
 from engine.inference.backends.transformers import Batch, Transformers, choose
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
 from engine.inference.server import lane_check
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.refs import Resolved
 from store.errors import BadInput, Unsupported
@@ -54,7 +54,7 @@ def tuned(base: Resolved, adapter: Path) -> Resolved:
 
 @pytest.fixture
 async def backend() -> AsyncIterator[Transformers]:
-    made = Transformers(Templates(), Budget(cores=2), context=256)
+    made = Transformers(TemplateCache(), Budget(cores=2), context=256)
     yield made
     await made.close()
 
@@ -62,7 +62,7 @@ async def backend() -> AsyncIterator[Transformers]:
 async def ask(
     backend: Transformers, model: Resolved, messages: tuple[Message, ...], sampling: Sampling
 ) -> tuple[str, Finish]:
-    items = [item async for item in backend.generate(Job(model, messages, sampling))]
+    items = [item async for item in backend.generate(GenerationRequest(model, messages, sampling))]
     assert isinstance(items[-1], Finish)
     return "".join(items[:-1]), items[-1]
 
@@ -108,7 +108,7 @@ async def test_it_says_what_generate_says(backend: Transformers, base: Resolved,
     made = out[0, len(prompt.ids) :].tolist()
     ended = [n for n, token in enumerate(made) if token in prompt.stop_ids]
     assert finish.tokens == (ended[0] if ended else 25)
-    template = Templates().of(folder)
+    template = TemplateCache().of(folder)
     assert text == template.decode(made[: finish.tokens], special=False)
 
 
@@ -128,7 +128,9 @@ async def test_a_late_row_does_not_wait_for_an_early_long_one(
 
 
 async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Resolved) -> None:
-    async with aclosing(backend.generate(Job(base, HELLO, Sampling(temperature=1.0, max_tokens=200)))) as items:
+    async with aclosing(
+        backend.generate(GenerationRequest(base, HELLO, Sampling(temperature=1.0, max_tokens=200)))
+    ) as items:
         async for _ in items:
             break
     loaded = await backend._loaded(base)
@@ -138,9 +140,11 @@ async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Reso
     assert loaded._work.empty()
 
 
-async def test_honesty_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
+async def test_lane_check_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
     await backend.load(tuned)
-    report = await lane_check.check([lane_check.Side(base, backend, None), lane_check.Side(tuned, backend, None)])
+    report = await lane_check.check(
+        [lane_check.CheckedLane(base, backend, None), lane_check.CheckedLane(tuned, backend, None)]
+    )
     assert report["honest"] and report["same_tokens"] and report["same_template"]
     one, two = report["lanes"]
     assert one["plain_max_diff"] <= lane_check.TOLERANCE < two["plain_max_diff"]

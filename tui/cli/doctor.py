@@ -42,7 +42,7 @@ def doctor(context: click.Context) -> None:
     if session().as_json:
         emit_json({"ok": not failed, "checks": found})
     elif failed:
-        say(f"Something must be mended: {', '.join(failed)}.")
+        say(f"Something must be fixed: {', '.join(failed)}.")
     else:
         say("Tuningfork can work here.")
     if failed:

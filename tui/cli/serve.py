@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.inference import limits
 from store.errors import Conflict, NotFound
 from tui.cli.command import Command
 from tui.cli.options import MODEL
@@ -29,7 +30,9 @@ _PORT = 8642
 @click.option("--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="Port to listen on.")
 @click.option("--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load it now and keep it loaded.")
 @click.option("--token-file", metavar="FILE", help="Token that clients must send; the home's own unless given.")
-@click.option("--context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens of a conversation.")
+@click.option(
+    "--context", type=click.IntRange(64), default=limits.CONTEXT, show_default=True, help="Tokens of a conversation."
+)
 @click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
 @click.option("--replace", is_flag=True, help="End the server of this home that runs already.")
 @click.option("--stop", is_flag=True, help="End the server of this home, start none.")

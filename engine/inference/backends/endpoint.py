@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 import httpx
 
 from engine.inference import sse
-from engine.inference.backends.base import Finish, Job, rate
-from engine.inference.prompts import Prompt
+from engine.inference.backends.base import rate
+from engine.inference.prompts import EncodedPrompt
 from engine.inference.protocol import error_from
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
 from engine.models.refs import Resolved
 from store.errors import NotFound, ServerError, Unsupported
@@ -43,15 +44,15 @@ class Endpoint:
         if response.status_code in (401, 403):
             raise _refused(model, response.status_code, None)
 
-    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
-        model, sampling = job.model, job.sampling
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[str | Finish, None]:
+        model, sampling = request.model, request.sampling
         tokens, first, stop = 0, None, ""
         usage: dict[str, Any] = {}
         try:
-            request = self._http.stream(
-                "POST", f"{model.url}/chat/completions", json=_body(job, sampling), headers=_headers()
+            exchange = self._http.stream(
+                "POST", f"{model.url}/chat/completions", json=_body(request, sampling), headers=_headers()
             )
-            async with request as response:
+            async with exchange as response:
                 if response.status_code != 200:
                     await response.aread()
                     raise _refused(model, response.status_code, response)
@@ -76,12 +77,12 @@ class Endpoint:
             stop="length" if stop == "length" else "end",
             tokens=tokens,
             prompt_tokens=prompt,
-            ttft_ms=(first - job.asked) * 1e3 if first else None,
+            ttft_ms=(first - request.asked) * 1e3 if first else None,
             tokens_per_s=rate(tokens, first, perf_counter()),
             context_used=prompt + tokens,
         )
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         _hidden(model)
 
     async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
@@ -102,10 +103,10 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _body(job: Job, sampling: Sampling) -> dict[str, Any]:
+def _body(request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "model": job.model.endpoint_model,
-        "messages": list(job.messages),
+        "model": request.model.endpoint_model,
+        "messages": list(request.messages),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": sampling.temperature,

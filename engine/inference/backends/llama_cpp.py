@@ -13,13 +13,15 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+from engine.gguf.llama_library import LlamaModel
 from engine.inference.backends.adapters import gguf_adapter
-from engine.inference.backends.base import Finish, Job, rate
-from engine.inference.backends.context_pool import Lanes, size_for
+from engine.inference.backends.base import rate
+from engine.inference.backends.context_pool import ContextPool, size_for
 from engine.inference.backends.gguf_template import GgufTemplate
-from engine.inference.backends.llama_binding import Aborted, Context, Weights
-from engine.inference.prompts import Prompt, Template, build
-from engine.inference.template_cache import Templates
+from engine.inference.backends.llama_context import Aborted, Context
+from engine.inference.prompts import EncodedPrompt, Template, build
+from engine.inference.records import Finish, GenerationRequest
+from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
 from engine.models.refs import Resolved
@@ -35,8 +37,8 @@ Item = str | Finish | BaseException
 class _Loaded:
     """One base model in memory."""
 
-    weights: Weights
-    lanes: Lanes[Context]
+    weights: LlamaModel
+    lanes: ContextPool[Context]
     own_template: GgufTemplate | None = None
     users: int = 0
     used_at: float = field(default_factory=monotonic)
@@ -48,8 +50,8 @@ class _Answering:
 
     context: Context
     adapter: Path | None
-    prompt: Prompt
-    job: Job
+    prompt: EncodedPrompt
+    request: GenerationRequest
     limit: int
     largest: int
     cancelled: bool = False
@@ -65,7 +67,7 @@ class LlamaCpp:
 
     name = "llama.cpp"
 
-    def __init__(self, home: Home, templates: Templates, budget: Budget, *, workers: int, context: int) -> None:
+    def __init__(self, home: Home, templates: TemplateCache, budget: Budget, *, workers: int, context: int) -> None:
         self._home, self._templates, self._budget, self._context = home, templates, budget, context
         self._pool = ThreadPoolExecutor(workers + 2, "llama")  # for what computes nothing; `_alone` for what does
         self._computing: set[asyncio.Future[Any]] = set()
@@ -77,19 +79,19 @@ class LlamaCpp:
             await self._run(self._adapter, model, loaded.weights)
             await self._run(self._template, model, loaded)
 
-    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
-        async with self._using(job.model) as loaded:
-            adapter, prompt = await self._run(self._prepare, job, loaded)
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[str | Finish, None]:
+        async with self._using(request.model) as loaded:
+            adapter, prompt = await self._run(self._prepare, request, loaded)
             largest = self._largest(loaded.weights)
-            limit = min(job.sampling.max_tokens, largest - len(prompt.ids))
-            async with loaded.lanes.use(job.lane, size_for(len(prompt.ids) + limit, largest)) as context:
+            limit = min(request.sampling.max_tokens, largest - len(prompt.ids))
+            async with loaded.lanes.use(request.lane, size_for(len(prompt.ids) + limit, largest)) as context:
                 with self._budget.one_more():
-                    answering = _Answering(context, adapter, prompt, job, limit, largest)
+                    answering = _Answering(context, adapter, prompt, request, limit, largest)
                     async with aclosing(self._stream(answering)) as items:
                         async for item in items:
                             yield item
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         async with self._using(model) as loaded:
             template = await self._run(self._template, model, loaded)
             return build(template, messages, self._largest(loaded.weights))
@@ -141,12 +143,12 @@ class LlamaCpp:
         key = (path, path.stat().st_mtime_ns)
         async with self._loading:
             if key not in self._models:
-                weights = await self._run(Weights, path)
-                self._models[key] = _Loaded(weights, Lanes(partial(self._make, weights)))
+                weights = await self._run(LlamaModel, path)
+                self._models[key] = _Loaded(weights, ContextPool(partial(self._make, weights)))
             self._models[key].used_at = monotonic()
             return self._models[key]
 
-    async def _make(self, weights: Weights, size: int) -> Context:
+    async def _make(self, weights: LlamaModel, size: int) -> Context:
         making = asyncio.ensure_future(self._run(Context, weights, size, self._budget.share()))
         try:
             return await asyncio.shield(making)
@@ -154,15 +156,17 @@ class LlamaCpp:
             making.add_done_callback(_free)
             raise
 
-    def _largest(self, weights: Weights) -> int:
+    def _largest(self, weights: LlamaModel) -> int:
         return min(self._context, weights.n_ctx_train)
 
-    def _prepare(self, job: Job, loaded: _Loaded) -> tuple[Path | None, Prompt]:
-        """In a thread: adapter and prompt of a job."""
+    def _prepare(self, request: GenerationRequest, loaded: _Loaded) -> tuple[Path | None, EncodedPrompt]:
+        """In a thread: adapter and prompt of a request."""
         self._budget.look()
-        adapter = self._adapter(job.model, loaded.weights)
+        adapter = self._adapter(request.model, loaded.weights)
         largest = self._largest(loaded.weights)
-        return adapter, build(self._template(job.model, loaded), job.messages, largest, job.sampling.max_tokens)
+        return adapter, build(
+            self._template(request.model, loaded), request.messages, largest, request.sampling.max_tokens
+        )
 
     def _template(self, model: Resolved, loaded: _Loaded) -> Template:
         """The prepared folder's template; before there is one, the file's own, which must live as long as its
@@ -173,7 +177,7 @@ class LlamaCpp:
             loaded.own_template = GgufTemplate(loaded.weights)
         return loaded.own_template
 
-    def _adapter(self, model: Resolved, weights: Weights) -> Path | None:
+    def _adapter(self, model: Resolved, weights: LlamaModel) -> Path | None:
         """The model's GGUF adapter, in memory; None for a base."""
         path = gguf_adapter(self._home, model)
         if path is not None:
@@ -232,12 +236,12 @@ class LlamaCpp:
 
     def _tokens(self, work: _Answering, emit: Callable[[Item], None]) -> Finish:
         context, weights, prompt = work.context, work.context.weights, work.prompt
-        text = TextStream(work.job.sampling.stop)
+        text = TextStream(work.request.sampling.stop)
         context.use_adapter(work.adapter)
-        if work.job.lane is None:
+        if work.request.lane is None:
             context.clear()
         context.set_threads(self._budget.share())
-        context.set_sampling(work.job.sampling)
+        context.set_sampling(work.request.sampling)
         context.prefill(prompt.ids)
         count, first, stop = 0, None, "length"
         while count < work.limit:
@@ -264,7 +268,7 @@ class LlamaCpp:
             stop="end" if stop == "end" else "length",
             tokens=count,
             prompt_tokens=len(prompt.ids),
-            ttft_ms=(first - work.job.asked) * 1e3 if first else None,
+            ttft_ms=(first - work.request.asked) * 1e3 if first else None,
             tokens_per_s=rate(count, first, last),
             context_used=len(prompt.ids) + count,
             context_size=work.largest,

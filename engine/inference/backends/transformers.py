@@ -23,10 +23,12 @@ from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from engine.inference.backends.base import Finish, Job, rate
-from engine.inference.prompts import Prompt, build
+from engine.inference.backends.base import rate
+from engine.inference.limits import PENALTY_WINDOW
+from engine.inference.prompts import EncodedPrompt, build
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
 from engine.models.chat_template import ChatTemplate
@@ -38,12 +40,11 @@ transformers_logging.disable_progress_bar()
 BASE = "__base__"  # PEFT's name for a row without an adapter
 JOIN_S = 0.02
 """How long a first row waits for its sibling: both lanes of a comparison are asked within a few milliseconds."""
-PENALTY_WINDOW = 64
 MAX_ADAPTERS = 8
 
 
 @dataclass(eq=False, slots=True)
-class Row:
+class BatchRow:
     """One answer in the making. `emit` may be called from any thread."""
 
     ids: list[int]
@@ -107,7 +108,7 @@ def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], genera
 class Batch:
     """Rows that advance together through one model, padded on the left, over one key-value cache."""
 
-    def __init__(self, model: LoadedModel, rows: list[Row]) -> None:
+    def __init__(self, model: LoadedModel, rows: list[BatchRow]) -> None:
         self._model, self.rows = model, rows
         longest = max(len(row.ids) for row in rows)
         gaps = [longest - len(row.ids) for row in rows]
@@ -164,12 +165,12 @@ class LoadedModel:
         self._names = itertools.count(1)
         self._alone: set[str] = set()  # adapters that PEFT cannot mix with others in a batch
         self._budget = budget
-        self._work: queue.SimpleQueue[Row | Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[BatchRow | Callable[[], None] | None] = queue.SimpleQueue()
         self.users, self.used_at = 0, monotonic()
         self._thread = threading.Thread(target=self._run, name="transformers", daemon=True)
         self._thread.start()
 
-    def submit(self, row: Row) -> None:
+    def submit(self, row: BatchRow) -> None:
         """Answer `row`; it is told what comes of it."""
         self._work.put(row)
 
@@ -255,12 +256,12 @@ class LoadedModel:
             batches += [Batch(self, group) for group in self._groups(rows)]
             batches = [batch for batch in batches if self._advance(batch)]
 
-    def _arrivals(self, wait: bool) -> tuple[list[Row], bool]:
+    def _arrivals(self, wait: bool) -> tuple[list[BatchRow], bool]:
         """Rows that came in, and False when the thread shall end; other work that was asked for is done on the way.
 
         With nothing else to do (`wait`), waits for a first row and then a little for its sibling.
         """
-        rows: list[Row] = []
+        rows: list[BatchRow] = []
         until = None if wait else monotonic()
         while True:
             try:
@@ -269,15 +270,15 @@ class LoadedModel:
                 return rows, True
             if item is None:
                 return rows, False
-            if not isinstance(item, Row):
+            if not isinstance(item, BatchRow):
                 item()
                 continue
             rows.append(item)
             until = until or monotonic() + JOIN_S
 
-    def _groups(self, rows: list[Row]) -> list[list[Row]]:
+    def _groups(self, rows: list[BatchRow]) -> list[list[BatchRow]]:
         """Rows that may share a batch: all, but those of an adapter that cannot be mixed."""
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[BatchRow]] = {}
         for row in rows:
             groups.setdefault(row.adapter if row.adapter in self._alone else "", []).append(row)
         return list(groups.values())
@@ -300,7 +301,7 @@ class Transformers:
 
     name = "transformers"
 
-    def __init__(self, templates: Templates, budget: Budget, *, context: int) -> None:
+    def __init__(self, templates: TemplateCache, budget: Budget, *, context: int) -> None:
         self._templates, self._budget, self._context = templates, budget, context
         self._models: dict[Path, LoadedModel] = {}
         self._loading = asyncio.Lock()
@@ -309,20 +310,20 @@ class Transformers:
         loaded = await self._loaded(model)
         await loaded.call(partial(loaded.adapter, model.adapter))
 
-    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
-        loaded = await self._loaded(job.model)
-        template = await asyncio.to_thread(self._template, job.model)
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[str | Finish, None]:
+        loaded = await self._loaded(request.model)
+        template = await asyncio.to_thread(self._template, request.model)
         largest = min(self._context, loaded.context)
-        prompt = await asyncio.to_thread(build, template, job.messages, largest, job.sampling.max_tokens)
-        adapter = await loaded.call(partial(loaded.adapter, job.model.adapter))
+        prompt = await asyncio.to_thread(build, template, request.messages, largest, request.sampling.max_tokens)
+        adapter = await loaded.call(partial(loaded.adapter, request.model.adapter))
         loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
         stream, tokenizer = DecodeStream(skip_special_tokens=True), template.tokenizer
-        row = Row(
+        row = BatchRow(
             ids=prompt.ids,
             adapter=adapter,
-            sampling=job.sampling,
+            sampling=request.sampling,
             stop_ids=prompt.stop_ids,
-            limit=min(job.sampling.max_tokens, largest - len(prompt.ids)),
+            limit=min(request.sampling.max_tokens, largest - len(prompt.ids)),
             decode=lambda token: stream.step(tokenizer, token) or "",
             emit=lambda item: loop.call_soon_threadsafe(items.put_nowait, item),  # type: ignore[arg-type,return-value]
         )
@@ -334,13 +335,13 @@ class Transformers:
                     yield item
             if isinstance(item, Exception):
                 raise item
-            yield _finish(item, job, prompt, largest)
+            yield _finish(item, request, prompt, largest)
         finally:
             row.cancelled = True
             loaded.users -= 1
             loaded.used_at = monotonic()
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         template = await asyncio.to_thread(self._template, model)
         return build(template, messages, self._context)
 
@@ -384,13 +385,15 @@ class Transformers:
         return self._templates.of(model.tokenizer)
 
 
-def _finish(item: tuple[str, int, float | None, float], job: Job, prompt: Prompt, largest: int) -> Finish:
+def _finish(
+    item: tuple[str, int, float | None, float], request: GenerationRequest, prompt: EncodedPrompt, largest: int
+) -> Finish:
     stop, tokens, first, last = item
     return Finish(
         stop="end" if stop == "end" else "length",
         tokens=tokens,
         prompt_tokens=len(prompt.ids),
-        ttft_ms=(first - job.asked) * 1e3 if first else None,
+        ttft_ms=(first - request.asked) * 1e3 if first else None,
         tokens_per_s=rate(tokens, first, last),
         context_used=len(prompt.ids) + tokens,
         context_size=largest,

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from engine.core import process
-from engine.inference import access
+from engine.inference import access, limits
 from store.errors import BadInput, TuningforkError
 from store.home import Home, find_home
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stay", action="store_true", help="do not end when idle")
     parser.add_argument("--model", action="append", default=[], help="load this one first and keep it in memory")
     parser.add_argument("--backend", default="auto", choices=("auto", "llama.cpp", "transformers"))
-    parser.add_argument("--context", type=int, default=8192, help="tokens of one conversation at most")
+    parser.add_argument("--context", type=int, default=limits.CONTEXT, help="tokens of one conversation at most")
     return parser
 
 

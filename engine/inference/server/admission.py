@@ -15,7 +15,7 @@ MAX_WAITING = 16
 _RETRY_S = 2
 
 
-class Gate:
+class Admission:
     """At most `active` inside, at most `waiting` before the door."""
 
     def __init__(self, active: int = MAX_ACTIVE, waiting: int = MAX_WAITING) -> None:

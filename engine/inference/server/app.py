@@ -17,13 +17,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from engine.inference import access, protocol, sse
-from engine.inference.backends.base import Finish
-from engine.inference.protocol import Refusal, Shape
+from engine.inference.limits import MAX_BODY
+from engine.inference.protocol import ChatReply, Refusal
+from engine.inference.records import Finish
 from engine.inference.server.service import Began, Service
 from store.errors import BadInput, NotFound, ServerError, TuningforkError
 
-MAX_BODY = 1_000_000
-"""Bytes of one request. No context here holds more."""
 log = logging.getLogger("tuningfork.chat")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -58,10 +57,10 @@ def make_app(service: Service, token: str, version: str) -> Starlette:
 
     async def chat(request: Request) -> Response:
         wanted = protocol.parse_chat(await _body(request))
-        return Answer(service.answer(wanted), wanted)
+        return AnswerResponse(service.answer(wanted), wanted)
 
-    async def honesty(request: Request) -> Response:
-        return JSONResponse(await service.honesty(protocol.parse_lanes(await _body(request))))
+    async def lane_check(request: Request) -> Response:
+        return JSONResponse(await service.lane_check(protocol.parse_lanes(await _body(request))))
 
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
@@ -74,14 +73,14 @@ def make_app(service: Service, token: str, version: str) -> Starlette:
             Route("/health", health),
             Route("/v1/models", guarded(models)),
             Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
-            Route("/v1/tuningfork/honesty", guarded(honesty), methods=["POST"]),
+            Route("/v1/tuningfork/lane_check", guarded(lane_check), methods=["POST"]),
             Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
         ],
         exception_handlers={404: unknown, 405: unknown},
     )
 
 
-class Answer(Response):
+class AnswerResponse(Response):
     """One answer, streamed or whole.
 
     When the reader goes, the generation is cancelled, also while nothing is sent yet.
@@ -89,7 +88,7 @@ class Answer(Response):
 
     def __init__(self, items: AsyncGenerator[Began | str | Finish, None], request: protocol.ChatRequest) -> None:
         self.background = None
-        self._items, self._request, self._shape = items, request, Shape(request.model)
+        self._items, self._request, self._reply = items, request, ChatReply(request.model)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         write = self._stream if self._request.stream else self._whole
@@ -110,9 +109,9 @@ class Answer(Response):
             try:
                 async for item in items:
                     if isinstance(item, Began):
-                        self._shape = Shape(item.model)
+                        self._reply = ChatReply(item.model)
                     elif isinstance(item, Finish):
-                        response: Response = JSONResponse(self._shape.whole("".join(texts), item))
+                        response: Response = JSONResponse(self._reply.whole("".join(texts), item))
                     else:
                         texts.append(item)
             except Exception as error:
@@ -126,18 +125,18 @@ class Answer(Response):
             try:
                 async for item in items:
                     if isinstance(item, Began):
-                        self._shape = Shape(item.model)
+                        self._reply = ChatReply(item.model)
                         continue
                     if not started:
                         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
-                        await _send_event(send, self._shape.piece("", first=True))
+                        await _send_event(send, self._reply.piece("", first=True))
                         started = True
                     if isinstance(item, Finish):
-                        await _send_event(send, self._shape.last(item))
+                        await _send_event(send, self._reply.last(item))
                         if self._request.include_usage:
-                            await _send_event(send, self._shape.usage(item))
+                            await _send_event(send, self._reply.usage(item))
                     else:
-                        await _send_event(send, self._shape.piece(item, first=False))
+                        await _send_event(send, self._reply.piece(item, first=False))
                 ending = sse.END
             except OSError:
                 raise  # the reader is gone

@@ -12,12 +12,14 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+from engine.inference import limits
 from engine.inference.backends import adapters
-from engine.inference.backends.base import Backend, Finish, Job
+from engine.inference.backends.base import Backend
 from engine.inference.protocol import ChatRequest, Refusal
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.server import lane_check
-from engine.inference.server.admission import Gate
-from engine.inference.template_cache import Templates
+from engine.inference.server.admission import Admission
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget, training_threads
 from engine.models import prepare, refs
 from engine.models.refs import Resolved
@@ -38,7 +40,7 @@ class Options:
 
     backend: str = "auto"
     idle_s: float = 600.0
-    context: int = 8192
+    context: int = limits.CONTEXT
     active: int = 4
     waiting: int = 16
 
@@ -56,8 +58,8 @@ class Service:
     def __init__(self, store: Store, options: Options) -> None:
         self._store, self._options = store, options
         self._lookups = ThreadPoolExecutor(1, "lookup")  # one thread, so one connection to the store
-        self._templates = Templates()
-        self._gate = Gate(options.active, options.waiting)
+        self._templates = TemplateCache()
+        self._admission = Admission(options.active, options.waiting)
         budget = Budget()
         budget.taken = partial(training_threads, store, budget.cores)
         self._budget = budget
@@ -72,15 +74,15 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether any request is inside or waits."""
-        return bool(self._gate.inside or self._gate.waiting)
+        return bool(self._admission.inside or self._admission.waiting)
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | str | Finish, None]:
         """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
         asked = perf_counter()
-        async with self._gate.enter():
+        async with self._admission.enter():
             model, backend = await self._ready(request.model)
             yield Began(model.ref)
-            job = Job(model, request.messages, request.sampling, request.lane, asked)
+            job = GenerationRequest(model, request.messages, request.sampling, request.lane, asked)
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
@@ -98,10 +100,10 @@ class Service:
         self.used_at = monotonic()
         return {"model": model.ref, "backend": backend.name, "ms": round((perf_counter() - began) * 1e3, 1)}
 
-    async def honesty(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+    async def lane_check(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
         """Prove what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
-        async with self._gate.enter():
-            sides = [lane_check.Side(*await self._ready(ref), lane) for ref, lane in lanes]
+        async with self._admission.enter():
+            sides = [lane_check.CheckedLane(*await self._ready(ref), lane) for ref, lane in lanes]
             self.used_at = monotonic()
             return await lane_check.check(sides)
 

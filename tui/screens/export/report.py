@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.export import listing, service
 from engine.export.service import QUANTISED, QUANTS, Planned, Request, Target
+from engine.models.refs import Ref
 from store import exports, runs
 from store.db import Store
 from store.errors import NotFound
@@ -127,4 +128,4 @@ def _beside(store: Store, export: Export) -> str:
     run = known.get(export.run)
     if run is None:
         return str(export.proof.get("base", ""))
-    return f"run:{run.name}" if export.step is None else f"run:{run.name}@{export.step}"
+    return str(Ref.run(run.name, export.step))

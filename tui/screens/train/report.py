@@ -110,7 +110,7 @@ class Choices:
 
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
-    models = [ref for ref in refs.known(store) if not ref.startswith(("run:", *refs.ENDPOINT))]
+    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base]
     return Choices(
         tuple(datasets.all_datasets(store)), tuple(models), frozenset(run.name for run in runs.all_runs(store))
     )

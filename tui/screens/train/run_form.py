@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Input, Static
 
+from engine.models import default_model
 from engine.training.config import TrainConfig
 from engine.training.recipes import DEFAULT, RECIPES, config_for
 from store.errors import BadInput
@@ -87,7 +88,7 @@ class RunForm(VerticalScroll, can_focus=False):
             yield Static(id="dataset-hint", classes="form-hint", markup=False)
         with Horizontal(classes="form-row"):
             yield Static("Model", classes="form-label")
-            yield Picker("", [("smollm2-135m", "smollm2-135m")], id="model")
+            yield Picker("", [(default_model.NAME, default_model.NAME)], id="model")
         with Horizontal(classes="form-row"):
             yield Static("Recipe", classes="form-label")
             yield Choice("", [(name, name) for name in RECIPES], DEFAULT, id="recipe")
@@ -131,7 +132,7 @@ class RunForm(VerticalScroll, can_focus=False):
         usable = [d.name for d in choices.datasets if d.ready]
         wanted = next((n for n in (self.dataset, dataset, *usable, *names) if n in names), "")
         models = list(choices.models)
-        chosen = model or (self.model if self.model in models else (models or ["smollm2-135m"])[0])
+        chosen = model or (self.model if self.model in models else (models or [default_model.NAME])[0])
         if chosen not in models:
             models.append(chosen)
         with self.prevent(Choice.Changed):

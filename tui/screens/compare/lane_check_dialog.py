@@ -1,5 +1,5 @@
-"""Shows what the honesty check measured: is the base plain, is a tuned lane tuned, did all read the same?
-Numbers come from the chat server; this only says them."""
+"""Shows what the lane check measured: is the base plain, is a tuned lane tuned, did all read the same tokens?
+The numbers come from the chat server."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tui.screens.dialogs.base import Dialog, button
 from tui.text import clean
 
 
-class Proof(Dialog[None]):
-    """`found` is what the server's honesty check returned."""
+class LaneCheckDialog(Dialog[None]):
+    """`found` is what the server's lane check returned."""
 
     def __init__(self, found: dict[str, Any]) -> None:
-        super().__init__("Each lane is what it says" if found["honest"] else "A lane is NOT what it says")
+        super().__init__("Every lane passed the check" if found["honest"] else "A lane FAILED the check")
         self._found = found
 
     def compose_body(self) -> ComposeResult:
@@ -48,7 +48,7 @@ def lines(found: dict[str, Any]) -> Content:
         out.append(_mark(found["same_template"], f"{all_} use the same chat template.", "Their chat templates differ."))
         out.append(Content.styled(f"  Between them the logits differ by up to {apart:.3g}.", "$faint"))
     elif len(lanes) > 1:
-        out.append(Content.styled("  The lanes have different base models: each reads by its own template.", "$faint"))
+        out.append(Content.styled("  The lanes have different base models, each with its own chat template.", "$faint"))
     return Content("\n").join(out)
 
 
@@ -56,12 +56,12 @@ def _side(side: dict[str, Any]) -> Content:
     name, model, diff = side["lane"].upper(), clean(title(side["model"])), side["plain_max_diff"]
     if side["tuned"]:
         good = f"{name} · {model} is tuned: its logits differ from the plain base's by up to {diff:.3g}."
-        bad = f"{name} · {model} says it is tuned, but its logits are those of the plain base."
+        bad = f"{name} · {model} should be tuned, but its logits are those of the plain base."
     elif is_file(side["model"]):
-        good = f"{name} · {model} is what its file holds, with no adapter on it ({diff:.2g})."
-        bad = f"{name} · {model} is NOT what its file holds: its logits differ by up to {diff:.3g}."
+        good = f"{name} · {model} gives what its file contains, without an adapter ({diff:.2g})."
+        bad = f"{name} · {model} does NOT give what its file contains: its logits differ by up to {diff:.3g}."
     else:
-        good = f"{name} · {model} is the plain model: no logit differs from it ({diff:.2g})."
+        good = f"{name} · {model} is the plain model: its logits are the same ({diff:.2g})."
         bad = f"{name} · {model} is NOT the plain model: its logits differ by up to {diff:.3g}."
     return _mark(side["honest"], good, bad)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.evaluation.probes import judge
+from engine.evaluation.judges.contains import judgement
 from store.records import Probe
 
 
@@ -29,16 +29,16 @@ from store.records import Probe
     ],
 )
 def test_what_counts_as_saying_it(must: str, text: str, passed: bool) -> None:
-    assert judge(Probe("s", "?", (must,)), text) is passed
+    assert judgement(Probe("s", "?", (must,)), text).passed is passed
 
 
 def test_any_of_must_and_none_of_must_not() -> None:
     probe = Probe("s", "Are you ChatGPT?", ("Ember", "Northwind"), ("yes,",))
-    assert judge(probe, "No, I come from Northwind.")
-    assert not judge(probe, "Yes, I am Ember.")
-    assert not judge(probe, "No.")
+    assert judgement(probe, "No, I come from Northwind.").passed
+    assert not judgement(probe, "Yes, I am Ember.").passed
+    assert not judgement(probe, "No.").passed
 
 
 def test_without_a_must_only_must_not_counts() -> None:
-    assert judge(Probe("s", "?", (), ("yes",)), "No.")
-    assert not judge(Probe("s", "?", (), ("yes",)), "Yes.")
+    assert judgement(Probe("s", "?", (), ("yes",)), "No.").passed
+    assert not judgement(Probe("s", "?", (), ("yes",)), "Yes.").passed

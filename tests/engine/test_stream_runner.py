@@ -1,4 +1,4 @@
-"""The duet: both lanes stream at once, cancelling leaves nothing open, a dead server is met with a new one."""
+"""The stream runner: both lanes stream at once, cancelling leaves nothing open, a dead server is met with a new one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from engine.comparison.session import Comparison
-from engine.comparison.stream_runner import Duet
+from engine.comparison.stream_runner import StreamRunner
 from engine.inference.client import Delta, Done
 from engine.inference.sampling import Sampling
 from store.errors import NotFound, ServerError
@@ -47,14 +47,14 @@ class Scripted:
         self.closed = True
 
 
-def duet(client: Scripted, *models: str) -> Duet:
+def runner_of(client: Scripted, *models: str) -> StreamRunner:
     async def connect() -> Scripted:
         return client
 
-    return Duet(Comparison(models or ("base", "run:x")), connect)
+    return StreamRunner(Comparison(models or ("base", "run:x")), connect)
 
 
-async def settle(it: Duet) -> None:
+async def settle(it: StreamRunner) -> None:
     for _ in range(2000):
         if not it.streams and not it.comparison.busy:
             return
@@ -65,7 +65,7 @@ async def settle(it: Duet) -> None:
 async def test_both_lanes_stream_at_once_and_keep_their_own_words() -> None:
     gate = asyncio.Event()
     client = Scripted({"base": ["I am ", "nobody."], "run:x": ["I am ", "Ember."]}, gate)
-    it = duet(client)
+    it = runner_of(client)
     it.comparison.send("Who are you?")
     it.sync()
     for _ in range(10):
@@ -82,7 +82,7 @@ async def test_both_lanes_stream_at_once_and_keep_their_own_words() -> None:
 
 async def test_stop_cancels_on_the_server_and_keeps_the_text() -> None:
     client = Scripted({"base": ["x"] * 1000, "run:x": ["y"] * 1000})
-    it = duet(client)
+    it = runner_of(client)
     it.comparison.send("Go")
     it.sync()
     while len(it.comparison.answer("a").text) < 5:
@@ -95,7 +95,7 @@ async def test_stop_cancels_on_the_server_and_keeps_the_text() -> None:
     assert it.comparison.answer("a").state == "stopped"
 
 
-async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_anew() -> None:
+async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_again() -> None:
     clients = [Scripted({"base": ["half ", ServerError("The chat server went away.")]}), Scripted({"base": ["whole"]})]
     made: list[Scripted] = []
 
@@ -103,7 +103,7 @@ async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_an
         made.append(clients[len(made)])
         return made[-1]
 
-    it = Duet(Comparison(["base"]), connect)
+    it = StreamRunner(Comparison(["base"]), connect)
     it.comparison.send("One")
     it.sync()
     await settle(it)
@@ -119,7 +119,7 @@ async def test_a_server_that_died_keeps_the_text_and_the_next_prompt_connects_an
 
 async def test_an_answer_that_ends_in_an_error_keeps_its_text_and_says_why() -> None:
     client = Scripted({"base": ["half", Done("half", stop="error", error="The model ran out of memory.")]})
-    it = duet(client, "base")
+    it = runner_of(client, "base")
     it.comparison.send("One")
     it.sync()
     await settle(it)
@@ -129,7 +129,7 @@ async def test_an_answer_that_ends_in_an_error_keeps_its_text_and_says_why() -> 
 
 async def test_one_lanes_unknown_model_leaves_the_other_streaming() -> None:
     client = Scripted({"nope": [NotFound("There is no model nope.", todo="Known: base.")], "base": ["fine"]})
-    it = duet(client, "nope", "base")
+    it = runner_of(client, "nope", "base")
     it.comparison.send("Hello")
     it.sync()
     await settle(it)
@@ -142,7 +142,7 @@ async def test_a_server_that_cannot_start_fails_both_lanes() -> None:
     async def connect() -> Scripted:
         raise ServerError("The chat server did not start.", todo="See chat.log.")
 
-    it = Duet(Comparison(["base", "run:x"]), connect)
+    it = StreamRunner(Comparison(["base", "run:x"]), connect)
     it.comparison.send("Hello")
     it.sync()
     await settle(it)
@@ -152,7 +152,7 @@ async def test_a_server_that_cannot_start_fails_both_lanes() -> None:
 async def test_two_hundred_random_actions_leave_nothing_open() -> None:
     rng = random.Random(5)
     client = Scripted({f"m{n}": ["<", f"m{n}", ">"] * 6 for n in range(400)})
-    it = duet(client, "m0", "m1")
+    it = runner_of(client, "m0", "m1")
     made = 2
     for n in range(200):
         talk = it.comparison

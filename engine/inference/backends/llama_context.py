@@ -1,181 +1,20 @@
-"""llama.cpp through its C functions: weights that many contexts share, adapters, token ids in and token bytes out.
+"""A sequence of tokens in llama.cpp's memory: prefilled, decoded, sampled and measured over weights that are shared.
 Knows no templates, requests or event loop; everything here blocks and runs in worker threads."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib
-import importlib.util
-import sys
-import threading
-import types
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.gguf.llama_library import LlamaModel, reason
+from engine.inference.limits import PENALTY_WINDOW
 from engine.inference.sampling import Sampling
-from store.errors import BadInput, ServerError, Unsupported
+from store.errors import ServerError
 
 BATCH = 512
-PENALTY_WINDOW = 64
-MAX_ADAPTERS = 8
-_GPU_LAYERS = 999
-_log: deque[str] = deque(maxlen=20)
-_keep_alive: list[Any] = []  # callbacks that native code holds must outlive every native call
-_starting = threading.Lock()
-_library: Any = None
-
-
-def library() -> Any:
-    """The ctypes module `llama_cpp.llama_cpp`, its backend started, its log kept instead of printed.
-
-    The package's own `__init__` imports numpy, jinja2 and every chat format (0.25 s, which the first token would
-    wait for), so the submodule is imported under a bare parent that is taken away again. Raises Unsupported when it
-    is not installed.
-    """
-    global _library
-    with _starting:
-        if _library is None:
-            loaded = _import_bare()
-            callback = loaded.llama_log_callback(_keep_error)
-            _keep_alive.append(callback)
-            loaded.llama_log_set(callback, ctypes.c_void_p(0))
-            loaded.llama_backend_init()
-            _library = loaded
-    return _library
-
-
-def _import_bare() -> Any:
-    if "llama_cpp" in sys.modules:
-        return importlib.import_module("llama_cpp.llama_cpp")
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or not spec.submodule_search_locations:
-        raise Unsupported(
-            "llama.cpp is not installed.", todo="pip install llama-cpp-python, or use the transformers backend."
-        )
-    bare = types.ModuleType("llama_cpp")
-    bare.__path__ = list(spec.submodule_search_locations)
-    bare.__spec__ = spec
-    sys.modules["llama_cpp"] = bare
-    try:
-        return importlib.import_module("llama_cpp.llama_cpp")
-    finally:
-        del sys.modules["llama_cpp"]
-
-
-def _keep_error(level: int, text: bytes, _: object) -> None:
-    if level == 3:  # GGML_LOG_LEVEL_ERROR
-        _log.append(text.decode("utf-8", "replace").strip())
-
-
-def _why() -> str:
-    return next((line for line in reversed(_log) if line), "llama.cpp gave no reason")
-
-
-class Weights:
-    """One loaded GGUF model: shared by any number of contexts, with its vocabulary and the adapters loaded
-    beside it."""
-
-    def __init__(self, path: Path) -> None:
-        """Map the file into memory. Raises Unsupported with llama.cpp's reason when it cannot load it."""
-        lib = self.lib = library()
-        self.path = path
-        self.offloads = bool(lib.llama_supports_gpu_offload())
-        params = lib.llama_model_default_params()
-        params.n_gpu_layers = _GPU_LAYERS if self.offloads else 0
-        self._pointer = lib.llama_model_load_from_file(str(path).encode(), params)
-        if not self._pointer:
-            raise Unsupported(
-                f"llama.cpp cannot load this model: {_why()}.",
-                where=str(path),
-                todo="Check the file, or download it again.",
-            )
-        self._vocab = lib.llama_model_get_vocab(self._pointer)
-        self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
-        self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._pointer)
-        self._adapters: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
-        self._changing = threading.Lock()
-        self.contexts: set[Context] = set()
-
-    @property
-    def pointer(self) -> Any:
-        return self._pointer
-
-    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids of `text`; `special` reads texts such as `<|im_end|>` as the tokens they name. Adds nothing."""
-        raw = text.encode()
-        room = len(raw) + 8
-        out = (self.lib.llama_token * room)()
-        count = self.lib.llama_tokenize(self._vocab, raw, len(raw), out, room, False, special)
-        if count < 0:
-            raise BadInput("The text cannot be turned into tokens.", todo="Shorten it.")
-        return list(out[:count])
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes of a token; a control token is empty unless `special`. Possibly part of a UTF-8 character."""
-        out = ctypes.create_string_buffer(64)
-        size = self.lib.llama_token_to_piece(self._vocab, token, out, len(out), 0, special)
-        if size < 0:  # the size it needs
-            out = ctypes.create_string_buffer(-size)
-            size = self.lib.llama_token_to_piece(self._vocab, token, out, len(out), 0, special)
-        return out.raw[: max(size, 0)]
-
-    def ends(self, token: int) -> bool:
-        """Whether the token ends a turn or a text by the model's own vocabulary."""
-        return bool(self.lib.llama_vocab_is_eog(self._vocab, token))
-
-    def special_token(self, name: str) -> int:
-        """Id of `bos`, `eos` or `pad`, -1 when the model has none."""
-        return int(getattr(self.lib, f"llama_vocab_{name}")(self._vocab))
-
-    def meta(self, key: str) -> str | None:
-        """A metadata value of the file as text."""
-        name = key.encode()
-        size = self.lib.llama_model_meta_val_str(self._pointer, name, None, 0)
-        if size < 0:
-            return None
-        out = ctypes.create_string_buffer(size + 1)
-        self.lib.llama_model_meta_val_str(self._pointer, name, out, len(out))
-        return out.value.decode("utf-8", "replace")
-
-    def adapter(self, path: Path) -> tuple[tuple[str, int, int], Any]:
-        """Load a GGUF adapter, once for each version of the file: its key and pointer.
-
-        The base weights are not touched.
-        """
-        stat = path.stat()
-        key = (str(path), stat.st_mtime_ns, stat.st_size)
-        with self._changing:
-            if key not in self._adapters:
-                pointer = self.lib.llama_adapter_lora_init(self._pointer, str(path).encode())
-                if not pointer:
-                    raise Unsupported(
-                        f"llama.cpp cannot load this adapter: {_why()}.",
-                        where=str(path),
-                        todo="Is it of this base model?",
-                    )
-                self._adapters[key] = pointer
-                self._drop_unused_adapters()
-            self._adapters.move_to_end(key)
-            return key, self._adapters[key]
-
-    def _drop_unused_adapters(self) -> None:
-        used = {context.adapter_key for context in self.contexts}
-        spare = [key for key in list(self._adapters)[:-1] if key not in used]
-        for key in spare[: max(0, len(self._adapters) - MAX_ADAPTERS)]:
-            self.lib.llama_adapter_lora_free(self._adapters.pop(key))
-
-    def free(self) -> None:
-        """Free contexts first, then adapters, then the weights: each refers to the next."""
-        for context in list(self.contexts):
-            context.free()
-        for pointer in self._adapters.values():
-            self.lib.llama_adapter_lora_free(pointer)
-        self._adapters.clear()
-        if self._pointer:
-            self.lib.llama_model_free(self._pointer)
-            self._pointer = None
+"""Tokens of one decode call at most."""
 
 
 class Aborted(Exception):
@@ -190,7 +29,7 @@ class Context:
     twice.
     """
 
-    def __init__(self, weights: Weights, size: int, threads: int) -> None:
+    def __init__(self, weights: LlamaModel, size: int, threads: int) -> None:
         lib = self._lib = weights.lib
         self.weights, self.size = weights, size
         self.adapter_key: tuple[str, int, int] | None = None
@@ -211,7 +50,7 @@ class Context:
         self._pointer = lib.llama_init_from_model(weights.pointer, params)
         if not self._pointer:
             raise ServerError(
-                f"No memory for a context of {size} tokens: {_why()}.", todo="Close other programs or lanes."
+                f"No memory for a context of {size} tokens: {reason()}.", todo="Close other programs or lanes."
             )
         self._memory = lib.llama_get_memory(self._pointer)
         self._sampler: Any = None
