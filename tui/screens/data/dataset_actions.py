@@ -129,7 +129,7 @@ class DatasetActions:
             f"Its {formatting.count(there.pairs, 'pair')} stay among all pairs." if there.pairs else "It has no pairs."
         )
         judged = there.preferences + there.feedback
-        rows = formatting.count(judged, "preference or feedback row", "preferences and feedback rows")
+        rows = formatting.rows_of_preferences(judged)
         body = f"Remove the dataset {name}? {pairs}" + (f" Its {rows} are removed with it." if judged else "")
         body += " u undoes it."
         if await self._app.push_screen_wait(Confirm(f"Remove dataset {name}", body, "Remove")):

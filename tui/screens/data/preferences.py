@@ -1,5 +1,5 @@
 """Preferences and feedback: the list, a search field, and the whole row to read.
-They are rows like pairs; what they are is said in store/judgements.py."""
+They are rows like pairs; what they are is said in store/preference_rows.py."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from store import edits, judgements
+from store import edits, preference_rows
 from store.db import Store
-from store.records import Judgement
+from store.records import PreferenceRow
 from tui import formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.data.filter_bar import SearchField
@@ -26,27 +26,27 @@ _SHOWN = 1_000
 """Rows listed at most; searching finds the others."""
 
 
-def _found(store: Store, text: str, dataset: str | None) -> list[Judgement]:
-    return judgements.search(store, text, dataset=dataset, limit=_SHOWN)
+def _found(store: Store, text: str, dataset: str | None) -> list[PreferenceRow]:
+    return preference_rows.search(store, text, dataset=dataset, limit=_SHOWN)
 
 
-class Judgements(PageScreen[None]):
+class PreferenceList(PageScreen[None]):
     """The preferences and feedback of one dataset, or of all."""
 
-    PAGE = "judgements"
-    CSS_PATH = "judgements.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.JUDGEMENTS)
+    PAGE = "preferences"
+    CSS_PATH = "preferences.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PREFERENCES)
 
     def __init__(self, dataset: str | None) -> None:
         super().__init__()
         self._dataset = dataset
-        self._rows: list[Judgement] = []
+        self._rows: list[PreferenceRow] = []
 
     def compose_body(self) -> ComposeResult:
         yield SearchField(placeholder="/ to search", compact=True, id="search")
         with Vertical(id="judged"):
             yield OptionList(compact=True, markup=False)
-            with VerticalScroll(id="judgement"):
+            with VerticalScroll(id="preference"):
                 yield Static(markup=False)
         yield EmptyState()
 
@@ -88,8 +88,8 @@ class Judgements(PageScreen[None]):
     @on(OptionList.OptionHighlighted)
     def _show(self, event: OptionList.OptionHighlighted) -> None:
         if event.option_index < len(self._rows):
-            self.query_one("#judgement", VerticalScroll).scroll_home(animate=False)
-            self.query_one("#judgement Static", Static).update(_page(self._rows[event.option_index]))
+            self.query_one("#preference", VerticalScroll).scroll_home(animate=False)
+            self.query_one("#preference Static", Static).update(_page(self._rows[event.option_index]))
 
     @on(Input.Changed, "#search")
     def _typed(self) -> None:
@@ -110,7 +110,7 @@ class Judgements(PageScreen[None]):
         at = self.query_one(OptionList).highlighted
         if at is not None and at < len(self._rows):
             row = self._rows[at]
-            await self.tuningfork.bridge.call(judgements.remove, [row.uid])
+            await self.tuningfork.bridge.call(preference_rows.remove, [row.uid])
             self.tuningfork.notify(f"{row.kind.capitalize()} removed. Press u to undo.")
             self.reload()
 
@@ -132,20 +132,20 @@ class Judgements(PageScreen[None]):
             self.dismiss(None)
 
 
-def _sign(row: Judgement) -> str:
+def _sign(row: PreferenceRow) -> str:
     if row.kind == "preference":
         return "⇄"
     return "+" if row.chosen is not None else "-"
 
 
-def _line(row: Judgement, width: int) -> Content:
+def _line(row: PreferenceRow, width: int) -> Content:
     """A row on one line: its sign, what was asked, its dataset."""
     note = one_line(f"{row.kind}  {row.dataset or 'in no dataset'}", width // 2)
     asked = fit(row.prompt[-1]["content"], max(10, width - len(note) - 4))
     return Content.assemble(f"{_sign(row)} ", asked, "  ", (note, "$faint"))
 
 
-def _page(row: Judgement) -> Content:
+def _page(row: PreferenceRow) -> Content:
     """All of a row: where it belongs, the prompt, the answers."""
     facts = [row.kind, row.dataset or "in no dataset", row.split, f"uid {row.uid}"]
     if "file" in row.source:

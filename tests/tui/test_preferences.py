@@ -1,10 +1,10 @@
-"""The Judgements page: preferences and feedback are listed, searched, read, removed and brought back."""
+"""The Preferences page: preferences and feedback are listed, searched, read, removed and brought back."""
 
 from __future__ import annotations
 
 import pytest
 
-from store import feedback, judgements, votes
+from store import feedback, preference_rows, votes
 from store.db import Store
 from store.records import FeedbackDraft, PreferenceDraft, Turn
 from tests.tui.conftest import Drive
@@ -45,12 +45,12 @@ async def test_a_removed_row_comes_back(drive: Drive, store: Store, judged: None
         await app.see("12 pairs")
         await app.press("V")
         await app.see("Who are you?")
-        before = judgements.search(store)
+        before = preference_rows.search(store)
         await app.press("delete")
-        await app.until(lambda: len(judgements.search(store)) == 2)
+        await app.until(lambda: len(preference_rows.search(store)) == 2)
         assert "Feedback removed. Press u to undo." in app.notices
         await app.press("u")
-        await app.until(lambda: judgements.search(store) == before)
+        await app.until(lambda: preference_rows.search(store) == before)
 
 
 async def test_an_empty_list_says_where_they_come_from(drive: Drive, store: Store, some_pairs: list[str]) -> None:
