@@ -13,7 +13,7 @@ Split = Literal["train", "val", "test"]
 RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost"]
 Wanted = Literal["run", "stop", "kill"]
 Choice = Literal["a", "b", "tie", "both_bad"]
-JudgementKind = Literal["preference", "feedback"]
+PreferenceKind = Literal["preference", "feedback"]
 ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
 Message = dict[str, Any]
 """One chat message: {"role", "content"}, and "weight": 0 on an assistant turn that is context only: it is not trained
@@ -369,12 +369,12 @@ class FeedbackDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class PreferenceRow:
     """A preference or feedback as a row of a dataset: a prompt that ends with the user's message, a good answer
     (`chosen`), a bad one (`rejected`), or both. Feedback has one of them.
     """
 
-    kind: JudgementKind
+    kind: PreferenceKind
     uid: str
     prompt: list[Message]
     chosen: str | None

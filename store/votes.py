@@ -139,15 +139,16 @@ def prefer(
     """Keeps a preference between two answers to the question of a pair's draft, history and system text included."""
     system = (Turn("system", draft.system),) if draft.system else ()
     prompt = (*system, *draft.history, Turn("user", draft.question))
-    import_preferences(store, [PreferenceDraft(prompt, better, worse, source)], dataset=dataset)
+    with recording(store, "prefer an answer"):
+        import_preferences(store, [PreferenceDraft(prompt, better, worse, source)], dataset=dataset)
 
 
 def keep_over(store: Store, draft: PairDraft, *, rejected: str, rejected_model: str, dataset: str) -> bool:
-    """Keeps an answer as a pair of a dataset and prefers it to another model's answer, in one transaction.
+    """Keeps an answer as a pair of a dataset and prefers it to another model's answer, as one edit.
 
     Returns whether the pair was there already.
     """
-    with store.write():
+    with recording(store, "keep an answer over another"):
         made = create_many(store, [draft], dataset=dataset, label="add")
         source = {**draft.source, "rejected_model": rejected_model}
         prefer(store, draft, better=draft.answer, worse=rejected, source=source, dataset=dataset)

@@ -16,6 +16,11 @@ def edited(label: str, rows: int) -> str:
     return f"{label}, {count(rows, 'row')}" if rows else label
 
 
+def rows_of_preferences(n: int) -> str:
+    """`1 preference or feedback row`, `3 preference and feedback rows`."""
+    return count(n, "preference or feedback row", "preference and feedback rows")
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = max(0, round(seconds))

@@ -153,7 +153,14 @@ DATA = (
     Key("data.rename", "R", "rename_dataset", "Rename dataset", "Rename the listed dataset"),
     Key("data.split", "S", "split_dataset", "Split", "Split the listed dataset into train and validation pairs"),
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
+    Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
+)
+
+PREFERENCES = (
+    Key("preferences.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers as you type", bar=True),
+    Key("preferences.remove", "delete,backspace", "remove", "Remove", "Remove this row; u brings it back", bar=True),
+    Key("preferences.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change", bar=True),
 )
 
 EDITOR = (
@@ -308,6 +315,7 @@ PAGES: dict[str, Page] = {
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
+    "preferences": Page("Preferences", (PREFERENCES,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

@@ -18,7 +18,7 @@ from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportUse
 from engine.models.licence import licence_of
-from engine.models.refs import Resolved
+from engine.models.refs import Resolved, is_hub_name
 from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store

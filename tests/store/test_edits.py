@@ -183,3 +183,10 @@ def test_a_change_outside_an_edit_is_refused(store: Store) -> None:
     """Whoever writes to these tables without an edit would make undo lie."""
     with pytest.raises(sqlite3.IntegrityError), store.write() as conn:
         conn.execute("INSERT INTO dataset (name, created_at) VALUES ('d', 1)")
+
+
+def test_keeping_an_answer_over_another_is_one_edit(store: Store) -> None:
+    votes.keep_over(store, DRAFTS[0], rejected="worse", rejected_model="base", dataset="d")
+    assert (pairs.count(store, "d"), len(votes.preferences(store, "d")), len(labels(store))) == (1, 1, 1)
+    edits.undo(store)
+    assert (pairs.count(store), votes.preferences(store), datasets.all_datasets(store)) == (0, [], [])

@@ -22,7 +22,7 @@ splits = st.sampled_from(["train", "val", "test"])
 
 
 class Curating(RuleBasedStateMachine):
-    """Changes pairs, datasets, splits and judgements; the model is a plain list of states with a place in it."""
+    """Changes pairs, datasets, splits and preferences; the model is a plain list of states with a place in it."""
 
     @initialize()
     def begin(self) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from store import chats, datasets, evals, migrations, pairs, votes
+from store import chats, datasets, evals, pairs, votes
 from store.canon import canonical
 from store.db import Store
 from store.errors import BadInput
 from store.home import Home
 from store.records import EvalItem, PairDraft, PreferenceDraft, Turn, Vote
+from tests.store import old_store
 
 ASKED = [{"role": "user", "content": "Who made you?"}]
 SAMPLING = {"temperature": 0.7, "seed": 3}
@@ -28,26 +29,23 @@ def cast(store: Store, chat_id: int, turn: int, **more: Any) -> Vote:
 @pytest.fixture
 def first_version(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A store of version 1 with votes as they were kept then, one of them deleted."""
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        old.setattr(migrations, "LATEST", 1)
-        with Store.open(home) as store:
-            chat = chats.create(store, "t").id
-            about: list[tuple[dict[str, Any], int | None, int | None]] = [
-                ({"blind_seed": 2**31 - 1, "lanes": 2, "turn": 0}, chat, None),
-                ({"blind_seed": 0, "lanes": 2, "turn": 1}, chat, None),
-                ({"blind_seed": 7, "lanes": 2, "turn": 1}, chat, 99),
-                ({}, None, None),
-                ({"turn": "third", "lanes": 1.5, "blind_seed": None}, None, None),
-            ]
-            with store.write() as conn:
-                for n, (keys, chat_id, deleted_at) in enumerate(about):
-                    conn.execute(
-                        "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling,"
-                        " chat_id, created_at, deleted_at)"
-                        " VALUES (?, 'base', 'run:r', ?, 'two', 1, 0, 'b', ?, ?, 1, ?)",
-                        (canonical(ASKED), f"text {n}", canonical({**SAMPLING, **keys}), chat_id, deleted_at),
-                    )
+    with old_store.first_version(home, monkeypatch) as store:
+        chat = chats.create(store, "t").id
+        about: list[tuple[dict[str, Any], int | None, int | None]] = [
+            ({"blind_seed": 2**31 - 1, "lanes": 2, "turn": 0}, chat, None),
+            ({"blind_seed": 0, "lanes": 2, "turn": 1}, chat, None),
+            ({"blind_seed": 7, "lanes": 2, "turn": 1}, chat, 99),
+            ({}, None, None),
+            ({"turn": "third", "lanes": 1.5, "blind_seed": None}, None, None),
+        ]
+        with store.write() as conn:
+            for n, (keys, chat_id, deleted_at) in enumerate(about):
+                conn.execute(
+                    "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling,"
+                    " chat_id, created_at, deleted_at)"
+                    " VALUES (?, 'base', 'run:r', ?, 'two', 1, 0, 'b', ?, ?, 1, ?)",
+                    (canonical(ASKED), f"text {n}", canonical({**SAMPLING, **keys}), chat_id, deleted_at),
+                )
     return home
 
 
@@ -142,13 +140,10 @@ def test_a_preference_of_a_pair_asks_what_the_pair_asks(store: Store) -> None:
 
 
 def test_results_of_the_first_version_know_their_judge(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        old.setattr(migrations, "LATEST", 1)
-        with Store.open(home) as store, store.write() as conn:
-            conn.execute("INSERT INTO eval (model, set_name, passed, n, summary, created_at)"
-                         " VALUES ('base', 'identity', 1, 2, '{}', 1)")  # fmt: skip
-            conn.executemany("INSERT INTO eval_item VALUES (1, ?, ?, ?, ?)", [(0, "q1", "yes", 1), (1, "q2", "no", 0)])
+    with old_store.first_version(home, monkeypatch) as store, store.write() as conn:
+        conn.execute("INSERT INTO eval (model, set_name, passed, n, summary, created_at)"
+                     " VALUES ('base', 'identity', 1, 2, '{}', 1)")  # fmt: skip
+        conn.executemany("INSERT INTO eval_item VALUES (1, ?, ?, ?, ?)", [(0, "q1", "yes", 1), (1, "q2", "no", 0)])
     with Store.open(home) as store:
         (kept,) = evals.all_evals(store)
         assert (kept.judge, kept.passed, kept.of) == ("contains", 1, 2)

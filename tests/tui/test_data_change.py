@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from store import datasets, pairs
+from store import datasets, pairs, votes
 from store.db import Store
-from store.records import PairDraft
+from store.records import PairDraft, PreferenceDraft, Turn
 from tests.tui.conftest import Drive
 from tui import drafts
 from tui.screens.data import finder
@@ -339,4 +339,30 @@ async def test_an_empty_dataset_is_not_split(drive: Drive, store: Store, some_pa
         await app.until(lambda: "empty has no pairs to split." in app.notices)
         await app.see_page("DataScreen")
         await app.press("X")
-        await app.see("Remove the dataset empty? It is empty.")
+        await app.see("Remove the dataset empty? It has no pairs.")
+
+
+async def test_the_questions_name_what_stays_and_what_goes(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    datasets.set_split(store, "care", some_pairs[:1], "test")
+    votes.import_preferences(store, [PreferenceDraft((Turn("user", "q"),), "good", "bad")], dataset="care")
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("care")
+        await app.press("enter")
+        await app.see("g care")
+        await app.press("S")
+        await app.see("1 pair whose split", "will not be moved")
+        await app.press("enter")
+        await app.until(lambda: datasets.get(store, "care").test == 1 and datasets.get(store, "care").val)
+        await app.press("X")
+        await app.see("1 preference or feedback row", "u undoes it.")
+        await app.press("right", "enter")
+        await app.see("g all pairs")
+        await app.press("u")
+        await app.until(lambda: "Undid: remove the dataset care, 5 rows." in app.notices)
+        await app.press("u")
+        await app.until(lambda: datasets.get(store, "care").val == 0)
+    there = datasets.get(store, "care")
+    assert (there.pairs, there.train, there.test, there.preferences) == (4, 3, 1, 1)

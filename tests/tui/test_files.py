@@ -86,7 +86,7 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         await app.see("30 pairs", "g numbers")
         assert "30 new pairs in numbers." in app.notices
         await app.press("u")
-        await app.see("has no pairs yet")
+        await app.see("There are no pairs yet.")
 
 
 async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from tui.cli.command import Command
 from tui.cli.options import dataset_option
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import count
+from tui.formatting import count, rows_of_preferences
 
 if TYPE_CHECKING:
     from store.curate.findings import Finding
     from store.dedupe import Deduped
-    from store.records import Judgement, Pair
+    from store.records import Pair, PreferenceRow
 
 _LEVELS = ("error", "warning", "info")
 
@@ -41,19 +41,19 @@ def lint(dataset: str, level: str) -> None:
     Finds chat markers, unfilled placeholders, broken text, other assistants' names, secrets, and questions that are
     answered in two ways.
     """
-    from store import judgements
+    from store import preference_rows
 
-    pairs, judged = _pairs(dataset), judgements.search(session().store, dataset=dataset)
-    findings = [*_findings(pairs), *_findings_of_judgements(judged)]
+    pairs, judged = _pairs(dataset), preference_rows.search(session().store, dataset=dataset)
+    findings = [*_findings(pairs), *_findings_of_preferences(judged)]
     found = [finding for finding in findings if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
     found.sort(key=lambda finding: _LEVELS.index(finding.level))
     counts: Counter[str] = Counter(finding.level for finding in found)
     if session().as_json:
         totals = {f"{name}s": counts[name] for name in _LEVELS}
-        rows = {"pairs": len(pairs), "judgements": len(judged)}
+        rows = {"pairs": len(pairs), "preferences": len(judged)}
         emit_json({"dataset": dataset, **rows, **totals, "findings": [asdict(f) for f in found]})
         return
-    looked_at = count(len(pairs), "pair") + (f" and {count(len(judged), 'judgement')}" if judged else "")
+    looked_at = count(len(pairs), "pair") + (f" and {rows_of_preferences(len(judged))}" if judged else "")
     if found:
         table(
             ("uid", "level", "rule", "what"),
@@ -79,7 +79,7 @@ def _findings(pairs: list[Pair]) -> Iterable[Finding]:
             yield Finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
 
 
-def _findings_of_judgements(judged: list[Judgement]) -> Iterable[Finding]:
+def _findings_of_preferences(judged: list[PreferenceRow]) -> Iterable[Finding]:
     from store.curate import secrets
     from store.curate.lint import lint_texts
 

@@ -14,7 +14,7 @@ from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.formatting import ago, count
+from tui.formatting import ago, count, rows_of_preferences
 
 SAMPLE = "sample:"
 NOUNS = {"pair": "pair", "preference": "preference", "feedback": "judged answer"}
@@ -244,11 +244,7 @@ def drop(dataset: str, yes: bool) -> None:
 
     found = datasets.get(session().store, dataset)
     judged = found.preferences + found.feedback
-    gone = (
-        f" Its {count(judged, 'preference or feedback row', 'preferences and feedback rows')} go with it."
-        if judged
-        else ""
-    )
+    gone = f" Its {rows_of_preferences(judged)} go with it." if judged else ""
     stay = f"its {count(found.pairs, 'pair')} stay in the store"
     confirm(f"Remove the dataset {found.name}? {stay[0].upper()}{stay[1:]}.{gone} It can be undone.", yes)
     datasets.remove(session().store, dataset)
@@ -260,7 +256,7 @@ def drop(dataset: str, yes: bool) -> None:
 
 _CURATE = (curate.lint, curate.dedupe, curate.stats)
 _PAIRS = (
-    pairs.search, pairs.judgements_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
+    pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip
 for _command in (*_CURATE, *_PAIRS):
     data.add_command(_command)

@@ -15,11 +15,11 @@ from tui.cli.command import Command
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES
 from tui.cli.output import columns, emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import ago, count, edited
+from tui.formatting import ago, count, edited, rows_of_preferences
 
 if TYPE_CHECKING:
     from store.db import Store
-    from store.records import Judgement, Pair
+    from store.records import Pair, PreferenceRow
 
 _SHOWN = 50
 _HEADINGS = ("system", "question", "answer")
@@ -58,7 +58,7 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
     "Quoted words" must stand side by side, signs match as typed (C++, ==, 👍), and text of languages that write no
     spaces between words is found anywhere.
     """
-    from store import judgements
+    from store import preference_rows
     from store.search import page, search_ids
 
     store, as_json = session().store, session().as_json
@@ -69,10 +69,10 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
     if as_json:
         emit_json([pair_json(pair) for pair in found])
         return
-    judged = judgements.search(store, text, dataset=wanted["dataset"], split=wanted["split"]) if text else []
+    judged = preference_rows.search(store, text, dataset=wanted["dataset"], split=wanted["split"]) if text else []
     if judged:
-        listing = f"tuningfork data judgements {shlex.quote(text)}"
-        say(f"{count(len(judged), 'judgement')} also found; list them with: {listing}")
+        listing = f"tuningfork data preferences {shlex.quote(text)}"
+        say(f"{rows_of_preferences(len(judged))} also found; list them with: {listing}")
     if not found:
         say("No pair matches.")
         return
@@ -103,27 +103,27 @@ def show(uid: str, history: bool) -> None:
         return
     pair, judged = _row(store, uid)
     if pair is None:
-        _show_judgement(judged)
+        _show_preference_row(judged)
     elif session().as_json:
         emit_json(pair_json(pair))
     else:
         _print(pair)
 
 
-def _row(store: Store, uid: str) -> tuple[Pair | None, Judgement | None]:
+def _row(store: Store, uid: str) -> tuple[Pair | None, PreferenceRow | None]:
     """The pair, or else the preference or feedback, with this uid or beginning of one. NotFound as for a pair."""
-    from store import judgements, pairs
+    from store import pairs, preference_rows
 
     try:
         return pairs.get(store, uid), None
     except NotFound as error:
         try:
-            return None, judgements.get(store, uid)
+            return None, preference_rows.get(store, uid)
         except NotFound:
             raise error from None
 
 
-def _show_judgement(row: Judgement | None) -> None:
+def _show_preference_row(row: PreferenceRow | None) -> None:
     assert row is not None
     if session().as_json:
         emit_json(asdict(row))
@@ -141,11 +141,11 @@ def _show_judgement(row: Judgement | None) -> None:
 
 
 @click.command(
-    "judgements",
+    "preferences",
     cls=Command,
     example="""
-    tuningfork data judgements --dataset support
-    tuningfork data judgements "refund" --kind feedback --json
+    tuningfork data preferences --dataset support
+    tuningfork data preferences "refund" --kind feedback --json
     """,
 )
 @click.argument("text", default="")
@@ -155,15 +155,15 @@ def _show_judgement(row: Judgement | None) -> None:
 @click.option(
     "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
 )
-def judgements_(text: str, limit: int | None, **wanted: Any) -> None:
+def preferences_(text: str, limit: int | None, **wanted: Any) -> None:
     """Find preferences (a chosen and a rejected answer) and feedback (a good or a bad answer), newest first.
 
     TEXT is searched as in `data search`. Show one with `data show`, remove it with `data rm`. Preferences that come
     from votes are listed by `votes list`.
     """
-    from store import judgements
+    from store import preference_rows
 
-    found = judgements.search(session().store, text, **wanted)
+    found = preference_rows.search(session().store, text, **wanted)
     if session().as_json:
         emit_json([asdict(row) for row in (found[:limit] if limit else found)])
         return
@@ -179,7 +179,7 @@ def judgements_(text: str, limit: int | None, **wanted: Any) -> None:
     ]
     table(("uid", "kind", "question", "good answer", "bad answer"), rows, wide="bad answer")
     if len(found) > len(shown):
-        say(f"{len(shown)} of {count(len(found), 'judgement')}; --limit 0 shows all.")
+        say(f"{len(shown)} of {rows_of_preferences(len(found))}; --limit 0 shows all.")
 
 
 def _print(pair: Pair) -> None:
@@ -327,7 +327,7 @@ def read_form(text: str) -> dict[str, str]:
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Take them out of this dataset; they stay in the store.")
 def rm(uids: tuple[str, ...], dataset: str | None) -> None:
     """Delete pairs, preferences or feedback, or take pairs out of one dataset. `data undo` brings them back."""
-    from store import datasets, edits, judgements, pairs
+    from store import datasets, edits, pairs, preference_rows
 
     store = session().store
     rows = [_row(store, uid) for uid in uids]
@@ -341,7 +341,7 @@ def rm(uids: tuple[str, ...], dataset: str | None) -> None:
         n = datasets.drop(store, dataset, exact)
     else:
         with edits.recording(store, "delete"):
-            n = pairs.delete(store, exact) + judgements.remove(store, judged)
+            n = pairs.delete(store, exact) + preference_rows.remove(store, judged)
     if session().as_json:
         emit_json({"removed": n, "uids": [*exact, *judged], "dataset": dataset})
     elif dataset:

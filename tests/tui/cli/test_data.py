@@ -178,11 +178,11 @@ JUDGED = """
 """
 
 
-class TestJudgements:
+class TestPreferences:
     @pytest.fixture
     def judged(self, tf: Cli, write: Write) -> list[dict[str, Any]]:
         tf.ok("data", "import", write("judged.jsonl", JUDGED.strip()), "--dataset", "d")
-        return tf.json("data", "judgements")  # type: ignore[no-any-return]
+        return tf.json("data", "preferences")  # type: ignore[no-any-return]
 
     def test_they_are_listed_searched_and_shown(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
         assert {row["kind"] for row in judged} == {"preference", "feedback"}
@@ -190,32 +190,32 @@ class TestJudgements:
         assert (dataset["pairs"], dataset["preferences"], dataset["feedback"]) == (0, 1, 1)
         assert "preferences" in tf.ok("data", "list")
         for text, kind in (("chatgpt", "preference"), ("模型", "feedback"), ("你是", "feedback"), ("<|", "preference")):
-            assert [row["kind"] for row in tf.json("data", "judgements", text)] == [kind], text
-        assert tf.json("data", "judgements", "--kind", "feedback", "--dataset", "d")[0]["rejected"].startswith(
+            assert [row["kind"] for row in tf.json("data", "preferences", text)] == [kind], text
+        assert tf.json("data", "preferences", "--kind", "feedback", "--dataset", "d")[0]["rejected"].startswith(
             "我是模型"
         )
-        assert tf.json("data", "judgements", "--split", "val") == []
+        assert tf.json("data", "preferences", "--split", "val") == []
         shown = tf.ok("data", "show", judged[0]["uid"])
         assert judged[0]["uid"] in shown and "dataset" in shown
-        assert "1 judgement also found" in tf("data", "search", "模型").stderr
+        assert "1 preference or feedback row also found" in tf("data", "search", "模型").stderr
 
     def test_lint_checks_them(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
         found = tf.json("data", "lint", "--dataset", "d")
-        assert found["judgements"] == 2
+        assert found["preferences"] == 2
         assert {(f["code"], f["field"]) for f in found["findings"]} == {("marker", "rejected"), ("secret", "rejected")}
 
     def test_they_are_removed_and_brought_back(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
         tf.ok("data", "add", "-q", "Who?", "-a", "Me.")
         pair = tf.json("data", "search")[0]["uid"]
-        assert tf.json("data", "rm", judged[0]["uid"][:11], pair)["removed"] == 2
-        assert (len(tf.json("data", "judgements")), tf.json("data", "search")) == (1, [])
+        assert tf.json("data", "rm", judged[0]["uid"], pair)["removed"] == 2
+        assert (len(tf.json("data", "preferences")), tf.json("data", "search")) == (1, [])
         assert tf.json("data", "undo")["pairs"] == 2
-        assert tf.json("data", "judgements") == judged
+        assert tf.json("data", "preferences") == judged
         assert "--dataset" in tf.error("data", "rm", judged[0]["uid"], "--dataset", "d")["where"]
         tf.ok("data", "drop", "d", "--yes")
-        assert tf.json("data", "judgements") == []
+        assert tf.json("data", "preferences") == []
         tf.ok("data", "undo")
-        assert tf.json("data", "judgements") == judged
+        assert tf.json("data", "preferences") == judged
 
 
 class TestUndo:

@@ -262,6 +262,14 @@ class DataScreen(ModeScreen):
     def action_export_file(self) -> None:
         self._run(self._datasets.write_file)
 
+    @work(group="dialog")
+    async def action_preferences(self) -> None:
+        """The preferences and feedback of the listed dataset; a change there can be undone here too."""
+        from tui.screens.data.preferences import PreferenceList
+
+        await self.app.push_screen_wait(PreferenceList(self.query_now.dataset))
+        self.reload()
+
     def action_samples(self) -> None:
         self.action_welcome()
 

@@ -1,4 +1,4 @@
-"""Judgements: preferences and feedback as rows of datasets, to list, search, check and remove like pairs.
+"""Preferences and feedback as rows of datasets, to list, search, check and remove like pairs.
 They are made in votes.py and feedback.py; those from votes stay with their votes, and are not listed here."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from store import datasets, search_text
 from store.db import Store
 from store.edits import recording
 from store.errors import BadInput, NotFound
-from store.records import Judgement, JudgementKind, Split
+from store.records import PreferenceKind, PreferenceRow, Split
 
 _ROWS = (
     "SELECT 'preference' AS kind, p.id, p.uid, p.prompt, p.chosen, p.rejected, p.source, p.split, p.dataset_id,"
@@ -27,13 +27,13 @@ def search(
     text: str = "",
     *,
     dataset: str | None = None,
-    kind: JudgementKind | None = None,
+    kind: PreferenceKind | None = None,
     split: Split | None = None,
     limit: int = 0,
-) -> list[Judgement]:
+) -> list[PreferenceRow]:
     """Preferences and feedback that match, newest first; `text` as in `search.search_ids`; `limit` 0 for all."""
-    if kind not in (None, *get_args(JudgementKind)):
-        raise BadInput(f"{kind!r} is not a kind of judgement", where="kind", todo="Use preference or feedback.")
+    if kind not in (None, *get_args(PreferenceKind)):
+        raise BadInput(f"{kind!r} is not a kind of preference row", where="kind", todo="Use preference or feedback.")
     dataset_id = datasets.get_id(store, dataset) if dataset is not None else None
     match = search_text.expression(text)
     preference, feedback = _ROWS
@@ -46,10 +46,10 @@ def search(
         " WHERE (?2 IS NULL OR r.dataset_id = ?2) AND (?3 IS NULL OR r.kind = ?3) AND (?4 IS NULL OR r.split = ?4)"
         " ORDER BY r.created_at DESC, r.uid DESC LIMIT ?5"
     )
-    return [_judgement_from(row) for row in store.rows(sql, (match, dataset_id, kind, split, limit or -1))]
+    return [_row_from(row) for row in store.rows(sql, (match, dataset_id, kind, split, limit or -1))]
 
 
-def get(store: Store, uid: str) -> Judgement:
+def get(store: Store, uid: str) -> PreferenceRow:
     """The preference or feedback with this uid, or a unique beginning of one (4 characters or more)."""
     sql = (
         f"SELECT r.*, d.name AS dataset FROM ({' UNION ALL '.join(_ROWS)}) r"
@@ -58,9 +58,9 @@ def get(store: Store, uid: str) -> Judgement:
     )
     found = store.rows(sql, (uid,))
     if found and (found[0]["uid"] == uid or len(found) == 1):
-        return _judgement_from(found[0])
+        return _row_from(found[0])
     what = f"several rows begin with {uid!r}" if found else f"there is no preference or feedback {uid!r}"
-    raise NotFound(what, todo="List them with: tuningfork data judgements")
+    raise NotFound(what, todo="List them with: tuningfork data preferences")
 
 
 def remove(store: Store, uids: Sequence[str], *, actor: str = "user") -> int:
@@ -74,6 +74,6 @@ def remove(store: Store, uids: Sequence[str], *, actor: str = "user") -> int:
         )
 
 
-def _judgement_from(row: sqlite3.Row) -> Judgement:
-    values = {name: row[name] for name in Judgement.__dataclass_fields__}
-    return Judgement(**values | {"prompt": json.loads(row["prompt"]), "source": json.loads(row["source"])})
+def _row_from(row: sqlite3.Row) -> PreferenceRow:
+    values = {name: row[name] for name in PreferenceRow.__dataclass_fields__}
+    return PreferenceRow(**values | {"prompt": json.loads(row["prompt"]), "source": json.loads(row["source"])})
