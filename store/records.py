@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class PairDraft:
-    """What a person or an import hands in; becomes a `Pair`."""
+    """What becomes a `Pair`, written by hand or read by an import."""
 
     question: str
     answer: str = ""

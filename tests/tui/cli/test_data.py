@@ -212,6 +212,7 @@ class TestPreferences:
         assert tf.json("data", "undo")["pairs"] == 2
         assert tf.json("data", "preferences") == judged
         assert "--dataset" in tf.error("data", "rm", judged[0]["uid"], "--dataset", "d")["where"]
+        assert "Several rows" in tf.error("data", "rm", pair[:4])["what"], "it may mean a pair or a preference"
         tf.ok("data", "drop", "d", "--yes")
         assert tf.json("data", "preferences") == []
         tf.ok("data", "undo")
