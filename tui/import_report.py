@@ -6,6 +6,8 @@ from __future__ import annotations
 from store.importing import ImportReport
 from tui.formatting import count
 
+NOUNS = {"pair": "pair", "preference": "preference", "feedback": "judged answer"}
+"""What the rows that a format holds are called."""
 _NAMED = 12
 
 
@@ -16,8 +18,8 @@ def kept(report: ImportReport, new: str = "") -> str:
 
 def sorts(pairs: int, preferences: int, feedback: int, new: str = "") -> str:
     """The same of counts."""
-    named = ((pairs, "pair"), (preferences, "preference"), (feedback, "judged answer"))
-    parts = [count(n, f"{new} {noun}".strip()) for n, noun in named if n] or [count(0, f"{new} pair".strip())]
+    named = zip(NOUNS.values(), (pairs, preferences, feedback), strict=True)
+    parts = [count(n, f"{new} {noun}".strip()) for noun, n in named if n] or [count(0, f"{new} pair".strip())]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 

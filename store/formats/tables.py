@@ -63,7 +63,7 @@ def csv_values(file: DataFile) -> Iterator[Value | Problem]:
             continue
         if cells is None:
             return
-        if not any(cells):  # an empty line
+        if not cells:  # an empty line; one of empty cells is a row, though none that can be used
             continue
         if len(cells) != len(header):
             yield Problem(line, "", f"has {len(cells)} fields, the header has {len(header)}", cells)

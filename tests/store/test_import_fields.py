@@ -197,6 +197,10 @@ class TestFields:
         bring([{"Question": Q, " ANSWER ": A}])
         assert only_pair(store).answer == A
 
+    def test_a_row_of_empty_cells_is_a_row(self, bring: Bring) -> None:
+        report = bring("question,answer\nq,a\n,\n\nr,\n", "x.csv")
+        assert (report.read, report.kept, [p.line for p in report.problems]) == (3, 1, [3, 5])
+
     def test_a_field_that_stands_twice_loses_nothing(self, bring: Bring) -> None:
         report = bring('{"question": "q", "answer": "a", "answer": "b"}\n{"question": "q", "answer": "a"}')
         assert report.problems[0].field == "answer" and "twice" in report.problems[0].what
@@ -281,6 +285,12 @@ class TestPreferences:
         (kept,) = votes.preferences(store, "d")
         assert (kept.prompt, kept.chosen, kept.rejected) == (ASKED, A, BAD)
 
+    def test_a_prompt_that_the_answers_do_not_hold_is_counted(self, store: Store, bring: Bring) -> None:
+        both = {"chosen": [*ASKED, said(A)], "rejected": [*ASKED, said(BAD)]}
+        assert bring([{"prompt": Q, **both}]).not_read == {}
+        report = bring([{"prompt": "Another?", **both, "system": "s"}])
+        assert list(report.not_read) == ["prompt (the answers hold another conversation)"]
+
     def test_an_empty_rejected_answer_makes_a_pair(self, store: Store, bring: Bring) -> None:
         assert bring([{"question": Q, "answer": A, "rejected": ""}, {"question": "r", "answer": A}]).pairs == 2
 
@@ -309,6 +319,14 @@ class TestSplits:
         assert (report.kept, report.duplicates, report.elsewhere) == (1, 2, {first: 2})
         assert f"2 rows are in d already and stay in its {first} split, not in {second}." in report.notices
         assert [split for _, split in datasets.members(store, "d")] == [first, first, second]
+
+    @pytest.mark.parametrize("split", ["val", "test"])
+    def test_an_imported_split_stays_when_the_dataset_is_split(self, store: Store, bring: Bring, split: Any) -> None:
+        bring([{"question": f"first {n}", "answer": A} for n in range(4)], split=split)
+        bring([{"question": f"What is the number {n} in words?", "answer": A} for n in range(20)])
+        datasets.resplit(store, "d", val=0.2, test=0.2)
+        stayed = {split for pair, split in datasets.members(store, "d") if pair.question.startswith("first")}
+        assert stayed == {split}
 
     def test_a_split_is_exported_alone(self, store: Store, bring: Bring, tmp_path: Path) -> None:
         bring([{"question": Q, "answer": A}])

@@ -13,6 +13,7 @@ from store.db import Store
 from tests.tui.conftest import Drive, Driver
 from tui.screens.data import file_preview
 from tui.screens.data.import_dialog import ImportScreen
+from tui.widgets.choice import Choice
 from tui.widgets.path_field import PathField
 
 
@@ -110,6 +111,26 @@ async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pa
     assert pairs.page(store, pairs.search_ids(store, "acme"))[0].kind == "identity"
 
 
+async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "Good?", "answer": "Yes.", "id": 1},
+        {"question": "Bad?", "answer": "No.", "label": False},
+        {"question": "Better?", "chosen": "This.", "rejected": "That."},
+    ]
+    file = write(tmp_path / "mixed.json", rows)
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("i")
+        await fill_path(app, file)
+        await app.see("1 pair, 1 preference and 1 judged answer, prompt-completion", "Not read: id (1 row).", "Bad?")
+        app.app.screen.query_one("#split", Choice).value = "test"
+        await app.press("ctrl+s")
+        await app.see("Imported", "1 new preference and 1 new judged answer", "in mixed.", "Not read: id (1 row).")
+        await app.press("enter")
+        await app.see("g mixed", "Good?")
+    assert [split for _, split in datasets.members(store, "mixed")] == ["test"]
+
+
 async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
     file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": [7], "output": "x"}\nnot json\n')
@@ -146,7 +167,7 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         await app.press("i")
         await fill_path(app, tmp_path / name)
         await app.until(lambda: message.casefold() in app.text.casefold())
-        await app.press("tab", "tab")
+        await app.press("tab", "tab", "tab")
         await app.paste("there")
         await app.press("ctrl+s")
         await app.see("Nothing was imported")

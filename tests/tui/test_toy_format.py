@@ -36,7 +36,7 @@ async def test_a_registered_format_works_in_the_dialogs(
         assert datasets.get(store, "notes").ready == 2
         await app.press("o")
         await app.see("Write notes to a file")
-        app.app.screen.query_one(Choice).value = "qa-text"
+        app.app.screen.query_one("#format", Choice).value = "qa-text"
         await app.until(lambda: app.app.screen.query_one(Input).value == "notes.qa")
         app.app.screen.query_one(Input).value = str(tmp_path / "out.qa")
         await app.press("enter")

@@ -17,7 +17,6 @@ from tui.cli.session import session
 from tui.formatting import ago, count, rows_of_preferences
 
 SAMPLE = "sample:"
-NOUNS = {"pair": "pair", "preference": "preference", "feedback": "judged answer"}
 
 
 class FormatOption(click.Option):
@@ -140,6 +139,7 @@ def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -
     """
     from store.formats import find_format
     from store.importing import export_dataset, left_out
+    from tui.import_report import NOUNS
 
     path = Path(file).expanduser()
     written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite, split=split)

@@ -4,6 +4,7 @@ Asks where; a file that is there already is overwritten only after a question.""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,7 +13,8 @@ from textual.widgets import Button, Input
 from store import importing
 from store.errors import Conflict, TuningforkError
 from store.formats import FORMATS, find_format
-from tui import formatting
+from store.records import SPLITS, Split
+from tui import formatting, import_report
 from tui.screens.data import file_preview
 from tui.screens.dialogs.base import Dialog, button, text
 from tui.text import clean
@@ -30,6 +32,7 @@ class ExportDialog(Dialog[str]):
     def compose_body(self) -> ComposeResult:
         yield text("Its ready pairs, in a format that other programs read; or its preferences or feedback.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
+        yield Choice("Split", [("", "all"), *((split, split) for split in SPLITS)], id="split")
         yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
         yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
@@ -42,7 +45,7 @@ class ExportDialog(Dialog[str]):
         super().on_mount()
         self.query_one(Input).focus()
 
-    @on(Choice.Changed)
+    @on(Choice.Changed, "#format")
     def _format_changed(self, event: Choice.Changed) -> None:
         """Give the name the suffix of its format, unless that fits already."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
@@ -65,8 +68,10 @@ class ExportDialog(Dialog[str]):
         app = self.tuningfork
         try:
             path = file_preview.expand(self.query_one(Input).value).absolute()
-            format = self.query_one(Choice).value
-            n = await app.bridge.job(importing.export_dataset, self._dataset, format, path, overwrite)
+            format = self.query_one("#format", Choice).value
+            split = cast(Split | None, self.query_one("#split", Choice).value or None)
+            n = await app.bridge.job(importing.export_dataset, self._dataset, format, path, overwrite, split)
+            left = await app.bridge.call(importing.left_out, self._dataset, format)
         except Conflict:
             sure = Confirm("Overwrite the file?", f"{path} exists already.", "Overwrite")
             if await app.push_screen_wait(sure):
@@ -74,6 +79,9 @@ class ExportDialog(Dialog[str]):
         except TuningforkError as error:
             app.show_error(error, "Nothing was written")
         else:
-            noun = {"preference": "preference", "feedback": "judged answer"}.get(find_format(format).holds, "pair")
-            app.tell(f"{formatting.count(n, noun)} written to {path}.", timeout=8)
+            noun = import_report.NOUNS[find_format(format).holds]
+            others = [
+                f"{formatting.count(count, import_report.NOUNS[sort])} not written." for sort, count in left.items()
+            ]
+            app.tell(" ".join([f"{formatting.count(n, noun)} written to {path}.", *others]), timeout=8)
             self.dismiss(str(path))

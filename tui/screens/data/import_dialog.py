@@ -7,13 +7,14 @@ import asyncio
 import threading
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Button, Input, ProgressBar, Static
 
 from store import importing
@@ -21,6 +22,7 @@ from store.db import Store
 from store.errors import TuningforkError
 from store.formats import FORMATS
 from store.importing import ImportReport
+from store.records import SPLITS, Split
 from tui import formatting, import_report, keys
 from tui.screens.base import PageScreen
 from tui.screens.data import file_preview
@@ -55,10 +57,11 @@ class ImportScreen(PageScreen[str]):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="form", can_focus=False):
-            yield Static("Import pairs from a file", classes="title")
+            yield Static("Import a file", classes="title")
             yield from _row("File", PathField(self._complete, self._path, placeholder="~/data/pairs.jsonl", id="path"))
             formats = [("auto", "by its content"), *((name, name) for name in FORMATS)]
-            yield from _row("Format", Choice("", formats, id="format"))
+            splits = Choice("Split", [(split, split) for split in SPLITS], id="split")
+            yield from _row("Format", Choice("", formats, id="format"), splits)
             yield from _row(
                 "Dataset",
                 Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
@@ -208,13 +211,14 @@ class ImportScreen(PageScreen[str]):
     async def _import(self, dataset: str) -> None:
         path = self.query_one("#path", PathField).value
         chosen = self.query_one("#format", Choice).value
+        split = cast(Split, self.query_one("#split", Choice).value)
         variables = {
             field.name or "": field.value for field in self.query_one("#variables").query(Input) if field.value
         }
         self._begin()
         try:
             report = await self.tuningfork.bridge.job(
-                _import, file_preview.expand(path), dataset, chosen, variables, self._stop, self._progress
+                _import, file_preview.expand(path), dataset, chosen, variables, split, self._stop, self._progress
             )
         except Stopped:
             self._end()
@@ -282,6 +286,7 @@ def _import(
     dataset: str,
     format: str,
     variables: dict[str, str],
+    split: Split,
     stop: threading.Event,
     progress: object,
 ) -> ImportReport:
@@ -291,11 +296,11 @@ def _import(
         progress(rows)  # type: ignore[operator]
 
     return importing.import_files(
-        store, [path], dataset=dataset, format=format, variables=variables, on_progress=on_progress
+        store, [path], dataset=dataset, format=format, variables=variables, split=split, on_progress=on_progress
     )
 
 
-def _row(label: str, field: object) -> ComposeResult:
+def _row(label: str, *fields: Widget) -> ComposeResult:
     with Horizontal(classes="row"):
         yield Static(label, classes="label", markup=False)
-        yield field  # type: ignore[misc]
+        yield from fields
