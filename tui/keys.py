@@ -133,7 +133,7 @@ TABLE = (
 SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
-    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
+    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions, answers and system texts", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
     Key("data.ready", "r", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
     Key("data.draft", "d", "status('draft')", "Draft", "Set status to draft: not trained on yet"),

@@ -117,7 +117,7 @@ class DataScreen(ModeScreen):
             if want_id is not None or table.current_id == want:
                 break  # else the cursor moved meanwhile, and would jump back
         self.found, self.query_now = found, found.query
-        table.show(found.ids, found.at, found.near, found.query.text.split())
+        table.show(found.ids, found.at, found.near, found.query.text)
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
