@@ -305,9 +305,9 @@ class TestPairs:
     def test_any_text_can_be_searched(self, tf: Cli, store: Store, text: str) -> None:
         pairs.create(store, PairDraft(f"x {text} y", "z"))
         for command in ("search", "preferences"):
-            found = tf("data", command, "--json", "--", text)
+            found = tf("data", command, text, "--json")
             assert found.exit_code == 0 and isinstance(json.loads(found.stdout), list), found.stderr
-        assert tf("data", "search", "--", text).exit_code == 0
+        assert tf("data", "search", text).exit_code == 0
 
     def test_rm_undo_redo(self, tf: Cli, facts: str) -> None:
         uids = [pair["uid"] for pair in tf.json("data", "search")]
