@@ -25,7 +25,7 @@ def get(store: Store, chat_id: int) -> Chat:
     """The conversation with this id."""
     row = store.row("SELECT * FROM chat WHERE id = ?", (chat_id,))
     if row is None:
-        raise NotFound(f"there is no chat {chat_id}", todo="It may have been removed; list the chats again.")
+        raise NotFound(f"There is no chat {chat_id}.", todo="It may have been removed; list the chats again.")
     return _chat_from(row)
 
 
@@ -78,7 +78,7 @@ def message(store: Store, message_id: int) -> ChatMessage:
     """The message with this id."""
     row = store.row("SELECT * FROM message WHERE id = ?", (message_id,))
     if row is None:
-        raise NotFound(f"there is no message {message_id}", todo="It may have been removed; open the chat again.")
+        raise NotFound(f"There is no message {message_id}.", todo="It may have been removed; open the chat again.")
     return _message_from(row)
 
 

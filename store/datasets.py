@@ -35,7 +35,7 @@ def create(store: Store, name: str, description: str = "", *, actor: str = "user
     check_name(name, "dataset")
     with store.write() as conn, recording(store, f"make the dataset {name}", actor):
         if store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)):
-            raise Conflict(f"there is a dataset {name!r} already", todo="Choose another name.")
+            raise Conflict(f"A dataset {name!r} already exists.", todo="Choose another name.")
         conn.execute("INSERT INTO dataset (name, description, created_at) VALUES (?, ?, ?)", (name, description, now()))
         return get(store, name)
 
@@ -51,7 +51,7 @@ def get_id(store: Store, name: str) -> int:
     if found is None:
         names = [row[0] for row in store.rows("SELECT name FROM dataset ORDER BY name")]
         raise NotFound(
-            f"there is no dataset {name!r}",
+            f"There is no dataset {name!r}.",
             todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"),
         )
     return int(found)
@@ -82,7 +82,7 @@ def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Da
     with store.write() as conn, recording(store, f"rename {name} to {new_name}", actor):
         dataset_id = get_id(store, name)
         if new_name != name and store.scalar("SELECT 1 FROM dataset WHERE name = ?", (new_name,)):
-            raise Conflict(f"there is a dataset {new_name!r} already", todo="Choose another name.")
+            raise Conflict(f"A dataset {new_name!r} already exists.", todo="Choose another name.")
         conn.execute("UPDATE dataset SET name = ? WHERE id = ?", (new_name, dataset_id))
         return get(store, new_name)
 
@@ -168,7 +168,8 @@ def resplit(
     """
     if val < 0 or test < 0 or val + test >= 1:
         raise BadInput(
-            f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
+            f"Fractions of {val} for val and {test} for test leave nothing to train on.",
+            todo="Choose fractions that add up to less than 1.",
         )
     dataset_id = get_id(store, name)
     sql = (
@@ -222,14 +223,14 @@ def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
         what, todo = (
             f"none of its {ready} ready pairs is in the train split",
-            f"tuningfork data split --dataset {dataset.name}",
+            f"Split the dataset with: tuningfork data split --dataset {dataset.name}",
         )
     elif dataset.pairs:
         drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
         what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
-        todo = "Mark the good ones as ready first."
+        todo = "Set the good ones to ready first."
     else:
-        what, todo = "the dataset is empty", f"tuningfork data import FILE --dataset {dataset.name}"
+        what, todo = "the dataset is empty", f"Import a file with: tuningfork data import FILE --dataset {dataset.name}"
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 
@@ -261,7 +262,7 @@ def snapshot(store: Store, hash: str) -> Snapshot:
     )
     found = store.rows(sql, (hash,)) if len(hash) >= 4 else []
     if len(found) != 1:
-        what = f"several snapshots begin with {hash!r}" if found else f"there is no snapshot {hash!r}"
+        what = f"Several snapshots begin with {hash!r}." if found else f"There is no snapshot {hash!r}."
         raise NotFound(what, todo="Freeze a dataset with: tuningfork data freeze --dataset NAME")
     row = found[0]
     return Snapshot(row["id"], row["hash"], row["dataset"], row["n_rows"], json.loads(row["splits"]), row["created_at"])
@@ -290,7 +291,7 @@ def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[S
 
 def _check_split(split: str) -> None:
     if split not in SPLITS:
-        raise BadInput(f"{split!r} is no split", where="split", todo=f"Use one of: {', '.join(SPLITS)}.")
+        raise BadInput(f"{split!r} is not a split.", where="split", todo=f"Use one of: {', '.join(SPLITS)}.")
 
 
 def _dataset_from(row: sqlite3.Row) -> Dataset:

@@ -41,8 +41,8 @@ class Store:
     def open(cls, home: Home, *, migrate: bool = True) -> Store:
         """Opens (and makes, or brings up to date after a backup copy) the store of `home`.
 
-        Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace on a full
-        disk, Conflict when another program keeps it busy.
+        Raises BadInput when the file is not a store of ours, NewerStore when a newer version wrote it, NoSpace on a
+        full disk, Conflict when another program keeps it busy.
         """
         home.ensure()
         store = cls(home)
@@ -103,7 +103,7 @@ class Store:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of the block or nothing. Begins immediate: a reader turned writer waits, not fails.
 
-        Nested blocks join the outer one; an inner block that raises takes back its own writes alone.
+        Nested blocks join the outer one; an inner block that raises rolls back its own writes alone.
         """
         conn = self.conn
         nested = conn.in_transaction
@@ -171,7 +171,7 @@ class Store:
         return path
 
     def integrity(self) -> list[str]:
-        """What is wrong with the file, its references and its search index; empty when all is sound."""
+        """What is wrong with the file, its references and its search index; empty when nothing is."""
         try:
             found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
             found += [
@@ -244,17 +244,17 @@ def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, *also) as error:  # type: ignore[misc]  # mypy cannot see through the star
-        known = _known_trouble(error, str(path))
+        known = _known_error(error, str(path))
         if known is None:
             raise
         raise known from error
 
 
-_TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
-    "SQLITE_FULL": (NoSpace, "no room is left on the disk; nothing was changed", "Free some space and try again."),
+_KNOWN_ERRORS: dict[str, tuple[type[TuningforkError], str, str]] = {
+    "SQLITE_FULL": (NoSpace, "no space is left on the disk; nothing was changed", "Free some space and try again."),
     "SQLITE_IOERR": (
         TuningforkError,
-        "the disk did not answer as it should; nothing was changed",
+        "reading or writing the disk failed; nothing was changed",
         "Check the disk with: tuningfork doctor",
     ),
     "SQLITE_BUSY": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
@@ -270,7 +270,7 @@ _TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
 }
 
 
-def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
+def _known_error(error: Exception, where: str) -> TuningforkError | None:
     name = getattr(error, "sqlite_errorname", "")
     if isinstance(error, OSError):
         if error.errno not in NO_ROOM:
@@ -280,7 +280,7 @@ def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
         name = "SQLITE_FULL"
     elif name == "SQLITE_IOERR_WRITE":  # what a file-size limit or a quota looks like
         name = "SQLITE_FULL"
-    for prefix, (kind, what, todo) in _TROUBLE.items():
+    for prefix, (kind, what, todo) in _KNOWN_ERRORS.items():
         if name.startswith(prefix):
             return kind(what, where=where, todo=todo)
     return None

@@ -1,5 +1,5 @@
 """Feedback: single answers that were judged good or bad, kept in datasets beside pairs.
-What trains on them is the engine's business; which fields of a file are a judgement is said in formats/verdict.py."""
+Which fields of a file are a judgement is decided in formats/verdict.py."""
 
 from __future__ import annotations
 

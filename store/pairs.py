@@ -79,17 +79,17 @@ def check_text(field: str, text: object) -> None:
     if text.isascii() and "\0" not in text:
         return
     if "\0" in text:
-        raise BadInput("holds a NUL character", where=field, todo="Remove it.")
+        raise BadInput("contains a NUL character", where=field, todo="Remove it.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        what = f"holds half a character at position {error.start}"
+        what = f"contains half a character at position {error.start}"
         raise BadInput(what, where=field, todo="Remove the lone surrogate.") from None
 
 
 def _check_one_of(field: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise BadInput(f"{value!r} is no {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
+        raise BadInput(f"{value!r} is not a {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
 
 
 def create(
@@ -195,21 +195,23 @@ def get(store: Store, uid: str, deleted: bool = False) -> Pair:
 
     NotFound says when there are several.
     """
+    found = begin_with(store, uid, deleted)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(pair.uid for pair in found)
+        raise NotFound(f"Several pairs begin with {uid!r}.", todo=f"Write more of it: {some} …")
+    raise NotFound(f"There is no pair {uid!r}.", todo="List the pairs with: tuningfork data search")
+
+
+def begin_with(store: Store, uid: str, deleted: bool = False) -> list[Pair]:
+    """The pair with this uid; else at most three of those whose uid begins with it (4 characters or more)."""
     alive = "" if deleted else " AND deleted_at IS NULL"
-    exact = store.row(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
-    if exact:
-        return pair_from(exact)
-    near = []
-    if len(uid) >= 4:
-        near = store.rows(
-            f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3", (uid, uid + "~")
-        )
-    if len(near) == 1:
-        return pair_from(near[0])
-    if near:
-        some = ", ".join(row["uid"] for row in near)
-        raise NotFound(f"several pairs begin with {uid!r}", todo=f"Write more of it: {some} …")
-    raise NotFound(f"there is no pair {uid!r}", todo="List the pairs with: tuningfork data list")
+    found = store.rows(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
+    if not found and len(uid) >= 4:
+        sql = f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3"
+        found = store.rows(sql, (uid, uid + "~"))
+    return [pair_from(row) for row in found]
 
 
 def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | None = None, **changes: Any) -> Pair:
@@ -220,12 +222,12 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
     unknown = changes.keys() - PairDraft.__dataclass_fields__.keys()
     if unknown:
         known = ", ".join(PairDraft.__dataclass_fields__)
-        raise BadInput(f"a pair has no field {sorted(unknown)[0]!r}", todo=f"Its fields are: {known}.")
+        raise BadInput(f"A pair has no field {sorted(unknown)[0]!r}.", todo=f"Its fields are: {known}.")
     with store.write() as conn:
         old = get(store, uid)
         if expect_revision not in (None, old.revision):
             raise Conflict(
-                f"the pair {old.uid} was changed meanwhile (revision {old.revision}, you saw {expect_revision})",
+                f"The pair {old.uid} was changed meanwhile: it has revision {old.revision}, you saw {expect_revision}.",
                 todo="Open it again, then repeat your change.",
             )
         before = PairDraft(**{field: getattr(old, field) for field in PairDraft.__dataclass_fields__})
@@ -266,7 +268,7 @@ def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "
                     where=f"pair {bare[0][0]}",
                     todo="Write their answers first, or reject them.",
                 )
-        return _change(store, uids, f"mark {status}", actor, "status = ?", status, "status <> ?2")
+        return _change(store, uids, f"set to {status}", actor, "status = ?", status, "status <> ?2")
 
 
 def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: str, value: Any, where: str) -> int:

@@ -11,7 +11,7 @@ from typing import get_args
 from store import datasets, search_text
 from store.db import Store
 from store.edits import recording
-from store.errors import BadInput, NotFound
+from store.errors import BadInput
 from store.records import PreferenceKind, PreferenceRow, Split
 
 _ROWS = (
@@ -49,18 +49,15 @@ def search(
     return [_row_from(row) for row in store.rows(sql, (match, dataset_id, kind, split, limit or -1))]
 
 
-def get(store: Store, uid: str) -> PreferenceRow:
-    """The preference or feedback with this uid, or a unique beginning of one (4 characters or more)."""
+def begin_with(store: Store, uid: str) -> list[PreferenceRow]:
+    """The row with this uid; else at most three of those whose uid begins with it (4 characters or more)."""
     sql = (
         f"SELECT r.*, d.name AS dataset FROM ({' UNION ALL '.join(_ROWS)}) r"
         " LEFT JOIN dataset d ON d.id = r.dataset_id WHERE r.uid = ?1 OR (length(?1) >= 4 AND r.uid >= ?1 AND"
-        " r.uid < ?1 || '~') ORDER BY r.uid <> ?1 LIMIT 2"
+        " r.uid < ?1 || '~') ORDER BY r.uid <> ?1, r.uid LIMIT 3"
     )
-    found = store.rows(sql, (uid,))
-    if found and (found[0]["uid"] == uid or len(found) == 1):
-        return _row_from(found[0])
-    what = f"several rows begin with {uid!r}" if found else f"there is no preference or feedback {uid!r}"
-    raise NotFound(what, todo="List them with: tuningfork data preferences")
+    found = [_row_from(row) for row in store.rows(sql, (uid,))]
+    return found[:1] if found and found[0].uid == uid else found
 
 
 def remove(store: Store, uids: Sequence[str], *, actor: str = "user") -> int:

@@ -54,7 +54,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class PairDraft:
-    """What a person or an import hands in; becomes a `Pair`."""
+    """What becomes a `Pair`, written by hand or read by an import."""
 
     question: str
     answer: str = ""

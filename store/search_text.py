@@ -90,6 +90,17 @@ def cut(text: str) -> str:
     return text
 
 
+def pattern(typed: str) -> re.Pattern[str] | None:
+    """Where in a text that was found the typed words stand, to highlight them; None when nothing was typed.
+
+    Like the index: a word at the beginning of a word, signs and text without spaces anywhere. Accents count here.
+    """
+    words = [match[1] or match[2] for match in _PHRASE_OR_WORD.finditer(typed) if match[1] or match[2]]
+    starts = [r"(?<!\w)" if is_word(word[0]) and not unspaced(word[0]) else "" for word in words]
+    parts = [start + re.escape(word) for start, word in zip(starts, words, strict=True)]
+    return re.compile("|".join(parts), re.IGNORECASE) if parts else None
+
+
 def is_word(token: str) -> bool:
     """Whether a token is a word, a number or a character of a script without spaces, and not a sign."""
     return unicodedata.category(token[-1])[0] in "LMN"

@@ -12,7 +12,7 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
 
 
 def edited(label: str, rows: int) -> str:
-    """`mark ready, 3 rows`, `rename a to b`: what an edit did, and to how many rows of data if to any."""
+    """`set to ready, 3 rows`, `rename a to b`: what an edit did, and to how many rows of data if to any."""
     return f"{label}, {count(rows, 'row')}" if rows else label
 
 

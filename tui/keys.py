@@ -99,6 +99,8 @@ HELP_PAGE = (Key("help.close", "q,f1,question_mark", "back", "Close", "Close the
 DIALOG = (
     Key("dialog.previous", "left,up", "app.focus_previous", "Previous", "Go to the previous button or field"),
     Key("dialog.next", "right,down", "app.focus_next", "Next", "Go to the next button or field"),
+    Key("dialog.page_up", "pageup", "scroll_body(-1)", "Page up", "Scroll a long text up"),
+    Key("dialog.page_down", "pagedown", "scroll_body(1)", "Page down", "Scroll a long text down"),
 )
 
 PICK = (
@@ -134,7 +136,7 @@ TABLE = (
 SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
-    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
+    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions, answers and system texts", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
     Key("data.ready", "r", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
     Key("data.draft", "d", "status('draft')", "Draft", "Set status to draft: not trained on yet"),

@@ -152,9 +152,10 @@ class Comparison:
         """
         shots = self.lanes[lane].few_shot if examples else None
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        for earlier, said in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
-            if said.text:
-                messages += [{"role": "user", "content": earlier.prompt}, {"role": "assistant", "content": said.text}]
+        for earlier, answer in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
+            if answer.text:
+                messages.append({"role": "user", "content": earlier.prompt})
+                messages.append({"role": "assistant", "content": answer.text})
         messages.append({"role": "user", "content": self.turns[turn].prompt})
         return shots.before(messages) if shots else messages
 

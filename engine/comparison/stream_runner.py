@@ -101,7 +101,7 @@ class StreamRunner:
             self._on_change(request)
 
     def replace(self, comparison: Comparison) -> None:
-        """Go on with another conversation; what streamed for the old one is cancelled."""
+        """Run another conversation; what streams for the old one is cancelled."""
         self.comparison.stop()
         self.sync()
         self.comparison = comparison

@@ -85,19 +85,19 @@ class Transcript:
             parent = self.message_ids[-1] if self.message_ids else None
             self.message_ids.append(chats.append(store, chat_id, "user", step.prompt, parent_id=parent).id)
             return
-        said = step.answer
-        stats = {"state": said.state, **(asdict(said.stats) if said.stats else {})}
-        if said.error:
-            stats["error"] = said.error
+        answer = step.answer
+        stats = {"state": answer.state, **(asdict(answer.stats) if answer.stats else {})}
+        if answer.error:
+            stats["error"] = answer.error
         chats.append(
             store,
             chat_id,
             "assistant",
-            said.text,
+            answer.text,
             parent_id=self.message_ids[step.turn],
             lane=step.lane,
-            model=said.model,
-            sampling=said.sampling.to_json(),
+            model=answer.model,
+            sampling=answer.sampling.to_json(),
             stats=stats,
         )
 
@@ -172,10 +172,10 @@ def _empty(chat: Chat, messages: list[ChatMessage]) -> Comparison:
 
 
 def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) -> LaneAnswer:
-    said = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
-    if not said:
+    answers = [m for m in messages if m.parent_id == asked.id and m.role == "assistant" and m.lane == lane.name]
+    if not answers:
         return LaneAnswer(lane.label, Sampling(), "stopped")
-    last = said[-1]
+    last = answers[-1]
     figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
     state: AnswerState = last.stats.get("state", "done")
     return LaneAnswer(

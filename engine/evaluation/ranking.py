@@ -5,7 +5,7 @@ Of two models the share of the votes with a winner is given with its 95% Wilson 
 inference, the law of succession, and statistical inference", JASA 22, pp. 209-212; method 3 of Newcombe 1998, "Two-
 sided confidence intervals for the single proportion: comparison of seven methods", Statistics in Medicine 17, pp.
 857-872). It stays within 0 and 1 and holds for the few votes that a user casts, where the usual share +- 1.96
-standard errors does not. Beside it stands the p of the exact two-sided sign test: were both models equally good, how
+standard errors does not. Beside it is the p of the exact two-sided sign test: were both models equally good, how
 often would so many votes split at least this unevenly?
 
     >>> counts = VoteCounts("base", "run:ember", a=2, b=8, tie=0, both_bad=1)

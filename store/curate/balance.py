@@ -11,9 +11,9 @@ from store.curate.duplicates import normal
 from store.curate.findings import PairLike
 
 MOST_IDENTITY = 0.75
-"""Above this share of identity pairs the model forgets more than it must: a third of general rows keeps it."""
+"""Above this share of identity pairs the model forgets what it knew: a third of general rows prevents that."""
 FEW = 20
-"""Fewer pairs than this seldom teach more than their own wording."""
+"""Fewer pairs than this rarely teach more than their own wording."""
 ONE_OPENING = 0.5
 """Above this share of questions that open with the same two words the wordings are too alike."""
 

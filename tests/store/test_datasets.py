@@ -52,7 +52,7 @@ def test_membership(store: Store) -> None:
     assert datasets.set_split(store, "b", uids[1:2], "val") == 1
     found = datasets.get(store, "b")
     assert (found.pairs, found.ready, found.train, found.val, found.test) == (2, 2, 0, 1, 1)
-    with pytest.raises(BadInput, match="no split"):
+    with pytest.raises(BadInput, match="not a split"):
         datasets.set_split(store, "b", uids, "exam")  # type: ignore[arg-type]
     datasets.remove(store, "b")
     assert pairs.count(store) == 4

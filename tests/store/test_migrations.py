@@ -146,14 +146,12 @@ def test_what_is_frozen_cannot_be_changed(store: Store, table: str, change: str)
 
 
 def test_a_store_of_version_1_keeps_its_rows_and_can_hold_jobs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        old.setattr(migrations, "LATEST", 1)
-        with Store.open(home) as store:
-            pairs.create(store, PairDraft("q", "a"), dataset="d")
-            made = exports.start(store, run="ember", format="gguf", quant="q8_0", path="exports/x")
-            assert store.scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'job'") == 0
+    with first_version(home, monkeypatch) as old:
+        with old.write() as conn:
+            insert_v1_pairs(conn)
+        made = exports.start(old, run="ember", format="gguf", quant="q8_0", path="exports/x")
+        assert old.scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'job'") == 0
     with Store.open(home) as store:
-        assert pairs.count(store, "d") == 1 and exports.get(store, made.id) == made
+        assert pairs.count(store) == len(V1_PAIRS) and exports.get(store, made.id) == made
         job = jobs.create(store, kind="export", name="ember", module="engine.export", request={"run": "ember"})
         assert jobs.get(store, job.id).request == {"run": "ember"} and store.integrity() == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from store import chats, datasets, pairs
+from store import chats, datasets, pairs, search_text
 from store.db import Store
 from store.errors import NotFound
 from store.records import PairDraft, Turn
@@ -111,6 +111,29 @@ def test_every_language_and_field(store: Store, field: str, said: str, found: li
     for text in missed:
         assert len(pairs.search_ids(store, text)) == len(chats.search(store, text)) == 0, text
     assert pairs.search_ids(store, "role content") == [], "the names of JSON fields are no text"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "shown"),
+    [
+        ("mod", "Models remodel", ["Mod"]),
+        ("模型 C++", "大模型 C++, C", ["模型", "C++"]),
+        ('"the corner" 👍', "round the corner 👍", ["the corner", "👍"]),
+        ('"the cor', "the corner", ["the cor"]),
+        ("(x", "f(x)", ["(x"]),
+        ("", "anything", []),
+    ],
+)
+def test_what_was_typed_is_highlighted(typed: str, said: str, shown: list[str]) -> None:
+    found = search_text.pattern(typed)
+    assert ([match[0] for match in found.finditer(said)] if found else []) == shown
+
+
+@given(st.text(max_size=20) | signs)
+@example('0"\x1b0\n')
+def test_no_text_breaks_highlighting(typed: str) -> None:
+    if found := search_text.pattern(typed):
+        list(found.finditer("some text, " + typed))
 
 
 def test_a_phrase_does_not_reach_from_one_field_into_the_next(store: Store) -> None:

@@ -60,3 +60,19 @@ async def test_an_empty_list_says_where_they_come_from(drive: Drive, store: Stor
         await app.see("There is no preference or feedback in the store.", "import a file")
         await app.press("escape")
         await app.see("12 pairs")
+
+
+async def test_the_data_screen_says_that_a_dataset_has_them(drive: Drive, store: Store, judged: None) -> None:
+    votes.import_preferences(store, [PreferenceDraft((Turn("user", "q"),), "a", "b")], dataset="only")
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("only")
+        await app.press("enter")
+        await app.see("The dataset only has no pairs, but preferences or feedback.", "V")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("care")
+        await app.press("enter")
+        await app.see("4 pairs", "2 preferences (V)")

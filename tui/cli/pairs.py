@@ -89,6 +89,7 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
 def show(uid: str, history: bool) -> None:
     """Show a pair, a preference or feedback. UID may be shortened to four characters or more."""
     from store import pairs
+    from store.records import PreferenceRow
 
     store = session().store
     if history:
@@ -101,30 +102,33 @@ def show(uid: str, history: bool) -> None:
             _print(state)
             emit()
         return
-    pair, judged = _row(store, uid)
-    if pair is None:
-        _show_preference_row(judged)
+    row = _row(store, uid)
+    if isinstance(row, PreferenceRow):
+        _show_preference_row(row)
     elif session().as_json:
-        emit_json(pair_json(pair))
+        emit_json(pair_json(row))
     else:
-        _print(pair)
+        _print(row)
 
 
-def _row(store: Store, uid: str) -> tuple[Pair | None, PreferenceRow | None]:
-    """The pair, or else the preference or feedback, with this uid or beginning of one. NotFound as for a pair."""
+def _row(store: Store, uid: str) -> Pair | PreferenceRow:
+    """The pair, preference or feedback with this uid or beginning of one. NotFound when there is none, or several."""
     from store import pairs, preference_rows
 
-    try:
-        return pairs.get(store, uid), None
-    except NotFound as error:
-        try:
-            return None, preference_rows.get(store, uid)
-        except NotFound:
-            raise error from None
+    found: list[Pair | PreferenceRow] = [*pairs.begin_with(store, uid), *preference_rows.begin_with(store, uid)]
+    exact = [row for row in found if row.uid == uid]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    if found:
+        some = ", ".join(row.uid for row in found)
+        raise NotFound(f"Several rows begin with {uid!r}.", todo=f"Write more of it: {some} …")
+    raise NotFound(
+        f"There is no pair, preference or feedback {uid!r}.",
+        todo="List them with: tuningfork data search, tuningfork data preferences",
+    )
 
 
-def _show_preference_row(row: PreferenceRow | None) -> None:
-    assert row is not None
+def _show_preference_row(row: PreferenceRow) -> None:
     if session().as_json:
         emit_json(asdict(row))
         return
@@ -328,11 +332,12 @@ def read_form(text: str) -> dict[str, str]:
 def rm(uids: tuple[str, ...], dataset: str | None) -> None:
     """Delete pairs, preferences or feedback, or take pairs out of one dataset. `data undo` brings them back."""
     from store import datasets, edits, pairs, preference_rows
+    from store.records import Pair, PreferenceRow
 
     store = session().store
     rows = [_row(store, uid) for uid in uids]
-    exact = [pair.uid for pair, _ in rows if pair]
-    judged = [row.uid for _, row in rows if row]
+    exact = [row.uid for row in rows if isinstance(row, Pair)]
+    judged = [row.uid for row in rows if isinstance(row, PreferenceRow)]
     if dataset and judged:
         raise BadInput(
             f"{judged[0]} is not a pair: it is in one dataset alone", where="--dataset", todo="Leave out --dataset."

@@ -77,7 +77,7 @@ def probe(
 def _probes(name: str, judge: Judge, variables: dict[str, str]) -> list[Probe]:
     """The probes of a sample, a file, or a set that the store knows, with their placeholders filled.
 
-    BadInput for a probe that `judge` can say nothing of.
+    BadInput for a probe that `judge` cannot judge.
     """
     from engine.core import sample_files
     from engine.evaluation import probes as probing

@@ -13,6 +13,7 @@ from engine.core import sample_files
 from store import datasets, edits, pairs
 from store.db import Store
 from store.errors import BadInput, NotFound
+from store.records import PairDraft
 from tests.tui.cli.conftest import Cli
 from tui.cli.pairs import _FORM, read_form
 
@@ -212,6 +213,7 @@ class TestPreferences:
         assert tf.json("data", "undo")["pairs"] == 2
         assert tf.json("data", "preferences") == judged
         assert "--dataset" in tf.error("data", "rm", judged[0]["uid"], "--dataset", "d")["where"]
+        assert "Several rows" in tf.error("data", "rm", pair[:4])["what"], "it may mean a pair or a preference"
         tf.ok("data", "drop", "d", "--yes")
         assert tf.json("data", "preferences") == []
         tf.ok("data", "undo")
@@ -296,6 +298,16 @@ class TestPairs:
         result = tf("data", "search", "--limit", "2")
         assert len(result.stdout.splitlines()) == 3 and "2 of 5 pairs" in result.stderr
         assert tf.json("data", "search", "quark") == []
+
+    @pytest.mark.parametrize(
+        "text", ['0"\x1b0\n', '"', '""', "a*b", "NEAR(x)", "C++", "👍", "模型", "ไม้", "^", "\x7f", "' OR 1"]
+    )
+    def test_any_text_can_be_searched(self, tf: Cli, store: Store, text: str) -> None:
+        pairs.create(store, PairDraft(f"x {text} y", "z"))
+        for command in ("search", "preferences"):
+            found = tf("data", command, text, "--json")
+            assert found.exit_code == 0 and isinstance(json.loads(found.stdout), list), found.stderr
+        assert tf("data", "search", text).exit_code == 0
 
     def test_rm_undo_redo(self, tf: Cli, facts: str) -> None:
         uids = [pair["uid"] for pair in tf.json("data", "search")]

@@ -62,7 +62,7 @@ def test_watching_a_run_ends_with_it(tf: Cli, facts: str, base: str, workers: No
 
 def test_watching_a_job_passes_on_what_it_says_and_how_it_ended(tf: Cli, submit: Submit) -> None:
     result = tf("jobs", "watch", str(submit("count")))
-    assert result.exit_code == 0 and "It counted." in result.stderr and "succeeded" in result.stdout
+    assert result.exit_code == 0 and "It counted." in result.stderr and "is done" in result.stdout
     failed = tf("jobs", "watch", str(submit("fail")), "--json")
     assert failed.exit_code == 1 and lines(failed.stdout)[-1]["error"] == "This model cannot do that."
     assert json.loads(failed.stderr.splitlines()[-1])["what"] == "This model cannot do that."

@@ -1,5 +1,5 @@
 """The blocks of one panel, kept turn by turn: while an answer streams, only its turn is built again.
-Building a turn is tui.screens.compare.rendering's; drawing blocks is tui.screens.compare.lane's."""
+Turns are built in tui.screens.compare.rendering, blocks drawn in tui.screens.compare.lane."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Conversation:
         self._on_sync()
 
     def replace(self, comparison: Comparison, transcript: Transcript | None = None) -> None:
-        """Go on with another comparison; `transcript` is what the store has of it. The one before stays in the store,
+        """Show another comparison; `transcript` is what the store has of it. The one before stays in the store,
         with what was answered so far."""
         if not self.comparison.empty:
             self.comparison.stop()

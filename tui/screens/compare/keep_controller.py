@@ -126,7 +126,7 @@ class KeepController:
         self._page.note(f"Sent to {name} as a draft without an answer. F2 shows it.")
 
     async def correct(self) -> None:
-        """Correct the answer in the editor; what is saved is preferred to what the model said."""
+        """Correct the answer in the editor; what is saved is preferred to the model's answer."""
         from tui.screens.data.pair_editor import PairEditor
 
         await self._conversation.save()

@@ -225,7 +225,7 @@ class LaneView(ScrollView, can_focus=True):
         return self._total if first is None else first
 
     def _ends(self, n: int) -> bool:
-        """Whether a blank line ends block `n`; a remark stands right under its answer, a reveal right above."""
+        """Whether a blank line ends block `n`; a remark is right under its answer, a reveal right above."""
         following = self._blocks[n + 1].kind if n + 1 < len(self._blocks) else None
         return following not in ("note", "error", "best") and not self._blocks[n].kind.startswith("reveal")
 
@@ -322,7 +322,7 @@ class LaneView(ScrollView, can_focus=True):
             self.vertical_scrollbar.position = self.scroll_y
 
     def _redraw(self, y: int) -> bool:
-        """Have a row drawn, as far as text stands or stood there, if it shows something else now."""
+        """Have a row drawn, as far as it has or had text, if it shows something else now."""
         old, new = self._shown.get(y), self._row(y)
         if old == new:
             return False
@@ -331,7 +331,7 @@ class LaneView(ScrollView, can_focus=True):
         return True
 
     def _row(self, y: int) -> _Row:
-        """What stands in a row of the view."""
+        """What a row of the view shows."""
         line = y + (self.scroll_offset.y if self._moved is None or y < self._moved else self._left)
         n = bisect_right(self._tops, line) - 1
         if line >= self._total or line - self._tops[n] >= self._laid[n].text_lines:

@@ -21,7 +21,7 @@ class LaneChecks:
         self._conversation = conversation
         self._found: dict[tuple[str, str], dict[str, Any] | None] = {}
 
-    def mark(self, position: int) -> str:
+    def result(self, position: int) -> str:
         """The result of a lane's check for the heading of its panel; empty when there was none."""
         name = view.lane_at(self._conversation.comparison, position).name
         side = self._found.get((name, self._conversation.answering[name]))

@@ -1,4 +1,4 @@
-"""The lanes of Compare: which models stand side by side, how many, and the settings that all of them share.
+"""The lanes of Compare: which models are side by side, how many, and the settings that all of them share.
 Changes engine.comparison.session; each lane answers the prompts so far by itself."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tui.screens.compare.lanes_page import LanesPage
 
 
 class LaneController:
-    """Models, number of lanes, settings, and which conversation they stand in."""
+    """Models, number of lanes, settings, and which conversation they show."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class LaneController:
     # -- conversations ------------------------------------------------------------------------------------------------
 
     async def begin(self, comparison: Comparison, transcript: Transcript | None = None) -> None:
-        """Go on with another conversation; `transcript` is what the store has of it."""
+        """Show another conversation; `transcript` is what the store has of it."""
         self._conversation.replace(comparison, transcript)
         if self._page.prompt.editing:
             self._page.prompt.end_edit()

@@ -32,15 +32,15 @@ _FIGURES = "figures"
 
 
 class LanesPage(Vertical):
-    """Shows a conversation. `lane_mark` gives the result of the lane check for the heading of a panel.
+    """Shows a conversation. `check_result` gives the result of the lane check for the heading of a panel.
 
     `about` holds a paragraph on each model, for lanes without answers; `followed` the runs that are still
     being tuned, with the step of the newest checkpoint.
     """
 
-    def __init__(self, conversation: Conversation, lane_mark: Callable[[int], str]) -> None:
+    def __init__(self, conversation: Conversation, check_result: Callable[[int], str]) -> None:
         super().__init__()
-        self._conversation, self._lane_mark = conversation, lane_mark
+        self._conversation, self._check_result = conversation, check_result
         self.prompt = PromptArea(id="prompt", placeholder="Ask something; Enter sends it to every lane")
         self.front = 0
         self.markdown = False
@@ -95,16 +95,16 @@ class LanesPage(Vertical):
         """Draw everything from the conversation's state; what shows the same already costs next to nothing."""
         self._draw(None)
 
-    def mark_turn(self, turn: int) -> None:
+    def redraw_turn_soon(self, turn: int) -> None:
         """Draw a turn soon: an answer to it streams."""
-        self._redraws.mark(turn)
+        self._redraws.request(turn)
 
-    def mark_all(self) -> None:
+    def redraw_soon(self) -> None:
         """Draw everything soon."""
-        self._redraws.mark(_EVERYTHING)
+        self._redraws.request(_EVERYTHING)
 
-    def _redraw(self, marks: set[Hashable]) -> None:
-        changed = None if _EVERYTHING in marks else {mark for mark in marks if isinstance(mark, int)}
+    def _redraw(self, changes: set[Hashable]) -> None:
+        changed = None if _EVERYTHING in changes else {change for change in changes if isinstance(change, int)}
         self._draw(changed, rows=MOVED_ROWS)
 
     def _draw(self, changed: Collection[int] | None, rows: int | None = None) -> None:
@@ -123,16 +123,16 @@ class LanesPage(Vertical):
             meter = meters.get(view.lane_at(comparison, position).name)
             panel.set_texts(
                 view.heading(
-                    comparison, position, panel.size.width or LANE_WIDTH, self._lane_mark(position), self.followed
+                    comparison, position, panel.size.width or LANE_WIDTH, self._check_result(position), self.followed
                 ),
                 view.figures(comparison, position, meter, panel.size.width - 2, panel.lane.following),
             )
             if panel.lane.moving:
-                self._redraws.mark(_FIGURES)
+                self._redraws.request(_FIGURES)
         if not self.query("#tabs"):  # a worker may end while the screen is being taken down
             return
         width = self.size.width
-        self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._lane_mark(self.front)))
+        self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._check_result(self.front)))
         line = self._notice() or view.ballot_line(
             comparison, width, in_prompt=self.prompt.has_focus, tabbed=self.has_class("-tabbed")
         )
@@ -154,11 +154,11 @@ class LanesPage(Vertical):
     def _tick(self) -> None:
         """The waiting time moves on even while no token comes."""
         if self._conversation.comparison.busy:
-            self._redraws.mark(_FIGURES)
+            self._redraws.request(_FIGURES)
 
     @on(LaneView.Followed)
     def _followed(self) -> None:
-        self._redraws.mark(_FIGURES)
+        self._redraws.request(_FIGURES)
 
     # -- notes --------------------------------------------------------------------------------------------------------
 
@@ -230,4 +230,4 @@ class LanesPage(Vertical):
         focused = self.panel_in_focus
         if focused is not None:
             self.front = focused.position
-        self._redraws.mark(_FIGURES)
+        self._redraws.request(_FIGURES)

@@ -1,5 +1,5 @@
 """Lanes that follow runs: while a run is being tuned, its newest checkpoint answers each prompt, with a note when there
-is a newer one; the first tuned run joins a base that stands alone. The server finds the checkpoint."""
+is a newer one; the first tuned run joins a base that is alone. The server finds the checkpoint."""
 
 from __future__ import annotations
 

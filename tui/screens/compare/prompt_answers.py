@@ -46,7 +46,7 @@ class Answers(PageScreen[None]):
     ) -> None:
         super().__init__()
         self._set, self._prompts, self._sides, self._sampling, self._connect = name, prompts, sides, sampling, connect
-        self._said: dict[tuple[int, str], Done] = {}
+        self._done: dict[tuple[int, str], Done] = {}
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="progress", markup=False)
@@ -90,7 +90,7 @@ class Answers(PageScreen[None]):
             await client.close()
 
     def _answered(self, n: int, side: str, done: Done) -> None:
-        self._said[n, side] = done
+        self._done[n, side] = done
         options = self.query_one(OptionList)
         options.replace_option_prompt_at_index(n, self._row(n))
         if options.highlighted == n:
@@ -98,8 +98,8 @@ class Answers(PageScreen[None]):
         self._progress()
 
     def _progress(self) -> None:
-        done = sum(all((n, side.name) in self._said for side in self._sides) for n in range(len(self._prompts)))
-        broken = sum(answer.stop == "error" for answer in self._said.values())
+        done = sum(all((n, side.name) in self._done for side in self._sides) for n in range(len(self._prompts)))
+        broken = sum(answer.stop == "error" for answer in self._done.values())
         text = f"{one_line(self._set, 40)}: {done} of {formatting.count(len(self._prompts), 'prompt')} answered"
         failed = f", {formatting.count(broken, 'answer')} broke off" if broken else ""
         self.query_one("#progress", Static).update(Content(text + failed))
@@ -112,7 +112,7 @@ class Answers(PageScreen[None]):
             fit(self._prompts[n].text, self._width),
         ]
         for side in self._sides:
-            done = self._said.get((n, side.name))
+            done = self._done.get((n, side.name))
             failed = done is not None and done.stop == "error"
             text = "…" if done is None else (done.error or "") if failed else done.text.strip()
             cells += ["  ", (fit(text, self._width), "$error" if failed else "$faint" if done is None else "")]
@@ -127,7 +127,7 @@ class Answers(PageScreen[None]):
         """All answers to one prompt."""
         parts = [Content.styled(clip(self._prompts[n].text), "bold")]
         for side in self._sides:
-            done = self._said.get((n, side.name))
+            done = self._done.get((n, side.name))
             head = Content.styled(f"{side.name.upper()} · {one_line(title(side.label), 60)}", "$primary")
             text = "…" if done is None else clip(done.text.strip()) or "(an empty answer)"
             why = Content.styled(f"\n! {clip(done.error or '')}", "$error") if done and done.stop == "error" else ""
@@ -142,7 +142,7 @@ class Answers(PageScreen[None]):
         """Write the answers so far."""
         folder = self.tuningfork.store.home.exports / "answers"
         rows = [
-            (prompt, {s.name: (s, self._said[n, s.name]) for s in self._sides if (n, s.name) in self._said})
+            (prompt, {s.name: (s, self._done[n, s.name]) for s in self._sides if (n, s.name) in self._done})
             for n, prompt in enumerate(self._prompts)
         ]
         name = "".join(c if c.isalnum() or c in "._-" else "-" for c in self._set)[:60]
@@ -165,11 +165,11 @@ def write(folder: Path, name: str, rows: Rows, seed: int) -> Path:
     """NAME.jsonl, in the shape of `tuningfork compare --json`, and NAME.md in `folder`; the path of the first."""
     folder.mkdir(parents=True, exist_ok=True)
     lines, prose = [], [f"# {name}", ""]
-    for prompt, said in rows:
-        answers = {key: side.json(done) for key, (side, done) in said.items()}
+    for prompt, given in rows:
+        answers = {key: side.json(done) for key, (side, done) in given.items()}
         lines.append(json.dumps({"prompt": prompt.text, "seed": seed, **answers}, ensure_ascii=False))
         prose += [f"## {one_line(prompt.text, 200)}", ""]
-        for side, done in said.values():
+        for side, done in given.values():
             prose += [f"### {side.name.upper()} · {side.label}", "", done.text or done.error or "(no answer)", ""]
     for suffix, text in ((".md", "\n".join(prose)), (".jsonl", "\n".join(lines) + "\n")):
         part = folder / f"{name}{suffix}.part"

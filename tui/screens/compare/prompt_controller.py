@@ -1,5 +1,5 @@
 """Asking in Compare: send, stop, ask again, change the last prompt.
-Turns keys into changes of engine.comparison.session; drawing them is lanes_page.py's."""
+Turns keys into changes of engine.comparison.session; lanes_page.py draws them."""
 
 from __future__ import annotations
 

@@ -19,31 +19,31 @@ def backlog(app: Any) -> int:
 
 
 class RedrawTimer:
-    """`mark(what)` notes that something changed; `show(marks)` follows, at most ten times a second. Idle, it sleeps."""
+    """`request(what)` says what changed; `show(changes)` follows, at most ten times a second. Idle, it sleeps."""
 
     def __init__(self, owner: MessagePump, show: Callable[[set[Hashable]], None], *, hertz: float = HERTZ) -> None:
         self._owner = owner
         self._show = show
-        self._marks: set[Hashable] = set()
+        self._changes: set[Hashable] = set()
         self._timer = owner.set_interval(1 / hertz, self.tick, pause=True, name="redraw timer")
         self._awake = False
         self.skipped = 0
 
-    def mark(self, what: Hashable) -> None:
+    def request(self, what: Hashable) -> None:
         """Show `what` with the next tick."""
-        self._marks.add(what)
+        self._changes.add(what)
         if not self._awake:
             self._awake = True
             self._timer.resume()
 
     def tick(self) -> None:
         """Show what is due, unless the terminal is behind."""
-        if not self._marks:
+        if not self._changes:
             self._awake = False
             self._timer.pause()
             return
         if backlog(self._owner.app):
             self.skipped += 1
             return
-        marks, self._marks = self._marks, set()
-        self._show(marks)
+        changes, self._changes = self._changes, set()
+        self._show(changes)

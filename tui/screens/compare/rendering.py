@@ -28,7 +28,7 @@ def title(model: str) -> str:
 
 
 def is_file(model: str) -> bool:
-    """Whether a model is a GGUF file: it may contain a base or a tuned model, and cannot be told apart."""
+    """Whether a model is a GGUF file: whether a base or a tuned model is in it is not known."""
     return Ref.read(model).is_file
 
 
@@ -145,10 +145,10 @@ def heading(
     lane = lane_at(comparison, position)
     kind = examples(lane.few_shot) if lane.few_shot else role(lane.model, live)
     right = f" {mark} " if mark else ""
-    room = max(8, width - 4 - len(kind) - 3 - len(right))
+    space = max(8, width - 4 - len(kind) - 3 - len(right))
     left = Content.assemble(
         (f" {lane.name.upper()} ", f"reverse bold {_LANE_STYLE[lane.name]}"),
-        (f" {one_line(title(lane.model), room)}", "bold"),
+        (f" {one_line(title(lane.model), space)}", "bold"),
         (f" · {kind}", "$faint"),
     )
     gap = " " * max(0, width - left.cell_length - len(right))
@@ -218,8 +218,8 @@ def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, 
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
         side = words[sides.index(comparison.winner() or sides[0])]
         return Content.styled(f"You voted: {side}.", "$faint") + _key("u", "undo")
-    said = [answer for _, answer in comparison.shown(len(comparison.turns) - 1)]
-    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in said):
+    answers = [answer for _, answer in comparison.shown(len(comparison.turns) - 1)]
+    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in answers):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
     ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
     if in_prompt:
@@ -254,19 +254,19 @@ def settings_line(comparison: Comparison, width: int) -> Content:
 def tabs(comparison: Comparison, front: int, width: int, meters: Mapping[str, Meter], mark: str = "") -> Content:
     """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
 
-    `mark` is what the check of the lane in front found; it stands at the right end when there is space.
+    `mark` is what the check of the lane in front found; shown at the right end when there is space.
     """
     hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     lanes = [lane_at(comparison, position) for position in range(len(comparison.lanes))]
-    room = (width - len("F6 other")) // max(1, len(lanes)) - 5
+    space = (width - len("F6 other")) // max(1, len(lanes)) - 5
     names = [cell_len(title(lane.label)) for lane in lanes]
-    long = sum(name > room for name in names)
+    long = sum(name > space for name in names)
     if long:  # they get the cells that short names do not need
-        room += sum(max(0, room - name) for name in names) // long
+        space += sum(max(0, space - name) for name in names) // long
     out = Content("")
     for position, lane in enumerate(lanes):
         streams = 10 if lane.streaming else 0
-        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.label), max(6, room - streams))
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.label), max(6, space - streams))
         sign = f"{position + 1}" if hidden else lane.name.upper()
         dot = " ●" if lane.streaming else ""
         meter = meters.get(lane.name)

@@ -49,7 +49,7 @@ class CompareScreen(ModeScreen):
             self, self._connect, on_sync=self._synced, on_piece=self._piece_came, on_answer=self._answer_ended
         )
         found = LaneChecks(conversation)
-        self.page = page = LanesPage(conversation, found.mark)
+        self.page = page = LanesPage(conversation, found.result)
         self.checks = LaneCheckController(self, conversation, page, found)
         self.lanes = LaneController(self, conversation, page)
         self.live = LiveController(self, conversation, page, self.lanes)
@@ -100,10 +100,10 @@ class CompareScreen(ModeScreen):
         self.refresh_bindings()
 
     def _piece_came(self, request: LaneRequest) -> None:
-        self.page.mark_turn(request.turn)
+        self.page.redraw_turn_soon(request.turn)
 
     def _answer_ended(self, request: LaneRequest) -> None:
-        self.page.mark_all()  # also what waited behind an answer that failed
+        self.page.redraw_soon()  # also what waited behind an answer that failed
         if not self.comparison.busy:
             self.refresh_bindings()
             self.checks.check_soon()

@@ -1,5 +1,5 @@
 """Votes in Compare: cast, undone, and listed.
-Kept by store.votes; what they say about the models is worked out in engine.evaluation.ranking."""
+Kept by store.votes; win rates and the ranking are computed in engine.evaluation.ranking."""
 
 from __future__ import annotations
 
