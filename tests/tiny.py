@@ -78,6 +78,18 @@ def make_tokenizer(folder: Path, template: str = CHATML) -> int:
     return int(tokenizer.get_vocab_size())
 
 
+def write_zeros(folder: Path, layers: int = 0, vocabulary: int = 8, hidden: int = 4) -> None:
+    """A model.safetensors with the names of a Llama of so many layers, all zeros: for what reads headers only."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    tensors = {"model.embed_tokens.weight": np.zeros((vocabulary, hidden), np.float16)}
+    for n in range(layers):
+        for module in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            tensors[f"model.layers.{n}.self_attn.{module}.weight"] = np.zeros((hidden, hidden), np.float16)
+    save_file(tensors, folder / "model.safetensors")
+
+
 def chat(*turns: str, system: str = "") -> list[dict[str, str]]:
     """Messages from turns that alternate between user and assistant."""
     head = [{"role": "system", "content": system}] if system else []

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from engine.gguf import header
 from store.errors import BadInput, TuningforkError, Unsupported
 
 INDEX = "model.safetensors.index.json"
@@ -115,6 +116,11 @@ def inspect(folder: Path, *, method: str | None = None, targets: str | Sequence[
                 )
             )
     return Inspection(folder, tensors, tuple(issues), quantised, bits, experts, vision)
+
+
+def check_gguf(path: Path) -> None:
+    """Raise BadInput unless the GGUF file is whole, with all of its shards, and is the first of them."""
+    header.shards(path)
 
 
 # --- safetensors headers ----------------------------------------------------------------------------------------------

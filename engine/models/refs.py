@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from engine.models import default_model
+from engine.models import default_model, pinning
 from store import models, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
@@ -246,6 +246,7 @@ def _run(store: Store, ref: Ref) -> Resolved:
             todo="Restore the folder, or train the run again.",
         )
     base = resolve(store, run.base)
+    pinning.check_unchanged(run, base.gguf, base.folder)
     converted = adapter / "adapter.gguf"
     return replace(
         base,

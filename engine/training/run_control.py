@@ -14,10 +14,11 @@ from pathlib import Path
 
 from engine.core import process
 from engine.core.files import disk_full_as_no_space
-from engine.models import refs
+from engine.models import pinning, refs
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
 from engine.training.launchers import LAUNCHERS
+from engine.training.model_check import check_model
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
@@ -83,6 +84,7 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
             f"{base.ref} cannot be trained: tuning starts from a base model.",
             todo="Choose the base model itself, a folder, or a .gguf file.",
         )
+    check_model(base, config)
     config = config.replace(model=base.ref)  # the worker runs elsewhere: a path must be absolute
     with store.write():
         snapshot = data if isinstance(data, Snapshot) else _freeze(store, data)
@@ -182,7 +184,8 @@ def stop(store: Store, name: str, *, now: bool = False) -> Run:
 def resume(store: Store, name: str) -> Attempt | None:
     """Continue a stopped, lost or failed run from its last checkpoint, or from the start when it has none.
 
-    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or done.
+    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or done,
+    or when its base changed since it began.
     """
     reap(store)
     with store.write():
@@ -191,6 +194,8 @@ def resume(store: Store, name: str) -> Attempt | None:
             raise Conflict(f"Run {name} is done; there is nothing to resume.", todo="Train under a new name.")
         if run.state not in END_STATES:
             raise Conflict(f"Run {name} is {run.state} already.", todo=f"Watch it: tuningfork runs watch {name}")
+        base = refs.resolve(store, run.base)
+        pinning.check_unchanged(run, base.gguf, base.folder)
         runs.queue(store, name)
     return start(store, name)
 

@@ -16,6 +16,7 @@ from store import datasets, pairs, runs
 from store.db import Store
 from store.records import PairDraft, Run
 from tests.engine import fake_worker
+from tests.tiny import write_zeros
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def fake_base(tmp_path: Path) -> Path:
     folder = tmp_path / "fake-base"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (folder / "model.safetensors").write_bytes(b"")
+    write_zeros(folder, layers=1)
     (folder / "tokenizer.json").write_text("{}")
     return folder
 

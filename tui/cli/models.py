@@ -83,7 +83,7 @@ def _places(found: Resolved) -> dict[str, Any]:
 @click.argument("ref", type=MODEL)
 def add(ref: str) -> None:
     """Add a model and prepare it: a hub model is downloaded, weights are prepared for training."""
-    from engine.models import refs
+    from engine.models import inspection, refs
     from engine.training import run_control
     from store import models as kept
 
@@ -101,7 +101,9 @@ def add(ref: str) -> None:
                 progress.clear()
                 say(line)
 
-            run_control.prepare(store, ref, on_line=on_line)
+            folder = run_control.prepare(store, ref, on_line=on_line)
+        for issue in inspection.inspect(folder).require().issues:
+            say(issue.what)
     found = refs.resolve(store, ref)
     kinds: dict[str, ModelKind] = {"gguf": "gguf", "endpoint": "endpoint"}
     if found.kind != "embedded":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,15 @@ def preflight(dataset: str, **given: Any) -> None:
     from engine.training import run_control
     from engine.training.estimate import estimate, machine
     from engine.training.methods import METHODS
+    from engine.training.model_check import check_model
     from engine.training.model_facts import model_facts
     from engine.training.objectives import OBJECTIVES
     from store import datasets
 
     store, config = session().store, config_of(given)
     rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash)
-    refs.resolve(store, config.model)
+    base = refs.resolve(store, config.model)
+    check_model(base, config)
     with Progress("Preparing") as progress:
 
         def on_line(line: str) -> None:
@@ -59,7 +61,9 @@ def preflight(dataset: str, **given: Any) -> None:
             say(line)
 
         folder = run_control.prepare(store, config.model, on_line=on_line)
+    model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
+    found = replace(found, notes=[*model_notes, *found.notes])
     guess = estimate(config, found, model_facts(folder), machine())
     if session().as_json:
         emit_json(

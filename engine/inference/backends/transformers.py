@@ -32,6 +32,7 @@ from engine.inference.sampling import Sampling
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
+from engine.models import inspection
 from engine.models.chat_template import ChatTemplate, read_json
 from engine.models.refs import Resolved
 from engine.models.token_text import TokenText
@@ -175,14 +176,16 @@ class LoadedModel:
         try:
             # Half precision saves memory on a GPU; on a CPU it is slower and less exact than float32.
             dtype = "auto" if self.device == "cuda" else torch.float32
-            loaded, info = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True
-            )
+            inspection.inspect(folder).require()
+            with inspection.whole_model(folder) as view:
+                loaded, info = AutoModelForCausalLM.from_pretrained(
+                    view, dtype=dtype, local_files_only=True, output_loading_info=True
+                )
         except (ImportError, MemoryError, torch.OutOfMemoryError) as error:
             raise failures.named(error) from None
         except Exception as error:  # transformers raises whatever breaks first
             raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
-        _refuse_random_weights(folder, info)
+        inspection.require_complete(info, folder)
         self._model: Any = loaded.to(self.device).eval()
         self.vocabulary: int = loaded.config.get_text_config().vocab_size
         self.context: int = getattr(loaded.config, "max_position_embeddings", 2048)
@@ -320,18 +323,6 @@ class LoadedModel:
                 row.emit(failures.named(error))
             batch.rows = []
         return bool(batch.rows)
-
-
-def _refuse_random_weights(folder: Path, info: dict[str, Any]) -> None:
-    """transformers fills weights that the files lack with random numbers, and only logs it: Unsupported names them."""
-    for key, why in (("missing_keys", "are not in its files"), ("mismatched_keys", "have another shape in its files")):
-        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in info.get(key) or ())
-        if names:
-            raise Unsupported(
-                f"{len(names)} weights of this model {why}, first {', '.join(names[:3])}.",
-                where=str(folder),
-                todo="Download or copy the model again, whole.",
-            )
 
 
 class Transformers:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.models import pinning, refs
 from engine.training import run_control
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
@@ -88,6 +89,9 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
     resume_from = _checkpoint(store, run, attempt)
     reporter.say(f"Reading {run.base}", phase="loading")
     base_folder = model_cache.folder(store.home, run.base, lambda text: reporter.say(text, phase="preparing"))
+    base = refs.resolve(store, run.base)
+    pinning.check_unchanged(run, base.gguf, base_folder)
+    reporter.base_files = pinning.fingerprint_of(base.gguf, base_folder)
     if reporter.wanted() != "run":
         return None
     if train is None:
@@ -184,10 +188,12 @@ class StoreReporter:
 
     def __init__(self, store: Store, run_id: int, token: str, heartbeat: Heartbeat) -> None:
         self._store, self._run_id, self._token, self._heartbeat = store, run_id, token, heartbeat
+        self.base_files: dict[str, str] = {}
 
     def total(self, steps: int, env: dict[str, Any]) -> None:
         state: RunState = "running" if self.wanted() == "run" else "stopping"
-        patiently(runs.set_state, self._store, self._token, state, total_steps=steps, env=env)
+        pinned = {pinning.KEY: self.base_files} if self.base_files else {}
+        patiently(runs.set_state, self._store, self._token, state, total_steps=steps, env=env | pinned)
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
         patiently(runs.record, self._store, self._token, step, values)

@@ -22,7 +22,7 @@ from store.errors import ServerError
 from store.home import Home
 from store.records import Message
 from tests.engine import fake_worker
-from tests.tiny import make_tokenizer
+from tests.tiny import make_tokenizer, write_zeros
 from tui.cli import cli
 
 BASE = "smollm2-135m"
@@ -162,7 +162,7 @@ def base(tmp_path: Path) -> str:
     folder = tmp_path / "fake-base"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    (folder / "model.safetensors").write_bytes(b"")
+    write_zeros(folder, layers=1)
     (folder / "tokenizer.json").write_text("{}")
     return str(folder)
 
@@ -174,5 +174,5 @@ def small(base: str) -> str:
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = {"model_type": "llama", "vocab_size": size, "num_key_value_heads": 2, **shape}
     (Path(base) / "config.json").write_text(json.dumps(config))
-    (Path(base) / "model.safetensors").write_bytes(b"\0" * 400_000)
+    write_zeros(Path(base), layers=2, vocabulary=size, hidden=64)
     return base

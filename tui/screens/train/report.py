@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,17 +167,21 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     """
     from engine.models.chat_template import ChatTemplate
     from engine.training.estimate import estimate, machine
+    from engine.training.model_check import check_model
     from engine.training.model_facts import model_facts
     from engine.training.preflight import ROW_FIELDS
 
+    base = refs.resolve(store, config.model)
+    check_model(base, config)
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
+    model_notes = check_model(base, config, folder)
     rows = rows_of(store, dataset)
     reads = tuple(getattr(config, name) for name in ROW_FIELDS)
     key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
-    found = _checked[key]
+    found = replace(_checked[key], notes=[*model_notes, *_checked[key].notes])
     return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
 

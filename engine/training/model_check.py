@@ -1,0 +1,25 @@
+"""Whether a base model can be trained by a configuration, from its files' headers alone, before a run is queued.
+What can be wrong with a model folder is said in `engine.models.inspection`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.models import inspection
+from engine.models.refs import Resolved
+from engine.training.config import TrainConfig
+
+
+def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None) -> list[str]:
+    """Sentences worth knowing about training `base`; `folder` is its prepared folder, where it is known already.
+
+    Raises Unsupported or BadInput naming what is wrong: a damaged or incomplete file, a quantised checkpoint that the
+    method cannot train, targets that the model does not have.
+    """
+    if base.gguf is not None:
+        inspection.check_gguf(base.gguf)
+    folder = folder or base.folder
+    if folder is None:
+        return []
+    found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
+    return [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
