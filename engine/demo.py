@@ -4,7 +4,6 @@ Only strings the parts together, in a person's order; every part lives elsewhere
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from engine.models.refs import Ref
 from engine.training import run_control
 from engine.training.config import TrainConfig
 from engine.training.recipes import config_for
-from store import datasets, evals, runs
+from store import datasets, evals
 from store.db import Store
 from store.errors import ServerError, WorkerError
 from store.home import Home
@@ -88,22 +87,22 @@ def _train(store: Store, plan: Plan, say: Say) -> Run:
     snapshot = datasets.freeze(store, plan.dataset)
     say(f"Frozen as {snapshot.hash[:12]}: {snapshot.rows} rows.")
     config = plan.config()
-    run = run_control.submit(store, config, snapshot, name=_free_name(store))
+    run = run_control.submit(store, config, snapshot, name=_name(store))
     at = f"{run.name} --home {shlex.quote(str(store.home.root))}"
     say(f"Run {run.name}: {config.method} on {run.base}, recipe {config.recipe}, in a process of its own.")
     if run_control.start(store, run.name) is None:
-        say(f"Another run is at work; {run.name} waits for it.")
+        say(f"Another run is running; {run.name} waits for it.")
     try:
         run = run_control.wait(store, run.name, on_event=_events(say), on_metrics=_Progress(store, run.name, say))
     except KeyboardInterrupt:
-        say(f"Run {run.name} goes on by itself. Watch it: tuningfork runs watch {at}")
+        say(f"Run {run.name} keeps running. Watch it: tuningfork runs watch {at}")
         say(f"Stop it: tuningfork runs stop {at}")
         raise
     if run.state != "succeeded":
         raise WorkerError(
             run.error or f"The demo's run was {run.state} before its end.",
             where=f"run {run.name}, {run.state}",
-            todo=f"See what it said: tuningfork runs show {at}\nTake it up again: tuningfork runs resume {at}",
+            todo=f"See its messages: tuningfork runs show {at}\nResume it: tuningfork runs resume {at}",
         )
     return run
 
@@ -112,11 +111,10 @@ def _told(variables: Mapping[str, str]) -> str:
     return ", ".join(f"{name} is {value}" for name, value in variables.items())
 
 
-def _free_name(store: Store) -> str:
+def _name(store: Store) -> str:
     """demo, demo-2, demo-3 …: the first that no run has."""
-    taken = {run.name for run in runs.all_runs(store)}
-    names = itertools.chain(["demo"], (f"demo-{n}" for n in itertools.count(2)))
-    return next(name for name in names if name not in taken)
+    taken = run_control.names(store)
+    return "demo" if "demo" not in taken else run_control.free_name("demo", taken | {"demo-1"})
 
 
 def _events(say: Say) -> Callable[[Event], None]:

@@ -1,4 +1,4 @@
-"""Examines what Tuningfork needs on this machine: one mark, one sentence and one remedy for each thing.
+"""Examines what Tuningfork needs on this machine: one mark, one sentence and one remedy for each check.
 Looks only: changes nothing, loads no model, and asks about torch in a process of its own."""
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[
             yield Diagnosis(
                 name, "fail", f"{error.where}: {error.what}" if error.where else error.what, error.todo or ""
             )
-        except Exception as error:  # an examination that stops half-way helps nobody
+        except Exception as error:  # one failing check must not hide the others
             yield Diagnosis(name, "fail", f"This check itself failed: {type(error).__name__}: {error}", "Report this.")
 
 

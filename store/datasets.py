@@ -13,6 +13,7 @@ from store.curate.split import assign
 from store.db import Store, now
 from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
+from store.names import check_name
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
 from store.rows import pair_from
 from store.suggest import hint
@@ -31,7 +32,7 @@ LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NU
 
 def create(store: Store, name: str, description: str = "", *, actor: str = "user") -> Dataset:
     """Makes an empty dataset. Conflict when the name is taken, BadInput when it is not a name."""
-    _check_name(name)
+    check_name(name, "dataset")
     with store.write() as conn, recording(store, f"make the dataset {name}", actor):
         if store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)):
             raise Conflict(f"A dataset {name!r} already exists.", todo="Choose another name.")
@@ -77,7 +78,7 @@ def all_datasets(store: Store) -> list[Dataset]:
 
 def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Dataset:
     """Gives a dataset another name. Conflict when that is taken."""
-    _check_name(new_name)
+    check_name(new_name, "dataset")
     with store.write() as conn, recording(store, f"rename {name} to {new_name}", actor):
         dataset_id = get_id(store, name)
         if new_name != name and store.scalar("SELECT 1 FROM dataset WHERE name = ?", (new_name,)):
@@ -286,13 +287,6 @@ def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[S
         )
         for row in store.rows(sql, (snapshot(store, hash).id, split))
     ]
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise BadInput(
-            f"{name[:40]!r} is not a valid dataset name.", where="dataset", todo="Use 1 to 100 printable characters."
-        )
 
 
 def _check_split(split: str) -> None:

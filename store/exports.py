@@ -1,5 +1,5 @@
-"""Exports: what was made from a run, where it lies, and whether it proved itself.
-Making and checking files is the engine's business."""
+"""Exports: what was made from a run, where it lies, and what its verification found.
+Making and checking files is engine.export's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.records import Export
 def start(
     store: Store, *, run: str, format: str, path: str, quant: str | None = None, step: int | None = None
 ) -> Export:
-    """Notes that an export has begun: its state is working until `finish` or `fail`."""
+    """Note that an export has begun: its state is working until `finish` or `fail`."""
     with store.write() as conn:
         made = conn.execute(
             "INSERT INTO export (run, run_id, step, format, quant, path, created_at)"
@@ -32,26 +32,25 @@ def finish(
     *,
     sha256: str | None,
     bytes: int,
-    proof: dict[str, Any] | None = None,
+    verification: dict[str, Any] | None = None,
     state: Literal["done", "rejected"] = "done",
     path: str | None = None,
     error: str | None = None,
 ) -> Export:
-    """Ends an export that was written: done when its proof held, else rejected, with the reason in `error`."""
-    return _end(
-        store, export_id, state=state, sha256=sha256, bytes=bytes, proof=canonical(proof or {}), error=error, path=path
-    )
+    """End an export that was written: done when it passed its verification, else rejected; `error` says why."""
+    report = canonical(verification or {})
+    return _end(store, export_id, state=state, sha256=sha256, bytes=bytes, proof=report, error=error, path=path)
 
 
 def fail(store: Store, export_id: int, error: str) -> Export:
-    """Ends an export that left no file."""
+    """End an export that left no file."""
     return _end(store, export_id, state="failed", error=error)
 
 
 def _end(store: Store, export_id: int, **values: Any) -> Export:
     with store.write() as conn:
         if get(store, export_id).state != "working":
-            raise Conflict(f"the export {export_id} has ended already", todo="Start a new one.")
+            raise Conflict(f"The export {export_id} has already ended.", todo="Start a new one.")
         given = {name: value for name, value in {**values, "ended_at": now()}.items() if value is not None}
         assign = ", ".join(f"{name} = :{name}" for name in given)
         conn.execute(f"UPDATE export SET {assign} WHERE id = :id", {**given, "id": export_id})
@@ -62,7 +61,7 @@ def get(store: Store, export_id: int) -> Export:
     """The export with this id."""
     row = store.row("SELECT * FROM export WHERE id = ?", (export_id,))
     if row is None:
-        raise NotFound(f"there is no export {export_id}", todo="List the exports to see their numbers.")
+        raise NotFound(f"There is no export {export_id}.", todo="List them: tuningfork exports list")
     return _export_from(row)
 
 
@@ -73,7 +72,7 @@ def all_exports(store: Store, run: str | None = None) -> list[Export]:
 
 
 def remove(store: Store, export_id: int) -> Export:
-    """Forgets an export and returns what it was; the caller deletes its files."""
+    """Forget an export and return what it was; the caller deletes its files."""
     with store.write() as conn:
         export = get(store, export_id)
         conn.execute("DELETE FROM export WHERE id = ?", (export_id,))
@@ -81,5 +80,5 @@ def remove(store: Store, export_id: int) -> Export:
 
 
 def _export_from(row: sqlite3.Row) -> Export:
-    values = {key: row[key] for key in Export.__dataclass_fields__}
-    return Export(**values | {"proof": json.loads(row["proof"])})
+    values = {key: row[key] for key in Export.__dataclass_fields__ if key != "verification"}
+    return Export(**values, verification=json.loads(row["proof"]))

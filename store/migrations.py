@@ -13,6 +13,7 @@ from store.schema import FIRST
 from store.schema_edits import EDITS
 from store.schema_evals import EVALS
 from store.schema_feedback import FEEDBACK
+from store.schema_jobs import JOBS
 from store.schema_preferences import PREFERENCES
 from store.schema_search import SEARCH
 from store.schema_votes import VOTES
@@ -27,6 +28,21 @@ APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can tell a store fr
 def _first(db: Any) -> None:
     """Everything that the loop needs: pairs, datasets, snapshots, runs, chats, votes, probes, exports."""
     _execute(db.conn, FIRST)
+
+
+def _jobs(db: Any) -> None:
+    """Background jobs and what they say."""
+    _execute(db.conn, JOBS)
+
+
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
 
 
 def _feedback(db: Any) -> None:
@@ -49,24 +65,15 @@ def _edits(db: Any) -> None:
     _execute(db.conn, EDITS)
 
 
-def _votes(db: Any) -> None:
-    """Columns for what a vote is about."""
-    _execute(db.conn, VOTES)
-
-
-def _evals(db: Any) -> None:
-    """Columns for what a judge said."""
-    _execute(db.conn, EVALS)
-
-
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
-    ("0002_feedback", _feedback),
-    ("0003_search", _search),
-    ("0004_preferences", _preferences),
-    ("0005_edits", _edits),
-    ("0006_votes", _votes),
-    ("0007_evals", _evals),
+    ("0002_jobs", _jobs),
+    ("0003_votes", _votes),
+    ("0004_evals", _evals),
+    ("0005_feedback", _feedback),
+    ("0006_search", _search),
+    ("0007_preferences", _preferences),
+    ("0008_edits", _edits),
 ]
 LATEST = len(STEPS)
 

@@ -25,6 +25,12 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 ROLES: tuple[Role, ...] = get_args(Role)
 LIVE_STATES: frozenset[str] = frozenset({"starting", "running", "stopping"})
 END_STATES: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost"})
+_STATE_WORDS = {"succeeded": "done"}
+
+
+def state_word(state: str) -> str:
+    """A run's state as users read it; the store and JSON keep the state itself."""
+    return _STATE_WORDS.get(state, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +449,7 @@ class Eval:
 class Export:
     """A file or folder made from a run.
 
-    `state` is working, done, rejected or failed; `proof` the report of its checks.
+    `state` is working, done, rejected or failed; `verification` the report of its checks (the column `proof`).
     """
 
     id: int
@@ -455,7 +461,65 @@ class Export:
     state: str
     sha256: str | None
     bytes: int | None
-    proof: dict[str, Any]
+    verification: dict[str, Any]
     error: str | None
     created_at: int
     ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far a job is. `part` names which of several things it works on, `stage` what it does with it, `text` the
+    details; `done` of `total` (0: not known) and `seconds_left` count within the stage."""
+
+    part: str = ""
+    stage: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None when the total is not known."""
+        return min(1.0, self.done / self.total) if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work in a process of its own. `kind` is export, import, …; `name` what it is about, such as a run's name.
+
+    `module` is what `python -m` runs and `request` what it works on; `token` lets that process alone write. `result` is
+    what a job that succeeded made, `error` the fields of the error of one that failed or was lost.
+    """
+
+    id: int
+    kind: str
+    name: str
+    module: str
+    request: dict[str, Any]
+    state: RunState
+    wanted: Wanted
+    host: str | None
+    pid: int | None
+    pid_started: float | None
+    token: str
+    log_path: str | None
+    heartbeat_at: int | None
+    progress: JobProgress
+    result: dict[str, Any]
+    error: dict[str, Any] | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One sentence that a job said. `level` is info, warning or error."""
+
+    id: int
+    job_id: int
+    level: str
+    text: str
+    at: int

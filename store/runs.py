@@ -4,7 +4,6 @@ What the worker itself writes is in worker.py (offered here too); starting proce
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from store.canon import canonical, new_uid
 from store.datasets import near, snapshot
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
+from store.names import check_name
 from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted
 from store.worker import RUN_COLUMNS as _RUN
 from store.worker import (
@@ -58,9 +58,8 @@ __all__ = [
     "set_attempt_process",
     "set_state",
     "set_wanted",
+    "stamps",
 ]
-
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create(
@@ -78,9 +77,7 @@ def create(
 
     Conflict when the name is taken, BadInput when it is no name.
     """
-    if not _NAME.fullmatch(name):
-        todo = "Use 1 to 64 letters, digits, dots, dashes and underscores."
-        raise BadInput(f"{name[:70]!r} is no name for a run", where="name", todo=todo)
+    check_name(name, "run", folder=True)
     with store.write() as conn:
         if store.scalar("SELECT 1 FROM run WHERE name = ?", (name,)):
             raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
@@ -129,6 +126,15 @@ def all_runs(store: Store) -> list[Run]:
     return [run_from(row) for row in store.rows(f"{_RUN} ORDER BY r.id DESC")]
 
 
+def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
+    """What changes when a run does, by its uid, newest first: equal stamps, equal run. Cheaper than reading the runs.
+
+    A live run also has times that go on, which no stamp tells.
+    """
+    sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
+    return {row["uid"]: tuple(row) for row in store.rows(sql)}
+
+
 def remove(store: Store, name: str) -> Path:
     """Forgets a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
 
@@ -143,7 +149,7 @@ def remove(store: Store, name: str) -> Path:
 
 
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
-    """Says what a run should do; its worker reads it with its next heartbeat.
+    """Says what a run should do; its worker reads it after its next step.
 
     A queued run that should stop is stopped at once.
     """
@@ -176,13 +182,13 @@ def _event_from(row: sqlite3.Row) -> Event:
 
 
 def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after_step: int = -1) -> list[Metric]:
-    """A run's numbers after a step, by step then name; `names` limits which."""
-    sql = (
-        "SELECT name, step, value, at FROM metric WHERE run_id = ?1 AND step > ?2"
-        " AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3))) ORDER BY step, name"
-    )
-    wanted = None if names is None else json.dumps(list(names))
-    return [Metric(*row) for row in store.rows(sql, (run_id, after_step, wanted))]
+    """A run's numbers after a step, by step then name; `names` limits which, and reads no others."""
+    sql = "SELECT name, step, value, at FROM metric WHERE run_id = ? AND step > ?"
+    values: tuple[Any, ...] = (run_id, after_step)
+    if names is not None:
+        sql += " AND name IN (SELECT value FROM json_each(?))"
+        values = (*values, json.dumps(list(names)))
+    return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
 
 
 def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:

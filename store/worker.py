@@ -12,7 +12,7 @@ from typing import Any
 from store.canon import canonical
 from store.db import Store, now
 from store.errors import BadInput, Superseded
-from store.records import END_STATES, LIVE_STATES, Attempt, Run, RunState, Wanted
+from store.records import END_STATES, LIVE_STATES, Attempt, Run, RunState, Wanted, state_word
 
 RUN_COLUMNS = "SELECT r.*, s.hash AS snapshot FROM run r JOIN snapshot s ON s.id = r.snapshot_id"
 
@@ -116,7 +116,7 @@ def finish(
             (state, error, adapter, at, attempt["run_id"]),
         )
         level = "error" if state in ("failed", "lost") else "info"
-        add_event(conn, attempt["run_id"], error or state, kind="state", level=level, body={"state": state})
+        add_event(conn, attempt["run_id"], error or state_word(state), kind="state", level=level, body={"state": state})
 
 
 def add_event(

@@ -22,7 +22,7 @@ from store.errors import TuningforkError
 from store.records import LIVE_STATES
 from tui import keys, modes, run_news, settings, themes
 from tui.bridge import Bridge
-from tui.messages import LiveRuns
+from tui.messages import LiveJobs
 from tui.run_news import RunNews
 from tui.text import clean
 
@@ -60,9 +60,9 @@ class TuningforkApp(App[int]):
         self.store = store
         self.bridge = Bridge(store, lambda: not self.is_running)
         self.settings = settings.load(store.home)
-        self.live = LiveRuns()
+        self.live = LiveJobs()
         self._asked_to_quit = False
-        self.live_changed: Signal[LiveRuns] = Signal(self, "live runs")
+        self.live_changed: Signal[LiveJobs] = Signal(self, "live jobs")
         self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
         self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events, or exports")
         for theme in themes.ALL:
@@ -89,8 +89,8 @@ class TuningforkApp(App[int]):
     @work(group="poll", exclusive=True)
     async def _poll(self) -> None:
         change = await self.bridge.changes()
-        if self.live.exported or (change and change.runs):  # a killed export writes nothing to the store
-            live = await self.bridge.call(_live_runs)
+        if self.live.jobs or (change and change.runs):  # a job's progress is no change that screens reload for
+            live = await self.bridge.call(_live_jobs)
             if live != self.live:
                 self.live = live
                 self.live_changed.publish(live)
@@ -180,6 +180,12 @@ class TuningforkApp(App[int]):
         """Ctrl+C copies in a field; elsewhere it says which key quits."""
         self.notify("Press ^Q or F10 to quit.")
 
+    def action_jobs(self) -> None:
+        """List what runs and what has ended."""
+        from tui.screens.dialogs.jobs import JobsDialog
+
+        self.push_screen(JobsDialog())
+
     def choose_theme(self, name: str) -> None:
         """Use a theme, now and at the next start."""
         self.theme = name
@@ -199,6 +205,7 @@ class TuningforkApp(App[int]):
         for run in self.live.runs:
             part = f" ({100 * run.step // run.total_steps}%)" if run.total_steps else ""
             notices.append(f"The run {run.name}{part} continues without this window.")
+        notices += [f"The {job.kind} {job.name} continues without this window." for job in self.live.jobs]
         screens = [screen for stack in self._screen_stacks.values() for screen in stack]
         return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
 
@@ -207,7 +214,7 @@ class TuningforkApp(App[int]):
         from tui.screens.dialogs.confirm import Confirm
 
         self._asked_to_quit = True
-        harmless = len(notices) == len(self.live.runs)
+        harmless = len(notices) == len(self.live.runs) + len(self.live.jobs)
         ask = Confirm("Quit Tuningfork?", "\n".join(notices), "Quit", cancel="Stay", harmless=harmless)
         try:
             if await self.push_screen_wait(ask):
@@ -249,13 +256,13 @@ class TuningforkApp(App[int]):
                         save()
 
 
-def _live_runs(store: Store) -> LiveRuns:
-    from engine.export import listing
-    from store import runs
+def _live_jobs(store: Store) -> LiveJobs:
+    from engine import job_list
+    from store import jobs, runs
 
     every = runs.all_runs(store)
-    return LiveRuns(
+    return LiveJobs(
         runs=tuple(run for run in every if run.state in LIVE_STATES),
         queued=sum(run.state == "queued" for run in every),
-        exported=tuple(export.run for export in listing.going_on(store)),
+        jobs=tuple(map(job_list.of_job, jobs.unfinished(store))),
     )

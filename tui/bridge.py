@@ -69,7 +69,6 @@ class Bridge:
         self.store, self._ended = store, ended
         self._quick = _Threads("store", 2)
         self._long = _Threads("job", 1)
-        self._export = _Threads("export", 1)  # minutes, during which runs are still checked and files imported
         self._watch = _Threads("watch", 1)  # data_version belongs to one connection, so to one thread
         self._files = _Threads("files", 1)  # one, so that an older text never overwrites a newer one
         self._seen: tuple[int, Any, Any] | None = None
@@ -81,10 +80,6 @@ class Bridge:
     async def job(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for calls of seconds (imports, preparing a model), one after another, beside `call`."""
         return await self._result(self._long.submit(lambda: fn(self.store, *args, **kwargs)))
-
-    async def export(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for calls of minutes, beside `job`. The caller must provide a way to cancel it."""
-        return await self._result(self._export.submit(lambda: fn(self.store, *args, **kwargs)))
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(*args)` in a thread, for blocking work without the store."""
@@ -104,7 +99,7 @@ class Bridge:
 
     def close(self, timeout: float = 2.0) -> None:
         """Wait a moment for writes in progress. Blocks; call it when the screen is gone."""
-        for threads in (self._watch, self._files, self._quick, self._long, self._export):
+        for threads in (self._watch, self._files, self._quick, self._long):
             threads.close(timeout)
 
     async def _result(self, future: Future[T]) -> T:
@@ -129,5 +124,5 @@ class Bridge:
 _PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"
 _RUNS_MARK = (
     "SELECT (SELECT max(id) FROM event), (SELECT group_concat(name || state || wanted || step) FROM run),"
-    " (SELECT group_concat(id || state) FROM export)"
+    " (SELECT group_concat(id || state) FROM export), (SELECT group_concat(id || state || wanted) FROM job)"
 )

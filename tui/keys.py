@@ -87,6 +87,7 @@ HELP = (
 )
 
 APP = (
+    Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List what is running and what has ended; stop it"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs continue without this window", priority=True),
 )
@@ -256,7 +257,8 @@ PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can 
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
+    Key("train.more", "f7", "more", "More settings", "Show or hide the settings that are rarely changed", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 
@@ -268,7 +270,9 @@ RUNS = (
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 
-TICKS = (Key("ticks.toggle", "space", "tick", "Select", "Select or unselect this line", bar=True),)
+MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
+
+JOBS = (Key("jobs.stop", "s,delete", "stop", "Stop", "Stop this job; a run saves a checkpoint first", bar=True),)
 
 EXPORT = (
     Key("export.new", "n", "new", "Export", "Choose a format and quantizations for this run", bar=True),

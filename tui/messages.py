@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.job_list import JobView
 from store.records import Run
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRuns:
-    """The runs that are going on, how many wait, and the runs that are being exported, for the masthead; the quit guard
-    speaks of the first."""
+class LiveJobs:
+    """What is running, for the masthead and for the question before quitting: training runs, how many of them wait, and
+    the other jobs, running or waiting."""
 
     runs: tuple[Run, ...] = ()
     queued: int = 0
-    exported: tuple[str, ...] = ()
+    jobs: tuple[JobView, ...] = ()

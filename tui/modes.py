@@ -120,6 +120,6 @@ register(
         5,
         "Make files of a run that other programs can use",
         "tui.screens.export.screen:ExportScreen",
-        Page("Export", (keys.EXPORT,), (keys.CHOICE, keys.TICKS)),
+        Page("Export", (keys.EXPORT,), (keys.CHOICE, keys.MULTI_CHOICE)),
     )
 )

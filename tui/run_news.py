@@ -1,13 +1,16 @@
-"""Watches runs for the whole app, whatever screen is shown: buries dead ones and tells when one has ended.
+"""Watches runs and other jobs for the whole app, whatever screen is shown: marks dead ones, and notifies when one ends.
 Says what happened; decides nothing."""
 
 from __future__ import annotations
 
-from engine.training import run_control
-from store import runs
+from engine import job_list
+from engine.export import service
+from store import jobs, runs
 from store.db import Store
 from store.errors import TuningforkError
-from store.records import LIVE_STATES, Run
+from store.records import END_STATES, LIVE_STATES, Export, Job, Run
+from tui import formatting
+from tui.export_summary import model_name, title
 from tui.services import AppServices
 
 LOOK_S = 2.0
@@ -18,42 +21,76 @@ class RunNews:
 
     def __init__(self, app: AppServices) -> None:
         self._app = app
-        self._live: set[int] = set()
+        self._live_runs: set[int] = set()
+        self._ended_jobs: set[int] = set()
         self._first = True
 
     async def look(self) -> None:
-        """Compare the runs with those of the last look. The app calls it whenever runs changed."""
+        """Compare runs and jobs with those of the last look. The app calls it whenever one of them changed."""
         every = await self._app.bridge.call(runs.all_runs)
         live = {run.id for run in every if run.state in (*LIVE_STATES, "queued")}
+        ended = {job.id for job in await self._app.bridge.call(jobs.all_jobs) if job.state in END_STATES}
         if not self._first:
             for run in every:
-                if run.id in self._live - live:
-                    self._tell(run)
+                if run.id in self._live_runs - live:
+                    self._run_ended(run)
+            for number in sorted(ended - self._ended_jobs):  # it may have begun and ended between two looks
+                await self._job_ended(number)
         self._first = False
-        self._live = live
+        self._live_runs, self._ended_jobs = live, self._ended_jobs | ended
 
-    def _tell(self, run: Run) -> None:
-        """One notice for an end; what follows is a key away."""
+    def _run_ended(self, run: Run) -> None:
+        """One notice for an end, with the key for what comes next."""
         if run.state == "succeeded":
             text = f"{run.step} steps. F3, then c, compares it with its base."
             self._app.notify(text, title=f"{run.name} is done", timeout=15)
         elif run.state == "stopped":
-            self._app.notify("F3, then r takes it up again.", title=f"{run.name} has stopped")
+            self._app.notify("F3, then r resumes it.", title=f"{run.name} has stopped")
         else:
             first = (run.error or "It gave no reason.").splitlines()[0]
             self._app.notify(
                 f"{first} F3 shows its log.", title=f"{run.name}: {run.state}", severity="error", timeout=15
             )
 
+    async def _job_ended(self, number: int) -> None:
+        job, made = await self._app.bridge.call(_end, number)
+        watched = getattr(self._app, "screen", None)
+        if await getattr(watched, "job_ended", _nobody)(job, made):
+            return
+        what = f"{job.kind.capitalize()} {job.name}"
+        if job.state == "stopped":
+            self._app.notify("It was cancelled; nothing of it is left.", title=what)
+        elif job.state != "succeeded":
+            reason = str((job.error or {}).get("what") or "It gave no reason.")
+            self._app.notify(reason, title=f"{what}: {job.state}", severity="error", timeout=15)
+        for export in made:
+            self._export_ended(export)
+
+    def _export_ended(self, export: Export) -> None:
+        name = f"{model_name(export)}  {title(export)}"
+        if export.state == "done":
+            passed = " It passed its verification." if export.verification.get("checks") else ""
+            self._app.notify(f"{formatting.size(export.bytes or 0)}.{passed}", title=f"{name} is done")
+        else:
+            reason = (export.error or "It failed its verification.").splitlines()[0]
+            self._app.notify(reason, title=f"{name}: {export.state}", severity="error", timeout=15)
+
     async def reap(self) -> None:
-        """Mark runs whose process died. The app calls it every LOOK_S seconds."""
-        if not (self._app.live.runs or self._app.live.queued):
+        """Mark runs and jobs whose process died. The app calls it every LOOK_S seconds."""
+        live = self._app.live
+        if not (live.runs or live.queued or live.jobs):
             return
         try:
-            await self._app.bridge.call(_reap)
+            await self._app.bridge.call(job_list.reap)
         except TuningforkError as error:
             self._app.notify_error(error)
 
 
-def _reap(store: Store) -> None:
-    run_control.reap(store)
+def _end(store: Store, number: int) -> tuple[Job, list[Export]]:
+    job = jobs.get(store, number)
+    return job, service.made(store, job)
+
+
+async def _nobody(job: Job, made: list[Export]) -> bool:
+    """The screen that is shown does not show this job itself."""
+    return False

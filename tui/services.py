@@ -13,7 +13,7 @@ from textual.signal import Signal
 from store.db import Store
 from store.errors import TuningforkError
 from tui.bridge import Bridge
-from tui.messages import LiveRuns
+from tui.messages import LiveJobs
 from tui.settings import Settings
 
 Result = TypeVar("Result")
@@ -25,8 +25,8 @@ class AppServices(Protocol):
     store: Store
     bridge: Bridge
     settings: Settings
-    live: LiveRuns
-    live_changed: Signal[LiveRuns]
+    live: LiveJobs
+    live_changed: Signal[LiveJobs]
     pairs_changed: Signal[None]
     runs_changed: Signal[None]
 

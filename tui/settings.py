@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from engine.core.files import write_whole
 from store.home import Home
 
 
@@ -38,10 +39,7 @@ def load(home: Home) -> Settings:
 
 def save(home: Home, settings: Settings) -> None:
     """Write the file in one rename. Raises OSError when the home cannot be written."""
-    target = path(home)
-    part = target.with_suffix(".part")
-    part.write_text(json.dumps(asdict(settings), indent=2, ensure_ascii=True) + "\n", "utf-8")
-    part.replace(target)
+    write_whole(path(home), json.dumps(asdict(settings), indent=2, ensure_ascii=True) + "\n")
 
 
 def _usable(found: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ AnswerState = Literal["waiting", "streaming", "done", "stopped", "failed"]
 class Stats:
     """What an answer cost: times in milliseconds (None where unknown), the context in tokens.
 
-    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context.
+    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context. `note` is a
+    sentence on what could not be done as asked, `reasoning` what the model thought before it answered.
     """
 
     tokens: int = 0
@@ -26,6 +27,8 @@ class Stats:
     context_used: int = 0
     context_size: int = 0
     dropped_turns: int = 0
+    note: str = ""
+    reasoning: str = ""
 
 
 @dataclass(slots=True)

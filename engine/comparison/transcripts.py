@@ -298,6 +298,8 @@ def _ending(turn: int, answer: LaneAnswer) -> dict[str, Any]:
         "state": answer.state,
         "stop": answer.stats.stop if answer.stats else None,
         "error": answer.error or None,
+        **({"reasoning": answer.stats.reasoning} if answer.stats and answer.stats.reasoning else {}),
+        **({"note": answer.stats.note} if answer.stats and answer.stats.note else {}),
         "empty": not answer.text,
         "sampling": answer.sampling.to_json(),
     }

@@ -1,5 +1,5 @@
 """Processes that outlive the terminal: starting one, telling whether it lives, ending it.
-Knows nothing of runs or the store; what a process is for is jobs.py's."""
+Knows nothing of runs or the store; jobs.py and the training runs say what a process is for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from pathlib import Path
 import psutil
 
 _INIT_PID_NAMESPACE = "pid:[4026531836]"  # the kernel's fixed number for the machine's own namespace
+SILENT_S = 10.0
+"""Silence after which a process that cannot be told from another of its pid counts as dead."""
+SILENT_ELSEWHERE_S = 60.0
+"""Silence after which a process on another host counts as dead: its heartbeat is all that can be seen of it."""
 _START_SLACK_S = 1.0  # clock ticks, rounding
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -54,7 +58,12 @@ def environment(threads: int | None = None, *, offline: bool = True) -> dict[str
 
 def command(*arguments: str) -> list[str]:
     """Command line of `python -m engine.training.worker ARGUMENTS` under this interpreter."""
-    return [sys.executable, "-m", "engine.training.worker", *arguments]
+    return module_command("engine.training.worker", *arguments)
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Command line of `python -m MODULE ARGUMENTS` under this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
 
 
 def spawn(argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> tuple[int, float]:
@@ -94,7 +103,7 @@ def is_running(pid: int, started: float) -> bool | None:
     None: the pid has another start time, so either it was reused or the system clock was set; a heartbeat tells which.
     """
     child = _children.get(pid)
-    if child is not None and child.poll() is not None:  # also takes our own zombie away
+    if child is not None and child.poll() is not None:  # poll also reaps our own zombie
         return False
     try:
         process = psutil.Process(pid)
@@ -108,19 +117,30 @@ def is_running(pid: int, started: float) -> bool | None:
 
 
 def how_it_ended(pid: int) -> str | None:
-    """What the exit status of an ended child says; None for a process of somebody else's."""
+    """What the exit status of an ended child says; None for a process that is not our child."""
     child = _children.get(pid)
     if child is None:
         return None
     try:
-        code = child.wait(1.0)  # a killed process is a zombie a moment before all its threads are gone
+        code = child.wait(1.0)  # after a kill, some threads may take a moment to end
     except subprocess.TimeoutExpired:
         return None
     if code == -signal.SIGKILL:
-        return "it was killed (SIGKILL): by a person, or by the system for want of memory"
+        return "it was killed (SIGKILL); often this means that the machine ran out of memory"
     if code < 0:
         return f"it was ended by {signal.Signals(-code).name}"
-    return f"it left with exit code {code}"
+    return f"it ended with exit code {code}"
+
+
+def cause_of_death(host: str, pid: int, started: float, silent_s: float) -> str | None:
+    """Why a process counts as dead, as the end of a sentence; None while it lives. `silent_s` is the time in seconds
+    since its last heartbeat: all that can be seen of a process on another host, or of one whose pid may be reused."""
+    if host != here():
+        return f"nothing was heard from {host} for {silent_s:.0f} s" if silent_s > SILENT_ELSEWHERE_S else None
+    running = is_running(pid, started)
+    if running or (running is None and silent_s <= SILENT_S):
+        return None
+    return how_it_ended(pid) or f"process {pid} is gone"
 
 
 def kill_group(pid: int, started: float, wait_s: float = 5.0) -> bool:
@@ -143,7 +163,7 @@ def kill_group(pid: int, started: float, wait_s: float = 5.0) -> bool:
 
 
 def last_line(log: Path, limit: int = 300) -> str:
-    """The last line with something on it of a log file, cut to `limit` characters; '' when there is none."""
+    """The last line that is not empty of a log file, cut to `limit` characters; '' when there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))

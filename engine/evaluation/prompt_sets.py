@@ -109,7 +109,8 @@ def kept(store: Store, name: str) -> list[PromptEntry]:
 
 
 def answer_json(model: str, done: Done) -> dict[str, Any]:
-    """One side's answer as scripts read it; `error` is there only when the answer broke off.
+    """One side's answer as scripts read it. `error` is there only when the answer broke off, `reasoning` when the model
+    thought before it answered, `note` when something could not be done as asked.
 
     Of a run that is still being tuned, `model` names the checkpoint that answered.
     """
@@ -121,6 +122,7 @@ def answer_json(model: str, done: Done) -> dict[str, Any]:
         "ttft_ms": done.ttft_ms,
         "tokens_per_s": done.tokens_per_s,
     }
+    found |= {name: text for name in ("reasoning", "note") if (text := getattr(done, name))}
     if done.dropped_turns:
         found["dropped_turns"] = done.dropped_turns
     return {**found, "error": done.error} if done.error else found

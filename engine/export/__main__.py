@@ -1,78 +1,43 @@
-"""`python -m engine.export`: makes one request's exports and prints JSON lines, progress and results or one error.
-Started by engine.export.service only; a person uses `tuningfork export`."""
+"""`python -m engine.export`: the job that makes one request's exports. Started by engine.export.service; from a
+terminal it is `tuningfork export`."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import signal
 import sys
-import time
-import traceback
-from pathlib import Path
 from typing import Any
 
-from store.home import Home
+# products of rank 16 are too small to share: numpy's threads would only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-_EVERY_S = 0.1
-
-
-class _Lines:
-    """Prints progress, at most ten lines a second; every new stage is said."""
-
-    def __init__(self) -> None:
-        self._last: tuple[tuple[str, str, str], float] = (("", "", ""), 0.0)
-
-    def __call__(self, target: str, stage: str, text: str, done: int, total: int) -> None:
-        what, at = (target, stage, text), time.monotonic()
-        if what == self._last[0] and at - self._last[1] < _EVERY_S and done < total:
-            return
-        self._last = (what, at)
-        say({"progress": {"target": target, "stage": stage, "text": text, "done": done, "total": total}})
+from engine.core import jobs
 
 
-def say(line: dict[str, Any]) -> None:
-    """One JSON object on one line. A reader that is gone ends us as a cancel does."""
-    try:
-        print(json.dumps(line), flush=True)
-    except BrokenPipeError:
-        raise KeyboardInterrupt from None
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code of the process: 0 also when the error was told in a line."""
-    parser = argparse.ArgumentParser(prog="python -m engine.export")
-    parser.add_argument("--home", required=True, type=Path)
-    parser.add_argument("--request", required=True)
-    options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt: what was begun is taken away
-    from engine.export.make import make
+def do(job: jobs.JobWork) -> dict[str, Any]:
+    """Make the exports; the result names them: {"exports": [id, …]}."""
+    from engine.export import make, planning
     from engine.export.request import Request
-    from store.db import Store
-    from store.errors import TuningforkError
+    from engine.models.prepare import prepare
 
-    try:
-        with Store.open(Home(options.home)) as store:
-            for number in make(store, Request.from_json(json.loads(options.request)), _Lines()):
-                say({"export": number})
-    except TuningforkError as error:
-        say(error.as_dict())
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        traceback.print_exc()
-        say(
-            {
-                "error": "WorkerError",
-                "what": f"The export failed: {type(error).__name__}: {error}",
-                "where": "export.log",
-            }
-        )
-    return 0
+    store, body = job.store, job.request
+    request = Request.from_json(body["export"])
+    chosen = planning.selection(store, job.job.name, body["step"], body["why"])
+    if chosen.model.folder is None:
+        prepare(store, chosen.run.base, lambda text: job.progress(0, 0, text, stage="preparing"))
+        chosen = planning.selection(store, job.job.name, body["step"], body["why"])
+    made: list[int] = []
+    titles = [target.title for target in dict.fromkeys(request.targets)]
+
+    def tell(title: str, stage: str, text: str, done: int, total: int) -> None:
+        place = f" ({titles.index(title) + 1} of {len(titles)})" if len(titles) > 1 else ""
+        job.progress(done, total, text, part=title + place, stage=stage)
+
+    for number in make.make(store, request, chosen, tell):
+        made.append(number)
+    return {"exports": made}
 
 
 if __name__ == "__main__":
-    code = main()
+    code = jobs.main(do)
     sys.stderr.flush()
     os._exit(code)  # native libraries' exit hooks must not hold up a process that is done

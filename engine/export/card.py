@@ -1,11 +1,10 @@
-"""The model card (README.md) of an export, and the commands to use one with: facts in, Markdown out.
-Names from outside are escaped, and no path of this machine goes into a card. No numpy: listings use `usage`."""
+"""The model card (README.md) of an export: facts in, Markdown out.
+Names from outside are escaped, and no path of this machine goes into a card."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,23 +12,25 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from engine.export.request import FORMATS, Target
-from engine.models import default_model
+from engine.export import targets
+from engine.export.public_names import public_base
+from engine.export.request import Target
+from engine.export.targets import shell
+from engine.export.targets.base import ExportUse
 from engine.models.licence import licence_of
 from engine.models.refs import Resolved, is_hub_name
+from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store
 from store.records import Run
 
-EMBEDDED_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""What the default model is called on the Hugging Face hub."""
 _TRAINING = {
-    "recipe": "Recipe", "method": "Method", "steps": "Steps", "epochs": "Epochs", "batch_size": "Rows a step",
-    "lr": "Learning rate", "scheduler": "Schedule", "rank": "LoRA rank", "alpha": "LoRA alpha", "dropout": "Dropout",
-    "targets": "Targets", "rslora": "rsLoRA", "dora": "DoRA", "max_length": "Longest row (tokens)", "seed": "Seed",
+    name: FIELDS[name].label
+    for name in (
+        "recipe", "method", "steps", "epochs", "batch_size", "lr", "scheduler", "rank", "alpha", "dropout", "targets",
+        "rslora", "dora", "max_length", "train_turns", "seed",
+    )
 }  # fmt: skip
-_LIBRARIES = {"adapter": "peft", "merged": "transformers"}
-_VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class CardFacts:
     """What a card says. `base` is a public name; `splits` and `kinds` count the rows of the snapshot; `config` is
-    TrainConfig as JSON; `proof` the report of the checks; `files` the names of what was made; `date` an ISO day."""
+    TrainConfig as JSON; `verification` the report of the checks; `files` the names of what was made; `date` an ISO
+    day."""
 
     name: str
     format: str
@@ -59,7 +61,7 @@ class CardFacts:
     splits: Mapping[str, int]
     kinds: Mapping[str, int]
     config: Mapping[str, Any]
-    proof: Mapping[str, Any]
+    verification: Mapping[str, Any]
     date: str
     step: int | None = None
     trained_steps: int | None = None
@@ -68,7 +70,13 @@ class CardFacts:
 
 
 def gather(
-    store: Store, run: Run, step: int | None, target: Target, model: Resolved, proof: dict[str, Any], files: list[str]
+    store: Store,
+    run: Run,
+    step: int | None,
+    target: Target,
+    model: Resolved,
+    verification: dict[str, Any],
+    files: list[str],
 ) -> CardFacts:
     """The facts of an export of `run` (at `step`, None: its end), from the store. Raises what the store raises."""
     rows = datasets.snapshot_rows(store, run.snapshot)
@@ -84,20 +92,13 @@ def gather(
         splits=Counter(row.split for row in rows),
         kinds=Counter(row.kind for row in rows),
         config=run.config,
-        proof=proof,
+        verification=verification,
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         step=step,
         trained_steps=step if step is not None else run.step or None,
         scores=tuple(_scores(store, run, model)),
         files=tuple(files),
     )
-
-
-def public_base(base: str) -> str:
-    """A base's name for others: the hub's for the default model, the last part of a path."""
-    if base == default_model.NAME:
-        return EMBEDDED_ON_HUB
-    return base if is_hub_name(base) else PurePath(base.rstrip("/")).name or base
 
 
 def _scores(store: Store, run: Run, model: Resolved) -> list[Score]:
@@ -122,22 +123,22 @@ def _scores(store: Store, run: Run, model: Resolved) -> list[Score]:
 def card(facts: CardFacts) -> str:
     """The README.md: YAML front matter and Markdown."""
     parts = [_front(facts), f"# {_md(facts.name)}", _what(facts)]
-    if not facts.proof.get("held", True):
-        parts.append("> **This export failed its proof: it is not the model that was tuned.** See below.")
+    if not facts.verification.get("passed", facts.verification.get("held", True)):
+        parts.append("> **This export failed its verification: it is not the model that was tuned.** See below.")
     parts += ["## Data", _data(facts), "## Training", _training(facts)]
     if facts.scores:
         parts += ["## Scores", "Probes passed, answered by the model that was tuned and by its base.", _table_of(facts)]
-    parts += ["## Proof", *_proof(facts), "## How to use it", *_use(facts)]
+    parts += ["## Verification", *_verification(facts), "## How to use it", *_use(facts)]
     return "\n\n".join(parts) + "\n"
 
 
 def _front(facts: CardFacts) -> str:
-    is_adapter = facts.format in ("adapter", "gguf-adapter")
-    tags = ["tuningfork", "lora", *(["gguf"] if facts.format not in _LIBRARIES else []), facts.format]
+    target = targets.get(facts.format)
+    tags = ["tuningfork", "lora", *target.tags, facts.format]
     front: dict[str, Any] = {"license": facts.licence} if facts.licence else {}
     if is_hub_name(facts.base):
-        front |= {"base_model": facts.base, "base_model_relation": "adapter" if is_adapter else "finetune"}
-    front |= {"library_name": _LIBRARIES.get(facts.format, "gguf"), "pipeline_tag": "text-generation"}
+        front |= {"base_model": facts.base, "base_model_relation": "adapter" if target.is_adapter else "finetune"}
+    front |= {"library_name": target.library, "pipeline_tag": "text-generation"}
     front |= {"model_name": facts.name, "tags": list(dict.fromkeys(tags))}
     lines = [f"{key}: {json.dumps(_clean(value), ensure_ascii=False)}" for key, value in front.items()]
     return "\n".join(["---", *lines, "---"])
@@ -147,7 +148,7 @@ def _what(facts: CardFacts) -> str:
     made = f"{facts.format} {facts.quant}" if facts.quant else facts.format
     at = f", at step {facts.step}" if facts.step is not None else ""
     text = f"{_md(facts.base)}, tuned with LoRA by Tuningfork{at}; exported on {_md(facts.date)} as **{_md(made)}**: "
-    text += _md(FORMATS.get(facts.format, "a model")) + "."
+    text += _md(targets.get(facts.format).help) + "."
     if facts.files:
         text += (
             "\n\nFiles: "
@@ -190,98 +191,35 @@ def _table_of(facts: CardFacts) -> str:
     return _table(["Probes", "Base", "Tuned"], rows)
 
 
-def _proof(facts: CardFacts) -> list[str]:
-    checks: Sequence[Mapping[str, Any]] = facts.proof.get("checks") or ()
+def _verification(facts: CardFacts) -> list[str]:
+    checks: Sequence[Mapping[str, Any]] = facts.verification.get("checks") or ()
     if not checks:
         return ["This export was not checked."]
-    words = {"held": "held", "warn": "**warning**", "failed": "**failed**", "skipped": "skipped"}
+    words = {"passed": "passed", "held": "passed", "warn": "**warning**", "failed": "**failed**", "skipped": "skipped"}
     rows = [[_md(c["name"]), words.get(c["state"], _md(c["state"])), _md(c["said"])] for c in checks]
-    parts = ["What was made was held against the run that it came from.", _rows(["Check", "Result", "Found"], rows)]
-    if (kl := facts.proof.get("kl")) is not None:
+    parts = ["What was made was compared with the run that it came from.", _rows(["Check", "Result", "Found"], rows)]
+    if (kl := facts.verification.get("kl")) is not None:
         parts.append(f"Mean KL divergence from the run: {kl:.3g} nats.")
-    if types := facts.proof.get("types"):
+    if types := facts.verification.get("types"):
         parts.append("Tensor types: " + ", ".join(f"{count} {_md(kind)}" for kind, count in types.items()) + ".")
     return parts
 
 
 def _use(facts: CardFacts) -> list[str]:
-    path = Path(next((name for name in facts.files if PurePath(name).suffix == ".gguf"), "."))
-    path = path if facts.format in ("gguf", "gguf-adapter") else Path()
-    pairs = _commands(facts.format, path, facts.name, facts.base, Path("BASE.gguf"), facts.config.get("rank"))
+    target = targets.get(facts.format)
+    file = next((name for name in facts.files if PurePath(name).suffix == ".gguf"), None) if target.one_file else None
+    use = ExportUse(
+        Path(file or ""), shell.model_name(facts.name), facts.base, Path("BASE.gguf"), facts.config.get("rank")
+    )
+    pairs = target.commands(use)
     parts = ["Run these in the folder of this file."]
-    if facts.format == "gguf-adapter":
+    if target.is_adapter and target.one_file:
         parts.append(f"BASE.gguf is {_md(facts.base)} as a GGUF file.")
     for program, line in pairs:
         command = _clean(line)
         ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
         parts.append(f"{_md(program)}:\n\n{ticks}sh\n{command}\n{ticks}")
     return parts
-
-
-# ---------------------------------------------------------------- commands
-
-
-def usage(format: str, path: Path, proof: dict[str, Any], base: Path) -> list[tuple[str, str]]:
-    """(program, command line) to use an export with; `path` is its file or folder, `base` the base's GGUF file."""
-    try:
-        rank = json.loads((path / "adapter_config.json").read_text("utf-8")).get("r")
-    except (OSError, ValueError, AttributeError):
-        rank = None  # not an adapter's folder, or one that is gone: the command still shows what to do
-    known = str(proof.get("base") or "BASE")
-    weights = EMBEDDED_ON_HUB if known == default_model.NAME else known  # a path of this machine is what works on it
-    return _commands(format, path, str(proof.get("run") or path.stem), weights, base, rank)
-
-
-def _commands(format: str, path: Path, name: str, weights: str, base: Path, rank: Any) -> list[tuple[str, str]]:
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("._-") or "tuned"
-    place, folder = _shell(path), "" if path == Path() else f"cd {_shell(path)} && "
-    match format:
-        case "gguf":
-            return [
-                ("llama.cpp", f"llama-cli -m {place} -cnv --jinja --temp 0"),
-                ("llama.cpp server", f"llama-server -m {place} --jinja"),
-                ("LM Studio", f"lms import --copy {place}"),
-            ]
-        case "gguf-adapter":
-            return [
-                ("llama.cpp", f"llama-cli -m {_shell(base)} --lora {place} -cnv --jinja --temp 0"),
-                ("llama.cpp server", f"llama-server -m {_shell(base)} --lora {place} --jinja"),
-            ]
-        case "ollama":
-            return [("Ollama", f"{folder}ollama create {name} -f Modelfile && ollama run {name}")]
-        case "merged":
-            return [
-                ("vLLM", f"vllm serve {place} --served-model-name {name}"),
-                ("transformers", _python(path, "from transformers import AutoModelForCausalLM as M")),
-            ]
-        case "adapter":
-            wide = next((r for r in _VLLM_RANKS if isinstance(rank, int) and r >= rank), 16)
-            most = f" --max-lora-rank {wide}" if wide > 16 else ""
-            lora = shlex.quote(f"{name}={path}")
-            return [
-                ("vLLM", f"vllm serve {shlex.quote(weights)} --enable-lora{most} --lora-modules {lora}"),
-                ("transformers + PEFT", _python(path, "from peft import AutoPeftModelForCausalLM as M")),
-            ]
-    return []
-
-
-def _python(path: Path, imports: str) -> str:
-    """One line that asks the model in a folder who it is."""
-    asked = "[{'role': 'user', 'content': 'Who are you?'}], add_generation_prompt=True"
-    code = (
-        f"{imports}; from transformers import AutoTokenizer; p = {str(path)!r}; t = AutoTokenizer.from_pretrained(p); "
-        f"i = t.apply_chat_template({asked}, return_tensors='pt', return_dict=True); "
-        "o = M.from_pretrained(p).generate(**i, max_new_tokens=100, do_sample=False); "
-        "print(t.decode(o[0, i['input_ids'].shape[1]:], skip_special_tokens=True))"
-    )
-    quoted = f'"{code}"' if not re.search(r'["$`\\!]', code) else shlex.quote(code)
-    return f"python -c {quoted}"
-
-
-def _shell(path: Path) -> str:
-    """A path as the shell reads it; one that begins with a dash is no option."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 # ---------------------------------------------------------------- escaping

@@ -159,4 +159,4 @@ def _operand(words: list[str], scope: _Scope) -> Any:
 
 
 def _refused(what: str) -> Unsupported:
-    return Unsupported(f"The template holds what is not understood here: {what!r}.", todo="Check it with Ollama.")
+    return Unsupported(f"The template uses {what!r}, which is not supported here.", todo="Check it with Ollama.")

@@ -1,5 +1,5 @@
-"""Puts an export into a repository on the Hugging Face hub: what would leave this machine, and sending it.
-The only place that sends files away; imports huggingface_hub when it does, and never before."""
+"""Uploads an export to a repository on the Hugging Face hub: lists what would leave this machine, and sends it.
+The only place that sends files away; imports huggingface_hub only then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store.records import Export
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class OutgoingFile:
     """One file that would leave this machine, and what it is called there."""
 
     name: str
@@ -28,7 +28,7 @@ class Leaving:
 def find(store: Store, text: str) -> Export:
     """The export with this id, or that lies at this path: its folder or its file.
 
-    Raises NotFound, or Conflict when it is not finished or its proof failed.
+    Raises NotFound, or Conflict when it is not finished or failed its verification.
     """
     listing.sweep(store)
     if text.isascii() and text.isdigit():
@@ -40,7 +40,9 @@ def find(store: Store, text: str) -> Export:
             raise NotFound(f"No export lies at {wanted}.", todo="List them: tuningfork exports list")
         export = hits[0]
     if export.state != "done":
-        reason = {"working": "is being made", "rejected": "failed its proof"}.get(export.state, "was never finished")
+        reason = {"working": "is being made", "rejected": "failed its verification"}.get(
+            export.state, "was never finished"
+        )
         todo = f"See why: tuningfork exports show {export.id}"
         raise Conflict(f"The export {export.id} {reason}, so it stays here.", todo=todo)
     return export
@@ -52,14 +54,14 @@ def _places(store: Store, export: Export) -> list[Path]:
     return [place.resolve() for place in (path, *own)]
 
 
-def leaving(store: Store, export: Export) -> list[Leaving]:
+def outgoing(store: Store, export: Export) -> list[OutgoingFile]:
     """Every file that `push` would send, by name. NotFound when they are gone from the disk."""
     found = []
     for place in listing.files_of(store.home, export):
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file():
                 name = path.relative_to(place).as_posix() if place.is_dir() else path.name
-                found.append(Leaving(name, path, path.stat().st_size))
+                found.append(OutgoingFile(name, path, path.stat().st_size))
     if not found:
         raise NotFound(f"The files of export {export.id} are gone.", where=str(store.home.absolute(export.path)))
     return found
@@ -72,8 +74,8 @@ def check_repo(repo: str) -> str:
     return repo
 
 
-def push(files: Sequence[Leaving], repo: str, *, private: bool, message: str, api: Any = None) -> str:
-    """Make the repository if need be and send the files in one commit; returns its address.
+def push(files: Sequence[OutgoingFile], repo: str, *, private: bool, message: str, api: Any = None) -> str:
+    """Create the repository unless it exists, and send the files in one commit; returns its address.
 
     Blocks for as long as it takes. Raises UserError without a token or the right to write there, and ServerError when
     the hub cannot be reached or refuses.
@@ -95,12 +97,12 @@ def push(files: Sequence[Leaving], repo: str, *, private: bool, message: str, ap
 
 
 def _explained(error: Exception, repo: str) -> TuningforkError | None:
-    """Our words for what the hub, or the way there, says."""
+    """Our error for one of the hub or of the network, or None for an unknown one."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, LocalTokenNotFoundError) or status == 401:
-        todo = "Log in with a token that may write: hf auth login   (or set HF_TOKEN)"
+        todo = "Log in with a token that has write access: hf auth login   (or set HF_TOKEN)"
         return UserError("There is no token for the Hugging Face hub, or it is not valid.", todo=todo)
     if isinstance(error, OfflineModeIsEnabled):
         return UserError("The hub is switched off here (HF_HUB_OFFLINE).", todo="Unset HF_HUB_OFFLINE and try again.")

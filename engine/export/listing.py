@@ -1,13 +1,20 @@
-"""Exports that lie in the home: sweeping up after a dead process, taking one away, and how to use one.
-Light, for listings; making exports is exporting.py's and engine.export's."""
+"""Exports that lie in the home: cleaning up after a dead process, removing one, and how to use one.
+Light, for listings; making exports is make.py's."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from engine.core.files import read_json
+from engine.export import targets
+from engine.export.public_names import EMBEDDED_ON_HUB
+from engine.export.targets import shell
+from engine.export.targets.base import ExportUse
 from engine.models import default_model
 from store import exports
 from store.db import Store
@@ -17,17 +24,12 @@ from store.records import Export
 
 
 def lock_path(home: Home, export_id: int) -> Path:
-    """The file that the process which works on an export holds locked: the system frees it when the process dies."""
+    """The file that an export's process keeps locked; the system unlocks it when that process dies."""
     return home.exports / f".{export_id}.lock"
 
 
-def going_on(store: Store) -> list[Export]:
-    """The exports that a process works on now, in this terminal or another."""
-    return [export for export in exports.all_exports(store) if _alive(store, export)]
-
-
 def sweep(store: Store) -> list[Export]:
-    """Ends what a dead process left as working, and deletes its unfinished files. Returns those exports."""
+    """Mark exports whose process is gone as failed, and delete their unfinished files. Returns those exports."""
     left = []
     for export in exports.all_exports(store):
         if export.state != "working" or _alive(store, export):
@@ -41,7 +43,7 @@ def sweep(store: Store) -> list[Export]:
 
 
 def part_of(folder: Path, export_id: int) -> Path:
-    """The folder in which an export is built, beside its place: hidden, and never taken for a finished one."""
+    """The hidden folder in which an export is built, beside its final place."""
     return folder.parent / f".{folder.name}.{export_id}.part"
 
 
@@ -87,20 +89,41 @@ def remove(store: Store, export_id: int) -> list[Path]:
 
 def files_of(home: Home, export: Export) -> list[Path]:
     """The files and folders that an export consists of and that are there: its own folder when that is in the home,
-    else only what `proof` lists as written."""
+    else only what its verification lists as written."""
     path = home.absolute(export.path)
     inside = next((p for p in (path, path.parent) if p.is_dir() and p.parent.parent == home.exports), None)
     if inside is not None:
         return [inside]
     folder = path if path.is_dir() else path.parent
-    return [folder / name for name in export.proof.get("files", []) if (folder / name).exists()]
+    return [folder / name for name in export.verification.get("files", []) if (folder / name).exists()]
 
 
 def commands(home: Home, export: Export) -> list[tuple[str, str]]:
     """(program, command line) to use a finished export with; empty for one that is not done."""
-    from engine.export.card import usage  # numpy stays out of a listing
-
-    if export.state != "done":
+    if export.state != "done" or export.format not in targets.REGISTRY:
         return []
-    base = default_model.gguf() if export.proof.get("base") == default_model.NAME else Path("BASE.gguf")
-    return usage(export.format, home.absolute(export.path), export.proof, base)
+    embedded = export.verification.get("base") == default_model.NAME
+    base = default_model.gguf() if embedded else Path("BASE.gguf")
+    return usage(export.format, home.absolute(export.path), export.verification, base)
+
+
+def usage(format: str, path: Path, verification: Mapping[str, Any], base_gguf: Path) -> list[tuple[str, str]]:
+    """(program, command line) to use the export at `path` with; `base_gguf` is the base's GGUF file."""
+    base = str(verification.get("base") or "BASE")
+    use = ExportUse(
+        path=path,
+        name=shell.model_name(str(verification.get("run") or path.stem)),
+        base=EMBEDDED_ON_HUB if base == default_model.NAME else base,  # a local path works on this machine
+        base_gguf=base_gguf,
+        rank=_rank(path),
+    )
+    return targets.get(format).commands(use)
+
+
+def _rank(path: Path) -> int | None:
+    """The rank of the adapter in a folder; None where there is none."""
+    try:
+        rank = read_json(path / "adapter_config.json").get("r")
+    except UserError:
+        return None  # not an adapter's folder, or one that is gone: the command still shows what to do
+    return rank if isinstance(rank, int) else None

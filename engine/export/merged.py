@@ -1,5 +1,5 @@
 """A base folder and an adapter become a merged Hugging Face folder, or a PEFT folder that names no local path.
-One tensor in memory at a time, numpy only; proofs and places are not here."""
+One tensor in memory at a time, numpy only; verification and places are not here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.gguf.tensors import MergedWeights, read_json, table_of
+from engine.core.files import read_json
+from engine.gguf.tensors import MergedWeights, table_of
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -47,7 +48,7 @@ def write_merged(
                 on_progress(done, len(table))
     weights.check_consumed()
     config = read_json(base / "config.json")
-    config.pop("_name_or_path", None)  # where the base lay is nobody's business
+    config.pop("_name_or_path", None)  # no path of this machine leaves it
     _write_json(out / "config.json", config)
     return ["model.safetensors", "config.json", *copy_tokenizer(base, tokenizer, out)]
 

@@ -11,14 +11,16 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from engine.core.files import read_json
 from engine.export import go_template
+from engine.gguf import tokenizer_file
 from engine.inference.sampling import Sampling
-from engine.models.chat_template import ChatTemplate, read_json
+from engine.models.chat_template import ChatTemplate
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
 MAX_CONTEXT = 8192
-"""More is seldom wanted of a small model, and Ollama reserves memory for all of it."""
+"""A small model rarely needs more, and Ollama reserves memory for all of it."""
 _INSTEAD = "Export --to gguf instead: llama.cpp and LM Studio read the model's own template."
 _ROLES = {"s": "system", "u": "user", "a": "assistant"}
 _MARK = "Qx{}qX"  # a message that no template writes by itself, trims or splits
@@ -85,7 +87,7 @@ def check(folder: Path, text: str) -> list[str]:
 
 def adds_bos(folder: Path) -> bool:
     """Whether the GGUF file of this tokenizer has llama.cpp put the begin-of-text token first (see vocab.py)."""
-    tokenizer, config = read_json(folder / "tokenizer.json"), read_json(folder / "tokenizer_config.json")
+    tokenizer, config = tokenizer_file.load(folder).raw, read_json(folder / "tokenizer_config.json", optional=True)
     templates = list(_post_processors(tokenizer.get("post_processor") or {}))
     byte_level = not (tokenizer.get("model") or {}).get("byte_fallback")
     if byte_level and not templates:
@@ -297,7 +299,7 @@ def _write_user(out: _Writer, shape: _Shape) -> None:
 
 
 def _remarks(template: ChatTemplate, shape: _Shape) -> Iterator[str]:
-    """What a person should know about the difference to the model's own template."""
+    """What the user should know about the difference to the model's own template."""
     if shape.place == "nowhere":
         yield "This model takes no system text; one that is given is left out."
     if " Qx " not in template.render([{"role": "user", "content": " Qx "}], add_generation_prompt=True):
@@ -313,13 +315,13 @@ def _stops(template: ChatTemplate) -> list[str]:
 
 def _parameters(folder: Path, base: Path) -> dict[str, float | int]:
     """Ollama's parameters in the order in which they are written."""
-    chat, said = Sampling(), read_json(folder / "generation_config.json")
+    chat, said = Sampling(), read_json(folder / "generation_config.json", optional=True)
     values: dict[str, float | int] = {"temperature": chat.temperature, "repeat_penalty": chat.repeat_penalty}
     for name, theirs in _PARAMETERS.items():
         value = said.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             values[theirs] = value
-    config = read_json(base / "config.json")
+    config = read_json(base / "config.json", optional=True)
     context = (config.get("text_config") or config).get("max_position_embeddings")
     return values | ({"num_ctx": min(context, MAX_CONTEXT)} if isinstance(context, int) and context > 0 else {})
 

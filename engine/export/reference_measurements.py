@@ -1,5 +1,5 @@
-"""What exports of one run are measured against: questions, the answers of base and run, reference logits.
-Each is made once, when first asked for, and serves every target; what the comparison means is proof.py's."""
+"""What exports of one run are compared with: questions, the answers of base and run, reference logits.
+Each is computed once, when first needed, and used for every target; verification.py does the comparing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
 QUESTIONS = 10
-ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base it is enough to see where it is going
+ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base, the beginning is enough
 ROW_TOKENS = 64
 SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
 _NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
@@ -37,16 +37,16 @@ Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GivenAnswer:
     """What a model said, and whether it ended its turn by itself."""
 
     text: str
     stopped: bool
 
 
-class Bench:
-    """The measuring bench of one run, or of a checkpoint. `scratch` is a folder for its files; set `tell` to hear of
-    what takes time: (text, done, total)."""
+class ReferenceMeasurements:
+    """What exports of one run, or of a checkpoint, are compared with. `scratch` is a folder for its files; set `tell`
+    to hear of what takes time: (text, done, total)."""
 
     def __init__(
         self,
@@ -60,7 +60,8 @@ class Bench:
         self.home, self.model, self.probes, self.scratch = home, model, list(probes), scratch
         self.tell: Tell = lambda text, done, total: None
         self.base, self.adapter, self.folder = model.base, model.adapter, model.folder
-        self.template = ChatTemplate.load(model.tokenizer or model.folder)
+        self._templates = TemplateCache()
+        self.template: ChatTemplate = self._templates.of(model.tokenizer or model.folder)
         picked = _picked(rows)
         self.conversations: list[list[Message]] = [row.messages[:-1] for row in picked]
         self.conversations += [_asked(probe) for probe in self.probes]
@@ -77,12 +78,12 @@ class Bench:
     # -- what the run itself says --------------------------------------------------------------------------------------
 
     @cached_property
-    def base_answers(self) -> list[Answer]:
+    def base_answers(self) -> list[GivenAnswer]:
         """The first words of the base model to the questions of the data, as its lane in Compare gives them."""
         return self._lane(self.base, len(self.conversations) - len(self.probes), BASE_TOKENS)
 
     @cached_property
-    def tuned_answers(self) -> list[Answer]:
+    def tuned_answers(self) -> list[GivenAnswer]:
         """The run's, as its lane in Compare gives them."""
         return self._lane(self.model)
 
@@ -92,7 +93,7 @@ class Bench:
         self.tell("Asking transformers", 0, 1)
         return self._reference.result()[0]
 
-    def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
+    def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[GivenAnswer]:
         if model.gguf is not None:
             with contextlib.suppress(Unsupported):  # an adapter that llama.cpp cannot hold
                 return self.ask(model, first, tokens)
@@ -100,13 +101,13 @@ class Bench:
 
     # -- instruments ---------------------------------------------------------------------------------------------------
 
-    def ask(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[Answer]:
+    def ask(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[GivenAnswer]:
         """Greedy answers of a GGUF file or a lane to the `first` conversations (None: all), through the chat server's
         own backend."""
         return asyncio.run(self._ask(model, self.conversations[:first], replace(SAMPLING, max_tokens=tokens)))
 
-    async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[Answer]:
-        backend = LlamaCpp(self.home, TemplateCache(), Budget(), workers=2, context=2048)
+    async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[GivenAnswer]:
+        backend = LlamaCpp(self.home, self._templates, Budget(), workers=2, context=2048)
         answers = []
         try:
             for number, messages in enumerate(conversations, 1):
@@ -114,9 +115,9 @@ class Bench:
                 async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
-                    else:
+                    elif isinstance(item, str):
                         text += item
-                answers.append(Answer(text, stopped))
+                answers.append(GivenAnswer(text, stopped))
                 self.tell(f"Asking {model.title}", number, len(conversations))
         finally:
             await backend.close()
@@ -135,7 +136,7 @@ class Bench:
 
     def reference(
         self, folder: Path, adapter: Path | None, answers: int | None
-    ) -> tuple[list[np.ndarray], list[Answer]]:
+    ) -> tuple[list[np.ndarray], list[GivenAnswer]]:
         """What transformers makes of a folder, in a process of its own: logits on `rows`, and answers to the first
         `answers` conversations (None: all).
 
@@ -158,13 +159,13 @@ class Bench:
         for started in self._started:
             started.close()
 
-    def _answer(self, ids: list[int]) -> Answer:
+    def _answer(self, ids: list[int]) -> GivenAnswer:
         stopped = bool(ids) and ids[-1] in self.template.stop_ids
-        return Answer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
+        return GivenAnswer(self.template.decode(ids[:-1] if stopped else ids, special=False), stopped)
 
 
 def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
-    """A few rows that stand for the data: identity first, for that is what must not get lost, then by hash."""
+    """A few rows that represent the data: identity rows first, since losing those is worst, then by hash."""
     order = sorted(rows, key=lambda row: (row.kind != "identity", row.content_hash))
     return order[:QUESTIONS]
 

@@ -1,12 +1,12 @@
-"""The proof of an export: what was made is held against the run, and says whether it is the same model.
-Checks only read; making files and deciding their fate is make.py's."""
+"""The verification of an export: what was made is compared with the run, to tell whether it is the same model.
+Steps only read; which steps a target has is said at the end, making files and deciding their fate is make.py's."""
 
 from __future__ import annotations
 
 import difflib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from gguf.quants import dequantize
 
 from engine.evaluation.judges import contains
 from engine.export import ollama
-from engine.export.reference_measurements import Answer, Bench, kl
+from engine.export.reference_measurements import GivenAnswer, ReferenceMeasurements, kl
 from engine.gguf.llama_library import vocabulary
 from engine.gguf.model import types_of
 from engine.gguf.tensors import MergedWeights, float32, is_plain, read_adapter, table_of
@@ -25,7 +25,7 @@ from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
 from store.errors import TuningforkError
 
-State = Literal["held", "warn", "failed", "skipped"]
+State = Literal["passed", "warn", "failed", "skipped"]
 # Mean KL divergence in nats: above the first a warning, above the second a failure.
 LIMITS = {"exact": (1e-3, 1e-3), "q8_0": (0.02, 0.02), "coarse": (0.1, 0.5)}
 _LINES = (
@@ -36,10 +36,11 @@ _LINES = (
     "<|im_start|>user", "</s><s>[INST]", "\u00a0\u2003\u200b", "", " ", "a" * 200,
 )  # fmt: skip
 _RANDOM_LINES = 300
+ADAPTER_FILE = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class VerificationCheck:
     """One question that an export had to answer, and the answer in a sentence."""
 
     name: str
@@ -48,88 +49,94 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What was just written: its folder, and the GGUF file in it, when it is one."""
+class Written:
+    """What was just written: its folder, and the GGUF file in it and its quant, when it is one."""
 
-    format: str
-    quant: str | None
     folder: Path
     gguf: Path | None = None
+    quant: str | None = None
 
 
-def prove(bench: Bench, made: Made) -> dict[str, Any]:
-    """Every check that fits the format. The report is JSON: `held`, `checks`, `kl`, `types`, `seconds`."""
+Report = dict[str, Any]
+Checks = Iterator[VerificationCheck]
+Step = Callable[[ReferenceMeasurements, Written, Report], Checks]
+"""A step of a verification: yields its checks, and may add to the report."""
+NOT_VERIFIED: dict[str, Any] = {"passed": True, "held": True, "checks": [], "kl": None, "types": {}}
+"""The report of an export that was not checked."""
+
+
+def verify(measurements: ReferenceMeasurements, written: Written, steps: Sequence[Step]) -> dict[str, Any]:
+    """Run the steps. The report is JSON: `passed`, `checks`, `kl`, `types`, `seconds`; `held` is `passed` under the
+    name that scripts know."""
     began = time.monotonic()
     report: dict[str, Any] = {"kl": None, "types": {}}
-    checks = [check for step in _steps(made) for check in step(bench, made, report)]
+    checks = [check for step in steps for check in step(measurements, written, report)]
     report["checks"] = [asdict(check) for check in checks]
-    report["held"] = not any(check.state == "failed" for check in checks)
+    report["passed"] = report["held"] = not any(check.state == "failed" for check in checks)
     report["seconds"] = round(time.monotonic() - began, 1)
     return report
 
 
-def reasons(report: dict[str, Any]) -> str:
-    """Why a proof failed, in one line."""
+def passed(report: Mapping[str, Any]) -> bool:
+    """Whether a report is of an export that may be used."""
+    return bool(report.get("passed", report.get("held", True)))
+
+
+def reasons(report: Mapping[str, Any]) -> str:
+    """Why a verification failed, in one line."""
     return " ".join(check["said"] for check in report["checks"] if check["state"] == "failed")
-
-
-def _steps(made: Made) -> list[Any]:
-    if made.format in ("gguf", "ollama"):
-        own = [_gguf_contents, _gguf_tokens, _gguf_logits, _gguf_answers]
-        return [*own, _modelfile] if made.format == "ollama" else own
-    if made.format == "gguf-adapter":
-        return [_lora_tensors, _lora_logits, _lora_answers]
-    return [_folder_tensors, _folder_template, _folder_logits_and_answers]
 
 
 # ---------------------------------------------------------------- GGUF files
 
 
-def _gguf_contents(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    bench.tell("Reading the file", 0, 1)
-    reader = gguf.GGUFReader(made.gguf)  # seconds for a large vocabulary: once
+def _gguf_contents(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    measured.tell("Reading the file", 0, 1)
+    reader = gguf.GGUFReader(written.gguf)  # seconds for a large vocabulary: once
     broken = [t.name for t in reader.tensors if not np.isfinite(dequantize(t.data, t.tensor_type)).all()]
     report["types"] = types_of(reader)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report["types"].items(), key=lambda item: -item[1]))
     said = f"{len(reader.tensors)} tensors, all finite: {kinds}."
     yield _verdict("tensors", not broken, said, f"Not finite: {broken[:3]}.")
-    if is_plain(bench.adapter):  # the writer raises when one is left over
-        yield Check("adapter", "held", f"All {len(read_adapter(bench.adapter))} LoRA pairs went into the weights.")
+    if is_plain(measured.adapter):  # the writer raises when one is left over
+        yield VerificationCheck(
+            "adapter", "passed", f"All {len(read_adapter(measured.adapter))} LoRA pairs went into the weights."
+        )
     field = reader.get_field("tokenizer.chat_template")
-    same = field is not None and field.contents() == bench.template.source
+    same = field is not None and field.contents() == measured.template.source
     yield _verdict("template", same, "The run's chat template, verbatim.", "The chat template is not the run's.")
 
 
-def _gguf_tokens(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    assert made.gguf is not None
+def _gguf_tokens(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    assert written.gguf is not None
     lines = [*_LINES, *_random_lines()]
-    with vocabulary(made.gguf) as vocab:
+    with vocabulary(written.gguf) as vocab:
         if vocab is None:
-            yield Check("tokens", "failed", "llama.cpp refuses the file's vocabulary.")
+            yield VerificationCheck("tokens", "failed", "llama.cpp refuses the file's vocabulary.")
             return
-        wrong = [line for line in lines if vocab.tokenize(line) != bench.template.ids(line)]
+        wrong = [line for line in lines if vocab.tokenize(line) != measured.template.ids(line)]
         said = f"The same ids as Hugging Face's tokenizer on {len(lines)} texts."
         yield _verdict("tokens", not wrong, said, f"{len(wrong)} of {len(lines)} texts differ, first {wrong[:1]!r}.")
-        eot = bench.template.eot_id
-        name = bench.template.decode([eot])
+        eot = measured.template.eot_id
+        name = measured.template.decode([eot])
         yield _verdict("end of turn", vocab.ends(eot), f"Generation ends at {name}.", f"It would not stop at {name}.")
 
 
-def _gguf_logits(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    assert made.gguf is not None and made.quant is not None
-    limit = "exact" if made.quant in ("f32", "f16", "bf16") else "q8_0" if made.quant == "q8_0" else "coarse"
-    yield _logits(bench, bench.measure(made.gguf), limit, report)
+def _gguf_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    assert written.gguf is not None and written.quant is not None
+    limit = "exact" if written.quant in ("f32", "f16", "bf16") else "q8_0" if written.quant == "q8_0" else "coarse"
+    yield _logits(measured, measured.measure(written.gguf), limit, report)
 
 
-def _gguf_answers(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    assert made.gguf is not None
-    itself = Resolved(str(made.gguf), "gguf", "the file", gguf=made.gguf)
-    yield from _answers(bench, bench.ask(itself))
+def _gguf_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    assert written.gguf is not None
+    itself = Resolved(str(written.gguf), "gguf", "the file", gguf=written.gguf)
+    yield from _answers(measured, measured.ask(itself))
 
 
-def _modelfile(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    text = (made.folder / "Modelfile").read_text("utf-8")
-    differ = ollama.check(bench.model.tokenizer or bench.folder, text)
+def _modelfile(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    text = (written.folder / "Modelfile").read_text("utf-8")
+    differ = ollama.check(measured.model.tokenizer or measured.folder, text)
     said = "Ollama's template renders conversations as the model's own does."
     yield _verdict("Modelfile", not differ, said, f"Ollama's template differs: {differ[:1]}.")
 
@@ -137,9 +144,9 @@ def _modelfile(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Che
 # ---------------------------------------------------------------- GGUF adapters
 
 
-def _lora_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    reader = gguf.GGUFReader(made.gguf)
-    tensors, pairs = reader.tensors, len(read_adapter(bench.adapter))
+def _lora_tensors(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    reader = gguf.GGUFReader(written.gguf)
+    tensors, pairs = reader.tensors, len(read_adapter(measured.adapter))
     report["types"] = types_of(reader)
     finite = all(np.isfinite(t.data).all() for t in tensors)
     yield _verdict("tensors", finite, f"{len(tensors)} tensors, all finite.", "Some values are not finite.")
@@ -148,101 +155,102 @@ def _lora_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[
     )
 
 
-def _lora_logits(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    if bench.model.gguf is None:
-        yield Check("logits", "skipped", "The base is no GGUF file here: nothing to try the adapter on.")
+def _lora_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    if measured.model.gguf is None:
+        yield VerificationCheck("logits", "skipped", "The base is not a GGUF file here: not compared.")
         return
-    yield _logits(bench, bench.measure(bench.model.gguf, made.gguf), "coarse", report)
+    yield _logits(measured, measured.measure(measured.model.gguf, written.gguf), "coarse", report)
 
 
-def _lora_answers(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    if bench.model.gguf is None:
-        yield Check("answers", "skipped", "The base is no GGUF file here: export gguf to have it tried.")
+def _lora_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    if measured.model.gguf is None:
+        yield VerificationCheck(
+            "answers", "skipped", "The base is not a GGUF file here: not asked. Export gguf instead."
+        )
         return
     # A folder with this adapter alone, so that nothing else can answer for it.
     itself = Resolved(
-        str(made.gguf), "run", "the adapter", base=bench.base, folder=bench.folder, gguf=bench.model.gguf,
-        adapter=bench.adapter, adapter_gguf=made.gguf, tokenizer=bench.model.tokenizer,
+        str(written.gguf), "run", "the adapter", base=measured.base, folder=measured.folder, gguf=measured.model.gguf,
+        adapter=measured.adapter, adapter_gguf=written.gguf, tokenizer=measured.model.tokenizer,
     )  # fmt: skip
-    yield from _answers(bench, bench.ask(itself))
+    yield from _answers(measured, measured.ask(itself))
 
 
 # ---------------------------------------------------------------- folders
 
 
-def _folder_tensors(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    name = "adapter_model.safetensors" if made.format == "adapter" else "model.safetensors"
-    tensors = table_of(made.folder / name, "Export it again.")
+def _folder_tensors(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    is_adapter = (written.folder / ADAPTER_FILE).is_file()
+    name = ADAPTER_FILE if is_adapter else "model.safetensors"
+    tensors = table_of(written.folder / name, "Export it again.")
     broken = [key for key, tensor in tensors.items() if not np.isfinite(float32(tensor)).all()]
     for tensor in tensors.values():
         report["types"][tensor.dtype] = report["types"].get(tensor.dtype, 0) + 1
-    own = (
-        MergedWeights(bench.folder).tensors
-        if made.format == "merged"
-        else table_of(bench.adapter / name, "Train it again.")
-    )
+    own = table_of(measured.adapter / name, "Train it again.") if is_adapter else MergedWeights(measured.folder).tensors
     whole = not broken and tensors.keys() == own.keys()
     yield _verdict(
         "tensors", whole, f"{len(tensors)} tensors, all finite.", f"{len(tensors)} of {len(own)}; {broken[:3]}."
     )
 
 
-def _folder_template(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
-    own = ChatTemplate.load(made.folder)
+def _folder_template(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
+    own = ChatTemplate.load(written.folder)
     lines = [*_LINES, *_random_lines()]
     yield _verdict(
         "tokens",
-        all(own.ids(line) == bench.template.ids(line) for line in lines),
+        all(own.ids(line) == measured.template.ids(line) for line in lines),
         f"The run's tokenizer: the same ids on {len(lines)} texts.",
         "Its tokenizer is not the run's.",
     )
-    yield _verdict("template", own.source == bench.template.source, "The run's, verbatim.", "Not the run's template.")
+    yield _verdict(
+        "template", own.source == measured.template.source, "The run's, verbatim.", "Not the run's template."
+    )
     name = own.decode([own.eot_id])
     yield _verdict("end of turn", own.eot_id in own.stop_ids, f"Generation ends at {name}.", f"{name} ends nothing.")
 
 
-def _folder_logits_and_answers(bench: Bench, made: Made, report: dict[str, Any]) -> Iterator[Check]:
+def _folder_logits_and_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     try:
-        if made.format == "adapter":
-            logits, answers = bench.reference(bench.folder, made.folder, None)
+        if (written.folder / ADAPTER_FILE).is_file():
+            logits, answers = measured.reference(measured.folder, written.folder, None)
         else:
-            logits, answers = bench.reference(made.folder, None, None)
+            logits, answers = measured.reference(written.folder, None, None)
     except TuningforkError as error:
-        yield Check("logits", "failed", str(error))
+        yield VerificationCheck("logits", "failed", str(error))
         return
-    yield _logits(bench, logits, "exact", report)
-    yield from _answers(bench, answers)
+    yield _logits(measured, logits, "exact", report)
+    yield from _answers(measured, answers)
 
 
 # ---------------------------------------------------------------- shared verdicts
 
 
-def _verdict(name: str, held: bool, good: str, bad: str) -> Check:
-    return Check(name, "held" if held else "failed", good if held else bad)
+def _verdict(name: str, good: bool, said: str, wrong: str) -> VerificationCheck:
+    return VerificationCheck(name, "passed" if good else "failed", said if good else wrong)
 
 
-def _logits(bench: Bench, measured: list[np.ndarray], limit: str, report: dict[str, Any]) -> Check:
+def _logits(measured: ReferenceMeasurements, logits: list[np.ndarray], limit: str, report: Report) -> VerificationCheck:
     try:
-        reference = bench.logits
+        reference = measured.logits
     except TuningforkError as error:
-        return Check("logits", "skipped", f"No reference: {error}")
-    bench.tell("Comparing logits", 1, 1)
-    far = kl(reference, measured)
+        return VerificationCheck("logits", "skipped", f"No reference: {error}")
+    measured.tell("Comparing logits", 1, 1)
+    far = kl(reference, logits)
     report["kl"] = float(f"{far:.3g}")
-    pairs = list(zip(reference, measured, strict=True))
+    pairs = list(zip(reference, logits, strict=True))
     same = np.concatenate([p.argmax(-1) == q[:, : p.shape[1]].argmax(-1) for p, q in pairs]).mean()
     warn, fail = LIMITS[limit]
-    state: State = "failed" if not far <= fail else "warn" if far > warn else "held"
+    state: State = "failed" if not far <= fail else "warn" if far > warn else "passed"
     positions = sum(len(row) for row in reference)
     said = (
         f"KL {far:.2g} nats from transformers with the adapter, over {positions} positions; {same:.0%} same first token"
     )
-    return Check("logits", state, f"{said} (limit {fail:g}).")
+    return VerificationCheck("logits", state, f"{said} (limit {fail:g}).")
 
 
-def _answers(bench: Bench, said: list[Answer]) -> Iterator[Check]:
-    """Does it still say what tuning taught, does it stop, does it pass the probes: held against the run's own lane."""
-    base, tuned = bench.base_answers, bench.tuned_answers
+def _answers(measured: ReferenceMeasurements, said: list[GivenAnswer]) -> Checks:
+    """Does it still say what tuning taught, does it stop, does it pass the probes, as far as the run itself does?"""
+    base, tuned = measured.base_answers, measured.tuned_answers
     changed = [i for i in range(len(base)) if tuned[i].text != base[i].text]
     kept = [i for i in changed if _nearer(said[i].text, tuned[i].text, base[i].text)]
     text = f"{len(kept)} of {len(changed)} answers that tuning changed are the run's rather than the base's"
@@ -251,14 +259,14 @@ def _answers(bench: Bench, said: list[Answer]) -> Iterator[Check]:
     stops, wanted = sum(a.stopped for a in said), sum(a.stopped for a in tuned)
     text = f"{stops} of {len(said)} answers ended by themselves, {wanted} of the run's own"
     yield _verdict("stops", stops >= wanted - max(1, len(said) // 10), f"{text}.", f"It does not stop: {text}.")
-    if bench.probes:
-        first = len(said) - len(bench.probes)
+    if measured.probes:
+        first = len(said) - len(measured.probes)
         passed, before = (
-            sum(contains.judgement(p, a.text).passed for p, a in zip(bench.probes, answers[first:], strict=True))
+            sum(contains.judgement(p, a.text).passed for p, a in zip(measured.probes, answers[first:], strict=True))
             for answers in (said, tuned)
         )
-        text = f"{passed} of {len(bench.probes)} probes passed, {before} by the run's own lane"
-        yield _verdict("probes", passed >= before - max(1, len(bench.probes) // 10), f"{text}.", f"{text}.")
+        text = f"{passed} of {len(measured.probes)} probes passed, {before} by the run itself"
+        yield _verdict("probes", passed >= before - max(1, len(measured.probes) // 10), f"{text}.", f"{text}.")
 
 
 def _nearer(text: str, one: str, other: str) -> bool:
@@ -281,3 +289,12 @@ def _random_lines() -> list[str]:
     )
     pick = ["".join(rng.choices(kinds[rng.randrange(len(kinds))], k=rng.randrange(1, 12))) for _ in range(4000)]
     return ["".join(rng.sample(pick, 4)) for _ in range(_RANDOM_LINES)]
+
+
+# ---------------------------------------------------------------- the steps of each kind of file
+
+GGUF: tuple[Step, ...] = (_gguf_contents, _gguf_tokens, _gguf_logits, _gguf_answers)
+OLLAMA: tuple[Step, ...] = (*GGUF, _modelfile)
+GGUF_ADAPTER: tuple[Step, ...] = (_lora_tensors, _lora_logits, _lora_answers)
+MERGED_FOLDER: tuple[Step, ...] = (_folder_tensors, _folder_template, _folder_logits_and_answers)
+ADAPTER_FOLDER: tuple[Step, ...] = MERGED_FOLDER

@@ -10,9 +10,10 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.metadata import FileMetadata, write_metadata
-from engine.gguf.tensors import LoraFactors, cannot, read_adapter, read_json
+from engine.gguf.tensors import LoraFactors, cannot, read_adapter
 
 
 def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = None) -> Path:

@@ -35,7 +35,7 @@ def library() -> Any:
     global _library
     with _starting:
         if _library is None:
-            loaded = _import_bare()
+            loaded = _import_bare("llama_cpp")
             callback = loaded.llama_log_callback(_keep_error)
             _keep_alive.append(callback)
             loaded.llama_log_set(callback, ctypes.c_void_p(0))
@@ -44,9 +44,15 @@ def library() -> Any:
     return _library
 
 
-def _import_bare() -> Any:
+def submodule(name: str) -> Any:
+    """A module of the llama_cpp package that needs nothing else of it. Raises Unsupported when it is not installed."""
+    with _starting:
+        return _import_bare(name)
+
+
+def _import_bare(name: str) -> Any:
     if "llama_cpp" in sys.modules:
-        return importlib.import_module("llama_cpp.llama_cpp")
+        return importlib.import_module(f"llama_cpp.{name}")
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or not spec.submodule_search_locations:
         raise Unsupported(
@@ -57,7 +63,7 @@ def _import_bare() -> Any:
     bare.__spec__ = spec
     sys.modules["llama_cpp"] = bare
     try:
-        return importlib.import_module("llama_cpp.llama_cpp")
+        return importlib.import_module(f"llama_cpp.{name}")
     finally:
         del sys.modules["llama_cpp"]
 
@@ -107,6 +113,11 @@ class LlamaModel:
     def pointer(self) -> Any:
         return self._pointer
 
+    @property
+    def vocab(self) -> Any:
+        """The C pointer to the vocabulary, for samplers."""
+        return self._vocab
+
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of `text`; `special` reads texts such as `<|im_end|>` as the tokens they name. Adds nothing."""
         raw = text.encode()
@@ -125,6 +136,11 @@ class LlamaModel:
             out = ctypes.create_string_buffer(-size)
             size = self.lib.llama_token_to_piece(self._vocab, token, out, len(out), 0, special)
         return out.raw[: max(size, 0)]
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """Token ids of a text to continue: with the begin-of-text token where the model wants one before it."""
+        begin = [self.special_token("bos")] if self.lib.llama_vocab_get_add_bos(self._vocab) else []
+        return [*begin, *self.tokenize(text)]
 
     def ends(self, token: int) -> bool:
         """Whether the token ends a turn or a text by the model's own vocabulary."""

@@ -15,11 +15,12 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
+from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.hyperparameters import made_tensors, text_config, write_hparams
 from engine.gguf.llama_library import library
 from engine.gguf.metadata import FileMetadata, write_metadata
-from engine.gguf.tensors import MergedWeights, read_json
+from engine.gguf.tensors import MergedWeights
 from engine.gguf.vocabulary import find_pre, write_vocab
 from store.errors import TuningforkError, Unsupported
 

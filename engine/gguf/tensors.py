@@ -3,7 +3,6 @@ Nothing here knows GGUF names or writes a file."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from gguf.utility import LocalTensor, SafetensorsLocal
 
+from engine.core.files import read_json
 from store.errors import BadInput, Unsupported
 
 # PEFT options that change what the adapter computes in a way that B @ A alone cannot express.
@@ -23,20 +23,6 @@ INEXPRESSIBLE = (
 )  # fmt: skip
 _SIDES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_embedding_A": "a", ".lora_embedding_B": "b"}
 _NUMPY = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a model folder. BadInput when the file is missing or is not one."""
-    todo = "Pick a complete folder."
-    try:
-        loaded = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path.name} is missing.", where=str(path), todo=todo) from None
-    except ValueError as error:
-        raise BadInput(f"{path.name} is not valid JSON: {error}.", where=str(path), todo=todo) from None
-    if not isinstance(loaded, dict):
-        raise BadInput(f"{path.name} is not a JSON object.", where=str(path), todo=todo)
-    return loaded
 
 
 def table_of(weights: Path, todo: str) -> dict[str, LocalTensor]:

@@ -14,8 +14,8 @@ import gguf
 from gguf import TokenType
 from tokenizers import Tokenizer
 
+from engine.gguf import tokenizer_file
 from engine.gguf.llama_library import vocabulary
-from engine.gguf.tensors import read_json
 from store.errors import Unsupported
 
 # Every name that llama.cpp knows; those a fingerprint points at are tried first.
@@ -50,7 +50,8 @@ def write_vocab(writer: gguf.GGUFWriter, folder: Path, c: Mapping[str, Any], pre
 
     Raises Unsupported for a tokenizer that is neither byte-level BPE nor SentencePiece-like BPE.
     """
-    tokenizer = read_json(folder / "tokenizer.json")
+    file = tokenizer_file.load(folder)
+    tokenizer = file.raw
     rows = c["vocab_size"]
     architecture = c["architectures"][0]
     if is_spm(tokenizer):
@@ -63,7 +64,7 @@ def write_vocab(writer: gguf.GGUFWriter, folder: Path, c: Mapping[str, Any], pre
         gguf.SpecialVocab(folder, n_vocab=rows).add_to_gguf(writer, quiet=True)
         writer.add_add_space_prefix(_space_prefix(tokenizer, architecture))
         return
-    tokens, types = _bpe(Tokenizer.from_file(str(folder / "tokenizer.json")), rows)
+    tokens, types = _bpe(file.tokenizer, rows)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre or "default")
     writer.add_token_list(tokens)
@@ -94,10 +95,10 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     llama.cpp to read
     (0.1-0.3 s a try). Raises Unsupported when no known name agrees, with the closest one.
     """
-    raw = read_json(folder / "tokenizer.json")
+    file = tokenizer_file.load(folder)
+    raw, tokenizer = file.raw, file.tokenizer
     if is_spm(raw):
         return None
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     wanted = [tokenizer.encode(line, add_special_tokens=False).ids for line in TELLING_LINES]
     write_vocab_file(folder, c, "default", scratch)
     best = (len(wanted) + 1, "none")

@@ -12,6 +12,10 @@ LONGEST_LANE = 200
 PENALTY_WINDOW = 64
 """Tokens of the answer that a repetition penalty looks back at, on every backend (llama.cpp's own default)."""
 CONTEXT = 8192
-"""Tokens of one conversation at most, unless the server is told otherwise."""
+"""Tokens of one conversation at most, unless the server's --context says otherwise."""
 MAX_BODY = 1_000_000
 """Bytes of one request. No context here holds more."""
+TO_CONTEXT_END = 1_000_000
+"""The `max_tokens` of an answer that may go on to the end of the context."""
+LONGEST_SCHEMA = 50_000
+"""Characters of a JSON schema for an answer."""

@@ -17,6 +17,7 @@ class GenerationRequest:
     """One request for an answer. `lane` names a conversation side whose prefix may be kept; None keeps nothing.
 
     `asked` is the `perf_counter` time at which the request came in: the time to the first token counts from there.
+    `text`, where given, is what to continue as it is, without a chat template; there are no messages then.
     """
 
     model: Resolved
@@ -24,11 +25,15 @@ class GenerationRequest:
     sampling: Sampling
     lane: str | None = None
     asked: float = field(default_factory=perf_counter)
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an answer ended, in tokens and milliseconds; see `engine.inference.client.Done` for the meaning of each."""
+    """How an answer ended, in tokens and milliseconds; see `engine.inference.client.Done` for the meaning of each.
+
+    `note` is a sentence on what could not be done as asked, such as a field that another server refuses.
+    """
 
     stop: Literal["end", "length"]
     tokens: int
@@ -39,3 +44,25 @@ class Finish:
     context_size: int = 0
     dropped_turns: int = 0
     model: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what a model thinks before it answers; no part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A chosen token by its bytes, with its natural log probability before any sampling filter, and the likeliest
+    alternatives, the best first. Comes before the text of its token."""
+
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+Piece = str | Reasoning | TokenLogprob
+"""What an answer is made of, in the order in which it comes."""

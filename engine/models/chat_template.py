@@ -16,9 +16,11 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
+from tokenizers import Encoding, Tokenizer
 
+from engine.core.files import read_json
+from engine.gguf import tokenizer_file
+from engine.models.token_text import TokenText
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -42,7 +44,8 @@ class Example:
     """One row as tokens. `labels[i]` is `ids[i]` where the token is trained, else MASKED (unshifted).
 
     `n_prompt` tokens come before the first trained one. The row ends with the end of the last turn; `truncated` rows
-    were cut before it.
+    were cut before it. `turns` counts the assistant turns that are trained, at least in part. `last_only` says that the
+    row has earlier ones to train which the template does not let us tell apart.
     """
 
     ids: list[int]
@@ -50,11 +53,13 @@ class Example:
     n_prompt: int
     truncated: bool
     eot_trained: bool
+    turns: int = 1
+    last_only: bool = False
 
     @property
     def n_trained(self) -> int:
         """How many tokens are trained."""
-        return len(self.ids) - self.n_prompt
+        return sum(label != MASKED for label in self.labels)
 
 
 class ChatTemplate:
@@ -71,7 +76,7 @@ class ChatTemplate:
         try:
             self._compiled = _environment().from_string(source)
         except TemplateError as error:
-            todo = "Mend chat_template.jinja in a copy of the folder."
+            todo = "Correct chat_template.jinja in a copy of the folder."
             raise Unsupported(f"The model's chat template is broken: {error}", where=where, todo=todo) from None
 
     @classmethod
@@ -80,16 +85,17 @@ class ChatTemplate:
 
         BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
         """
-        config = read_json(folder / "tokenizer_config.json")
-        special = {**_texts(read_json(folder / "special_tokens_map.json")), **_texts(config)}
-        stop = [id for name in ("generation_config.json", "config.json") for id in _eos_ids(read_json(folder / name))]
-        return cls(_tokenizer(folder / "tokenizer.json"), _source(folder, config), special, stop, str(folder))
+        config = read_json(folder / "tokenizer_config.json", optional=True)
+        special = {**_texts(read_json(folder / "special_tokens_map.json", optional=True)), **_texts(config)}
+        configs = [read_json(folder / name, optional=True) for name in ("generation_config.json", "config.json")]
+        stop = [id for config in configs for id in _eos_ids(config)]
+        return cls(tokenizer_file.load(folder).tokenizer, _source(folder, config), special, stop, str(folder))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
         """The conversation as the model reads it. BadInput when the template refuses it or loses its system text."""
         try:
             text = self._compiled.render(
-                messages=[dict(message) for message in messages],
+                messages=[{"role": m["role"], "content": m["content"]} for m in messages],
                 tools=None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
@@ -116,6 +122,9 @@ class ChatTemplate:
 
     def ids(self, text: str) -> list[int]:
         """Ids of rendered text: control tokens in it count as such, none are added. BadInput for broken Unicode."""
+        return list(self._encoding(text).ids)
+
+    def _encoding(self, text: str) -> Encoding:
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -124,7 +133,7 @@ class ChatTemplate:
                 where=_short(text[max(0, error.start - 40) : error.start]),
                 todo="Delete the broken character after this place.",
             ) from None
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int], *, special: bool = True) -> str:
         """The text of ids, with control tokens unless `special` is false."""
@@ -132,41 +141,91 @@ class ChatTemplate:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; the bytes of an unfinished character wait for the token that finishes it."""
-        stream = DecodeStream(skip_special_tokens=False)
-        return [stream.step(self.tokenizer, token) or "" for token in ids]
+        text = TokenText(self.decode)
+        found = [text.feed(token) for token in ids]
+        return [*found[:-1], found[-1] + text.rest()] if found else []
 
-    def example(self, messages: Sequence[Message], max_length: int) -> Example:
-        """The training row of a conversation: its final answer and the end of that turn are trained, all else masked.
+    def example(self, messages: Sequence[Message], max_length: int, *, last_turn: bool = False) -> Example:
+        """The training row of a conversation: its assistant turns are trained, all else is masked.
 
-        Ids are those of the whole conversation up to the end of the last turn, cut to `max_length`. BadInput when the
-        conversation does not end with an answer, or the template does not show it.
+        Not trained are earlier turns with "weight": 0 or without text, and all earlier ones when `last_turn` is set or
+        the template renders them otherwise than chat would have sent them (`Example.last_only`). Ids are those of the
+        whole conversation up to the end of the last turn, cut to `max_length`. BadInput when the conversation does not
+        end with an answer, or the template does not show it.
         """
         if not messages or messages[-1]["role"] != "assistant":
             raise BadInput("A training row must end with an assistant's answer.")
-        ids, start = self._parted(messages)
+        prompt, full = self.render(messages[:-1], add_generation_prompt=True), self.render(messages)
+        ids, start = self._parted(messages, prompt, full)
         ends = [at for at in range(start, len(ids)) if ids[at] == self.eot_id]
         ids = ids[: ends[-1] + 1] if ends else ids  # a model never gets to what a template writes after its turn
+        earlier = [] if last_turn else [at for at, m in enumerate(messages[:-1]) if _is_trained(m)]
+        spans = self._earlier(messages, earlier, full, max_length) if full.startswith(prompt) or not earlier else None
         kept = ids[:max_length]
-        start = min(start, len(kept))
-        labels = [MASKED] * start + kept[start:]
-        return Example(kept, labels, start, len(ids) > max_length, labels[-1:] == [self.eot_id])
+        labels = [MASKED] * len(kept)
+        trained = [*(spans or ()), (start, len(ids))]
+        for first, end in trained:
+            labels[first:end] = kept[first:end]
+        return Example(
+            ids=kept,
+            labels=labels,
+            n_prompt=min(trained[0][0], len(kept)),
+            truncated=len(ids) > max_length,
+            eot_trained=labels[-1:] == [self.eot_id],
+            turns=sum(first < len(kept) for first, _ in trained),
+            last_only=spans is None,
+        )
 
-    def _parted(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+    def _parted(self, messages: Sequence[Message], prompt: str, full: str) -> tuple[list[int], int]:
         """Ids of the whole conversation, and the place where they part from those of its prompt."""
-        prompt, full = self.render(messages[:-1], add_generation_prompt=True), self.render(messages)
-        before, ids = self.ids(prompt), self.ids(full)
+        before = self.ids(prompt)
         if full.startswith(prompt):
-            # A token that reaches over the boundary belongs to the answer: the model has to learn to write it.
-            return ids, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False)))
+            ids = self.ids(full)
+            return ids, _common(before, ids)
         # The prompt opens the turn with what a finished turn does not show (`<think>`): train on what chat will send.
         at = full.rfind(messages[-1]["content"].strip())
         if at < 0:
             raise BadInput(
                 "The model's chat template does not show the answer as it is.",
                 where=_short(messages[-1]["content"]),
-                todo="Use another base model, or mend chat_template.jinja in a copy of its folder.",
+                todo="Use another base model, or correct chat_template.jinja in a copy of its folder.",
             )
         return before + self.ids(full[at:]), len(before)
+
+    def _earlier(
+        self, messages: Sequence[Message], turns: Sequence[int], full: str, max_length: int
+    ) -> list[tuple[int, int]] | None:
+        """Where in the ids of `full` the assistant's earlier `turns` (indexes of messages) stand, ends exclusive.
+
+        None when one of them is not what chat would have sent at that point and got back: the conversation so far,
+        rendered by itself, must be the beginning of the whole one, show the answer, and end the turn. Templates that
+        drop earlier `<think>` blocks, or write the last turn differently, are not like that. Turns after the first
+        `max_length` tokens are left out.
+        """
+        if not turns:
+            return []
+        encoding = self._encoding(full)
+        stop = self.tokenizer.id_to_token(self.eot_id)
+        stops = [(n, encoding.offsets[n][0]) for n, id in enumerate(encoding.ids) if id == self.eot_id]
+        spans: list[tuple[int, int]] = []
+        for at in turns:
+            try:
+                prompt, so_far = self.render(messages[:at], add_generation_prompt=True), self.render(messages[: at + 1])
+            except BadInput:
+                return None
+            so_far = so_far[: so_far.rfind(stop) + len(stop)]  # what comes after its turn a model never writes
+            if not (full.startswith(prompt) and full.startswith(so_far)):
+                return None
+            if messages[at]["content"].strip() not in so_far[len(prompt) :]:
+                return None
+            first = _common(self.ids(prompt), encoding.ids)
+            if first >= max_length:
+                break
+            end = max((n + 1 for n, place in stops if place < len(so_far)), default=0)
+            if end <= first:
+                return None
+            spans.append((first, end))
+        return spans
 
     @cached_property
     def eot_id(self) -> int:
@@ -179,7 +238,7 @@ class ChatTemplate:
         raise Unsupported(
             "The model's chat template writes no end-of-turn token after an answer: the model would not learn to stop.",
             where=self.where,
-            todo="Use an instruction-tuned base model, or mend chat_template.jinja in a copy of its folder.",
+            todo="Use an instruction-tuned base model, or correct chat_template.jinja in a copy of its folder.",
         )
 
     @cached_property
@@ -206,6 +265,17 @@ class ChatTemplate:
     def _id(self, name: str) -> int | None:
         found = self.special.get(name)
         return None if found is None else self.tokenizer.token_to_id(found)
+
+
+def _is_trained(message: Message) -> bool:
+    """Whether an earlier message is an answer to learn: not marked as context, and with something in it."""
+    return bool(message["role"] == "assistant" and message.get("weight") != 0 and message["content"].strip())
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two lists begin with alike. A token that reaches over the end of a prompt is not among them: it
+    belongs to the answer, and the model has to learn to write it."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -238,16 +308,6 @@ def _refuse(message: str) -> None:
     raise TemplateError(message)
 
 
-def _tokenizer(path: Path) -> Tokenizer:
-    todo = "Save it with transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
-    if not path.is_file():
-        raise BadInput("The model has no tokenizer.json.", where=str(path.parent), todo=todo)
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for everything
-        raise BadInput(f"The model's tokenizer.json cannot be read: {error}", where=str(path), todo=todo) from error
-
-
 def _source(folder: Path, config: Mapping[str, Any]) -> str:
     """The template's text: chat_template.jinja, or the one inside tokenizer_config.json."""
     path = folder / "chat_template.jinja"
@@ -263,19 +323,6 @@ def _source(folder: Path, config: Mapping[str, Any]) -> str:
         where=str(folder),
         todo="Use its instruction-tuned sibling, or put a chat_template.jinja beside the tokenizer.",
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, {} when the file is not there. BadInput when it is not one."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The model's {path.name} cannot be read: {error}", where=str(path)) from error
-    if not isinstance(found, dict):
-        raise BadInput(f"The model's {path.name} is not a JSON object.", where=str(path))
-    return found
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str]:

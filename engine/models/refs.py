@@ -34,7 +34,7 @@ _PATH = ("/", "./", "../", "~")
 class Ref:
     """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint.
 
-    Whoever needs to know what a reference names asks here; nobody else looks into its text.
+    Code that needs to know what a reference names uses this class; nothing else looks into the text.
     """
 
     kind: RefKind
@@ -112,6 +112,12 @@ def parse_run(text: str) -> Ref:
     if not match:
         raise BadInput(f"{text!r} does not name a run.", where="RUN", todo="Name a run: NAME or NAME@STEP.")
     return Ref.run(match[1], int(match[2]) if match[2] else None)
+
+
+def checkpoint(answered: str, asked: str) -> int | None:
+    """The step of the checkpoint that answered for `asked`, a run without a step; None when something else did."""
+    one, two = Ref.read(answered), Ref.read(asked)
+    return one.step if one.is_run and two.is_run and one.value == two.value and two.step is None else None
 
 
 def as_typed(text: str) -> str:
@@ -202,8 +208,8 @@ def known(store: Store) -> list[str]:
 
 
 def followed(store: Store, texts: Iterable[str]) -> dict[str, int | None]:
-    """Those references that name a run which still goes on, each with the step of its newest checkpoint: such a
-    reference moves on by itself. None where the run has no checkpoint yet."""
+    """The references that name a run in training, each with the step of its newest checkpoint: what they resolve to
+    changes as the run saves more. None where the run has no checkpoint yet."""
     found: dict[str, int | None] = {}
     for text in texts:
         ref = Ref.read(text)
@@ -320,7 +326,14 @@ def _whole_model(folder: Path) -> None:
         raise BadInput("The model's configuration is not readable JSON.", where=str(folder / "config.json")) from None
     if not isinstance(config, dict) or not config.get("model_type"):
         raise BadInput("The configuration names no model_type.", where=str(folder / "config.json"))
-    if not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for kind in ("*.bin", "*.pt", "*.pth") for path in folder.glob(kind))
+        if pickled:  # reading a pickle runs the code in it, and neither exports nor checks of weights can read one
+            raise Unsupported(
+                f"This model's weights are only there as pickle files ({pickled[0]}), which are not read.",
+                where=where,
+                todo="Save it as safetensors: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW).",
+            )
         raise BadInput("This model folder holds no weights (*.safetensors).", where=where)
     if not (folder / "tokenizer.json").is_file():
         raise Unsupported(

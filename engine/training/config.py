@@ -1,73 +1,105 @@
-"""TrainConfig: every number of a tuning run, checked, as JSON and as a hash.
+"""TrainConfig: every setting of a training run, one row for each, checked, as JSON and as a hash.
+The command line's options, the Train form, errors, docs/cli.md and the model card's labels all come from these rows.
 No defaults by model size (recipes.py), no files, no torch."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from engine.training.fields import TrainingField, fields_of, row
+from engine.training.launchers import LAUNCHERS
+from engine.training.methods import METHODS
+from engine.training.objectives import OBJECTIVES
 from store.canon import canonical, sha256
 from store.errors import BadInput
 from store.suggest import hint
 
-Method = Literal["lora", "qlora"]
-Dtype = Literal["auto", "bf16", "fp32"]
-Scheduler = Literal["linear", "cosine", "constant"]
-Packing = Literal["shared-prefix", "padded"]
+_BILLION = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """The numbers of one run. An instance is always valid: a wrong value raises BadInput naming the field.
+    """The settings of one run. An instance is always valid: a wrong value raises BadInput with the field's label.
 
-    `steps` counts optimizer steps; None lets `epochs` decide. `batch_size` is rows per optimizer step, `warmup` a
-    ratio of the steps, `max_length` tokens, `save_every` steps (0 = only at the end), `threads` the torch threads
-    (None = by the machine).
+    The rows stand in the order in which they are offered. To add a field, add a row with `added_later=True`, so that
+    the hashes of older runs stay as they are.
     """
 
-    model: str
-    method: Method = "qlora"
-    dtype: Dtype = "auto"
-    steps: int | None = None
-    epochs: float = 3.0
-    batch_size: int = 8
-    lr: float = 5e-4
-    scheduler: Scheduler = "linear"
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    max_length: int = 1024
-    seed: int = 0
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
-    rslora: bool = False
-    dora: bool = False
-    packing: Packing = "shared-prefix"
-    save_every: int = 0
-    keep_checkpoints: int = 2
-    threads: int | None = None
-    recipe: str = "identity"
+    # fmt: off
+    model: str = row(kind="text", group="basic", label="Model", help="The base model.")
+    recipe: str = row("identity", kind="text", group="basic", label="Recipe",
+        help="A named set of settings, which the other options change.")
+    method: str = row("qlora", kind="choice", choices=lambda: METHODS, group="basic", label="Method",
+        help="How the adapter is trained.")
+    epochs: float = row(3.0, kind="number", low=0, above_low=True, high=10_000, group="basic", label="Epochs",
+        unit="passes over the data", help="Passes over the data.")
+    steps: int | None = row(None, kind="whole", low=1, high=_BILLION, empty="the epochs decide", group="basic",
+        label="Steps", help="Optimizer steps, instead of epochs.")
+    lr: float = row(5e-4, kind="number", low=0, above_low=True, high=1, group="basic", label="Learning rate",
+        unit="at its peak", help="Peak learning rate.")
+    rank: int = row(16, kind="whole", low=1, high=4096, group="basic", label="LoRA rank", unit="size of the adapter",
+        help="Rank of the adapter: its size.")
+    alpha: float = row(32.0, kind="number", low=0, above_low=True, high=1e6, label="LoRA alpha",
+        unit="strength of the adapter",
+        help="Strength of the adapter: its output is scaled by alpha / rank, or with rsLoRA by alpha / √rank.")
+    dropout: float = row(0.0, kind="number", low=0, high=0.9, label="LoRA dropout", unit="share of inputs",
+        help="Share of the adapter's inputs that is dropped at random in training.")
+    targets: str | tuple[str, ...] = row("all-linear", kind="names", label="LoRA targets",
+        help="Modules to adapt: names separated by commas, or all-linear.")
+    rslora: bool = row(False, kind="flag", label="rsLoRA",
+        help="Scale the adapter by alpha / √rank instead of alpha / rank.")
+    dora: bool = row(False, kind="flag", label="DoRA",
+        help="Train the magnitude of each weight column apart from its direction (slower).")
+    batch_size: int = row(8, kind="whole", low=1, high=65_536, group="basic", label="Batch size",
+        unit="rows per step", help="Rows per optimizer step.")
+    max_length: int = row(1024, kind="whole", low=8, high=10_000_000, label="Max length", unit="tokens",
+        help="Tokens of the longest row; longer rows are cut, and counted.")
+    scheduler: str = row("linear", kind="choice", choices=lambda: ("linear", "cosine", "constant"), label="Schedule",
+        help="How the learning rate falls after the warm-up.")
+    warmup: float = row(0.1, kind="number", low=0, high=1, label="Warm-up", unit="share of the steps",
+        help="Share of the steps in which the learning rate rises to its peak.")
+    weight_decay: float = row(0.0, kind="number", low=0, high=1, label="Weight decay",
+        help="Decay of the adapter's weights.")
+    max_grad_norm: float = row(1.0, kind="number", low=0, high=1e6, label="Max grad norm",
+        unit="0 does not clip", help="Clip gradients at this norm; 0 does not clip.")
+    dtype: str = row("auto", kind="choice", choices=lambda: ("auto", "bf16", "fp32"), label="Number format",
+        help="Number format to compute in; auto takes bf16 where the hardware has it.")
+    packing: str = row("shared-prefix", kind="choice", choices=lambda: ("shared-prefix", "padded"), label="Packing",
+        help="How rows share a batch: packed behind their common beginning, or padded to one length.")
+    seed: int = row(0, kind="whole", low=0, high=2**32 - 1, label="Seed",
+        help="The same seed and data give the same run.")
+    save_every: int = row(0, kind="whole", low=0, high=_BILLION, label="Save every", unit="steps; 0: only at the end",
+        help="Steps between checkpoints; 0 saves only at the end.")
+    keep_checkpoints: int = row(2, kind="whole", low=1, high=10_000, label="Keep", unit="checkpoints",
+        help="How many checkpoints to keep: the latest ones.")
+    threads: int | None = row(None, kind="whole", low=1, high=4096, empty="all cores of the machine",
+        label="CPU threads", help="CPU threads of the run.")
+    objective: str = row("sft", kind="choice", choices=lambda: OBJECTIVES, label="Objective", added_later=True,
+        help="What the run trains towards.")
+    launcher: str = row("local", kind="choice", choices=lambda: LAUNCHERS, label="Launcher", added_later=True,
+        help="How the training process is started.")
+    train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
+        added_later=True, before="last",
+        help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for name in _FLOATS:  # 32 and 32.0 are one config, so they need one hash
+        for name, field in FIELDS.items():
             value = getattr(self, name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, name, float(value))
-        if isinstance(self.targets, list):
-            object.__setattr__(self, "targets", tuple(self.targets))
+            if field.kind == "number" and type(value) is int and abs(value) <= field.high:
+                object.__setattr__(self, name, float(value))  # 32 and 32.0 are one config, so they need one hash
+            if field.kind == "names" and isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
         self.validate()
 
     def validate(self) -> None:
-        """Raise BadInput naming the first field whose value cannot be used, and what it must be."""
-        for name, (good, wish) in _RULES.items():
-            value = getattr(self, name)
-            if not good(value):
-                raise BadInput(f"{name} is {value!r}; it must be {wish}.", where=name)
+        """Raise BadInput for the first field whose value cannot be used, or what the method has against them all."""
+        for name, field in FIELDS.items():
+            field.require(getattr(self, name))
+        METHODS[self.method].check(self)
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A copy with some fields changed; BadInput for an unknown field or a wrong value."""
@@ -75,92 +107,49 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict that JSON can carry and `from_json` reads back to an equal config."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        if isinstance(self.targets, tuple):
-            plain["targets"] = list(self.targets)
-        return plain
+        """A plain dict that JSON can carry and `from_json` reads back to an equal config.
+
+        A field that was added later is left out while it says what runs did before: they and their checkpoints keep
+        their hash.
+        """
+        plain = {
+            name: getattr(self, name)
+            for name, field in FIELDS.items()
+            if not (field.added_later and getattr(self, name) == field.until_added)
+        }
+        return plain | {"targets": list(self.targets)} if isinstance(self.targets, tuple) else plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Read `to_json`'s dict; missing fields take their defaults. BadInput names an unknown or wrong field."""
+        """Read `to_json`'s dict; BadInput names an unknown or wrong field.
+
+        Missing fields take their defaults; those that were added later take what runs did before.
+        """
         if not isinstance(data, Mapping):
             raise BadInput("A training configuration must be a JSON object.")
         _refuse_unknown(data)
         if "model" not in data:
             raise BadInput("The configuration names no model.", where="model", todo='Add "model": a model reference.')
-        return cls(**data)
+        added = {name: field.until_added for name, field in FIELDS.items() if field.added_later}
+        return cls(**{**added, **data})
 
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""
         return sha256(canonical(self.to_json()))
 
 
+FIELDS: dict[str, TrainingField] = fields_of(TrainConfig)
+"""Every field of TrainConfig by name, in the order in which they are offered."""
+
+
+def used_by(method: str, field: str) -> bool:
+    """Whether a method reads a field: one that no method claims for itself is read by all."""
+    claimed = any(field in other.fields for other in METHODS.values())
+    return not claimed or field in METHODS[method].fields
+
+
 def _refuse_unknown(data: Mapping[str, Any]) -> None:
-    names = [f.name for f in fields(TrainConfig)]
     for key in data:
-        if key not in names:
-            todo = hint(str(key), names, f"Known fields: {', '.join(names)}.", most=1)
+        if key not in FIELDS:
+            todo = hint(str(key), FIELDS, f"Known fields: {', '.join(FIELDS)}.", most=1)
             raise BadInput(f"There is no training option {key!r}.", where=str(key), todo=todo)
-
-
-def _whole(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
-
-
-def _between(low: float, high: float, *, open_low: bool = False) -> Callable[[Any], bool]:
-    """Finite float in [low, high], or (low, high] when `open_low`."""
-    return lambda v: isinstance(v, float) and math.isfinite(v) and (low < v if open_low else low <= v) and v <= high
-
-
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return (lambda v: isinstance(v, str) and v in names), "one of " + ", ".join(names)
-
-
-def _or_none(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda v: v is None or good(v)
-
-
-def _names(value: Any) -> bool:
-    """A non-empty string, or a non-empty tuple of them."""
-    if isinstance(value, tuple):
-        return bool(value) and all(isinstance(v, str) and v for v in value)
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-_FLOATS = ("epochs", "lr", "warmup", "weight_decay", "max_grad_norm", "alpha", "dropout")
-_BILLION = 1_000_000_000
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model": (_text, "a model reference"),
-    "method": _one_of("lora", "qlora"),
-    "dtype": _one_of("auto", "bf16", "fp32"),
-    "steps": (_or_none(_whole(1, _BILLION)), "a whole number above 0, or nothing to go by epochs"),
-    "epochs": (_between(0, 10_000, open_low=True), "a number above 0"),
-    "batch_size": (_whole(1, 65_536), "a whole number above 0"),
-    "lr": (_between(0, 1, open_low=True), "a number above 0 and at most 1"),
-    "scheduler": _one_of("linear", "cosine", "constant"),
-    "warmup": (_between(0, 1), "a ratio from 0 to 1"),
-    "weight_decay": (_between(0, 1), "a number from 0 to 1"),
-    "max_grad_norm": (_between(0, 1e6), "a number of 0 (no clipping) or more"),
-    "max_length": (_whole(8, 10_000_000), "a whole number of 8 tokens or more"),
-    "seed": (_whole(0, 2**32 - 1), "a whole number from 0 to 4294967295"),
-    "rank": (_whole(1, 4096), "a whole number from 1 to 4096"),
-    "alpha": (_between(0, 1e6, open_low=True), "a number above 0"),
-    "dropout": (_between(0, 0.9), "a number from 0 to 0.9"),
-    "targets": (_names, "all-linear or a list of module names"),
-    "rslora": (_flag, "true or false"),
-    "dora": (_flag, "true or false"),
-    "packing": _one_of("shared-prefix", "padded"),
-    "save_every": (_whole(0, _BILLION), "a whole number of steps, 0 to save only at the end"),
-    "keep_checkpoints": (_whole(1, 10_000), "a whole number above 0"),
-    "threads": (_or_none(_whole(1, 4096)), "a whole number above 0, or nothing to go by the machine"),
-    "recipe": (_text, "a name"),
-}

@@ -1,35 +1,34 @@
-"""How long a run will take and how much memory, before anything is loaded.
-Reads the machine and the model's config.json; no torch."""
+"""How much time and memory a run will take, before anything is loaded. Reads the machine; no torch."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.training.config import TrainConfig
-from store.errors import BadInput
+from engine.training.activations import PACK_TOKENS, Device, activation_bytes
+from engine.training.config import FIELDS, TrainConfig
+from engine.training.methods import METHODS
+from engine.training.methods.base import compute_bytes
+from engine.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from engine.training.preflight import Preflight
 
 _BASE_BYTES = 950e6  # the process with torch and its family, before a model is loaded
 _START_S = 10.0  # importing, loading and quantising a small model, saving
-_CPU_FLOPS_A_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
-_PLAIN_CPU_FLOPS_A_CORE = 3.5e10
+_CPU_FLOPS_PER_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
+_PLAIN_CPU_FLOPS_PER_CORE = 3.5e10
 _GPU_FLOPS = 6e13
-_ACTIVATION_BYTES = 60  # of one token and layer, times the hidden size
-_PACK_TOKENS = {"cpu": 512, "gpu": 4096}
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A graphics card: its name, and its free and whole memory in bytes."""
+    """A graphics card: its name, and its free and total memory in bytes."""
 
     name: str
     free_bytes: int
@@ -38,23 +37,12 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a run would have to work with. `fast_bf16` says whether the CPU multiplies bf16 in hardware."""
+    """The machine a run would use. `fast_bf16` says whether the CPU multiplies bf16 in hardware."""
 
     cores: int
     memory_bytes: int
     gpus: list[Gpu]
     fast_bf16: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """Size of a base model: all weights, those in linear layers (without embeddings and head), and its shape."""
-
-    weights: int
-    linear_weights: int
-    layers: int
-    hidden: int
-    vocabulary: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +62,9 @@ def total_steps(config: TrainConfig, rows: int) -> int:
     return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
 
 
-def model_facts(folder: Path) -> ModelFacts:
-    """Read the facts off a Hugging Face folder's config.json and file sizes. BadInput when it has no such file."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        todo = "Name a Hugging Face model folder."
-        raise BadInput("The model's config.json cannot be read.", where=str(folder), todo=todo) from error
-    text = config.get("text_config") or config
-    layers, hidden = int(text.get("num_hidden_layers") or 1), int(text.get("hidden_size") or 1)
-    vocabulary = int(text.get("vocab_size") or 0)
-    heads = int(text.get("num_attention_heads") or 1)
-    width = int(text.get("head_dim") or hidden // heads)
-    keys = int(text.get("num_key_value_heads") or heads)
-    inner = int(text.get("intermediate_size") or 4 * hidden)
-    linear = layers * (2 * hidden * heads * width + 2 * hidden * keys * width + 3 * hidden * inner)
-    embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings", text.get("tie_word_embeddings")) else 2)
-    return ModelFacts(linear + embeddings, linear, layers, hidden, vocabulary)
-
-
 def machine() -> Machine:
-    """This machine, without torch: cores that this process may use, memory, and NVIDIA cards if nvidia-smi tells."""
+    """This machine, without torch: cores that this process may use, memory, and the NVIDIA cards that
+    nvidia-smi lists."""
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -102,21 +72,30 @@ def machine() -> Machine:
 
 
 def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
-    """Time and memory of a run. A guess within a factor of two; the run itself tells better after some steps."""
+    """Time and memory of a run, within a factor of two or so; after some steps the run itself knows better."""
     gpu = machine.gpus[0] if machine.gpus else None
+    device: Device = "cuda" if gpu else "cpu"
     steps = total_steps(config, preflight.rows)
     share = steps * config.batch_size / max(1, preflight.rows)  # how often each row is seen
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
-    memory = int(_BASE_BYTES + _memory(config, preflight, facts, "gpu" if gpu else "cpu"))
-    room, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "this machine")
+    memory = int(_BASE_BYTES + _memory(config, preflight, facts, device))
+    available, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "This machine")
     note = ""
-    if memory > room:
-        note = f"This is more than {place} has ({room / 1e9:.1f} GB): use qlora, a smaller model or a smaller batch."
+    if memory > available:
+        note = f"{place} has only {available / 1e9:.1f} GB. {_smaller(config, facts, device)}"
     elif preflight.val_rows:
-        note = "Validation takes a little on top."
+        note = "Validation takes a little more time."
     return Estimate(seconds, memory, steps, note)
+
+
+def _smaller(config: TrainConfig, facts: ModelFacts, device: Device) -> str:
+    """What to change when memory is short."""
+    needs = {name: method.memory(config, facts, device) for name, method in METHODS.items()}
+    less = [f"the method {name}" for name in needs if needs[name] < needs[config.method]]
+    lower = " or ".join(FIELDS[name].label.lower() for name in ("batch_size", "max_length"))
+    return f"Choose {', '.join([*less, 'a smaller model'])} or a lower {lower}."
 
 
 def _shared(config: TrainConfig, preflight: Preflight) -> int:
@@ -131,23 +110,16 @@ def _speed(config: TrainConfig, machine: Machine) -> float:
     if machine.gpus:
         return _GPU_FLOPS
     fast = machine.fast_bf16 and config.dtype != "fp32"
-    return (_CPU_FLOPS_A_CORE if fast else _PLAIN_CPU_FLOPS_A_CORE) * (config.threads or machine.cores)
+    return (_CPU_FLOPS_PER_CORE if fast else _PLAIN_CPU_FLOPS_PER_CORE) * (config.threads or machine.cores)
 
 
-def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, where: str) -> float:
+def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device) -> float:
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
-    width = 4 if config.dtype == "fp32" else 2
-    base = float(facts.weights * width)
-    if config.method == "qlora":
-        four_bit = facts.linear_weights * 0.52
-        resident = facts.linear_weights * width if where == "cpu" else 0  # dequantised once when memory is ample
-        base = (facts.weights - facts.linear_weights) * width + four_bit + resident
-    adapter = config.rank * 2 * math.sqrt(facts.linear_weights * facts.layers * 7)  # seven layers of that mean size
     average = preflight.tokens / max(1, preflight.rows)
-    tokens = max(min(_PACK_TOKENS[where], average * config.batch_size), preflight.longest)
-    activations = tokens * facts.layers * facts.hidden * _ACTIVATION_BYTES * width / 2
+    tokens = max(min(PACK_TOKENS[device], average * config.batch_size), preflight.longest)
+    activations = tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
-    return base + adapter * (width * 2 + 12) + activations + logits
+    return METHODS[config.method].memory(config, facts, device) + activations + logits
 
 
 def _gpus() -> list[Gpu]:
@@ -167,7 +139,7 @@ def _gpus() -> list[Gpu]:
 
 
 def _fast_bf16() -> bool:
-    """Whether the processor says it multiplies bf16. False where it cannot be asked."""
+    """Whether the processor multiplies bf16 in hardware. False where that cannot be found out."""
     try:
         return "avx512_bf16" in (flags := Path("/proc/cpuinfo").read_text("utf-8")) or "amx_bf16" in flags
     except OSError:

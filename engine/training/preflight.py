@@ -1,27 +1,55 @@
-"""Looks at every row the way training will, before anything is loaded: what is trained, what is cut, what cannot work.
+"""Reads every row as training will, before a model is loaded: what is trained, what is cut off, what cannot work.
 Light: the template and the rows, no torch and no store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Protocol
 
 from engine.models.chat_template import MASKED, ChatTemplate, Example
-from engine.training.config import TrainConfig
 from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
+ROW_FIELDS = ("max_length", "train_turns")
+"""The fields of a configuration that decide how rows become tokens."""
 _NAMED_ROWS = 5
+
+
+class RowLimits(Protocol):
+    """What a preflight reads of a TrainConfig."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest row; longer ones are cut."""
+
+    @property
+    def train_turns(self) -> str:
+        """Which of a row's assistant turns are trained: all or last."""
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Rows as tokens: what `judge` checks and what a run trains on, by the row's `ord`.
+
+    `refused` holds the rows that the template cannot render, by the reason.
+    """
+
+    train: dict[int, Example]
+    val: dict[int, Example]
+    refused: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What training on these rows will be like. Counts are of the train split in tokens; lists hold the rows' `ord`.
+    """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' `ord`.
 
-    `truncated` rows lose the end of their answer to max_length, `masked` ones train nothing, `empty` ones have no
-    answer. `samples` show some rows as (text, trained) pieces. `problems` forbid the run, `notes` are worth a look.
+    Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not tell the
+    earlier ones apart. `truncated` rows lose their end to the max length, `masked` rows have nothing left to train,
+    `empty` rows have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not
+    start; `notes` are warnings.
     """
 
     rows: int
@@ -37,6 +65,9 @@ class Preflight:
     samples: list[list[tuple[str, bool]]]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    turns: int = 0
+    trained_turns: int = 0
+    last_only: list[int] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -44,40 +75,67 @@ class Preflight:
         return not self.problems
 
     def require(self) -> Preflight:
-        """This, or BadInput with the problems."""
+        """Return self, or raise BadInput with the problems."""
         if self.problems:
-            todo = "Run `tuningfork preflight` to see the rows as the model reads them."
+            todo = "Run `tuningfork preflight` to see the rows as the model reads them, then correct them."
             raise BadInput("Training cannot start on this data: " + " ".join(self.problems), todo=todo)
         return self
 
 
-def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConfig) -> Preflight:
-    """Tokenise all rows of the train and val splits and judge them. Rows that cannot be rendered become problems."""
-    train, problems = _examples((row for row in rows if row.split == "train"), template, config.max_length)
-    val, val_problems = _examples((row for row in rows if row.split == "val"), template, config.max_length)
+def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
+    """Tokenise all rows of the train and val splits and check them. Rows that cannot be rendered become problems."""
+    return judge(rows, tokenise(rows, template, config), template, config)
+
+
+def tokenise(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Tokenised:
+    """The rows of the train and val splits as tokens, in their order."""
+    made = Tokenised({}, {}, {})
+    for row in rows:
+        if row.split == "test":
+            continue
+        try:
+            example = template.example(row.messages, config.max_length, last_turn=config.train_turns == "last")
+        except BadInput as error:
+            made.refused.setdefault(error.what, []).append(row.ord)
+        else:
+            (made.train if row.split == "train" else made.val)[row.ord] = example
+    return made
+
+
+def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTemplate, config: RowLimits) -> Preflight:
+    """What training on these rows, which `tokenise` made into tokens, will be like."""
+    train, val = tokenised.train, tokenised.val
+    problems = [f"{_rows(ords)} a problem: {what}" for what, ords in tokenised.refused.items()]
     everything = {**train, **val}
     empty = [row.ord for row in rows if row.split != "test" and not row.messages[-1]["content"].strip()]
     masked = [ord for ord, example in everything.items() if not example.n_trained]
     truncated = [ord for ord, example in everything.items() if example.truncated]
+    last_only = [ord for ord, example in everything.items() if example.last_only]
     unstopped = [ord for ord, e in everything.items() if e.n_trained and not e.truncated and not e.eot_trained]
 
-    problems += val_problems
     if not train and not problems:
         problems.append("No row is in the train split.")
     if empty:
         problems.append(f"{_rows(empty)} no answer.")
     if masked:
-        problems.append(f"{_rows(masked)} nothing to train: the question alone fills max_length ({config.max_length}).")
+        limit = f"the max length of {config.max_length:,} tokens"
+        problems.append(f"{_rows(masked)} nothing to train: the question alone fills {limit}.")
     if unstopped:
         problems.append(f"{_rows(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
 
     notes = []
+    if last_only:
+        many = f"{len(last_only)} row trains" if len(last_only) == 1 else f"{len(last_only)} rows train"
+        notes.append(
+            f"{many} only the last answer: this model's chat template does not show the earlier ones as the model would"
+            " have written them."
+        )
     if truncated:
         notes.append(
-            f"{_rows(truncated)} more than max_length ({config.max_length}) tokens: the end of the answer is cut off."
+            f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
         )
-    if spoilt := _with_control_tokens(rows, template):
-        notes.append(f"{_rows(spoilt)} a control token of the model in its text, such as {_some(template)}.")
+    if marked := _with_control_tokens(rows, template):
+        notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
 
     examples = list(train.values())
     return Preflight(
@@ -96,26 +154,15 @@ def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: TrainConf
         samples=[show(example, template) for example in examples[:SAMPLES]],
         problems=problems,
         notes=notes,
+        turns=sum(m["role"] == "assistant" for row in rows if row.ord in train for m in row.messages),
+        trained_turns=sum(e.turns for e in examples),
+        last_only=last_only,
     )
 
 
 def show(example: Example, template: ChatTemplate) -> list[tuple[str, bool]]:
     """The row as (text, trained) pieces, one for each token."""
     return [(piece, label != MASKED) for piece, label in zip(template.pieces(example.ids), example.labels, strict=True)]
-
-
-def _examples(
-    rows: Iterable[SnapshotRow], template: ChatTemplate, max_length: int
-) -> tuple[dict[int, Example], list[str]]:
-    """Examples by `ord`, and what the template has against the rows it refuses, each complaint once."""
-    found: dict[int, Example] = {}
-    refused: dict[str, list[int]] = {}
-    for row in rows:
-        try:
-            found[row.ord] = template.example(row.messages, max_length)
-        except BadInput as error:
-            refused.setdefault(error.what, []).append(row.ord)
-    return found, [f"{_rows(ords)} a problem: {what}" for what, ords in refused.items()]
 
 
 def _shared(examples: Sequence[Example]) -> int:

@@ -1,5 +1,5 @@
 """Recipes: named sets of hyperparameters, scaled by the size of the model.
-Only numbers and why they are so; checking them is config.py's."""
+Only the values and the reasons for them; config.py checks them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.training.config import TrainConfig
-from store.errors import NotFound
+from engine.training.config import FIELDS, TrainConfig, used_by
+from store.errors import BadInput, NotFound
 from store.suggest import hint
 
-DEFAULT = "identity"
+DEFAULT: str = FIELDS["recipe"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "identity",
-            "Teach a model its name and a few facts, fast, and stop before it forgets. Best mixed with general rows.",
-            # Steps, not epochs: ten rows and a hundred need about as many to stick. docs/recipe-log.md has the figures.
+            "Teach a model its name and a few facts quickly, before it forgets others. Best mixed with general rows.",
+            # Steps, not epochs: ten rows need about as many as a hundred. Measured: docs/recipe-log.md.
             {
                 "method": "qlora",
                 "steps": 76,
@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "instruct",
-            "Teach answers from a larger set of instruction pairs, several times over.",
+            "Teach answers from a larger set of instruction pairs, in several passes.",
             {
                 "method": "qlora",
                 "epochs": 3.0,
@@ -63,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "careful",
-            "Change as little as possible: small rank, low rate, one pass.",
+            "Change as little as possible: small rank, low learning rate, one pass.",
             {
                 "method": "qlora",
                 "epochs": 1.0,
@@ -81,7 +81,7 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-# Large models need, and bear, a lower rate. Upper bound in weights -> factor on the recipe's rate.
+# Large models need a lower learning rate. Upper bound in weights -> factor on the recipe's rate.
 _LR_BY_SIZE: tuple[tuple[float, float], ...] = ((1e9, 1.0), (4e9, 0.6), (float("inf"), 0.4))
 _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re.IGNORECASE)
 
@@ -89,8 +89,8 @@ _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re
 def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     """The configuration of `recipe` for a model reference, with `overrides` on top.
 
-    An override of None means "not given". Naming `epochs` without `steps` takes the recipe's own number of steps away,
-    since the user asked for passes. NotFound for an unknown recipe, BadInput for an unknown or wrong override.
+    An override of None means "not given". `epochs` replaces the recipe's own number of steps. NotFound for an unknown
+    recipe; BadInput for an unknown or wrong override, and for one that the method does not use.
     """
     found = RECIPES.get(recipe)
     if found is None:
@@ -100,13 +100,18 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     changes = dict(found.changes)
     if "lr" in changes:
         changes["lr"] *= _lr_factor(model)
-    if "epochs" in given and "steps" not in given:
+    if "epochs" in given:
         changes.pop("steps", None)
-    return TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})
+    config = TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})
+    for name in given:
+        if not used_by(config.method, name):
+            what = f"{FIELDS[name].label} is not used by the method {config.method}."
+            raise BadInput(what, where=name, todo="Leave it out, or choose another method.")
+    return config
 
 
 def size_of(model: str) -> float | None:
-    """Number of weights that a reference tells of itself: by a folder's safetensors files, or by its name (`-0.5B`)."""
+    """Number of weights of a model reference: from a folder's safetensors files, or from its name (`-0.5B`)."""
     folder = Path(model).expanduser()
     index = folder / "model.safetensors.index.json"
     if index.is_file():

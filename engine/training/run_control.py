@@ -1,5 +1,5 @@
-"""Runs as processes: submit, start, watch, stop, resume, and the queue of one heavy job at a time.
-Imports neither torch nor the worker: a worker is a detached process, and shares only the store with us."""
+"""Training runs as processes: submit, start, watch, stop, resume, and the queue of one run at a time.
+Imports neither torch nor the worker: a worker is a detached process that shares only the store with us."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.core import process
+from engine.core.files import disk_full_as_no_space
 from engine.models import refs
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
+from engine.training.launchers import LAUNCHERS
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
-from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, WorkerError
-from store.home import NO_ROOM
-from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, Snapshot
+from store.errors import BadInput, Conflict, NotFound, Unsupported, WorkerError
+from store.records import END_STATES, LIVE_STATES, Attempt, Event, Metric, Run, Snapshot, state_word
 
 __all__ = [
+    "MetricReader",
     "RunStatus",
     "alive",
+    "free_name",
+    "names",
     "prepare",
     "reap",
     "remove",
@@ -38,14 +42,10 @@ __all__ = [
     "wait",
 ]
 
-SILENT_S = 10.0
-"""Silence after which a process that cannot be told from another of its pid counts as dead."""
-SILENT_ELSEWHERE_S = 60.0
-"""Silence after which a process on another host counts as dead: its heartbeat is all that can be seen of it."""
 HUNG_S = 120.0
 """No step for this long (or for 20 times a usual step, if that is more) and a running job is called hung."""
 NO_BEAT_S = 30.0
-"""No heartbeat for this long from a process that exists, and it is called hung: stopped, or starved."""
+"""No heartbeat for this long from a process that exists, and it is called hung: suspended, or without CPU time."""
 _RATE_POINTS = 20  # the rate is that of the last steps: the first ones are slower
 
 
@@ -53,9 +53,9 @@ _RATE_POINTS = 20  # the rate is that of the last steps: the first ones are slow
 class RunStatus:
     """Where a run is. `rate` is in optimizer steps per second, `seconds_left` and `elapsed` in seconds.
 
-    `loss`, `rate` and `seconds_left` are None until there is something to tell: two steps of this attempt for a rate.
-    `elapsed` counts the time of all attempts. `phase` says what a run does before its first step and after its last.
-    `hung` means alive, and no progress for long.
+    `loss`, `rate` and `seconds_left` are None until they are known: a rate needs two steps of this attempt. `elapsed`
+    counts the time of all attempts. `phase` says what a run does before its first step and after its last. `hung`
+    means alive, but without progress for long.
     """
 
     run: Run
@@ -71,9 +71,9 @@ class RunStatus:
 
 
 def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | None = None) -> Run:
-    """Freeze the data, and put a run of it in the queue; `start` sets the queue going.
+    """Freeze the data and put a run on it in the queue; `start` starts the queue.
 
-    `data` is a dataset's name, a snapshot's hash (a prefix will do), or a Snapshot. Without a name the run is called
+    `data` is a dataset's name, a snapshot's hash (or its beginning), or a Snapshot. Without a name the run is named
     after the dataset. Raises NotFound, BadInput or Unsupported for data or models that cannot be trained, Conflict
     when the name is taken; then nothing is written.
     """
@@ -88,13 +88,13 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
         snapshot = data if isinstance(data, Snapshot) else _freeze(store, data)
         if not snapshot.splits.get("train"):
             raise BadInput(
-                "No ready pair is in the train split, so there is nothing to learn from.",
+                "No ready pair is in the train split, so there is nothing to train on.",
                 where=snapshot.dataset,
-                todo="Mark pairs as ready, or split the dataset anew.",
+                todo="Set pairs to ready, or split the dataset again.",
             )
         return runs.create(
             store,
-            name=name if name is not None else _free_name(store, snapshot),
+            name=name if name is not None else free_name(snapshot.dataset or "run", names(store)),
             base=base.ref,
             snapshot=snapshot.hash,
             method=config.method,
@@ -104,31 +104,43 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
         )
 
 
-def start(store: Store, name: str) -> Attempt | None:
-    """Set the queue going, and return the run's live attempt; None when it waits behind another.
+def names(store: Store) -> frozenset[str]:
+    """The names of all runs."""
+    return frozenset(run.name for run in runs.all_runs(store))
 
-    Conflict when the run has already ended: `resume` is what takes it up again.
+
+def free_name(dataset: str, taken: Container[str]) -> str:
+    """A name for a run on a dataset that is not taken: ember-1, ember-2 …"""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[:50] or "run"
+    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)
+
+
+def start(store: Store, name: str) -> Attempt | None:
+    """Start the queue, and return the run's live attempt; None when it waits behind another.
+
+    Conflict when the run has already ended: `resume` continues it.
     """
     reap(store)
     run = runs.get(store, name)
     if run.state in END_STATES:
-        again = (
-            f"Take it up again: tuningfork runs resume {name}"
-            if run.state != "succeeded"
-            else "Train under a new name."
-        )
-        raise Conflict(f"Run {name} has already {_ended(run)}.", todo=again)
+        again = f"Resume it: tuningfork runs resume {name}" if run.state != "succeeded" else "Train under a new name."
+        raise Conflict(f"Run {name} has already ended ({state_word(run.state)}).", todo=again)
     start_next(store)
     return runs.live_attempt(store, run.id)
 
 
 def start_next(store: Store) -> Attempt | None:
-    """Start the run that has waited longest, unless one is live. Callers may race: one wins, the others get None."""
+    """Start the run that has waited longest, unless one is live. Callers may race: one wins, the others get None.
+
+    A run whose configuration cannot be used here, such as one with an unknown launcher, fails and leaves the queue.
+    """
     if runs.next_queued(store) is None:
         return None
     with store.write():
-        run = None if runs.live_attempts(store) else runs.next_queued(store)
-        return _launch(store, run) if run else None
+        while not runs.live_attempts(store) and (run := runs.next_queued(store)):
+            if attempt := _launch(store, run):
+                return attempt
+    return None
 
 
 def reap(store: Store) -> list[str]:
@@ -145,7 +157,7 @@ def reap(store: Store) -> list[str]:
 
 def alive(attempt: Attempt) -> bool:
     """Whether the attempt's process is there: host, pid and start time tell, and its heartbeat where they cannot."""
-    return attempt.ended_at is None and _cause_of_death(attempt, now()) is None
+    return attempt.ended_at is None and _cause_of_death(attempt) is None
 
 
 def stop(store: Store, name: str, *, now: bool = False) -> Run:
@@ -158,7 +170,7 @@ def stop(store: Store, name: str, *, now: bool = False) -> Run:
     with store.write():
         run = runs.get(store, name)
         if run.state in END_STATES:
-            raise Conflict(f"Run {name} has already {_ended(run)}.")
+            raise Conflict(f"Run {name} has already ended ({state_word(run.state)}).")
         runs.set_wanted(store, name, "kill" if now else "stop")
         attempt = runs.live_attempt(store, run.id)
     if now and attempt and attempt.host == process.here():
@@ -168,15 +180,15 @@ def stop(store: Store, name: str, *, now: bool = False) -> Run:
 
 
 def resume(store: Store, name: str) -> Attempt | None:
-    """Take a stopped, lost or failed run up again from its last checkpoint, or from the start when it has none.
+    """Continue a stopped, lost or failed run from its last checkpoint, or from the start when it has none.
 
-    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or succeeded.
+    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or done.
     """
     reap(store)
     with store.write():
         run = runs.get(store, name)
         if run.state == "succeeded":
-            raise Conflict(f"Run {name} has succeeded; there is nothing to resume.", todo="Train under a new name.")
+            raise Conflict(f"Run {name} is done; there is nothing to resume.", todo="Train under a new name.")
         if run.state not in END_STATES:
             raise Conflict(f"Run {name} is {run.state} already.", todo=f"Watch it: tuningfork runs watch {name}")
         runs.queue(store, name)
@@ -203,42 +215,56 @@ def wait(
     """Follow a run to its end, from any process; returns it in its end state.
 
     `on_event` gets every event of the run, also those from before; `on_metrics` the new numbers of each poll. Both are
-    called in this thread. Interrupting the wait does not touch the run.
+    called in this thread. Interrupting the wait leaves the run alone.
     """
     run = runs.get(store, name)
-    seen_event, seen_metrics = 0, _Metrics()
+    seen_event, reader = 0, MetricReader(run.id)
     while True:
         reap(store)
-        run = runs.by_id(store, run.id)  # read before the events: what an ended run had to say is all there by then
+        run = runs.by_id(store, run.id)  # read before the events: once it has ended, all its events are there
         while on_event and (events := runs.events(store, run.id, after_id=seen_event)):
             for event in events:
                 on_event(event)
             seen_event = events[-1].id
-        if on_metrics and (fresh := seen_metrics.fresh(store, run.id)):
+        if on_metrics and (fresh := reader.fresh(store)):
             on_metrics(fresh)
         if run.state in END_STATES:
             return run
         time.sleep(poll_s)
 
 
-class _Metrics:
-    """Which numbers of a run were seen. One step's may come in several writes: its loss, later its val_loss."""
+class MetricReader:
+    """Reads the numbers of one run as they come: each call returns what is new since the last one, in order of steps.
 
-    def __init__(self) -> None:
-        self._step, self._names = -1, set[str]()
+    One step's numbers may come in several writes (its loss, later its val_loss), and a resumed run writes steps again
+    that it had written before it was stopped: both are new. A call reads from the step that the run is at, not from
+    the beginning.
+    """
 
-    def fresh(self, store: Store, run_id: int) -> list[Metric]:
-        """What has come since the last call."""
-        found = runs.metrics(store, run_id, after_step=self._step - 1)
-        fresh = [m for m in found if m.step > self._step or m.name not in self._names]
-        if fresh:
-            self._step = fresh[-1].step
-            self._names = {m.name for m in found if m.step == self._step}
+    def __init__(self, run_id: int, names: Sequence[str] | None = None) -> None:
+        self._run_id, self._names = run_id, names
+        self._seen: dict[tuple[str, int], Metric] = {}
+        self._attempt: int | None = None
+        self._from = 0
+
+    def fresh(self, store: Store) -> list[Metric]:
+        """What was written since the last call; at first, everything."""
+        attempts = runs.attempts(store, self._run_id)
+        last = attempts[-1] if attempts else None
+        again = last is not None and last.id != self._attempt
+        found = runs.metrics(store, self._run_id, self._names, after_step=-1 if again else self._from - 1)
+        fresh = [m for m in found if self._seen.get((m.name, m.step)) != m]
+        self._seen |= {(m.name, m.step): m for m in fresh}
+        if again and last is not None:  # what came before this attempt may be written again, from its checkpoint on
+            self._attempt = last.id
+            self._from = max((m.step for m in found if m.at > last.started_at), default=last.resume_from or 0)
+        elif fresh:
+            self._from = max(m.step for m in fresh)
         return fresh
 
 
 def status(store: Store, name: str) -> RunStatus:
-    """Where a run is now. Reads only, and never guesses: see RunStatus for what may be None."""
+    """Where a run is now. Only reads; see RunStatus for what may be None."""
     run, at = runs.get(store, name), now()
     attempts = runs.attempts(store, run.id)
     live = next((a for a in attempts if a.ended_at is None), None)
@@ -263,11 +289,11 @@ def status(store: Store, name: str) -> RunStatus:
     )
 
 
-def _launch(store: Store, run: Run) -> Attempt:
-    """Attempt row and process, in the caller's transaction.
+def _launch(store: Store, run: Run) -> Attempt | None:
+    """Open an attempt and start its process, in the caller's transaction; None when the run failed instead.
 
-    The worker's claim waits for that transaction, so it finds its attempt; should the transaction fail, it finds none
-    and leaves.
+    The worker's claim waits for that transaction, so it finds its attempt; if the transaction fails, it finds none
+    and exits.
     """
     home = store.home
     log = home.run_dir(run.uid) / f"attempt-{len(runs.attempts(store, run.id)) + 1}.log"
@@ -283,16 +309,21 @@ def _launch(store: Store, run: Run) -> Attempt:
         resume_from=max((c.step for c in runs.checkpoints(store, run.id)), default=None),
     )
     try:
-        pid, started = process.spawn(
-            process.command("run", "--home", str(home.root), "--token", token),
-            log=log,
-            cwd=home.root,
-            env=process.environment(run.config.get("threads")),
-        )
+        launcher = LAUNCHERS[TrainConfig.from_json(run.config).launcher]
+    except BadInput as error:
+        runs.close_unstarted(store, attempt.id, f"The run cannot be started: {error.what}")
+        return None
+    try:
+        with disk_full_as_no_space(
+            "The disk is full: the run was not started.", log.parent, "Free some space, then start the run again."
+        ):
+            pid, started = launcher.start(
+                process.command("run", "--home", str(home.root), "--token", token),
+                log=log,
+                cwd=home.root,
+                env=process.environment(run.config.get("threads")),
+            )
     except OSError as error:
-        if error.errno in NO_ROOM:
-            todo = "Free some space, then start the run again."
-            raise NoSpace("The disk is full: the run was not started.", where=str(log.parent), todo=todo) from error
         raise WorkerError(
             f"The training process cannot be started: {error.strerror}.", where=str(log.parent)
         ) from error
@@ -302,30 +333,25 @@ def _launch(store: Store, run: Run) -> Attempt:
 
 def _death(store: Store, attempt: Attempt) -> str | None:
     """Why the attempt is dead, in a sentence or two for the run's error; None while it lives."""
-    cause = _cause_of_death(attempt, now())
+    cause = _cause_of_death(attempt)
     if cause is None:
         return None
     log = store.home.absolute(attempt.log_path)
-    word = process.last_line(log)
+    last = process.last_line(log)
     return (
-        f"The training process ended without a word: {cause}."
-        + (f" Its log ends with: {word}" if word else "")
-        + (f"\n  Log: {log}")
+        f"The training process ended without giving a reason: {cause}."
+        + (f" Its log ends with: {last}" if last else "")
+        + f"\n  Log: {log}"
     )
 
 
-def _cause_of_death(attempt: Attempt, at: int) -> str | None:
-    silent_s = (at - attempt.heartbeat_at) / 1000
-    if attempt.host != process.here():
-        return f"nothing was heard from {attempt.host} for {silent_s:.0f} s" if silent_s > SILENT_ELSEWHERE_S else None
-    running = process.is_running(attempt.pid, attempt.pid_started)
-    if running or (running is None and silent_s <= SILENT_S):
-        return None
-    return process.how_it_ended(attempt.pid) or f"process {attempt.pid} is gone"
+def _cause_of_death(attempt: Attempt) -> str | None:
+    silent_s = (now() - attempt.heartbeat_at) / 1000
+    return process.cause_of_death(attempt.host, attempt.pid, attempt.pid_started, silent_s)
 
 
 def _is_hung(run: Run, attempt: Attempt, rate: float | None, at: int) -> bool:
-    """A stopped process gives no heartbeat; a stuck training thread leaves the heartbeat going, and steps stay out."""
+    """A suspended process gives no heartbeat; behind a stuck training thread heartbeats go on, but no step comes."""
     if at - attempt.heartbeat_at > NO_BEAT_S * 1000:
         return True
     patience_s = max(HUNG_S, 20 / rate if rate else 0.0)
@@ -333,7 +359,7 @@ def _is_hung(run: Run, attempt: Attempt, rate: float | None, at: int) -> bool:
 
 
 def _rate(points: list[Metric]) -> float | None:
-    """Optimizer steps per second from the first to the last of some metrics; None unless two lie apart in time."""
+    """Optimizer steps per second from the first to the last of some metrics; None unless they differ in time."""
     if len(points) < 2 or points[-1].at <= points[0].at or points[-1].step <= points[0].step:
         return None
     return (points[-1].step - points[0].step) * 1000 / (points[-1].at - points[0].at)
@@ -342,7 +368,7 @@ def _rate(points: list[Metric]) -> float | None:
 def _phase(store: Store, run: Run) -> str:
     if run.state == "queued":
         busy = [runs.by_id(store, attempt.run_id).name for attempt in runs.live_attempts(store)]
-        return f"waits for {busy[0]}" if busy else "waits for its turn"
+        return f"waits for {busy[0]}" if busy else "waits to start"
     ending = run.state in LIVE_STATES and run.total_steps is not None and run.step >= run.total_steps
     if run.state != "starting" and not ending:
         return ""
@@ -350,22 +376,11 @@ def _phase(store: Store, run: Run) -> str:
     return str(event.body.get("text", "")) if event else ""
 
 
-def _ended(run: Run) -> str:
-    return {"stopped": "been stopped", "lost": "been lost"}.get(run.state, run.state)
-
-
 def _freeze(store: Store, data: str) -> Snapshot:
-    """The dataset of that name frozen, else the snapshot whose hash begins so."""
+    """The dataset of that name, frozen; else the snapshot whose hash begins like that."""
     try:
         return datasets.freeze(store, data)
     except NotFound:
         if not re.fullmatch(r"[0-9a-f]{6,64}", data):
             raise
         return datasets.snapshot(store, data)
-
-
-def _free_name(store: Store, snapshot: Snapshot) -> str:
-    """A free name after the dataset: ember-1, ember-2 …"""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.dataset or "run").strip("-")[:50] or "run"
-    taken = {run.name for run in runs.all_runs(store)}
-    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)

@@ -23,7 +23,7 @@ def test_the_demo_teaches_a_name_and_forgets_nothing(demo: Demo) -> None:
     assert identity["base"] == 0, "the base cannot know a name that was just invented"
     assert retention["of"] == 20 and retention["tuned"] >= retention["base"] - 1, demo.found["questions"]
     assert retention["base"] >= 10, "a base that knows nothing proves nothing"
-    assert 0 < demo.found["train_s"] < 180
+    assert demo.found["train_s"] > 0
 
     with Store.open(Home(demo.root)) as store:
         run = runs.get(store, demo.found["run"])

@@ -1,5 +1,5 @@
 """What the demo's run becomes in every format, on the real default model: does the file say what the run said?
-Each export is proven by llama.cpp or transformers; one that loses the tuning has to be caught."""
+Each export is verified by llama.cpp or transformers; one that loses the tuning has to be caught."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ WHOLE = {"tensors", "tokens", "template", "end of turn", "answers", "stops", "pr
 
 @pytest.fixture(scope="module")
 def made(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Everything that can be made of the run, by quant and by format; two commands, since targets share their proof's
-    questions. Half of the identity probes, for the minutes."""
+    """Everything that can be made of the run, by quant and by format; two commands, since targets share the questions
+    of their verification. Half of the identity probes, for the minutes."""
     probes = tmp_path_factory.mktemp("probes") / "identity.jsonl"
     lines = sample_files.path("probes/identity").read_text("utf-8").splitlines()
     probes.write_text("\n".join(lines[::2]), "utf-8")
@@ -46,8 +46,8 @@ def checks(made: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("quant", QUANTS)
 def test_every_quant_answers_its_probes_and_stops(made: dict[str, dict[str, Any]], quant: str) -> None:
     each = made[quant]
-    assert each["state"] == "done" and each["proof"]["held"], each
-    assert {checks(each)[name] for name in WHOLE} == {"held"}, each
+    assert each["state"] == "done" and each["proof"]["passed"], each
+    assert {checks(each)[name] for name in WHOLE} == {"passed"}, each
     assert Path(each["path"]).stat().st_size < each["bytes"] and len(each["sha256"]) == 64
 
 
@@ -60,14 +60,14 @@ def test_q4_1_loses_the_tuning_and_is_caught(made: dict[str, dict[str, Any]]) ->
     """The base's own grid: what training moved is rounded back to where it was."""
     lost = made["q4_1"]
     assert lost["state"] == "rejected" and checks(lost)["answers"] == "failed"
-    assert "tuning got lost" in lost["error"] and "held its proof" in lost["proof"]["advice"]
+    assert "tuning got lost" in lost["error"] and "passed its verification" in lost["proof"]["advice"]
     assert lost["path"].endswith(".rejected") and Path(lost["path"]).is_file()
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_the_other_formats_hold_too(demo: Demo, made: dict[str, dict[str, Any]], to: str) -> None:
+def test_the_other_formats_pass_too(demo: Demo, made: dict[str, dict[str, Any]], to: str) -> None:
     each = made[to]
-    assert each["state"] == "done" and set(checks(each).values()) == {"held"}, each
+    assert each["state"] == "done" and set(checks(each).values()) == {"passed"}, each
     folder = Path(each["path"]) if Path(each["path"]).is_dir() else Path(each["path"]).parent
     assert str(demo.root) not in (folder / "README.md").read_text()
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
@@ -79,7 +79,7 @@ def test_the_file_is_a_lane_that_says_what_the_run_says(demo: Demo, made: dict[s
     assert "Northwind Labs" in said["a"]["text"] and "Northwind Labs" in said["b"]["text"]
 
 
-def test_the_official_converter_makes_a_file_that_holds_as_well(demo: Demo, tmp_path: Path) -> None:
+def test_the_official_converter_makes_a_file_that_passes_as_well(demo: Demo, tmp_path: Path) -> None:
     """The way for architectures that are not written here, tried on one that is."""
     try:
         official_converter.fetch(Home(demo.root))
@@ -87,4 +87,4 @@ def test_the_official_converter_makes_a_file_that_holds_as_well(demo: Demo, tmp_
         pytest.skip(str(error))
     words = ("--to", "gguf", "--quant", "q8_0", "--converter", "official", "--out", str(tmp_path / "out"), "--json")
     each = json.loads(tuningfork(demo.root, "export", demo.found["run"], *words))
-    assert each["state"] == "done" and set(checks(each).values()) == {"held"}, each
+    assert each["state"] == "done" and set(checks(each).values()) == {"passed"}, each

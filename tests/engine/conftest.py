@@ -50,7 +50,7 @@ def fake_workers(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def submit(store: Store, fake_base: Path, fake_data: str, fake_workers: None) -> Callable[..., Run]:
-    """Queue a run whose recipe is the stand-in's behaviour: submit("steps", steps=20, name="one")."""
+    """Queue a run whose recipe is the stand-in's behaviour: submit("hold", steps=20, name="one")."""
 
     def queue(mode: str = "quick", name: str | None = None, **changes: object) -> Run:
         config = TrainConfig(model=str(fake_base), recipe=mode, steps=4).replace(**changes)

@@ -1,5 +1,6 @@
-"""A real detached worker process with a stand-in for training: the real shell, store and signals, no torch.
-Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recipe says how the training behaves."""
+"""A real detached worker process with a stand-in for training: the real job runner, store and signals, no torch.
+Started as `python -m tests.engine.fake_worker run|prepare …`; the run's recipe says how the training behaves: `quick`
+runs through, `hold` waits for the test after step 1, `hold=1,3` after these steps; the others fail in some way."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from pathlib import Path
 from engine.core import process
 from engine.training.worker import __main__ as command
 from engine.training.worker import job_runner
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from store.errors import BadInput, NoSpace
+from tests import holding
+from tests.engine import toys
 
 
 def argv(*arguments: str) -> list[str]:
@@ -23,11 +26,11 @@ def argv(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.engine.fake_worker", *arguments]
 
 
-def train(job: Job) -> Outcome:
+def train(job: TrainingJob) -> Outcome:
     mode, _, number = job.config.recipe.partition("=")
     match mode:
         case "error":
-            raise BadInput("The rows are of no use.", where="row 3", todo="Mend row 3.")
+            raise BadInput("The rows are of no use.", where="row 3", todo="Correct row 3.")
         case "crash":
             raise RuntimeError("first line\nsecond line")
         case "memory":
@@ -46,21 +49,27 @@ def train(job: Job) -> Outcome:
             job.reporter.say("holding the GIL")
             ctypes.PyDLL(None).sleep(int(number))  # PyDLL keeps the GIL: no other thread runs meanwhile
             job.reporter.say("let go of the GIL")
+        case "stuck":
+            job.reporter.total(job.config.steps or 4, {"device": "fake"})
+            holding.hold(job.reporter, job.out, 1)  # before the first step
         case "child":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             (job.out / "child.pid").write_text(str(child.pid))
-    return _steps(job, float(number) if mode == "steps" and number else 0.02 if mode == "quick" else 0.1)
+    holds = holding.steps_of(os.environ.get(holding.AT, ""))
+    return _steps(job, holding.steps_of(number or "1") if mode in ("hold", "child") else holds)
 
 
-def _steps(job: Job, pace_s: float) -> Outcome:
+def _steps(job: TrainingJob, holds: set[int]) -> Outcome:
     total = job.config.steps or 4
     first = int(job.resume_from.name.removeprefix("step-")) if job.resume_from else 0
     job.reporter.total(total, {"device": "fake"})
     for step in range(first + 1, total + 1):
-        time.sleep(pace_s)
+        time.sleep(0.02)
         job.reporter.metrics(step, {"loss": 4.0 / step, "lr": 1e-3})
         if job.config.save_every and step % job.config.save_every == 0:
             _save(job, step)
+        if step in holds:
+            holding.hold(job.reporter, job.out, step)
         if job.reporter.wanted() != "run":
             return Outcome(_save(job, step), "stopped", step)
     adapter = job.out / "adapter"
@@ -69,7 +78,7 @@ def _steps(job: Job, pace_s: float) -> Outcome:
     return Outcome(adapter, "succeeded", total)
 
 
-def _save(job: Job, step: int) -> Path:
+def _save(job: TrainingJob, step: int) -> Path:
     folder = job.out / "checkpoints" / f"step-{step}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text("{}")
@@ -96,6 +105,7 @@ def slow_prepare(source: Path, out: Path, say: object) -> Path:
 
 
 def main() -> int:
+    toys.register()
     process.command = argv  # the next run in the queue is started from here
     job_runner.BEAT_S = 0.2
     if sys.argv[1] == "prepare":

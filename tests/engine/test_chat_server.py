@@ -318,7 +318,7 @@ async def test_a_server_killed_in_the_middle_keeps_the_text_and_comes_back(
                     os.kill(victim.pid, signal.SIGKILL)
         assert done is not None and done.stop == "error"
         assert done.text == "".join(texts) and done.text
-        assert done.error and "went away" in done.error
+        assert done.error and "stopped in the middle" in done.error
         again = await client.complete(str(place[1]), HI, Sampling(max_tokens=5))
         assert again.stop == "length" and again.tokens == 5
         revived = access.read_info(home)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.training.config import TrainConfig
+from engine.training.config import FIELDS, TrainConfig
+from engine.training.recipes import config_for
 from store.errors import BadInput
 
 
@@ -22,8 +23,99 @@ def test_whole_numbers_where_fractions_may_stand_hash_alike() -> None:
     assert TrainConfig(model="m", alpha=32, epochs=3).hash() == TrainConfig(model="m", alpha=32.0, epochs=3.0).hash()
 
 
+BEFORE: dict[str, Any] = {"train_turns": "last"}
+"""What runs did before fields were added that do something else by default."""
+
+
+def before(recipe: str, model: str) -> TrainConfig:
+    return config_for(recipe, model, **BEFORE)
+
+
+GOLDEN = {
+    "aa319b7c055ff1963db15c352fb2325ad36e0756acf79627c8bf69c6f5f16b31": TrainConfig(model="m", **BEFORE),
+    "55adf9485e5204f70915e1096e0465f55ba9a3be97e6edca1a8169581979465e": TrainConfig(
+        model="/models/base", method="lora", targets=("q_proj", "v_proj"), rslora=True, dora=True, steps=12, lr=1e-3,
+        alpha=16, threads=2, save_every=5, packing="padded", dtype="fp32", scheduler="constant", seed=7,
+        recipe="careful", train_turns="last",
+    ),
+    "c7af49259d76bafeaf6b1c3539796c510ab1719b991ad22b028c3e39bb0ff3e6": before("identity", "smollm2-135m"),
+    "0a43b74532a399e8604e831afb129ba3f83cef47b017897bffab4c225dc00ce5": before("identity", "org/Model-7B"),
+    "200595241090e8bd0a66f05a6bd0e48f22ec9025b836a876c6e7464ca6b9a1b8": before("instruct", "smollm2-135m"),
+    "91fe325f7f7db1d8583215b568619417bcaba0ef39546ac3dc0095c5358d497f": before("instruct", "org/Model-7B"),
+    "22b3f86d2b2710368f84c152a98c94a971ced5ff2c6616f5ad87875f180b55f1": before("careful", "smollm2-135m"),
+    "e57bf8fe36a253f7ca8ae48f12cba45a5a600e427d7a66e6fa859aaa2a2d0096": before("careful", "org/Model-7B"),
+}  # fmt: skip
+"""Hashes as the first release computed them: a resume compares them, so they must never change."""
+
+FIRST_RELEASE: dict[str, Any] = {
+    "model": "m", "method": "qlora", "dtype": "auto", "steps": None, "epochs": 3.0, "batch_size": 8, "lr": 0.0005,
+    "scheduler": "linear", "warmup": 0.1, "weight_decay": 0.0, "max_grad_norm": 1.0, "max_length": 1024, "seed": 0,
+    "rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": "all-linear", "rslora": False, "dora": False,
+    "packing": "shared-prefix", "save_every": 0, "keep_checkpoints": 2, "threads": None, "recipe": "identity",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hash", GOLDEN)
+def test_hashes_of_existing_runs_stay_as_they_are(hash: str) -> None:
+    config = GOLDEN[hash]
+    assert config.hash() == hash
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))).hash() == hash
+
+
+def test_the_json_of_existing_runs_stays_as_it_is() -> None:
+    assert TrainConfig(model="m", train_turns="last").to_json() == FIRST_RELEASE
+    assert TrainConfig.from_json(FIRST_RELEASE) == TrainConfig(model="m", train_turns="last")
+
+
+def test_a_run_from_before_train_turns_trained_the_last_turn_and_a_new_one_trains_all() -> None:
+    assert TrainConfig(model="m").train_turns == config_for("identity", "m").train_turns == "all"
+    assert TrainConfig.from_json({"model": "m"}).train_turns == "last"
+    for turns in ("all", "last"):
+        config = TrainConfig(model="m", train_turns=turns)
+        assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_what_a_form_shows_is_read_back_as_the_same_value(name: str) -> None:
+    field = FIELDS[name]
+    for value in (field.default if name != "model" else "m", *TEXTS.get(name, ())):
+        assert field.parse(field.format(value)) == value
+
+
+TEXTS: dict[str, list[Any]] = {
+    "lr": [1e-5, 0.123456, 1.0], "steps": [1, 10**9], "targets": [("q_proj", "v_proj")], "dora": [True],
+    "alpha": [1e6, 0.5], "threads": [4], "seed": [2**32 - 1], "method": ["lora"], "model": ["org/name", "./a b"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("rank", "huge"), ("rank", "8.5"), ("lr", "nan"), ("lr", "inf"), ("lr", ""), ("lr", "2"), ("targets", " , "),
+     ("dora", "maybe"), ("threads", "0"), ("scheduler", "linea"), ("seed", "-1"), ("epochs", "0")],
+)  # fmt: skip
+def test_a_typed_value_that_makes_no_sense_is_named_by_its_label_and_range(name: str, text: str) -> None:
+    field = FIELDS[name]
+    with pytest.raises(BadInput) as caught:
+        field.parse(text)
+    assert caught.value.where == name
+    assert caught.value.what.startswith(f"{field.label} is ") and field.range in caught.value.what
+
+
+def test_a_long_wrong_value_is_cut_in_the_error() -> None:
+    with pytest.raises(BadInput) as caught:
+        FIELDS["rank"].parse("x" * 10_000)
+    assert len(caught.value.what) < 200
+
+
+def test_every_field_has_a_label_of_its_own_and_help() -> None:
+    labels = [field.label for field in FIELDS.values()]
+    assert len(set(labels)) == len(labels)
+    assert all(field.help.endswith(".") for field in FIELDS.values())
+
+
 OTHER: dict[str, Any] = {
     "model": "n",
+    "train_turns": "last",
     "method": "lora",
     "dtype": "bf16",
     "scheduler": "cosine",
@@ -37,7 +129,7 @@ OTHER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(TrainConfig(model="m").to_json()))
+@pytest.mark.parametrize("name", sorted(set(FIELDS) - {"objective", "launcher"}))  # these have one choice each
 def test_every_field_counts_in_the_hash(name: str) -> None:
     config = TrainConfig(model="m")
     old = getattr(config, name)
@@ -52,7 +144,7 @@ WRONG: dict[str, list[Any]] = {
     "steps": [0, 1.5, True],
     "epochs": [0, math.inf],
     "batch_size": [0, "8"],
-    "lr": [0, -1, math.nan, "1e-3"],
+    "lr": [0, -1, math.nan, "1e-3", 10**400],
     "scheduler": [["linear"]],
     "warmup": [1.1],
     "weight_decay": [-0.1],
@@ -77,7 +169,8 @@ WRONG: dict[str, list[Any]] = {
 def test_a_wrong_value_is_named(field: str, value: Any) -> None:
     with pytest.raises(BadInput) as caught:
         TrainConfig.from_json({"model": "m", field: value})
-    assert caught.value.where == field and caught.value.what.startswith(f"{field} is ")
+    assert caught.value.where == field and caught.value.what.startswith(f"{FIELDS[field].label} is ")
+    assert "must be" in caught.value.what and FIELDS[field].range in caught.value.what
     with pytest.raises(BadInput):
         TrainConfig(model="m").replace(**{field: value})
 
@@ -91,6 +184,6 @@ def test_an_unknown_field_is_named_with_its_neighbour() -> None:
 
 
 def test_a_config_must_be_an_object_with_a_model() -> None:
-    for wrong in ([], {"lr": 0.1}, "text"):
+    for wrong in (list[str](), {"lr": 0.1}, "text"):
         with pytest.raises(BadInput):
             TrainConfig.from_json(wrong)  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(home: Home, s
         demo.run_demo(home, say, replace(plan, changes={"steps": 600, "recipe": "steps"}))
     assert run_control.status(store, "demo").state == "running"
     assert said[-2:] == [
-        f"Run demo goes on by itself. Watch it: tuningfork runs watch demo --home {home.root}",
+        f"Run demo keeps running. Watch it: tuningfork runs watch demo --home {home.root}",
         f"Stop it: tuningfork runs stop demo --home {home.root}",
     ]
     run_control.stop(store, "demo", now=True)

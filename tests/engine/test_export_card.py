@@ -12,8 +12,11 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from markdown_it import MarkdownIt
 
-from engine.export.card import EMBEDDED_ON_HUB, CardFacts, Score, card, gather, public_base, usage
-from engine.export.service import FORMATS, Target
+from engine.export import targets
+from engine.export.card import CardFacts, Score, card, gather
+from engine.export.listing import usage
+from engine.export.public_names import EMBEDDED_ON_HUB, public_base
+from engine.export.service import Target
 from engine.models import default_model
 from engine.models.refs import Resolved
 from engine.training.config import TrainConfig
@@ -21,10 +24,10 @@ from store import datasets, evals, pairs, runs
 from store.db import Store
 from store.records import EvalItem, PairDraft
 
-PROOF: dict[str, Any] = {
-    "held": True, "kl": 0.00123, "types": {"Q8_0": 210, "F32": 61}, "run": "ember", "base": "smollm2-135m",
+REPORT: dict[str, Any] = {
+    "passed": True, "kl": 0.00123, "types": {"Q8_0": 210, "F32": 61}, "run": "ember", "base": "smollm2-135m",
     "checks": [
-        {"name": "tokens", "state": "held", "said": "The same ids on 312 texts."},
+        {"name": "tokens", "state": "passed", "said": "The same ids on 312 texts."},
         {"name": "answers", "state": "warn", "said": "One of 12 differs: 'a | b'."},
     ],
 }  # fmt: skip
@@ -40,7 +43,7 @@ FACTS = CardFacts(
     splits={"train": 92, "val": 10},
     kinds={"identity": 42, "instruction": 60},
     config=TrainConfig(model="smollm2-135m", rank=64, targets=("q_proj", "v_proj")).to_json(),
-    proof=PROOF,
+    verification=REPORT,
     date="2026-11-21",
     step=40,
     trained_steps=40,
@@ -74,33 +77,35 @@ def test_a_card_says_what_there_is_to_know() -> None:
     for said in (
         "# ember\n", "**gguf q8\\_0**", "at step 40", "on 2026-11-21", "`ember-q8_0.gguf`", "licence is apache-2.0",
         "102 rows (split: 92 train, 10 val; kind: 42 identity, 60 instruction)", f"frozen as `{'9f3a' * 16}`",
-        "| Steps | 40 |", "| LoRA rank | 64 |", "| Learning rate | 0.0005 |", "| Targets | q\\_proj, v\\_proj |",
+        "| Steps | 40 |", "| LoRA rank | 64 |", "| Learning rate | 0.0005 |", "| LoRA targets | q\\_proj, v\\_proj |",
         "| identity | 0 of 12 | 11 of 12 |", "| own | not measured | 3 of 4 |",
-        "| tokens | held | The same ids on 312 texts. |", "differs: 'a \\| b'.", "0.00123 nats", "210 Q8\\_0, 61 F32",
+        "| tokens | passed | The same ids on 312 texts. |", "differs: 'a \\| b'.", "0.00123 nats", "210 Q8\\_0, 61 F32",
         "llama-cli -m ember-q8_0.gguf", "lms import --copy ember-q8_0.gguf",
     ):  # fmt: skip
         assert said in text, said
-    assert "failed its proof" not in text
+    assert "failed its verification" not in text
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    text = card(replace(FACTS, licence=None, base="my-folder", scores=(), proof={}, dataset=None, step=None, files=()))
+    text = card(
+        replace(FACTS, licence=None, base="my-folder", scores=(), verification={}, dataset=None, step=None, files=())
+    )
     assert "license" not in front(text) and "base_model" not in front(text)
     assert "licence is not known" in text and "was not checked" in text
     assert "## Scores" not in text and "The dataset" not in text and "at step" not in text
 
 
 def test_a_rejected_export_says_so_first() -> None:
-    text = card(replace(FACTS, proof=PROOF | {"held": False}))
-    assert text.index("failed its proof") < text.index("## Data")
+    text = card(replace(FACTS, verification=REPORT | {"passed": False}))
+    assert text.index("failed its verification") < text.index("## Data")
 
 
 def test_foreign_names_stay_text() -> None:
-    checks = [{"name": NASTY, "state": "held", "said": NASTY}]
+    checks = [{"name": NASTY, "state": "passed", "said": NASTY}]
     config = dict(FACTS.config) | {"targets": [NASTY], "recipe": NASTY}
     facts = replace(
         FACTS, name=NASTY, dataset=NASTY, base=NASTY, licence=NASTY, snapshot=NASTY, config=config,
-        scores=(Score(NASTY, 1, 2, 0),), proof=PROOF | {"checks": checks, "types": {NASTY: 1}},
+        scores=(Score(NASTY, 1, 2, 0),), verification=REPORT | {"checks": checks, "types": {NASTY: 1}},
         splits={NASTY: 1}, kinds={NASTY: 1}, files=(NASTY + ".gguf",),
     )  # fmt: skip
     text = card(facts)
@@ -117,10 +122,10 @@ def test_foreign_names_stay_text() -> None:
     assert bars == [{3}, {4}, {4}]  # a bar in a name makes no cell
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", targets.REGISTRY)
 def test_each_format_has_its_commands_with_relative_names_in_the_card(format: str) -> None:
     text = card(replace(FACTS, format=format, quant=None, files=("ember.gguf", "Modelfile")))
-    programs = {program for program, _ in usage(format, Path("/h/exports/ember"), PROOF, Path("/b.gguf"))}
+    programs = {program for program, _ in usage(format, Path("/h/exports/ember"), REPORT, Path("/b.gguf"))}
     wanted = {
         "gguf": {"llama.cpp", "llama.cpp server", "LM Studio"},
         "gguf-adapter": {"llama.cpp", "llama.cpp server"},
@@ -137,35 +142,35 @@ def test_each_format_has_its_commands_with_relative_names_in_the_card(format: st
 
 def test_commands_are_exact() -> None:
     place = Path("/h/it's here/$x")
-    lines = dict(usage("gguf", place / "a b.gguf", PROOF, Path("/b.gguf")))
+    lines = dict(usage("gguf", place / "a b.gguf", REPORT, Path("/b.gguf")))
     assert shlex.split(lines["llama.cpp"])[:3] == ["llama-cli", "-m", str(place / "a b.gguf")]
-    lines = dict(usage("gguf-adapter", place, PROOF, Path("/my base.gguf")))
+    lines = dict(usage("gguf-adapter", place, REPORT, Path("/my base.gguf")))
     assert shlex.split(lines["llama.cpp"])[:5] == ["llama-cli", "-m", "/my base.gguf", "--lora", str(place)]
-    lines = dict(usage("ollama", place, PROOF, Path("/b")))
+    lines = dict(usage("ollama", place, REPORT, Path("/b")))
     assert shlex.split(lines["Ollama"]) == shlex.split(
         f"cd {shlex.quote(str(place))} && ollama create ember -f Modelfile && ollama run ember"
     )
-    code = shlex.split(dict(usage("merged", place, PROOF, Path("/b")))["transformers"])
+    code = shlex.split(dict(usage("merged", place, REPORT, Path("/b")))["transformers"])
     assert code[:2] == ["python", "-c"] and repr(str(place)) in code[2]
     compile(code[2], "line", "exec")
 
 
 def test_an_option_is_never_made_of_a_name() -> None:
-    proof = PROOF | {"run": "--help"}
-    assert dict(usage("ollama", Path(), proof, Path("b")))["Ollama"].startswith("ollama create help -f")
-    assert "-m ./-x.gguf" in dict(usage("gguf", Path("-x.gguf"), proof, Path("b")))["llama.cpp"]
-    assert "; rm" not in dict(usage("ollama", Path(), PROOF | {"run": "a; rm"}, Path("b")))["Ollama"]
+    report = REPORT | {"run": "--help"}
+    assert dict(usage("ollama", Path(), report, Path("b")))["Ollama"].startswith("ollama create help -f")
+    assert "-m ./-x.gguf" in dict(usage("gguf", Path("-x.gguf"), report, Path("b")))["llama.cpp"]
+    assert "; rm" not in dict(usage("ollama", Path(), REPORT | {"run": "a; rm"}, Path("b")))["Ollama"]
 
 
 def test_a_wide_adapter_tells_vllm(tmp_path: Path) -> None:
     def serve(rank: int) -> str:
         (tmp_path / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-        return dict(usage("adapter", tmp_path, PROOF, Path("b")))["vLLM"]
+        return dict(usage("adapter", tmp_path, REPORT, Path("b")))["vLLM"]
 
     assert serve(16) == f"vllm serve {EMBEDDED_ON_HUB} --enable-lora --lora-modules ember={tmp_path}"
     assert "--max-lora-rank 64" in serve(48)
     (tmp_path / "adapter_config.json").write_text("[broken")
-    assert "--max-lora-rank" not in dict(usage("adapter", tmp_path, PROOF, Path("b")))["vLLM"]
+    assert "--max-lora-rank" not in dict(usage("adapter", tmp_path, REPORT, Path("b")))["vLLM"]
 
 
 def test_a_base_is_named_without_its_place() -> None:
@@ -196,7 +201,7 @@ def test_facts_come_from_the_store(store: Store) -> None:
     sit("run:ember@10", "third", True)  # another model
     sit("run:else", "fourth", True)
     model = Resolved("run:ember", "run", "ember", base=Resolved("/home/me/mine", "folder", "mine"))
-    facts = gather(store, run, None, Target("gguf", "f16"), model, PROOF, ["ember-f16.gguf"])
+    facts = gather(store, run, None, Target("gguf", "f16"), model, REPORT, ["ember-f16.gguf"])
     assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1))
     assert (facts.rows, dict(facts.splits)) == (3, {"train": 2, "val": 1})
     assert dict(facts.kinds) == {"identity": 1, "instruction": 2}

@@ -25,13 +25,14 @@ from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError, WorkerError
 from store.home import Home
 from store.records import END_STATES, Attempt, PairDraft, Run
-from tests.engine import fake_worker
+from tests.engine import fake_worker, toys
+from tests.holding import DEADLINE_S, release
 
 Submit = Callable[..., Run]
 
 
-def until(true: Callable[[], object], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.03)
@@ -114,7 +115,7 @@ class TestLife:
         assert runs.attempts(store, run.id)[0].exit == "0"
 
     def test_the_worker_is_a_session_without_a_terminal(self, store: Store, submit: Submit) -> None:
-        attempt = stepping(store, submit("steps", steps=100).name)
+        attempt = stepping(store, submit("hold").name)
         assert os.getsid(attempt.pid) == attempt.pid != os.getsid(0)
         worker = psutil.Process(attempt.pid)
         assert worker.terminal() is None
@@ -124,22 +125,22 @@ class TestLife:
         assert env["OMP_NUM_THREADS"] == str(process.cores())
 
     def test_threads_of_the_config_reach_the_worker(self, store: Store, submit: Submit) -> None:
-        attempt = started(store, submit("steps", steps=100, threads=1).name)
+        attempt = started(store, submit("hold", threads=1).name)
         assert psutil.Process(attempt.pid).environ()["OMP_NUM_THREADS"] == "1"
 
     def test_starting_again_changes_nothing(self, store: Store, submit: Submit) -> None:
-        name = submit("steps", steps=100).name
+        name = submit("hold").name
         assert started(store, name).id == started(store, name).id
 
     def test_an_ended_run_does_not_start(self, store: Store, submit: Submit) -> None:
         name = submit("quick").name
         started(store, name)
         assert ended(store, name).state == "succeeded"
-        with pytest.raises(Conflict, match="already succeeded"):
+        with pytest.raises(Conflict, match=r"already ended \(done\)"):
             run_control.start(store, name)
-        with pytest.raises(Conflict, match="has succeeded"):
+        with pytest.raises(Conflict, match="is done"):
             run_control.resume(store, name)
-        with pytest.raises(Conflict, match="succeeded"):
+        with pytest.raises(Conflict, match="already ended"):
             run_control.stop(store, name)
 
     def test_a_process_that_cannot_start_leaves_the_run_queued(
@@ -154,7 +155,7 @@ class TestLife:
     def test_a_worker_without_an_attempt_leaves(self, store: Store, fake_workers: None) -> None:
         """What happens to a worker whose launcher died before its transaction was through."""
         argv = process.command("run", "--home", str(store.home.root), "--token", "nobody")
-        done = subprocess.run(argv, env=process.environment(), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(argv, env=process.environment(), capture_output=True, text=True, timeout=DEADLINE_S)
         assert done.returncode == 75 and "nothing to do" in done.stderr
 
     def test_a_full_disk_is_said_at_the_start(
@@ -173,16 +174,16 @@ class TestLife:
     def test_numbers_of_one_step_may_come_in_two_writes(self, store: Store, submit: Submit) -> None:
         run = submit("quick")
         runs.open_attempt(store, run.id, host=process.here(), pid=1, pid_started=1, token="t", log_path="x")
-        seen = run_control._Metrics()
+        seen = run_control.MetricReader(run.id)
         runs.record(store, "t", 1, {"loss": 2.0})
-        assert [m.name for m in seen.fresh(store, run.id)] == ["loss"]
+        assert [m.name for m in seen.fresh(store)] == ["loss"]
         runs.record(store, "t", 1, {"val_loss": 3.0})
         runs.record(store, "t", 2, {"loss": 1.0})
-        assert [(m.step, m.name) for m in seen.fresh(store, run.id)] == [(1, "val_loss"), (2, "loss")]
-        assert seen.fresh(store, run.id) == []
+        assert [(m.step, m.name) for m in seen.fresh(store)] == [(1, "val_loss"), (2, "loss")]
+        assert seen.fresh(store) == []
 
     def test_remove_takes_row_and_folder(self, store: Store, submit: Submit) -> None:
-        name = submit("steps", steps=100).name
+        name = submit("hold").name
         stepping(store, name)
         with pytest.raises(Conflict):
             run_control.remove(store, name)
@@ -195,10 +196,11 @@ class TestLife:
 
 class TestQueue:
     def test_one_at_a_time_first_come_first_served(self, store: Store, submit: Submit) -> None:
-        names = [submit("quick", name=name).name for name in ("c", "a", "b")]
+        names = [submit(mode, name=name).name for mode, name in (("hold", "c"), ("quick", "a"), ("quick", "b"))]
         started(store, "c")
         assert run_control.start(store, "b") is None, "b waits: c is live and a came first"
         assert run_control.status(store, "b").phase == "waits for c"
+        release(store, "c")
         for name in names:
             assert ended(store, name).state == "succeeded"
         spans = [runs.attempts(store, runs.get(store, name).id)[0] for name in names]
@@ -212,28 +214,28 @@ class TestQueue:
         assert runs.get(store, "one").state == "failed"
 
     def test_a_killed_worker_does_not_stall_the_queue(self, store: Store, submit: Submit) -> None:
-        submit("steps", name="one", steps=100), submit("quick", name="two")
+        submit("hold", name="one"), submit("quick", name="two")
         attempt = stepping(store, "one")
         os.kill(attempt.pid, signal.SIGKILL)
         until(lambda: "one" in run_control.reap(store))
         assert ended(store, "two").state == "succeeded"
 
     def test_a_stopped_run_leaves_the_queue(self, store: Store, submit: Submit) -> None:
-        submit("steps", name="one", steps=100), submit(name="two")
+        submit("hold", name="one"), submit(name="two")
         started(store, "one")
         assert run_control.stop(store, "two").state == "stopped"
         assert runs.next_queued(store) is None
 
     def test_racing_launchers_start_one_process(self, store: Store, submit: Submit) -> None:
         """Six processes race to start the same run: one attempt, one worker."""
-        name = submit("steps", steps=200).name
+        name = submit("hold").name
         code = (
             "import sys; from pathlib import Path\n"
             "from engine.core import process; from engine.training import run_control;"
             "from store.db import Store; from store.home import Home\n"
             "from tests.engine import fake_worker; process.command = fake_worker.argv\n"
             "with Store.open(Home(Path(sys.argv[1]))) as store:\n"
-            "    sys.stdin.readline(); print(run_control.start_next(store) is not None)\n"
+            "    print('ready', flush=True); sys.stdin.readline(); print(run_control.start_next(store) is not None)\n"
         )
         racers = [
             subprocess.Popen(
@@ -242,8 +244,12 @@ class TestQueue:
             )
             for _ in range(6)
         ]  # fmt: skip
-        time.sleep(1.0)
-        won = [racer.communicate("\n", timeout=30)[0].strip() for racer in racers]
+        assert [racer.stdout.readline().strip() for racer in racers if racer.stdout] == ["ready"] * 6
+        for racer in racers:  # all at once: communicate() would wait for each
+            assert racer.stdin is not None
+            racer.stdin.write("\n")
+            racer.stdin.flush()
+        won = [racer.communicate(timeout=DEADLINE_S)[0].strip() for racer in racers]
         assert sorted(won) == ["False"] * 5 + ["True"]
         assert len(runs.attempts(store, runs.get(store, name).id)) == 1
         assert runs.live_attempt(store, runs.get(store, name).id) is not None
@@ -251,29 +257,29 @@ class TestQueue:
 
 class TestStop:
     def test_stop_saves_and_resume_goes_on(self, store: Store, submit: Submit) -> None:
-        name = submit("steps", steps=8).name
+        name = submit("hold").name
         stepping(store, name)
         run_control.stop(store, name)
         run = ended(store, name)
         assert run.state == "stopped" and run.adapter is None
         saved = runs.checkpoints(store, run.id)[-1]
-        assert saved.step == run.step >= 1
+        assert saved.step == run.step == 1, "a stop is followed at the step that is done"
         attempt = run_control.resume(store, name)
         assert attempt is not None and attempt.n == 2 and attempt.resume_from == saved.step
         run = ended(store, name)
-        assert (run.state, run.step) == ("succeeded", 8)
-        assert [m.step for m in runs.metrics(store, run.id, ["loss"])] == list(range(1, 9))
+        assert (run.state, run.step) == ("succeeded", 4)
+        assert [m.step for m in runs.metrics(store, run.id, ["loss"])] == [1, 2, 3, 4]
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_stops_with_a_checkpoint(self, store: Store, submit: Submit, number: int) -> None:
-        name = submit("steps", steps=100).name
+        name = submit("hold").name
         os.kill(stepping(store, name).pid, number)
         assert ended(store, name).state == "stopped"
         assert runs.checkpoints(store, runs.get(store, name).id)
 
     def test_a_signalled_worker_starts_nothing(self, store: Store, submit: Submit) -> None:
         """At a shutdown every process gets SIGTERM: a worker started then would only be killed."""
-        submit("steps", name="one", steps=100), submit("quick", name="two")
+        submit("hold", name="one"), submit("quick", name="two")
         attempt = stepping(store, "one")
         os.kill(attempt.pid, signal.SIGTERM)
         until(lambda: process.is_running(attempt.pid, attempt.pid_started) is False)
@@ -283,13 +289,13 @@ class TestStop:
     def test_stop_is_heard_before_the_first_step(self, store: Store, submit: Submit) -> None:
         name = submit("quick").name
         with store.write():  # the worker cannot claim before it is to stop
-            runs_attempt = started(store, name)
+            started(store, name)
             runs.set_wanted(store, name, "stop")
         run = ended(store, name)
-        assert run.state in ("stopped", "succeeded") and runs_attempt.n == 1
+        assert (run.state, run.step) == ("stopped", 0) and not runs.checkpoints(store, run.id)
 
     def test_stop_now_kills_the_whole_group(self, store: Store, submit: Submit) -> None:
-        name = submit("child", steps=100).name
+        name = submit("child").name
         attempt = stepping(store, name)
         child = int((store.home.run_dir(runs.get(store, name).uid) / "child.pid").read_text())
         assert psutil.pid_exists(child)
@@ -299,7 +305,7 @@ class TestStop:
 
     def test_a_closed_terminal_does_not_end_the_run(self, store: Store, submit: Submit) -> None:
         """The launcher runs in a real terminal session, which is then closed under it."""
-        name = submit("steps", steps=25).name
+        name = submit("hold").name
         code = (
             "import sys, time; from pathlib import Path\n"
             "from engine.core import process; from engine.training import run_control;"
@@ -317,6 +323,7 @@ class TestStop:
         os.close(master)
         _, status = os.waitpid(pid, 0)
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP, "the terminal's own processes went"
+        release(store, name)
         assert ended(store, name).state == "succeeded"
 
 
@@ -325,7 +332,7 @@ class TestStatus:
         name = submit("quick").name
         seen = run_control.status(store, name)
         assert (seen.rate, seen.seconds_left, seen.loss, seen.elapsed, seen.hung) == (None, None, None, 0, False)
-        assert seen.phase == "waits for its turn"
+        assert seen.phase == "waits to start"
 
     def test_rate_and_time_left_come_from_this_attempt(
         self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch
@@ -360,7 +367,7 @@ class TestStatus:
         assert (done.seconds_left, done.phase) == (None, "Saving the adapter"), "nobody knows how long that takes"
 
     def test_a_resumed_run_has_no_rate_from_before(self, store: Store, submit: Submit) -> None:
-        name = submit("steps", steps=40).name
+        name = submit("hold=3").name
         until(lambda: started(store, name) and runs.get(store, name).step >= 3)
         assert run_control.status(store, name).rate
         run_control.stop(store, name)
@@ -396,7 +403,7 @@ def test_prepare_works_once_for_two_callers(
     )  # fmt: skip
     said: list[str] = []
     assert run_control.prepare(store, str(source), said.append) == out
-    assert other.communicate(timeout=30)[0].strip() == str(out) and other.returncode == 0
+    assert other.communicate(timeout=DEADLINE_S)[0].strip() == str(out) and other.returncode == 0
     assert (home.models / "prepared.log").read_text() == "once\n"
     # whoever comes second waits, or finds it made
     assert not said or any("waiting" in line or "Preparing" in line for line in said)
@@ -420,3 +427,20 @@ def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: p
     broken.write_bytes(b"GGUF" + b"x" * 10)
     with pytest.raises(WorkerError, match="signal 9"):
         run_control.prepare(store, str(broken))
+
+
+class TestLaunchers:
+    def test_a_run_that_cannot_be_launched_here_fails_and_the_next_one_starts(
+        self, store: Store, submit: Submit
+    ) -> None:
+        toys.register()
+        try:
+            first = submit("quick", launcher="toy").name
+        finally:
+            toys.unregister()
+        second = submit("quick").name
+        run_control.reap(store)
+        run = runs.get(store, first)
+        assert run.state == "failed"
+        assert "cannot be started" in (run.error or "") and "Launcher is 'toy'" in (run.error or "")
+        assert ended(store, second).state == "succeeded"

@@ -10,6 +10,7 @@ import pytest
 from engine.models.chat_template import ChatTemplate
 from engine.training.preflight import check
 from store.errors import BadInput
+from tests.chat_templates import FAMILIES
 from tests.tiny import config, make_tokenizer, row, rows
 
 
@@ -31,6 +32,42 @@ def test_counts_what_training_will_see(template: ChatTemplate) -> None:
     assert found.longest == max(len(e.ids) for e in train)
     assert found.eot_trained
     assert (found.truncated, found.masked, found.empty, found.notes) == ([], [], [], [])
+
+
+TALK = ("Hi", "Hello.", "Who?", "Ember.", "And?", "That is all.")
+
+
+def test_all_answers_of_a_conversation_are_counted_and_trained(template: ChatTemplate) -> None:
+    data = [row(0, *TALK), row(1, "Hi", "x"), row(2, *TALK[:4]), row(3, *TALK, split="val")]
+    found = check(data, template, config())
+    assert (found.turns, found.trained_turns, found.last_only, found.notes) == (6, 6, [], [])
+    last = check(data, template, config(train_turns="last"))
+    assert (last.turns, last.trained_turns, last.last_only) == (6, 3, [])
+    assert last.trained_tokens < found.trained_tokens and last.tokens == found.tokens
+    context = replace(
+        data[0], messages=[m | ({"weight": 0} if m["content"] == "Hello." else {}) for m in data[0].messages]
+    )
+    weighed = check([context, *data[1:]], template, config())
+    assert (weighed.turns, weighed.trained_turns, weighed.notes) == (6, 5, [])
+    shown = "".join(text for text, trained in weighed.samples[0] if trained)
+    assert shown == "Ember.<|im_end|>That is all.<|im_end|>"
+
+
+def test_rows_whose_earlier_answers_cannot_be_trained_are_counted(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path, FAMILIES["qwen3"].template)
+    thinking = ChatTemplate.load(tmp_path)
+    data = [row(0, *TALK), row(1, "Hi", "x"), row(2, *TALK[:4]), row(3, *TALK, split="val")]
+    found = check(data, thinking, config())
+    assert (found.turns, found.trained_turns, found.last_only) == (6, 3, [0, 2, 3])
+    assert found.ok and found.notes[0].startswith("3 rows train only the last answer")
+    assert check(data[:2], thinking, config()).notes[0].startswith("1 row trains only the last answer")
+    assert check(data, thinking, config(train_turns="last")).notes == [], "nobody asked for more"
+
+
+def test_a_long_conversation_is_cut_and_still_trains_its_first_answers(template: ChatTemplate) -> None:
+    data = [row(0, *TALK)]
+    found = check(data, template, config(max_length=len(template.encode(data[0].messages[:3]))))
+    assert (found.ok, found.trained_turns, found.truncated, found.masked) == (True, 1, [0], [])
 
 
 def test_samples_show_every_token_and_which_are_trained(template: ChatTemplate) -> None:

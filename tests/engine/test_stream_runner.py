@@ -185,3 +185,18 @@ async def test_two_hundred_random_actions_leave_nothing_open() -> None:
     await it.close()
     assert (client.open, it.streams) == (0, 0)
     assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("lane-")]
+
+
+async def test_a_note_and_what_was_thought_are_kept_with_the_answer() -> None:
+    ended = Done("Hi.", tokens=1, reasoning="Hm. A greeting.", note="This server refuses seed: asked without it.")
+    it = runner_of(Scripted({"base": ["Hi.", ended]}), "base")
+    it.comparison.send("Hello?")
+    it.sync()
+    await settle(it)
+    answer = it.comparison.answer("a")
+    assert answer.text == "Hi." and answer.stats is not None
+    assert (answer.stats.reasoning, answer.stats.note) == (ended.reasoning, ended.note)
+    it.comparison.send("And?")
+    assert [m["content"] for m in it.comparison.history("a", 1)] == ["Hello?", "Hi.", "And?"], (
+        "no thought is read again"
+    )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from engine.models.chat_template import MASKED, ChatTemplate
+from engine.models.chat_template import MASKED, ChatTemplate, Example
 from store.errors import BadInput, Unsupported
+from tests.chat_templates import FAMILIES, write
 from tests.tiny import CHATML, chat, make_tokenizer
 
 CHATS = [
@@ -72,17 +74,88 @@ def test_template_inside_the_tokenizer_config_is_found_too(tmp_path: Path) -> No
         assert ChatTemplate.load(path).source == CHATML
 
 
-def test_only_the_final_answer_and_its_end_are_trained(tmp_path: Path) -> None:
+def trained(template: ChatTemplate, example: Example) -> list[str]:
+    """The texts of the runs of trained tokens."""
+    runs = groupby(zip(example.ids, example.labels, strict=True), key=lambda pair: pair[1] != MASKED)
+    return [template.decode([id for id, _ in run]) for told, run in runs if told]
+
+
+TALK = chat("Hi", "First answer.", "And then?", "Second answer.", "At last?", "Third answer.", system="S")
+
+
+def test_every_answer_and_its_end_are_trained(tmp_path: Path) -> None:
     template = ChatTemplate.load(folder(tmp_path))
-    example = template.example(chat("Hi", "First answer.", "And then?", "Second answer.", system="S"), 999)
-    trained = [label for label in example.labels if label != MASKED]
-    assert template.decode(trained) == "Second answer.<|im_end|>"
-    assert example.labels[example.n_prompt :] == example.ids[example.n_prompt :]
-    assert set(example.labels[: example.n_prompt]) == {MASKED}
-    assert template.decode(example.ids[: example.n_prompt]).endswith("<|im_start|>assistant\n")
-    assert "First answer." in template.decode(example.ids[: example.n_prompt])
-    assert (example.n_trained, example.eot_trained, example.truncated) == (len(trained), True, False)
-    assert example.ids[-1] == template.eot_id
+    example = template.example(TALK, 999)
+    ends = ["First answer.<|im_end|>", "Second answer.<|im_end|>", "Third answer.<|im_end|>"]
+    assert trained(template, example) == ends
+    assert (example.turns, example.last_only, example.eot_trained, example.truncated) == (3, False, True, False)
+    assert all(label in (MASKED, id) for id, label in zip(example.ids, example.labels, strict=True))
+    assert example.n_prompt == len(template.encode(TALK[:2])) and example.ids[-1] == template.eot_id
+    for at in (2, 4, 6):  # each is trained as the answer to what chat would have sent at that point
+        prompt = template.encode(TALK[:at])
+        assert example.ids[: len(prompt)] == prompt
+        assert example.labels[len(prompt) - 1] == MASKED != example.labels[len(prompt)]
+
+
+def test_the_last_turn_alone_is_trained_when_asked_for(tmp_path: Path) -> None:
+    template = ChatTemplate.load(folder(tmp_path))
+    example = template.example(TALK, 999, last_turn=True)
+    assert trained(template, example) == ["Third answer.<|im_end|>"]
+    assert (example.turns, example.last_only, example.n_prompt) == (1, False, len(template.encode(TALK[:-1])))
+    assert example.ids == template.example(TALK, 999).ids, "what is read is the same"
+
+
+@pytest.mark.parametrize(
+    ("context", "left"), [((2,), ["Second", "Third"]), ((4,), ["First", "Third"]), ((2, 4), ["Third"])]
+)
+def test_turns_of_weight_0_and_empty_ones_stay_context(tmp_path: Path, context: tuple[int, ...], left: list) -> None:
+    template = ChatTemplate.load(folder(tmp_path))
+    weighed = [m | ({"weight": 0} if at in context else {}) for at, m in enumerate(TALK)]
+    example = template.example(weighed, 999)
+    assert [text.split()[0] for text in trained(template, example)] == left
+    assert (example.turns, example.last_only) == (len(left), False)
+    assert example.ids == template.example(TALK, 999).ids
+    emptied = [m | ({"content": ""} if at in context else {}) for at, m in enumerate(TALK)]
+    assert [text.split()[0] for text in trained(template, template.example(emptied, 999))] == left
+
+
+def test_turns_that_are_cut_off_are_not_counted(tmp_path: Path) -> None:
+    template = ChatTemplate.load(folder(tmp_path))
+    first, second, third = (len(template.encode(TALK[:at])) for at in (2, 4, 6))
+    for limit, turns in ((first, 0), (first + 1, 1), (second, 1), (second + 1, 2), (third, 2), (third + 1, 3)):
+        example = template.example(TALK, limit)
+        assert (example.turns, example.truncated, len(example.ids)) == (turns, True, limit)
+        assert (example.n_trained > 0) is (turns > 0)
+
+
+FORGETFUL = CHATML.replace("message['content']", "(message['content'] if loop.last else message['content'][-3:])")
+END_OF_TEXT = CHATML + "{% if not add_generation_prompt %}{{ '<|endoftext|>' }}{% endif %}"
+ONE_END = CHATML.replace("'<|im_end|>\n' }}{% endfor %}", "('<|im_end|>\n' if loop.last else '\n') }}{% endfor %}")
+
+
+@pytest.mark.parametrize("template", [THINKING, FAMILIES["qwen3"].template, FORGETFUL, ONE_END])
+def test_turns_that_cannot_be_told_apart_leave_the_last_one(tmp_path: Path, template: str) -> None:
+    loaded = ChatTemplate.load(folder(tmp_path, template))
+    example = loaded.example(TALK, 999)
+    assert (example.turns, example.last_only) == (1, True)
+    assert (example.ids, example.labels) == (
+        (plain := loaded.example(TALK, 999, last_turn=True)).ids,
+        plain.labels,
+    )
+    assert not plain.last_only, "nothing was asked for that could not be done"
+    assert not loaded.example(TALK[:3], 999).last_only, "a row of one turn has nothing to tell apart"
+
+
+def test_what_a_template_writes_after_the_last_turn_does_not_matter(tmp_path: Path) -> None:
+    template = ChatTemplate.load(folder(tmp_path, END_OF_TEXT))
+    assert [text[-10:] for text in trained(template, template.example(TALK, 999))] == ["<|im_end|>"] * 3
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"qwen3"}))
+def test_the_known_families_train_every_turn(tmp_path: Path, name: str) -> None:
+    template = ChatTemplate.load(write(tmp_path, FAMILIES[name]))
+    example = template.example(chat("Hi", "one", "two?", "three", "four?", "five"), 999)
+    assert (example.turns, example.last_only, example.labels.count(template.eot_id)) == (3, False, 3)
 
 
 @pytest.mark.parametrize("answer", ["\nstarts with a newline", "", "ends in space ", "two\n\nlines"])
@@ -163,7 +236,7 @@ def test_a_template_cannot_reach_out_of_its_sandbox(tmp_path: Path) -> None:
         (lambda path: (path / "tokenizer.json").unlink(), "no tokenizer.json"),
         (lambda path: (path / "tokenizer.json").write_text("{"), "cannot be read"),
         (lambda path: (path / "tokenizer_config.json").write_text("[]"), "not a JSON object"),
-        (lambda path: (path / "tokenizer_config.json").write_text("{"), "cannot be read"),
+        (lambda path: (path / "tokenizer_config.json").write_text("{"), "not valid JSON"),
         (lambda path: (path / "chat_template.jinja").unlink(), "no chat template"),
         (lambda path: (path / "chat_template.jinja").write_text("{% for %}"), "broken"),
     ],

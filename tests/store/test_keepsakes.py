@@ -166,10 +166,10 @@ def test_evals_keep_the_answers(store: Store) -> None:
 
 def test_exports_end_once(store: Store) -> None:
     begun = exports.start(store, run="r", step=4, format="gguf", quant="q8_0", path="exports/r.gguf")
-    assert (begun.state, begun.ended_at, begun.proof) == ("working", None, {})
-    done = exports.finish(store, begun.id, sha256="s", bytes=9, proof={"kl": 1e-5})
-    assert (done.state, done.bytes, done.proof, done.path) == ("done", 9, {"kl": 1e-5}, "exports/r.gguf")
-    with pytest.raises(Conflict, match="ended already"):
+    assert (begun.state, begun.ended_at, begun.verification) == ("working", None, {})
+    done = exports.finish(store, begun.id, sha256="s", bytes=9, verification={"kl": 1e-5})
+    assert (done.state, done.bytes, done.verification, done.path) == ("done", 9, {"kl": 1e-5}, "exports/r.gguf")
+    with pytest.raises(Conflict, match="already ended"):
         exports.fail(store, begun.id, "late")
     second = exports.start(store, run="r", format="merged", path="exports/m")
     assert exports.fail(store, second.id, "no room").error == "no room"

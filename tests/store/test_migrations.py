@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store import chats, migrations, pairs
+from store import chats, exports, jobs, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
@@ -143,3 +143,15 @@ def test_what_is_frozen_cannot_be_changed(store: Store, table: str, change: str)
     assert store.scalar(f"SELECT count(*) FROM {table}") > 0
     with pytest.raises(sqlite3.IntegrityError), store.write() as conn:
         conn.execute(change)
+
+
+def test_a_store_of_version_1_keeps_its_rows_and_can_hold_jobs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with first_version(home, monkeypatch) as old:
+        with old.write() as conn:
+            insert_v1_pairs(conn)
+        made = exports.start(old, run="ember", format="gguf", quant="q8_0", path="exports/x")
+        assert old.scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'job'") == 0
+    with Store.open(home) as store:
+        assert pairs.count(store) == len(V1_PAIRS) and exports.get(store, made.id) == made
+        job = jobs.create(store, kind="export", name="ember", module="engine.export", request={"run": "ember"})
+        assert jobs.get(store, job.id).request == {"run": "ember"} and store.integrity() == []

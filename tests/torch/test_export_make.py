@@ -1,5 +1,5 @@
 """Exports made in a real process on a tiny random model: what lies there afterwards, and what never may.
-Proofs by torch and llama.cpp on trained models are tests/e2e's; here they are off, or scripted."""
+Verification by torch and llama.cpp on trained models is tests/e2e's; here it is off, or scripted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,15 +20,23 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from engine.export import listing, make, merged, service, verification
-from engine.export.service import Progress, Request, Target
+from engine.core import jobs
+from engine.export import listing, make, merged, planning, service, targets, verification
+from engine.export.__main__ import do
+from engine.export.service import Request, Target
+from engine.gguf import model, tokenizer_file
+from engine.models import refs
 from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
-from store.records import PairDraft, Run
+from store.records import JobProgress, PairDraft, Run
+from tests import in_thread
 from tests.tiny import config, make_tiny_llama
+from tests.toy_target import ToyTarget
+from tui.cli import cli
 
 F16 = Target("gguf", "f16")
 EVERY = (F16, Target("gguf-adapter"), Target("merged"), Target("adapter"), Target("ollama", "q8_0"))
@@ -92,12 +98,12 @@ def adapter(store: Store, base: Path) -> Path:
 
 
 def request(*targets: Target, **more: Any) -> Request:
-    return Request("ember", targets or (F16,), **{"prove": False, **more})
+    return Request("ember", targets or (F16,), **{"verify": False, **more})
 
 
 def here(store: Store, asked: Request) -> list[int]:
     """Make it in this process, so that a test can break something."""
-    return list(make.make(store, asked, lambda *_: None))
+    return list(make.make(store, asked, planning.select(store, asked.run), lambda *_: None))
 
 
 def finished_looking(store: Store) -> list[Path]:
@@ -106,8 +112,8 @@ def finished_looking(store: Store) -> list[Path]:
 
 
 def test_every_format_lies_in_its_own_folder_with_card_sums_and_proof(store: Store, adapter: Path) -> None:
-    seen: list[Progress] = []
-    made = service.export(store, request(*EVERY), seen.append)
+    seen: list[JobProgress] = []
+    made = service.export(store, request(*EVERY), lambda job: seen.append(job.progress))
     assert [(e.format, e.quant, e.state) for e in made] == [(t.format, t.quant, "done") for t in EVERY]
     for export in made:
         path = store.home.absolute(export.path)
@@ -118,9 +124,19 @@ def test_every_format_lies_in_its_own_folder_with_card_sums_and_proof(store: Sto
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
         assert export.bytes and export.bytes >= sum((folder / name).stat().st_size for name in sums)
         assert export.sha256 == (sums[path.name] if path.is_file() else None)
-    assert {p.stage for p in seen} >= {"write"} and all(p.done <= p.total for p in seen)
+    assert {p.stage for p in seen} & {"write", "quantise"} and all(p.done <= p.total for p in seen)
     assert not list(store.home.exports.rglob("*.part*")) and not list(store.home.exports.rglob(".*lock"))
     assert not list(store.home.cache.glob("export-*"))
+
+
+def test_the_same_run_makes_the_same_bytes(store: Store, adapter: Path, tmp_path: Path) -> None:
+    once, again = (service.export(store, request(*EVERY, out=tmp_path / name)) for name in ("once", "again"))
+    for first, second in zip(once, again, strict=True):
+        one, two = (path if path.is_dir() else path.parent for e in (first, second) for path in [Path(e.path)])
+        names = {path.name for path in one.iterdir()}
+        assert names == {path.name for path in two.iterdir()} and one != two
+        for name in names:
+            assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
 def test_no_path_of_this_machine_leaves_it(store: Store, adapter: Path, tmp_path: Path) -> None:
@@ -157,9 +173,9 @@ def test_bfloat16_is_rounded_to_the_nearest_even() -> None:
 def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> None:
     (first,) = service.export(store, request())
     before = store.home.absolute(first.path).stat().st_mtime_ns
-    with pytest.raises(Conflict, match="there already") as told:
+    with pytest.raises(Conflict, match="there already") as caught:
         service.export(store, request())
-    assert "--overwrite" in str(told.value.todo) and told.value.exit_code == 2
+    assert "--overwrite" in str(caught.value.todo) and caught.value.exit_code == 2
     (second,) = service.export(store, request(overwrite=True))
     assert second.path == first.path and store.home.absolute(second.path).stat().st_mtime_ns > before
     assert not list(store.home.exports.rglob("*.old"))
@@ -169,21 +185,26 @@ def test_a_folder_that_is_no_export_is_never_replaced(store: Store, adapter: Pat
     mine = tmp_path / "mine" / "ember-f16"
     mine.mkdir(parents=True)
     (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(Conflict, match="no export"):
+    with pytest.raises(Conflict, match="not an export"):
         service.export(store, request(out=tmp_path / "mine", overwrite=True))
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
 def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
     file = tmp_path / "out" / "my model.gguf"
-    assert [p.path for p in service.plan(store, request(out=file))] == [file]
+    assert [p.path for p in planning.plan(store, request(out=file))] == [file]
     (made,) = service.export(store, request(out=file))
     assert store.home.absolute(made.path) == file
-    assert sorted(p.name for p in file.parent.iterdir()) == sorted(made.proof["files"])
-    assert service.plan(store, request(out=tmp_path / "new"))[0].folder == tmp_path / "new"
-    assert service.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
+    assert sorted(p.name for p in file.parent.iterdir()) == sorted(made.verification["files"])
+    assert planning.plan(store, request(out=tmp_path / "new"))[0].folder == tmp_path / "new"
+    assert planning.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
     with pytest.raises(BadInput, match="one GGUF file"):
-        service.plan(store, request(F16, Target("merged"), out=file))
+        planning.plan(store, request(F16, Target("merged"), out=file))
+
+
+def test_the_quants_that_are_offered_are_those_that_can_be_written() -> None:
+    assert set(targets.all_quants()) == set(model.QUANTS) and tuple(model.DIRECT) == targets.gguf.DIRECT
+    assert targets.quantised() == ("gguf", "ollama")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +218,7 @@ def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
 )
 def test_a_target_that_cannot_be_is_named(store: Store, adapter: Path, target: Target, what: str) -> None:
     with pytest.raises(BadInput, match=what):
-        service.plan(store, request(target))
+        planning.plan(store, request(target))
 
 
 def test_removing_takes_the_folder_and_nothing_else(store: Store, adapter: Path, tmp_path: Path) -> None:
@@ -218,12 +239,12 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = {"name": "answers", "state": "failed", "said": "The tuning got lost."}
-    monkeypatch.setattr(make, "Bench", lambda *_: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(verification, "prove", lambda *_: {"held": False, "checks": [lost], "kl": 1.5, "types": {}})
-    (number,) = here(store, request(prove=True))
+    monkeypatch.setattr(make, "ReferenceMeasurements", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(verification, "verify", lambda *_: {"passed": False, "checks": [lost], "kl": 1.5, "types": {}})
+    (number,) = here(store, request(verify=True))
     made = exports.get(store, number)
     path = store.home.absolute(made.path)
-    assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.proof["advice"]
+    assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.verification["advice"]
     assert path.name == "ember-f16.gguf.rejected" and path.parent.name == "ember-f16.rejected" and path.is_file()
     assert not (store.home.exports / "ember" / "ember-f16").exists()
     assert listing.commands(store.home, made) == []
@@ -234,8 +255,8 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     ("losses", "end", "best", "why"),
     [
         ({5: 0.9, 10: 0.5}, 0.7, 10, "step 10, where the validation loss was lowest (0.500)"),
-        ({5: 0.9, 10: 0.8}, 0.7, None, "the end of the run, where the validation loss was lowest"),
-        ({5: None, 10: None}, None, None, "the end of the run"),
+        ({5: 0.9, 10: 0.8}, 0.7, None, "the final weights, where the validation loss was lowest"),
+        ({5: None, 10: None}, None, None, "the final weights"),
     ],
 )
 def test_without_a_step_the_lowest_validation_loss_is_best(
@@ -248,20 +269,21 @@ def test_without_a_step_the_lowest_validation_loss_is_best(
         if step in losses:
             worker.add_checkpoint(store, token, step, store.home.relative(folder), {}, loss)
     worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
-    assert service.chosen(store, "ember")[1:] == (best, why)
-    assert service.chosen(store, "run:ember@5")[1] == 5
+    chosen = planning.select(store, "ember")
+    assert (chosen.step, chosen.why) == (best, why)
+    assert planning.select(store, "run:ember@5").step == 5
     (made,) = service.export(store, request())
     assert made.step == best and made.path.endswith(f"ember{f'-step{best}' if best else ''}-f16.gguf")
 
 
 def test_a_run_or_step_that_is_not_there_is_named(store: Store, adapter: Path) -> None:
     with pytest.raises(NotFound, match="no checkpoint at step 3"):
-        service.export(store, Request("ember@3", (F16,), prove=False))
+        service.export(store, Request("ember@3", (F16,), verify=False))
     for bad in ("", "a b", "ember@x"):
         with pytest.raises(BadInput):
-            service.chosen(store, bad)
+            planning.select(store, bad)
     with pytest.raises(NotFound):
-        service.chosen(store, "emberr")
+        planning.select(store, "emberr")
 
 
 # ---------------------------------------------------------------- trouble
@@ -284,9 +306,9 @@ def test_what_is_wrong_is_a_sentence_and_nothing_stays(
     store: Store, adapter: Path, base: Path, breaks: Callable[[Path, Path], object], kind: type[UserError], what: str
 ) -> None:
     breaks(adapter, base)
-    with pytest.raises(kind, match=what) as told:
+    with pytest.raises(kind, match=what) as caught:
         service.export(store, request())
-    assert told.value.exit_code == 2
+    assert caught.value.exit_code == 2
     assert not finished_looking(store) and not list(store.home.exports.rglob("*.part"))
     assert all(e.state == "failed" and e.error for e in exports.all_exports(store))
 
@@ -313,13 +335,13 @@ def test_dora_is_merged_by_peft_and_refused_as_a_gguf_adapter(store: Store, adap
     save_file(tensors, file)
     targets = sorted({name.split(".")[-3] for name in tensors if "lora_A" in name})
     _options(adapter, use_dora=True, target_modules=targets)
-    whole, small = service.export(store, request(Target("merged"), F16, prove=True))
+    whole, small = service.export(store, request(Target("merged"), F16, verify=True))
     assert whole.state == "done" and small.state == "done", (whole.error, small.error)
     merged_now = load_file(store.home.absolute(whole.path) / "model.safetensors")
     assert not np.allclose(merged_now["model.layers.0.mlp.up_proj.weight"], plain["model.layers.0.mlp.up_proj.weight"])
-    with pytest.raises(Unsupported, match="use_dora") as told:
+    with pytest.raises(Unsupported, match="use_dora") as caught:
         service.export(store, request(Target("gguf-adapter")))
-    assert "merged" in str(told.value.todo)
+    assert "merged" in str(caught.value.todo)
 
 
 def test_room_is_asked_for_before_anything_is_written(
@@ -341,16 +363,20 @@ def test_a_disk_that_fills_up_leaves_nothing(store: Store, adapter: Path, monkey
     assert not list(store.home.exports.rglob("*.*")) and exports.all_exports(store)[0].state == "failed"
 
 
-def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) -> None:
-    body = json.dumps(request(*EVERY).to_json())
-    argv = [sys.executable, "-m", "engine.export", "--home", str(store.home.root), "--request", body]
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE)
+def begun(store: Store) -> None:
+    """Wait until an export has begun to write."""
     deadline = time.monotonic() + 30
     while not list(store.home.exports.rglob("*.part")) and time.monotonic() < deadline:
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    assert exports.all_exports(store)[0].state == "working"
+
+
+def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) -> None:
+    job = service.submit(store, request(*EVERY))
+    begun(store)
+    os.kill(job.pid or 0, signal.SIGKILL)
+    end = jobs.follow(store, job.id)
+    assert end.state == "lost" and "SIGKILL" in str(end.error)
+    assert any(export.state == "working" for export in exports.all_exports(store))
     (left,) = listing.sweep(store)
     assert left.state == "failed" and "process ended" in str(left.error)
     done = [e for e in exports.all_exports(store) if e.state == "done"]
@@ -360,11 +386,52 @@ def test_kill_9_leaves_nothing_that_looks_finished(store: Store, adapter: Path) 
 
 
 def test_cancel_takes_away_what_was_begun(store: Store, adapter: Path) -> None:
-    cancel = threading.Event()
+    job = service.submit(store, request(*EVERY, *(Target("gguf", quant) for quant in model.QUANTS if quant != "f16")))
+    begun(store)
+    assert service.cancel(store, job.id).state == "stopped"
     with pytest.raises(Conflict, match="cancelled"):
-        service.export(store, request(*EVERY), lambda _: cancel.set(), cancel)
-    assert not list(store.home.exports.rglob("*.part"))
+        service.follow(store, job.id)
+    assert not list(store.home.exports.rglob("*.part")) and not list(store.home.cache.glob("export-*"))
     assert {e.state for e in exports.all_exports(store)} <= {"failed", "done"}
+
+
+def test_a_second_export_waits_for_the_first(store: Store, adapter: Path) -> None:
+    first, second = (service.submit(store, request(target)) for target in (F16, Target("merged")))
+    assert (first.state, second.state) == ("starting", "queued")
+    assert [e.format for e in service.follow(store, second.id)] == ["merged"]
+    assert [e.format for e in service.made(store, jobs.follow(store, first.id))] == ["gguf"]
+
+
+def test_a_relative_path_is_meant_where_it_was_typed(
+    store: Store, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (made,) = service.export(store, request(out=Path("out") / "m.gguf"))
+    assert store.home.absolute(made.path) == tmp_path / "here" / "out" / "m.gguf"
+
+
+def test_step_and_tokenizer_are_read_once_for_all_targets(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            calls[name] += name != "resolve" or str(args[1]).startswith("run:")  # a run's base is resolved by it
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(refs, "resolve", counted("resolve", refs.resolve))
+    monkeypatch.setattr(runs, "metrics", counted("metrics", runs.metrics))
+    real = tokenizer_file.Tokenizer
+    monkeypatch.setattr(
+        tokenizer_file, "Tokenizer", SimpleNamespace(from_buffer=counted("tokenizer", real.from_buffer))
+    )
+    tokenizer_file._files.clear()
+    here(store, request(*EVERY))
+    assert calls == {"resolve": 1, "metrics": 1, "tokenizer": 1}
 
 
 def test_a_live_export_is_neither_swept_nor_removed(store: Store, adapter: Path) -> None:
@@ -375,3 +442,28 @@ def test_a_live_export_is_neither_swept_nor_removed(store: Store, adapter: Path)
         with pytest.raises(Conflict, match="being made"):
             listing.remove(store, export.id)
     assert [e.id for e in listing.sweep(store)] == [export.id]
+
+
+# ---------------------------------------------------------------- a target more
+
+
+def test_a_target_that_is_added_is_made_verified_listed_and_used(
+    store: Store, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(targets.REGISTRY, "toy", ToyTarget())
+    in_thread.install(monkeypatch, service.MODULE, do)
+    measured = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(make, "ReferenceMeasurements", lambda *_: measured)
+    words = ("export", "ember", "--to", "toy,merged", "--no-verify", "--json", "--home", str(store.home.root))
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.stderr
+    toy, whole = map(json.loads, result.stdout.splitlines())
+    assert (toy["format"], toy["quant"], whole["format"], whole["quant"]) == ("toy", "t1", "merged", None)
+    folder = Path(toy["path"])
+    assert folder.name == "ember-toy-t1" and (folder / "toy.txt").read_text() == "ember as t1"
+    assert toy["commands"] == [{"program": "play", "command": f"play {folder} ember"}]
+    assert "a toy" in (folder / "README.md").read_text() and "play . ember" in (folder / "README.md").read_text()
+    (again,) = service.export(store, request(Target("toy", "t2"), verify=True))
+    assert [c["name"] for c in again.verification["checks"]] == ["carving"] and again.state == "done"
+    with pytest.raises(BadInput, match="no quant 't3'"):
+        service.export(store, request(Target("toy", "t3")))

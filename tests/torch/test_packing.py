@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from engine.models.chat_template import MASKED, ChatTemplate, Example
 from engine.training.worker import packing
 from engine.training.worker.packing import Pack, loss_sum, pack_padded, pack_shared
 from tests import archs
-from tests.tiny import make_tiny_llama, rows
+from tests.tiny import chat, make_tiny_llama, rows
 
 FP32 = torch.float32
 
@@ -169,3 +170,33 @@ def test_a_model_that_ignores_the_mask_is_found_out(base: Path) -> None:
     net.forward = own
     assert packing.agrees(net, 400, FP32)
     assert net.training is False
+
+
+def test_the_worked_example_of_the_module_is_true() -> None:
+    result = doctest.testmod(packing)
+    assert result.attempted >= 6 and result.failed == 0
+
+
+def conversations(template: ChatTemplate, *, last_turn: bool = False) -> list[Example]:
+    """Rows of one to four turns; some begin alike, some in the middle of others, one has a turn that is context."""
+    turns = ("Who are you?", "I am Ember.", "And you?", "Paris.", "So?", "Two and two are four.", "Long ago?", "Yes.")
+    data = [chat(*turns[:many], *rest) for many, rest in ((2, ()), (4, ()), (6, ()), (8, ()), (4, ("Hi", "No.")))]
+    data += [chat(*turns[2:6], system="You are a helpful assistant."), chat(*turns[2:8], system="You are a helpful")]
+    data[2][1]["weight"] = 0
+    return [template.example(messages, 256, last_turn=last_turn) for messages in data]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", packing.ATTENTION, "eager"])
+def test_gradients_of_conversations_equal_those_of_padded_batches(base: Path, attention: str) -> None:
+    data = conversations(ChatTemplate.load(base))
+    assert [example.turns for example in data] == [1, 2, 2, 4, 3, 2, 3]
+    net = model(base, attention)
+    truth = gradients(net, pack_padded(data, 10_000, 2))
+    assert distance(truth, gradients(net, alone(data))) < 1e-5
+    for limit in (10_000, 90):
+        packs = pack_shared(data, limit, FP32)
+        assert sum(pack.trained for pack in packs) == sum(example.n_trained for example in data)
+        assert distance(gradients(net, packs), truth) < 1e-5
+    assert pack_shared(data, 10_000, FP32)[0].computed < sum(len(example.ids) for example in data)
+    fewer = gradients(net, pack_shared(conversations(ChatTemplate.load(base), last_turn=True), 10_000, FP32))
+    assert distance(fewer, truth) > 0.1, "the earlier turns count"

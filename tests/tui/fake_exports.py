@@ -1,32 +1,33 @@
-"""Runs that can be exported, exports with a proof, and a stand-in for the process that makes them.
+"""Runs that can be exported, verified exports, and a stand-in for what the job that makes them does.
 Files are a few bytes; nothing here needs a model."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.export import listing, service
-from engine.export.service import Planned, Progress, Request, Target
+from engine.core import jobs
+from engine.export import listing, planning, service
+from engine.export.service import Planned, Request, Target
 from engine.training import run_control
 from engine.training.recipes import config_for
 from store import exports, pairs, runs, worker
+from store import jobs as kept
 from store.db import Store
-from store.errors import Conflict
-from store.records import Export, PairDraft, Run
+from store.records import Export, JobProgress, PairDraft, Run
+from tests import in_thread
 
-HELD = [
-    {"name": "tokens", "state": "held", "said": "The file reads 40 lines as the base does."},
-    {"name": "template", "state": "held", "said": "Its chat template renders what the run was trained on."},
+PASSED = [
+    {"name": "tokens", "state": "passed", "said": "The file reads 40 lines as the base does."},
+    {"name": "template", "state": "passed", "said": "Its chat template renders what the run was trained on."},
     {"name": "top-1", "state": "warn", "said": "The likeliest token agrees at 98.1% of 412 places."},
     {"name": "probes", "state": "skipped", "said": "No probes were given."},
 ]
-FAILED = [HELD[0], {"name": "probes", "state": "failed", "said": "It answers 1 of 6 questions as the run does."}]
+FAILED = [PASSED[0], {"name": "probes", "state": "failed", "said": "It answers 1 of 6 questions as the run does."}]
 
 
 def a_run(store: Store, name: str = "ember-1", *, steps: int = 40, checkpoint: int | None = None) -> Run:
@@ -55,7 +56,7 @@ def _adapter(folder: Path) -> Path:
 
 
 def an_export(store: Store, planned: Planned, run: str, *, step: int | None = None, bad: str | None = None) -> Export:
-    """Write a target's files as the process would; `bad` is the reason for which its proof failed."""
+    """Write a target's files as the process would; `bad` is the reason for which its verification failed."""
     path = (
         planned.path
         if bad is None
@@ -65,13 +66,12 @@ def an_export(store: Store, planned: Planned, run: str, *, step: int | None = No
     folder.mkdir(parents=True, exist_ok=True)
     for name in {path.name if path != folder else "model.safetensors", "README.md", "SHA256SUMS", "proof.json"}:
         (folder / name).write_bytes(b"x" * 500)
-    proof: dict[str, Any] = {
-        "held": bad is None, "base": "smollm2-135m", "run": run, "step": step, "snapshot": "abc",
-        "checks": FAILED if bad else HELD, "kl": None if bad else 0.0004, "types": {"Q8_0": 210},
+    report: dict[str, Any] = {
+        "passed": bad is None, "held": bad is None, "base": "smollm2-135m", "run": run, "step": step, "snapshot": "abc",
+        "checks": FAILED if bad else PASSED, "kl": None if bad else 0.0004, "types": {"Q8_0": 210},
         "files": sorted(file.name for file in folder.iterdir()), "seconds": 4.2,
         "advice": "Make q8_0 instead: it keeps the tuning." if bad else None,
     }  # fmt: skip
-    state = "rejected" if bad else "done"
     with store.write():  # at once: it holds no lock, so another look at the store would take it for dead
         row = exports.start(
             store,
@@ -81,50 +81,47 @@ def an_export(store: Store, planned: Planned, run: str, *, step: int | None = No
             quant=planned.target.quant,
             path=store.home.relative(path),
         )
-        return exports.finish(store, row.id, sha256="ab" * 32, bytes=145_000_000, proof=proof, state=state, error=bad)  # type: ignore[arg-type]
+        end = {"sha256": "ab" * 32, "bytes": 145_000_000, "state": "rejected" if bad else "done", "error": bad}
+        return exports.finish(store, row.id, verification=report, **end)  # type: ignore[arg-type]
 
 
 @dataclass
 class FakeExport:
-    """Stands in for `exporting.export`. While `gate` is not set it waits in the middle; `bad` targets are rejected."""
+    """Stands in for what the job does. While `gate` is not set it waits in the middle; `bad` targets are rejected."""
 
     asked: list[Request] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
     gate: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
     cancelled: bool = False
+    threads: list[threading.Thread] = field(default_factory=list)
 
-    def __call__(
-        self,
-        store: Store,
-        request: Request,
-        on_progress: Callable[[Progress], None] | None = None,
-        cancel: threading.Event | None = None,
-    ) -> list[Export]:
+    def __call__(self, job: jobs.JobWork) -> dict[str, Any]:
+        store, request = job.store, Request.from_json(job.request["export"])
         self.asked.append(request)
         if self.error is not None:
             raise self.error
-        run, step, _ = service.chosen(store, request.run)
+        chosen = planning.selection(store, job.job.name, job.request["step"], job.request["why"])
         made = []
-        for planned in service.plan(store, request):
+        for planned in planning.plan(store, request, chosen):
             title = planned.target.title
-            if planned.taken and not request.overwrite:
-                raise Conflict(f"{planned.path.name} is there already.", where=str(planned.path), todo="--overwrite")
-            if on_progress is not None:
-                on_progress(Progress(title, "write", "blk.12.ffn_up", 120, 400, 8.5))
+            planning.check_place(planned, request.overwrite)
+            progress = JobProgress(title, "write", "blk.12.ffn_up", 120, 400, 8.5)
+            kept.set_progress(store, job.job.token, progress)
             while not self.gate.wait(0.01):
-                if cancel is not None and cancel.is_set():
+                if job.wanted() != "run":
                     self.cancelled = True
-                    raise Conflict("The export was cancelled; nothing of it is left.", todo="Start it again.")
-            made.append(an_export(store, planned, run.name, step=step, bad=self.bad.get(title)))
-        return made
+                    raise KeyboardInterrupt
+            an_export(store, planned, chosen.run.name, step=chosen.step, bad=self.bad.get(title))
+            made.append(exports.all_exports(store)[0].id)
+        return {"exports": made}
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> FakeExport:
-    """Put a stand-in in the place of the process, and of what it would say to type."""
+    """Put a stand-in in the place of the process, and of the commands to use what it makes."""
     fake = FakeExport()
     fake.gate.set()
-    monkeypatch.setattr(service, "export", fake)
+    fake.threads = in_thread.install(monkeypatch, service.MODULE, fake)
     monkeypatch.setattr(listing, "commands", _commands)
     return fake
 
@@ -141,4 +138,4 @@ def _commands(home: Any, export: Export) -> list[tuple[str, str]]:
 
 def planned(store: Store, run: str, format: str = "gguf", quant: str | None = "q8_0") -> Planned:
     """One target as it would be made."""
-    return service.plan(store, Request(run, (Target(format, quant),)))[0]
+    return planning.plan(store, Request(run, (Target(format, quant),)))[0]

@@ -157,7 +157,7 @@ def test_no_key_means_two_things_on_one_screen() -> None:
         "data": (modes.everywhere(), keys.BACK, keys.DATA, keys.TABLE),
         "editor": (modes.everywhere(), keys.BACK, keys.EDITOR, keys.PROSE),
         "import": (modes.everywhere(), keys.BACK, keys.IMPORT),
-        "export": (modes.everywhere(), keys.BACK, keys.EXPORT, keys.TICKS),
+        "export": (modes.everywhere(), keys.BACK, keys.EXPORT, keys.MULTI_CHOICE),
     }
     for screen, groups in together.items():
         taken: dict[str, str] = {}

@@ -19,7 +19,7 @@ async def test_a_result_after_the_end_cancels_its_caller(store: Store) -> None:
     with pytest.raises(NotFound):
         await bridge.call(runs.get, "nobody")
     ended = True
-    for call in (bridge.call, bridge.job, bridge.export):
+    for call in (bridge.call, bridge.job):
         with pytest.raises(asyncio.CancelledError):
             await call(runs.all_runs)
     with pytest.raises(asyncio.CancelledError):

@@ -10,6 +10,7 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
+from engine.comparison.answer import Stats
 from engine.comparison.session import Comparison
 from engine.inference import few_shot
 from engine.inference.client import Done
@@ -19,6 +20,7 @@ from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
+from tui.screens.compare import rendering
 from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.rendering import tabs
 
@@ -326,3 +328,18 @@ async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, clie
         await ask(app, "Hi")
         await app.see("I am a base model.")
         assert "better?" not in app.text
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_lane_says_what_was_thought_first_and_what_could_not_be_asked(hidden: bool) -> None:
+    talk = Comparison(["a", "b"])
+    talk.send("Hello?")
+    note = "This server refuses seed: asked without it."
+    for request in talk.due():
+        talk.feed(request.id, "Hi.")
+        talk.finish(request.id, Stats(tokens=1, note=note, reasoning="Hm.\nA greeting. " + "More. " * 100))
+    talk.turns[0].blind = hidden
+    notes = [block.text for block in rendering.turn_blocks(talk, 0, 0) if block.kind == "note"]
+    assert (note in notes) is not hidden, "a note tells a server from a run"
+    folded = [text for text in notes if text.startswith("thought 103 words first: Hm. A greeting.")]
+    assert len(folded) == (0 if hidden else 1) and all(len(text) < 100 for text in folded)

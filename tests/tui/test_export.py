@@ -1,10 +1,9 @@
-"""Export as a person drives it: two key presses make a file, its proof is read, its commands are copied."""
+"""Export as a user drives it: two key presses make a file, its verification is read, its
+commands are copied."""
 
 from __future__ import annotations
 
-import fcntl
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from engine.export import listing
+from engine.export import service, targets
 from engine.export.service import Request, Target
-from store import exports, runs
+from store import exports, jobs, runs
 from store.db import Store
 from store.errors import Unsupported
+from tests import in_thread
+from tests.toy_target import ToyTarget
 from tests.tui import fake_exports
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import FakeExport, a_run, an_export, planned
@@ -26,9 +27,12 @@ from tui.screens.export.screen import ExportScreen
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch: pytest.MonkeyPatch) -> FakeExport:
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeExport]:
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "export")
-    return fake_exports.install(monkeypatch)
+    fake = fake_exports.install(monkeypatch)
+    yield fake
+    fake.gate.set()
+    in_thread.join(fake.threads)
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ async def test_nothing_to_export_says_which_key_helps(exporting: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-async def test_two_enters_make_a_proven_file(
+async def test_two_enters_make_a_verified_file(
     exporting: Any, store: Store, process: FakeExport, size: tuple[int, int]
 ) -> None:
     a_run(store)
@@ -63,7 +67,7 @@ async def test_two_enters_make_a_proven_file(
         await app.until(lambda: exports.all_exports(store))
         assert [t.title for t in process.asked[0].targets] == ["gguf q8_0"]
         await app.see("✓ gguf q8_0", "✓ ember-1  gguf q8_0  done", "145 MB · KL 0.0004")
-        roomy = ("✓ held     tokens", "! warn     top-1", "– skipped  probes")
+        roomy = ("✓ passed   tokens", "! warn     top-1", "– skipped  probes")
         await app.see(*(roomy if size[0] > 80 else ("✓ tokens", "! top-1", "– probes")), "llama.cpp", "llama-cli -m")
         assert app.told == []  # it is all on the screen
 
@@ -97,7 +101,7 @@ async def test_what_cannot_be_made_is_said(exporting: Any, store: Store, process
         await app.see("[x] q8_0")
         screen(app).query_one("#quants").focus()
         await app.press("space")
-        await app.see("✗ No quant is ticked.")
+        await app.see("✗ No quant is selected.")
         await app.press("ctrl+s")
         await app.see("The export did not start")
         await app.press("escape")
@@ -110,34 +114,38 @@ async def test_what_cannot_be_made_is_said(exporting: Any, store: Store, process
 
 async def test_progress_and_cancel(exporting: Any, store: Store, process: FakeExport) -> None:
     a_run(store)
-    process.gate = threading.Event()
+    process.gate.clear()
     async with exporting() as app:
         await app.see("≈")
         await app.press("ctrl+s")
         await app.see("◐ ember-1  gguf q8_0", "30%", "8 s left", "writing  blk.12.ffn_up", "s Cancel")
-        assert "goes on" not in app.text
-        assert "is cancelled" in str(screen(app).quit_notice())
+        await app.see("● export ember-1 30%")  # the first line of every screen
+        assert "The export ember-1 continues without this window." in app.app._quit_notices()
         await app.press("s")
         await app.until(lambda: process.cancelled)
-        await app.see("Export ember-1", "‹ gguf ›")
+        await app.see("Export ember-1", "‹ gguf ›", "nothing running")
         assert exports.all_exports(store) == [] and "s Cancel" not in app.text
-        assert any("nothing of it is left" in note for note in app.told)
+        await app.until(lambda: any("nothing of it is left" in note for note in app.told))
 
 
-async def test_leaving_the_app_cancels(exporting: Any, store: Store, process: FakeExport) -> None:
+async def test_leaving_the_app_leaves_the_export(exporting: Any, store: Store, process: FakeExport) -> None:
     a_run(store)
-    process.gate = threading.Event()
+    process.gate.clear()
     async with exporting() as app:
         await app.see("≈")
         await app.press("ctrl+s")
         await app.see("30%")
-    assert process.cancelled
+    assert not process.cancelled and jobs.unfinished(store)
+    async with exporting() as app:  # another terminal, or the same one later
+        await app.see("● export ember-1 30%", "◐ ember-1  gguf q8_0")
+        process.gate.set()
+        await app.see("✓ ember-1  gguf q8_0  done")
 
 
 async def test_a_second_export_waits_for_the_first(exporting: Any, store: Store, process: FakeExport) -> None:
     a_run(store, "ember-1")
     a_run(store, "ember-2")
-    process.gate = threading.Event()
+    process.gate.clear()
     async with exporting() as app:
         await app.see("Export ember-2")
         await app.press("ctrl+s")
@@ -146,11 +154,53 @@ async def test_a_second_export_waits_for_the_first(exporting: Any, store: Store,
         await app.see("Export ember-1")
         screen(app).query_one("#form").focus_start()  # type: ignore[attr-defined]
         await app.press("enter")
-        await app.until(lambda: any("One at a time" in note for note in app.told))
+        await app.see("◐ ember-1  waits", "It starts when the export before it has ended.", "● export ember-2 30% +1")
         process.gate.set()
-        await app.until(lambda: any("Its proof held" in note for note in app.told))
-        await app.see("Export ember-1")  # the cursor stays where the person put it
-        assert len(process.asked) == 1
+        await app.until(lambda: any("It passed its verification" in note for note in app.told))  # ember-2, not watched
+        await app.see("✓ ember-1  gguf q8_0  done")  # the cursor stays where it was put
+        assert [request.run for request in process.asked] == ["ember-2", "ember-1"]
+
+
+async def test_the_list_of_jobs_shows_and_stops_them(exporting: Any, store: Store, process: FakeExport) -> None:
+    a_run(store)
+    process.gate.clear()
+    async with exporting() as app:
+        await app.see("≈")
+        await app.press("ctrl+s")
+        await app.see("30%")
+        await app.press("f2")
+        await app.see_page("DataScreen")
+        await app.pilot.click("Masthead", offset=(95, 0))
+        await app.see_page("JobsDialog")
+        await app.press("escape")
+        await app.see_page("DataScreen")
+        await app.press("alt+j")
+        await app.see_page("JobsDialog")
+        await app.see("● export ember-1 gguf q8_0", "writing 30% · 8 s left", "✓ training ember-1", "s stops a job")
+        await app.press("enter")  # to the screen that shows it
+        await app.see_page("ExportScreen")
+        await app.press("alt+j")
+        await app.see_page("JobsDialog")
+        await app.press("s")
+        await app.see("– export ember-1", "stopped now")
+        assert process.cancelled
+        await app.press("escape")
+        await app.see_page("ExportScreen")
+
+
+async def test_a_target_that_is_added_can_be_chosen(
+    exporting: Any, store: Store, process: FakeExport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(targets.REGISTRY, "toy", ToyTarget())
+    a_run(store)
+    async with exporting() as app:
+        await app.see("≈")
+        screen(app).query_one("#format").focus()
+        await app.press("left", "left")  # before the first is the last
+        await app.see("‹ toy ›", "a toy", "[x] t1", "[ ] t2", "11 B")
+        await app.press("ctrl+s")
+        await app.see("✓ ember-1  toy t1  done")
+        assert process.asked[0].targets == (Target("toy", "t1"),)
 
 
 async def test_a_rejected_export_says_why_and_what_instead(exporting: Any, store: Store, process: FakeExport) -> None:
@@ -159,7 +209,7 @@ async def test_a_rejected_export_says_why_and_what_instead(exporting: Any, store
     async with exporting() as app:
         await app.see("≈")
         await app.press("enter", "enter")
-        await app.see("✗ gguf q8_0", "rejected: its proof failed", "✗ failed   probes")
+        await app.see("✗ gguf q8_0", "rejected: it failed its verification", "✗ failed   probes")
         await app.see("✗ It no longer answers as the run does.", "→ Make q8_0 instead", ".rejected")
         assert "y Copy" not in app.text.splitlines()[-1].replace("p Copy path", "")
 
@@ -246,19 +296,15 @@ async def test_exports_of_other_terminals_and_of_removed_runs_are_listed(exporti
         assert screen(app).query_one(ExportList).shelf is not None
 
 
-async def test_the_first_line_says_what_another_terminal_exports(exporting: Any, store: Store) -> None:
-    run = a_run(store)
+async def test_an_export_of_another_terminal_is_shown(exporting: Any, store: Store, process: FakeExport) -> None:
+    a_run(store)
+    process.gate.clear()
     async with exporting() as app:
         await app.see("Export ember-1", "nothing running")
-        store.home.exports.mkdir(exist_ok=True)
-        lock = listing.lock_path(store.home, 1)
-        with lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            row = exports.start(store, run=run.name, step=None, format="gguf", quant="q8_0", path="exports/x")
-            assert row.id == 1
-            await app.see("● ember-1 export")
-        exports.fail(store, 1, "gone")
-        await app.see("nothing running")
+        service.submit(store, Request("ember-1", (Target("merged"),)))
+        await app.see("● export ember-1 30%", "◐ ember-1  merged")
+        process.gate.set()
+        await app.see("nothing running", "✓ merged")
 
 
 async def test_foreign_text_steers_nothing(exporting: Any, store: Store) -> None:

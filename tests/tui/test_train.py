@@ -1,4 +1,4 @@
-"""Train as a person drives it: choices made already, a run in two key presses, runs watched and stopped by keys."""
+"""Train by keys: a run in two key presses, all settings of a new run, runs watched, stopped, resumed and removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input
 
 from engine.training import run_control
-from engine.training.config import TrainConfig
+from engine.training.config import FIELDS, TrainConfig
 from engine.training.estimate import Estimate
 from engine.training.preflight import Preflight
 from engine.training.recipes import config_for
@@ -23,6 +23,7 @@ from tui.screens.train import report
 from tui.screens.train.run_form import RunForm
 from tui.screens.train.run_list import RunList
 from tui.screens.train.screen import TrainScreen
+from tui.widgets.choice import Choice
 
 STEPS = config_for("identity", "smollm2-135m").steps
 
@@ -41,10 +42,10 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
     """What was checked; the check itself needs a model, so it is stood in for."""
     asked: list[tuple[str, TrainConfig]] = []
 
-    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.Check:
+    def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.RunCheck:
         asked.append((dataset, config))
         on_line("Preparing the model: 40%")
-        return report.Check(
+        return report.RunCheck(
             preflight(), Estimate(seconds=92.0, memory_bytes=900_000_000, steps=config.steps or 5, note="")
         )
 
@@ -109,14 +110,14 @@ async def test_two_enters_start_a_run(
 ) -> None:
     async with training(size) as app:
         await app.see(
-            "New run", "‹ ember ›", "12 ready pairs", f"{STEPS} steps", "12 rows, 480 tokens, 120 of them learnt"
+            "New run", "‹ ember ›", "12 ready pairs", f"{STEPS} steps", "12 rows, 480 tokens, 120 of them trained"
         )
         await app.see(f"{STEPS} steps, about 1 min 32 s, 900 MB of memory")
         await app.press("enter", "enter")
         await app.until(lambda: no_process == ["ember-1"])
         run = runs.get(store, "ember-1")
         assert (run.base, run.method, run.config["steps"]) == ("smollm2-135m", "qlora", STEPS)
-        await app.see("○ ember-1", "It goes on when you quit")
+        await app.see("○ ember-1", "It keeps running when you quit")
 
 
 async def test_numbers_and_name_can_be_changed(
@@ -141,10 +142,82 @@ async def test_a_wrong_number_is_named_and_nothing_starts(training: Any, ember: 
         form = screen(app).query_one(RunForm)
         form.query_one("#rank").focus()
         await app.press("backspace", *"huge")
-        await app.see("'huge' is not a whole number")
+        await app.see("✗ LoRA rank is 'huge'; it must be a whole number from 1 to 4,096.")
         await app.press("ctrl+s")
         await app.see("The run did not start")
         assert runs.all_runs(store) == []
+
+
+async def test_every_field_of_a_configuration_can_be_reached_and_changed(
+    training: Any, ember: str, store: Store, no_process: list[str]
+) -> None:
+    shown = [name for name in FIELDS if name not in ("model", "recipe", "steps", "epochs")]
+    async with training((80, 24)) as app:
+        await app.see("‹ ember ›", "Batch size")
+        assert "CPU threads" not in app.text
+        form = screen(app).query_one(RunForm)
+        await app.press("n", "f7")
+        await app.until(lambda: form.more)
+        reached: set[str] = set()
+        form.query_one("#dataset").focus()
+        for _ in range(60):
+            await app.press("tab")
+            reached.add(app.app.focused.id or "" if app.app.focused else "")
+            if app.app.focused and app.app.focused.id == "rank":
+                await app.see("Rank of the adapter: its size. A whole number from", "1 to 4,096.")
+        assert reached >= {*shown, "length"}
+        typed = {"length": "7", "alpha": "8", "targets": "q_proj, v_proj", "threads": "2", "seed": "3", "warmup": "0.2"}
+        for name, value in typed.items():
+            form.query_one(f"#{name}", Input).value = value
+        for name, value in {"dora": "true", "scheduler": "cosine", "packing": "padded", "method": "lora"}.items():
+            form.query_one(f"#{name}", Choice).value = value
+        await app.press("f7")
+        await app.see("More settings, 8 changed")
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["ember-1"])
+        config = TrainConfig.from_json(runs.get(store, "ember-1").config)
+        assert config == config_for("identity", "smollm2-135m").replace(
+            steps=7, alpha=8, targets=("q_proj", "v_proj"), threads=2, seed=3, warmup=0.2, dora=True,
+            scheduler="cosine", packing="padded", method="lora",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "message"),
+    [
+        ("dropout", "2", "LoRA dropout is 2; it must be a number from 0 to 0.9."),
+        ("seed", "-1", "Seed is -1; it must be a whole number from 0 to 4,294,967,295."),
+        ("lr", "", "Learning rate is empty; it must be a number above 0 and at most 1."),
+        ("length", "long", "Steps is 'long'"),
+        ("length", "3 weeks", "Length is '3 weeks'; it must be a number of steps or epochs."),
+    ],
+)
+async def test_an_error_leads_to_its_field_also_to_one_not_shown(
+    training: Any, ember: str, store: Store, name: str, typed: str, message: str
+) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        screen(app).query_one(RunForm).query_one(f"#{name}", Input).value = typed
+        await app.see(f"✗ {message}"[:50])
+        await app.press("ctrl+s")
+        await app.see("The run did not start")
+        await app.press("enter")
+        await app.until(lambda: app.app.focused is not None and app.app.focused.id == name)
+        assert runs.all_runs(store) == []
+
+
+async def test_a_recipe_fills_all_rows_and_a_model_only_those_not_changed(training: Any, ember: str) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        form = screen(app).query_one(RunForm)
+        form.query_one("#lr", Input).value = "1e-3"
+        form.choose("model", "org/Model-7B")
+        await app.until(lambda: form.config().model == "org/Model-7B")
+        assert form.config().lr == 1e-3
+        form.query_one("#rank", Input).value = "4"
+        await app.until(lambda: form.query_one("#alpha", Input).value == "8")
+        form.query_one("#recipe", Choice).value = "careful"
+        await app.until(lambda: form.config() == config_for("careful", "org/Model-7B"))
 
 
 async def test_a_taken_name_is_refused(training: Any, ember: str, store: Store) -> None:
@@ -163,20 +236,22 @@ async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, mo
     bad = preflight(problems=["3 rows have no answer to learn."], truncated=[1, 2])
     estimate = Estimate(seconds=1.0, memory_bytes=1, steps=1, note="")
     async with training() as app:
-        monkeypatch.setattr(report, "check", lambda *_: report.Check(bad, estimate))
+        monkeypatch.setattr(report, "check", lambda *_: report.RunCheck(bad, estimate))
         screen(app).query_one(RunForm).post_message(RunForm.Changed())
-        await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: cut at the end")
+        await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: the end is cut off")
 
 
-async def test_nothing_to_learn_says_what_to_do(training: Any) -> None:
+async def test_nothing_to_train_on_says_what_to_do(training: Any) -> None:
     async with training((80, 24)) as app:
-        await app.see("There is nothing to learn from yet.", "F2")
+        await app.see("There is nothing to train on yet.", "F2")
 
 
 async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -> None:
     _, token = a_run(store)
     async with training((80, 24)) as app:
-        await app.see("● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It goes on when you quit")
+        await app.see(
+            "● ember-1  running", "20/40", "loss 0.464", "Reading [smollm2-135m]", "It keeps running when you quit"
+        )
         worker.record(store, token, 30, {"loss": 0.25})
         worker.say(store, token, "Saved a checkpoint", level="warning")
         await app.see("30/40", "loss 0.250", "! Saved a checkpoint")
@@ -232,11 +307,11 @@ async def test_keys_that_cannot_act_are_not_offered(training: Any, ember: str, s
         assert "s Stop" not in app.text
 
 
-async def test_preview_shows_what_is_learnt(training: Any, ember: str) -> None:
+async def test_preview_shows_what_is_trained(training: Any, ember: str) -> None:
     async with training() as app:
-        await app.see("120 of them learnt")
+        await app.see("120 of them trained")
         await app.press("p")
-        await app.see("What the model will learn", "<user>Who?Ember.")
+        await app.see("What the model learns", "<user>Who?Ember.")
 
 
 async def test_compare_opens_with_the_run_beside_its_base(training: Any, ember: str, store: Store) -> None:
@@ -259,7 +334,7 @@ async def test_datasets_change_the_suggestion(training: Any, ember: str, store: 
         await app.see("‹ ember ›")
         screen(app).query_one("#dataset").focus()
         await app.press("enter")
-        await app.see("Dataset to learn from", "zoo", "empty")
+        await app.see("Dataset to train on", "zoo", "empty")
         await app.press(*"zoo", "enter")
         await app.see("‹ zoo ›", "zoo-1", "1 ready pair")
         assert screen(app).query_one(RunList).selected is None

@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "tui.cli.export:export",
     "exports": "tui.cli.exports:exports",
     "push": "tui.cli.push:push",
+    "jobs": "tui.cli.jobs:jobs",
     "serve": "tui.cli.serve:serve",
     "models": "tui.cli.models:models",
     "doctor": "tui.cli.doctor:doctor",

@@ -71,6 +71,7 @@ class Talk:
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._lane = f"cli-{new_uid()}"  # its own, so a first answer never depends on what a server kept
         self._answered_by = model
+        self._noted = ""
 
     def go_on(self) -> None:
         """Take turns until the user leaves or stdin ends."""
@@ -137,6 +138,7 @@ class Talk:
 
     def _show(self, text: str, done: Done) -> None:
         from engine.evaluation.prompt_sets import answer_json
+        from engine.models.refs import checkpoint
 
         if session().as_json:
             emit_json({"prompt": text, "seed": self.sampling.seed, **answer_json(self.model, done)})
@@ -144,9 +146,15 @@ class Talk:
         emit()
         if self._interactive:
             say(f"({figures(done)})")
-        if done.model.startswith(f"{self.model}@") and done.model != self._answered_by:
+        if done.reasoning:
+            say(f"(thought {len(done.reasoning.split()):,} words first; --json shows them)")
+        if done.note and done.note != self._noted:
+            self._noted = done.note
+            say(f"({done.note})")
+        step = checkpoint(done.model, self.model)
+        if step is not None and done.model != self._answered_by:
             self._answered_by = done.model
-            say(f"({self.model} is still being tuned; its checkpoint of step {done.model.rpartition('@')[2]} answered)")
+            say(f"({self.model} is still being tuned; its checkpoint of step {step} answered)")
 
     def _command(self, line: str) -> bool:
         """Run a command, a line that begins with a slash; False to leave."""

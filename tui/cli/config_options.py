@@ -1,69 +1,104 @@
-"""The options that make up a run's configuration, for every command that needs one.
-What a number may be is checked by engine.training.config; here it gets the name of its option."""
+"""The options that make up a run's configuration, for every command that needs one: one for each row of TrainConfig.
+What a value may be is checked by engine.training.config; here it gets the name of its option."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from store.errors import BadInput
 from tui.cli.options import MODEL, options_named
 
 if TYPE_CHECKING:
     from engine.training.config import TrainConfig
+    from engine.training.fields import TrainingField
+    from engine.training.launchers import Launcher
+    from engine.training.methods import TrainingMethod
+    from engine.training.objectives import Objective
+    from engine.training.recipes import Recipe
 
-_METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"method": "lora"},
-    "qlora": {"method": "qlora"},
-    "dora": {"method": "lora", "dora": True},
-    "qdora": {"method": "qlora", "dora": True},
-}
+_METAVARS = {"whole": "INTEGER", "number": "FLOAT", "names": "NAMES", "text": "TEXT"}
+
+
+class FieldValue(click.ParamType):
+    """A value of one field, read as the Train form reads it. `names` are what may be typed for a choice."""
+
+    def __init__(self, field: TrainingField, names: Callable[[], Iterable[str]]) -> None:
+        self.name = field.kind
+        self._field, self._names = field, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        names = tuple(self._names())
+        if not isinstance(value, str) or value in names:
+            return value
+        if names:
+            self.fail(f"{self._field.label} is {value!r}; it must be one of {', '.join(names)}.", param, ctx)
+        try:
+            return self._field.parse(value)
+        except BadInput as error:
+            self.fail(error.what, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        names = tuple(self._names())
+        return f"[{'|'.join(names)}]" if names else _METAVARS[self._field.kind]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
 
 def config_options(command: Any) -> Any:
-    """Every number of a run; what is not given is the recipe's."""
+    """Every setting of a run as an option; what is not given is the recipe's."""
+    from engine.training.config import FIELDS
+
+    for field in reversed(FIELDS.values()):
+        command = _option(field)(command)
+    return command
+
+
+def _option(field: TrainingField) -> Any:
     from engine.models.default_model import NAME
-    from engine.training.config import Dtype, Packing, Scheduler
+    from engine.training.launchers import LAUNCHERS
+    from engine.training.methods import METHODS
+    from engine.training.objectives import OBJECTIVES
     from engine.training.recipes import DEFAULT, RECIPES
 
-    recipes = "; ".join(f"{recipe.name}: {recipe.summary}" for recipe in RECIPES.values())
-    for option in reversed((
-        click.option("--model", type=MODEL, default=NAME, show_default=True, metavar="REF", help="The base model."),
-        click.option("--recipe", type=click.Choice(list(RECIPES)), default=DEFAULT, show_default=True, help=recipes),
-        click.option("--method", type=click.Choice(list(_METHODS)), help="How the adapter is trained."),
-        click.option("--epochs", type=float, help="Passes over the data."),
-        click.option("--steps", type=int, help="Optimizer steps, instead of epochs."),
-        click.option("--lr", type=float, help="Learning rate."),
-        click.option("--rank", type=int, help="Rank of the adapter."),
-        click.option("--alpha", type=float, help="Scale of the adapter, over its rank."),
-        click.option("--dropout", type=float, help="Dropout of the adapter."),
-        click.option("--targets", metavar="NAMES", help="Modules to adapt, with commas, or all-linear."),
-        click.option("--rslora", is_flag=True, default=None, help="Scale by the root of the rank."),
-        click.option("--batch-size", type=int, help="Rows per optimizer step."),
-        click.option("--max-length", type=int, help="Tokens of the longest row; longer ones are cut, and counted."),
-        click.option("--scheduler", type=click.Choice(get_args(Scheduler)), help="How the rate falls."),
-        click.option("--warmup", type=float, help="Ratio of the steps in which the rate rises."),
-        click.option("--weight-decay", type=float, help="Decay of the adapter's weights."),
-        click.option("--max-grad-norm", type=float, help="Clip gradients at this norm; 0 does not."),
-        click.option("--dtype", type=click.Choice(get_args(Dtype)), help="Numbers to train in."),
-        click.option("--packing", type=click.Choice(get_args(Packing)), help="How rows share a batch."),
-        click.option("--seed", type=int, help="Same seed and data, same run."),
-        click.option("--save-every", type=int, help="Steps between checkpoints; 0 saves at the end."),
-        click.option("--keep-checkpoints", type=int, help="How many of them to keep."),
-        click.option("--threads", type=int, help="CPU threads of the run."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
+    name = f"--{field.name.replace('_', '-')}"
+    named: dict[str, Mapping[str, Recipe | TrainingMethod | Objective | Launcher]] = {
+        "recipe": RECIPES, "method": METHODS, "objective": OBJECTIVES, "launcher": LAUNCHERS
+    }  # fmt: skip
+    entries = named.get(field.name, {}).values()
+    about = " ".join([field.help, *(f"{entry.name}: {entry.summary}" for entry in entries)])
+    if field.name == "model":
+        return click.option(name, type=MODEL, default=NAME, show_default=True, metavar="REF", help=about)
+    if field.name == "recipe":
+        return click.option(
+            name, type=FieldValue(field, lambda: RECIPES), default=DEFAULT, show_default=True, help=about
+        )
+    if field.kind == "flag":
+        return click.option(name, is_flag=True, default=None, help=about)
+    return click.option(name, type=FieldValue(field, _methods if field.name == "method" else field.choices), help=about)
+
+
+def _methods() -> dict[str, dict[str, Any]]:
+    """Every method and variant that may be typed, with the fields that it sets."""
+    from engine.training.methods import METHODS
+
+    named: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS}
+    for name, method in METHODS.items():
+        named |= {variant: {"method": name, **changes} for variant, changes in method.variants.items()}
+    return named
 
 
 def config_of(given: dict[str, Any]) -> TrainConfig:
     """Take the configuration out of a command's keyword arguments; BadInput names the option that is wrong."""
+    from engine.training.config import FIELDS
     from engine.training.recipes import config_for
 
-    recipe, model = given.pop("recipe"), given.pop("model")
-    targets = given.get("targets")
-    if targets is not None and targets != "all-linear":
-        given["targets"] = tuple(name.strip() for name in targets.split(",") if name.strip())
-    given |= _METHODS.get(given.pop("method") or "", {})
+    values = {name: given.pop(name) for name in FIELDS if name in given}
+    recipe, model, method = values.pop("recipe"), values.pop("model"), values.pop("method")
+    values |= _methods().get(method, {})
     with options_named():
-        return config_for(recipe, model, **given)
+        return config_for(recipe, model, **values)

@@ -1,53 +1,97 @@
 """`tuningfork export`: from a run to files that other programs read.
-Making and proving them is engine.export.service's; here they are asked for, followed and shown."""
+A background job makes and verifies them (engine.export.service); here it is started, followed and shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from store.errors import BadInput, WorkerError
+from store.errors import BadInput, Conflict, WorkerError
 from tui.cli.command import Command
 from tui.cli.data import assignment
 from tui.cli.options import RUN
 from tui.cli.output import Progress, columns, emit, emit_json, say, table
 from tui.cli.probe import SAMPLE
 from tui.cli.session import session
-from tui.export_summary import SIGN, Part, advice, checks, divergence, model_name, part_of, state_word, title
+from tui.export_summary import SIGN, advice, checks, divergence, model_name, stage, state_word, title
 from tui.formatting import count, duration, size
 
 if TYPE_CHECKING:
-    from engine.export.service import Planned, Request, Target
-    from store.records import Export
+    from engine.export.planning import Planned
+    from engine.export.request import Request, Target
+    from store.db import Store
+    from store.records import Export, Job
 
-DEFAULT, DEFAULT_QUANT = "gguf-adapter", "q8_0"
+DEFAULT = "gguf-adapter"
 
 
 class _Several(click.ParamType):
-    """Names with commas; `known` is the attribute of engine.export.service that lists those there are."""
+    """Names with commas, each one of those that `known` returns; nothing is imported before they are asked for."""
 
-    def __init__(self, name: str, known: str) -> None:
+    def __init__(self, name: str, known: Callable[[], Iterable[str]]) -> None:
         self.name, self._known = name, known
 
-    def _names(self) -> list[str]:
-        from engine.export import service
-
-        return list(getattr(service, self._known))
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        known = list(self._known())
         names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
-        wrong = next((name for name in names if name not in self._names()), None)
+        wrong = next((name for name in names if name not in known), None)
         if wrong is not None or not names:
-            self.fail(f"{wrong or value!r} is none of {', '.join(self._names())}.", param, ctx)
+            self.fail(f"{wrong or value!r} is none of {', '.join(known)}.", param, ctx)
         return names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(before + comma + name) for name in self._names() if name.startswith(last)]
+        return [CompletionItem(before + comma + name) for name in self._known() if name.startswith(last)]
+
+
+class _FromTargets(click.Option):
+    """An option whose help is written from the registry of export targets, when help is shown."""
+
+    def __init__(self, *args: Any, describe: Callable[[], str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._describe = describe
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._describe()
+        return super().get_help_record(ctx)
+
+
+def _formats() -> list[str]:
+    from engine.export import targets
+
+    return list(targets.REGISTRY)
+
+
+def _quants() -> tuple[str, ...]:
+    from engine.export import targets
+
+    return targets.all_quants()
+
+
+def _formats_help() -> str:
+    from engine.export import targets
+
+    described = "; ".join(f"{name} ({target.help})" for name, target in targets.REGISTRY.items())
+    return f"{described}. Several with commas."
+
+
+def _quants_help() -> str:
+    from engine.export import targets
+
+    return (
+        f"For {' and '.join(targets.quantised())}: {', '.join(targets.all_quants())}; several with commas. "
+        f"[default: {_default_quants()}]"
+    )
+
+
+def _default_quants() -> str:
+    from engine.export import targets
+
+    return ", ".join(dict.fromkeys(t.default_quant for t in targets.REGISTRY.values() if t.default_quant))
 
 
 @click.command(
@@ -62,64 +106,69 @@ class _Several(click.ParamType):
 )
 @click.argument("run", type=RUN, metavar="RUN[@STEP]")
 @click.option(
-    "--to", type=_Several("format", "FORMATS"), multiple=True, default=[DEFAULT], show_default=True, metavar="FORMAT",
-    help="gguf-adapter (smallest; needs the base model), gguf, ollama, merged or adapter; several with commas.",
+    "--to", cls=_FromTargets, type=_Several("format", _formats), multiple=True, default=[DEFAULT], show_default=True,
+    metavar="FORMAT", describe=_formats_help,
 )  # fmt: skip
 @click.option(
-    "--quant", type=_Several("quant", "QUANTS"), multiple=True, metavar="QUANT",
-    help=f"Of gguf and ollama: f32, f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, q4_1, q4_0; several with commas. "
-    f"[default: {DEFAULT_QUANT}]",
+    "--quant", cls=_FromTargets, type=_Several("quant", _quants), multiple=True, metavar="QUANT",
+    describe=_quants_help,
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; else in the home.")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@click.option("--no-proof", is_flag=True, help="Do not check what was made.")
-@click.option("--probes", metavar="FILE", help="Put these probes to it too: JSONL, or sample:identity and the like.")
+@click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
+@click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, or sample:identity and the like.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
     help="official: llama.cpp's own script, fetched once.",
 )  # fmt: skip
+@click.option("--detach", is_flag=True, help="Only start it: it continues without this terminal.")
 @click.option("--plan", "only_plan", is_flag=True, help="Only show what would be made, and how large.")
-def export(run: str, to: Any, quant: Any, only_plan: bool, **given: Any) -> None:
-    """Make a run into files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and prove that they do the same.
+def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given: Any) -> None:
+    """Make a run into files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify that they do the same.
 
-    Without @STEP it is the checkpoint with the lowest validation loss. An export whose proof fails is kept with the
-    ending .rejected, and the command ends with 1.
+    Without @STEP it is the checkpoint with the lowest validation loss. An export that fails its verification is kept
+    with the ending .rejected, and the command ends with 1. Ctrl-C cancels the export; closing the terminal does not.
     """
-    from engine.export import service
+    from engine.export import planning, service
 
     store = session().store
     request = _request(run, targets(to, quant), given)
-    _, _, why = service.chosen(store, run)
+    chosen = planning.select(store, run)
     if only_plan:
-        _tell_plan(service.plan(store, request))
-        say(f"Of {run}: {why}.")
+        _tell_plan(planning.plan(store, request, chosen))
+        say(f"Of {run}: {chosen.why}.")
         return
-    session().goes_on = "The export was cancelled; nothing of it is left."
-    say(f"Exporting {run}: {why}.")
-    made = _make(request)
+    say(f"Exporting {run}: {chosen.why}.")
+    session().goes_on = "An export that had started continues: tuningfork jobs list"
+    job = service.submit(store, request, chosen)
+    if detach:
+        tell_submitted(job)
+        return
+    made = _follow(store, job)
     tell(made)
     check_end(made)
 
 
 def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]]) -> tuple[Target, ...]:
     """Every format asked for, those that have quants once for each quant. A quant that no format takes is an error."""
-    from engine.export.service import QUANTISED, Target
+    from engine.export import targets as known
+    from engine.export.request import Target
 
     formats, quants = ([name for names in given for name in names] for given in (to, quant))
-    if quants and not QUANTISED & set(formats):
-        raise BadInput(f"{formats[0]} has no quants.", where="--quant", todo="Say --to gguf, or leave --quant out.")
+    if quants and not set(known.quantised()) & set(formats):
+        raise BadInput(f"{formats[0]} has no quants.", where="--quant", todo="Use --to gguf, or leave --quant out.")
     found = [
         Target(name, each)
         for name in formats
-        for each in ((quants or [DEFAULT_QUANT]) if name in QUANTISED else [None])
+        for each in ((quants or [str(known.get(name).default_quant)]) if known.get(name).quants else [None])
     ]
     return tuple(dict.fromkeys(found))
 
 
 def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Request:
     from engine.core import sample_files
-    from engine.export.service import Request
+    from engine.export.request import Request
 
     probes = given["probes"]
     if probes is not None:
@@ -130,32 +179,50 @@ def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Req
             else Path(probes).expanduser().absolute()
         )
     return Request(
-        run, wanted, out=given["out"], overwrite=given["overwrite"], prove=not given["no_proof"], probes=probes,
+        run, wanted, out=given["out"], overwrite=given["overwrite"], verify=not given["no_verify"], probes=probes,
         variables=dict(assignment(text) for text in given["variables"]), converter=given["converter"],
     )  # fmt: skip
 
 
-def _make(request: Request) -> list[Export]:
-    """Make them with progress on stderr."""
+def _follow(store: Store, job: Job) -> list[Export]:
+    """Watch the job with progress on stderr; Ctrl-C cancels it."""
     from engine.export import service
 
-    with Progress(request.run) as bar:
+    with Progress(job.name) as bar:
+        try:
+            return service.follow(store, job.id, lambda now: bar.show(progress_line(now)))
+        except KeyboardInterrupt:
+            session().goes_on = "The export was cancelled; nothing of it is left."
+            bar.clear()
+            say("Cancelling the export …")
+            try:
+                service.cancel(store, job.id)
+            except Conflict:  # it has just ended
+                session().goes_on = "The export had just ended; see it with: tuningfork exports list"
+            raise
 
-        def on_progress(progress: service.Progress) -> None:
-            part = part_of(request, progress)
-            bar.show(_line(part))
 
-        return service.export(session().store, request, on_progress)
+def tell_submitted(job: Job) -> None:
+    """Say that an export started or waits, and how to follow and stop it."""
+    watch, stop = (f"tuningfork jobs {verb} {job.id}{session().flags()}" for verb in ("watch", "stop"))
+    if session().as_json:
+        emit_json({"job": job.id, "kind": job.kind, "name": job.name, "state": job.state, "watch": watch, "stop": stop})
+        return
+    emit(f"Export {job.name} {'waits for another export' if job.state == 'queued' else 'has started'}: job {job.id}.")
+    say(f"  follow it  {watch}\n  stop it    {stop}")
 
 
-def _line(part: Part) -> str:
-    """`gguf q8_0 (1 of 2): prove, 40%, 12 s left  asking 5 questions`"""
-    words = [f"{part.target}{part.place}: {part.stage}"]
-    if part.share is not None:
-        words.append(f"{part.share:.0%}")
-    if part.seconds_left is not None:
-        words.append(f"{duration(part.seconds_left)} left")
-    return ", ".join(words) + (f"  {part.text}" if part.text else "")
+def progress_line(job: Job) -> str:
+    """`gguf q8_0 (1 of 2): verifying, 40%, 12 s left  asking 5 questions`"""
+    progress = job.progress
+    if job.state == "queued":
+        return f"{job.name}: waiting for another export"
+    words = [f"{progress.part or job.name}: {stage(progress) or job.state}"]
+    if progress.share is not None:
+        words.append(f"{progress.share:.0%}")
+    if progress.seconds_left is not None:
+        words.append(f"{duration(progress.seconds_left)} left")
+    return ", ".join(words) + (f"  {progress.text}" if progress.text else "")
 
 
 # ---------------------------------------------------------------- what was made
@@ -166,13 +233,13 @@ def plain(made: Export) -> dict[str, Any]:
     return {
         "id": made.id, "run": made.run, "step": made.step, "format": made.format, "quant": made.quant,
         "state": made.state, "path": str(session().home.absolute(made.path)), "bytes": made.bytes,
-        "sha256": made.sha256, "proof": made.proof, "error": made.error, "created_at": made.created_at,
+        "sha256": made.sha256, "proof": made.verification, "error": made.error, "created_at": made.created_at,
         "ended_at": made.ended_at,
     }  # fmt: skip
 
 
 def described(made: Export) -> dict[str, Any]:
-    """The same with what to type to use it."""
+    """The same with the commands to use it."""
     from engine.export import listing
 
     lines = listing.commands(session().home, made)
@@ -180,7 +247,7 @@ def described(made: Export) -> dict[str, Any]:
 
 
 def tell(made: Sequence[Export]) -> None:
-    """Where each export lies, what its checks said, and what to type to use it."""
+    """Where each export lies, what its verification found, and the commands to use it."""
     if session().as_json:
         for each in made:
             emit_json(described(each))
@@ -188,12 +255,12 @@ def tell(made: Sequence[Export]) -> None:
     list_exports(made)
     for each in made:
         emit()
-        tell_proof(each)
+        tell_verification(each)
         tell_commands(each)
 
 
 def list_exports(made: Sequence[Export]) -> None:
-    """One line an export."""
+    """One line per export."""
     home = session().home
     table(
         ("id", "run", "what", "state", "size", "path"),
@@ -206,10 +273,10 @@ def list_exports(made: Sequence[Export]) -> None:
     )  # fmt: skip
 
 
-def tell_proof(made: Export) -> None:
-    """One line a check; the reason and the way out when one failed."""
+def tell_verification(made: Export) -> None:
+    """One line per check; the reason and what to make instead when one failed."""
     found = checks(made)
-    emit(f"{title(made)}: " + (f"{count(len(found), 'check')}" if found else "not checked"))
+    emit(f"{title(made)}: " + (f"{count(len(found), 'check')}" if found else "not verified"))
     name = max((len(check.name) for check in found), default=0)
     for check in found:
         emit(f"  {SIGN[check.state][0]} {check.state:<7}  {check.name:<{name}}  {check.said}")
@@ -220,7 +287,7 @@ def tell_proof(made: Export) -> None:
 
 
 def tell_commands(made: Export) -> None:
-    """What to type to use it."""
+    """The commands to use it."""
     from engine.export import listing
 
     for program, line in listing.commands(session().home, made):
@@ -229,14 +296,14 @@ def tell_commands(made: Export) -> None:
 
 
 def check_end(made: Sequence[Export]) -> None:
-    """Raise WorkerError when a proof failed: the reason, where the file is kept, and what to make instead."""
+    """Raise WorkerError when a verification failed: why, where the file is kept, and what to make instead."""
     bad = [each for each in made if each.state != "done"]
     if not bad:
         return
     first = bad[0]
     others = f" ({len(bad) - 1} more)" if len(bad) > 1 else ""
     raise WorkerError(
-        (first.error or "It failed its proof.") + others,
+        (first.error or "It failed its verification.") + others,
         where=f"{title(first)}, {state_word(first)}",
         todo=advice(first) or f"See what was checked: tuningfork exports show {first.id}{session().flags()}",
     )

@@ -1,5 +1,5 @@
-"""`tuningfork exports`: what was made from runs, what its proof said, and taking it away.
-Files are engine.export.listing's business; nothing here touches one."""
+"""`tuningfork exports`: what was made from runs, what its verification found, and removing it.
+Files are engine.export.listing's; nothing here touches one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui.cli.command import Group
-from tui.cli.export import described, list_exports, plain, tell_commands, tell_proof
+from tui.cli.export import described, list_exports, plain, tell_commands, tell_verification
 from tui.cli.options import RUN, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say
 from tui.cli.session import session
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     """,
 )
 def exports() -> None:
-    """What was exported: list, show the proof, remove."""
+    """Exports: list, show with their verification, remove."""
 
 
 def _fresh() -> Store:
-    """The store, after what a dead process left has been swept up."""
+    """The store, after what a dead process left has been cleaned up."""
     from engine.export import listing
 
     store = session().store
@@ -59,7 +59,7 @@ def list_(run: str | None) -> None:
 @exports.command("show", example="tuningfork exports show 3 --json")
 @click.argument("id", type=int)
 def show(id: int) -> None:
-    """Show an export: where it lies, what its proof said, what to type to use it."""
+    """Show an export: where it is, what its verification found, the commands to use it."""
     from store import exports as kept
 
     made = kept.get(_fresh(), id)
@@ -67,7 +67,7 @@ def show(id: int) -> None:
         emit_json(described(made))
         return
     fields(_about(made))
-    tell_proof(made)
+    tell_verification(made)
     tell_commands(made)
 
 
@@ -84,7 +84,7 @@ def _about(made: Export) -> list[tuple[str, object]]:
         rows.append(("sha256", made.sha256))
     if made.ended_at:
         rows.append(("took", duration((made.ended_at - made.created_at) / 1000)))
-    if apart := divergence(made.proof.get("kl")):
+    if apart := divergence(made.verification.get("kl")):
         rows.append(("from the run", apart))
     return rows
 

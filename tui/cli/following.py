@@ -27,19 +27,20 @@ def stop_command(name: str) -> str:
 
 
 def resume_command(name: str) -> str:
-    """What to type to take up a run that ended early."""
+    """What to type to continue a run that ended early."""
     return f"tuningfork runs resume {name}{session().flags()}"
 
 
 def follow(store: Store, name: str, *, lines: bool = False) -> Run:
     """Show a run's events and progress on stderr until it has ended; with `lines` also as JSON lines on stdout.
 
-    Raises WorkerError when the run failed or was lost. An interrupt leaves the run as it is, and says how to get back.
+    Raises WorkerError when the run failed or was lost. An interrupt leaves the run alone and says how to
+    follow it again.
     """
     from engine.training import run_control
 
     here = session()
-    here.goes_on = f"Run {name} goes on by itself."
+    here.goes_on = f"Run {name} keeps running."
     here.back = f"Follow it again: {watch_command(name)}\nStop it: {stop_command(name)}"
     with Progress(name) as progress:
 
@@ -79,17 +80,19 @@ def _progress(status: Any) -> str:
 
 
 def check_end(run: Run) -> None:
-    """Raise WorkerError when a run ended badly, with what it left and how to go on."""
+    """Raise WorkerError when a run failed or was lost, with its reason and what to do next."""
     if run.state not in ("failed", "lost"):
         return
-    again = f"Take it up again: {resume_command(run.name)}"
-    more = f"What it said: tuningfork runs show {run.name}{session().flags()}"
-    what = run.error or ("Its process is gone." if run.state == "lost" else "Its process gave no reason.")
+    again = f"Resume it: {resume_command(run.name)}"
+    more = f"See its messages: tuningfork runs show {run.name}{session().flags()}"
+    what = run.error or (
+        "The training process is gone." if run.state == "lost" else "The training process gave no reason."
+    )
     raise WorkerError(what, where=f"run {run.name}, {run.state}", todo=f"{more}\n{again}")
 
 
 def run_json(store: Store, run: Run) -> dict[str, Any]:
-    """A run as scripts see it: its fields, its figures by name, and where its files are (absolute paths)."""
+    """A run as scripts see it: its fields, its metrics by name, and where its files are (absolute paths)."""
     from engine.training import run_control
     from store import runs
 

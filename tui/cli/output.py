@@ -31,7 +31,7 @@ _TTY_EVERY_S, _LINE_EVERY_S = 0.1, 5.0
 
 
 def emit(text: str = "") -> None:
-    """One result for a person, on stdout."""
+    """One result as text, on stdout."""
     click.echo(clean(text))
 
 
@@ -51,7 +51,7 @@ def emit_json(value: Any) -> None:
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = (), wide: str | None = None
 ) -> None:
-    """Columns on stdout. `right` names right-aligned headers, `wide` the column that gives way on a narrow terminal.
+    """Columns on stdout. `right` names right-aligned headers, `wide` the column that is shortened on a narrow terminal.
 
     Into a pipe nothing is cut: another program reads it.
     """
@@ -120,7 +120,7 @@ def _pad(text: str, width: int, right: bool) -> str:
 
 
 def say(text: str) -> None:
-    """A message to the person, on stderr."""
+    """A message to the user, on stderr."""
     click.echo(clean(text), err=True)
 
 
@@ -129,15 +129,15 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("This needs a yes, and nobody is here to give it.", todo="Add --yes.")
+        raise UserError("This asks before it continues, and there is no terminal to ask on.", todo="Add --yes.")
     if not click.confirm(question, err=True):
         raise UserError("Nothing was changed.")
 
 
 class Progress:
-    """Progress on stderr with rate and time left: one line redrawn on a terminal, a plain line now and then elsewhere.
+    """Progress on stderr with rate and time left: on a terminal one line redrawn, elsewhere a line every few seconds.
 
-    Stays silent for the first second, so quick work leaves no trace. A context manager: leaving it ends the line.
+    Silent for the first second, so quick work shows nothing. A context manager: leaving it ends the line.
     """
 
     def __init__(self, label: str, total: int | None = None, unit: str = "") -> None:
@@ -154,7 +154,7 @@ class Progress:
         self.clear()
 
     def update(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Tell how far the work is; cheap enough to call for every row. `note` is shown behind, such as the loss."""
+        """Show how far the work is; cheap enough to call for every row. `note` is shown after it, such as the loss."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -186,7 +186,7 @@ class Progress:
             say(line)
 
     def clear(self) -> None:
-        """Take the progress line away, before something else is said."""
+        """Remove the progress line, before something else is printed."""
         if self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -208,7 +208,7 @@ def complain(error: Mapping[str, str | None], *, as_json: bool, head: str = "Err
 
 
 def translated(error: BaseException) -> TuningforkError | None:
-    """Our sentence for an error of the system that a person can mend, or None when it is our fault."""
+    """Our sentence for an error of the system that the user can fix, or None when it is our fault."""
     if isinstance(error, TuningforkError):
         return error
     if isinstance(error, OSError):

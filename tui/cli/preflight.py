@@ -1,5 +1,5 @@
-"""`tuningfork preflight`: what a run would learn from, how long it would take and how much memory, before it starts.
-Checks and estimates are engine.training.preflight's and engine.training.estimate's."""
+"""`tuningfork preflight`: what a run would be trained on, how long it would take and how much memory, before it starts.
+The objective checks the rows; engine.training.estimate estimates."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 def preflight(dataset: str, **given: Any) -> None:
     """Check a dataset against a model without training.
 
-    Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model will read them,
-    with what is trained marked. Fails when a run on this data would.
+    Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model reads them,
+    with the trained parts marked. Fails when a run on this data would fail.
     """
     from engine.models import refs
     from engine.models.chat_template import ChatTemplate
     from engine.training import run_control
-    from engine.training.estimate import estimate, machine, model_facts
-    from engine.training.preflight import check
+    from engine.training.estimate import estimate, machine
+    from engine.training.methods import METHODS
+    from engine.training.model_facts import model_facts
+    from engine.training.objectives import OBJECTIVES
     from store import datasets
 
     store, config = session().store, config_of(given)
@@ -57,25 +59,25 @@ def preflight(dataset: str, **given: Any) -> None:
             say(line)
 
         folder = run_control.prepare(store, config.model, on_line=on_line)
-    found = check(rows, ChatTemplate.load(folder), config)
+    found = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
     guess = estimate(config, found, model_facts(folder), machine())
     if session().as_json:
         emit_json(
             {"dataset": dataset, "model": config.model, **asdict(found), "ok": found.ok, "estimate": asdict(guess)}
         )
     else:
-        _print(found)
+        _print(found, METHODS[config.method].exports(config))
         takes = f"{duration(guess.seconds)} and {size(guess.memory_bytes)} of memory"
         emit(f"A run of {count(guess.steps, 'step')} takes about {takes}.")
         if guess.note:
             emit(guess.note)
     if not found.ok:
         raise BadInput(
-            " ".join(found.problems), where=f"dataset {dataset}", todo="Mend those pairs, or leave them out."
+            " ".join(found.problems), where=f"dataset {dataset}", todo="Correct those pairs, or take them out."
         )
 
 
-def _print(found: Preflight) -> None:
+def _print(found: Preflight, exports: tuple[str, ...]) -> None:
     marked = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for sample in found.samples:
         for trained, pieces in groupby(sample, key=lambda piece: piece[1]):
@@ -83,17 +85,19 @@ def _print(found: Preflight) -> None:
             click.echo((click.style(shown, reverse=True) if marked else f"[[{shown}]]") if trained else shown, nl=False)
         click.echo("\n")
     if found.samples:
-        say("Marked is what the model learns to say; the rest is what it reads.")
+        say("The model learns to write the marked parts; it only reads the rest.")
     fields(
         (
             ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),
             ("tokens", f"{found.tokens:,}, of them {found.trained_tokens:,} trained"),
+            ("answers", f"{found.trained_turns:,} of {found.turns:,} trained"),
             ("longest", f"{found.longest:,} tokens"),
             ("shared prefix", f"{found.prefix_tokens:,} tokens"),
-            ("cut", len(found.truncated)),
-            ("nothing to learn", len(found.masked)),
-            ("empty", len(found.empty)),
+            ("cut off", len(found.truncated)),
+            ("nothing to train", len(found.masked)),
+            ("no answer", len(found.empty)),
             *(("note", note) for note in found.notes),
             ("end of turn", "trained" if found.eot_trained else "NOT trained: the model would not learn to stop"),
+            ("exports as", ", ".join(exports)),
         )
     )

@@ -1,5 +1,5 @@
-"""`tuningfork push`: an export into a repository on the Hugging Face hub, after showing what leaves this machine.
-Sending is engine.export.hub_upload's; nothing is sent before a person, or `--yes`, said so."""
+"""`tuningfork push`: an export to a repository on the Hugging Face hub, after showing what leaves this machine.
+Sending is engine.export.hub_upload's; nothing is sent before you, or `--yes`, agreed."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tui.formatting import count, size
     """,
 )
 @click.argument("what", metavar="ID|PATH")
-@click.option("--to", "repo", required=True, metavar="OWNER/NAME", help="The repository; made when it is not there.")
-@click.option("--private", is_flag=True, help="Make it private, if it is made.")
+@click.option("--to", "repo", required=True, metavar="OWNER/NAME", help="The repository; created unless it exists.")
+@click.option("--private", is_flag=True, help="Create it as a private one.")
 @click.option("--dry-run", is_flag=True, help="Only list what would leave this machine.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
     """Put an export on the Hugging Face hub. Every file that leaves this machine is listed first.
 
-    An export that is not finished, or whose proof failed, is refused.
+    An export that is not finished, or that failed its verification, is refused.
     """
     from engine.export import hub_upload
 
     store = session().store
     hub_upload.check_repo(repo)
     made = hub_upload.find(store, what)
-    files = hub_upload.leaving(store, made)
+    files = hub_upload.outgoing(store, made)
     total = sum(file.bytes for file in files)
     listed = [{"name": file.name, "path": str(file.path), "bytes": file.bytes} for file in files]
     whole = {"export": made.id, "repo": repo, "private": private, "bytes": total, "files": listed}

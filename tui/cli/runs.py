@@ -1,4 +1,4 @@
-"""`tuningfork runs`: what became of tuning jobs, from any terminal.
+"""`tuningfork runs`: list, follow, stop, resume and remove training runs, from any terminal.
 Starts and stops through engine.training.run_control; nothing here touches a process."""
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import NotFound
+from store.records import state_word
 from tui.cli.command import Group
 from tui.cli.following import check_end, follow, resume_command, run_json, stop_command, watch_command
 from tui.cli.options import RUN, yes_option
@@ -30,7 +31,7 @@ _SPARKS = "▁▂▃▄▅▆▇█"
     """,
 )
 def runs() -> None:
-    """Tuning runs: list, follow, stop, resume, remove."""
+    """Training runs: list, follow, stop, resume, remove."""
 
 
 def _fresh() -> Store:
@@ -39,7 +40,7 @@ def _fresh() -> Store:
 
     store = session().store
     for name in run_control.reap(store):
-        say(f"Run {name} is lost: its process is gone. Take it up again: {resume_command(name)}")
+        say(f"Run {name} is lost: its process is gone. Resume it: {resume_command(name)}")
     return store
 
 
@@ -69,8 +70,8 @@ def list_() -> None:
         say("There is no run yet. Start one: tuningfork train --dataset NAME")
         return
     table(
-        ("name", "state", "step", "base", "method", "made", "took"),
-        ((r.name, r.state, _steps(r), r.base, r.method, ago(r.created_at), _took(r)) for r in found),
+        ("name", "state", "step", "base", "method", "created", "took"),
+        ((r.name, state_word(r.state), _steps(r), r.base, r.method, ago(r.created_at), _took(r)) for r in found),
         right=("step", "took"),
         wide="base",
     )
@@ -87,7 +88,7 @@ def _took(run: Run) -> str:
 @runs.command("show", example="tuningfork runs show ember --json")
 @click.argument("name", type=RUN)
 def show(name: str) -> None:
-    """Show a run: state, configuration, figures, checkpoints, what it said."""
+    """Show a run: state, configuration, metrics, checkpoints and its last messages."""
     from engine.training import run_control
     from store import runs as kept
 
@@ -119,7 +120,8 @@ def show(name: str) -> None:
 
 
 def _state(status: Any) -> str:
-    return f"{status.state}, but no step for a long time: it may hang" if status.hung else str(status.state)
+    word = state_word(status.state)
+    return f"{word}, but no step for a long time: it may hang" if status.hung else word
 
 
 def _clock(at_ms: int) -> str:
@@ -151,7 +153,7 @@ def _curve(values: list[float]) -> str:
 @runs.command("watch", example="tuningfork runs watch ember")
 @click.argument("name", type=RUN)
 def watch(name: str) -> None:
-    """Follow a run to its end; leave with Ctrl-C, the run goes on. With --json: JSON lines, the run itself last."""
+    """Follow a run until it ends; Ctrl-C stops following, not the run. With --json: JSON lines, the run last."""
     from store import runs as kept
 
     store = _fresh()
@@ -163,19 +165,19 @@ def _report(store: Store, run: Run) -> None:
     if session().as_json:
         emit_json({"type": "run", **run_json(store, run)})
     else:
-        took = f" in {_took(run)}" if run.ended_at and run.started_at else ""
-        emit(f"Run {run.name} {run.state}{took} after {_steps(run)} steps.")
+        took = f", in {_took(run)}" if run.ended_at and run.started_at else ""
+        emit(f"Run {run.name} is {state_word(run.state)} after {_steps(run)} steps{took}.")
 
 
 @runs.command(
     "stop",
     example="""
     tuningfork runs stop ember
-    tuningfork runs stop ember --now          (kill it; what came after its last checkpoint is lost)
+    tuningfork runs stop ember --now          (kill it; steps after its last checkpoint are lost)
     """,
 )
 @click.argument("name", type=RUN)
-@click.option("--now", is_flag=True, help="Do not wait for a checkpoint.")
+@click.option("--now", is_flag=True, help="Kill it without saving a checkpoint.")
 def stop(name: str, now: bool) -> None:
     """Stop a run after its current step; it saves a checkpoint first, so it can be resumed and compared."""
     from engine.training import run_control
@@ -189,15 +191,15 @@ def stop(name: str, now: bool) -> None:
     elif run.state in ("stopped", "failed", "lost"):
         emit(f"Run {name} is {run.state}.")
     else:
-        emit(f"Run {name} will stop after this step and save a checkpoint.")
+        emit(f"Run {name} will save a checkpoint and stop after this step.")
         say(f"Follow it: {watch_command(name)}")
 
 
 @runs.command("resume", example="tuningfork runs resume ember --wait")
 @click.argument("name", type=RUN)
-@click.option("--wait", is_flag=True, help="Follow it to its end.")
+@click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def resume(name: str, wait: bool) -> None:
-    """Take up a run that was stopped, failed or lost, from its last checkpoint."""
+    """Continue a run that is stopped, failed or lost, from its last checkpoint."""
     from engine.training import run_control
     from store import runs as kept
 
@@ -210,7 +212,7 @@ def resume(name: str, wait: bool) -> None:
 
 
 def tell_started(run: Run) -> None:
-    """Say that a run started or waits, and how to follow and stop it."""
+    """Say that a run has started or waits, and how to follow and stop it."""
     check_end(run)
     if session().as_json:
         plain = {"run": run.name, "state": run.state, "snapshot": run.snapshot, "base": run.base, "config": run.config}
@@ -242,7 +244,7 @@ def rm(names: tuple[str, ...], yes: bool) -> None:
 
 @runs.command("queue", example="tuningfork runs queue")
 def queue() -> None:
-    """Show what runs now and what waits, in the order in which it will start."""
+    """Show the run that is running and those that wait, in the order in which they will start."""
     from store import runs as kept
     from store.records import LIVE_STATES
 
@@ -253,7 +255,7 @@ def queue() -> None:
     if session().as_json:
         emit_json({"live": [r.name for r in live], "queued": [r.name for r in waiting]})
     elif not live and not waiting:
-        say("Nothing runs and nothing waits.")
+        say("No run is running and none waits.")
     else:
         table(("", "name", "state", "step", "base"),
               [("now", r.name, r.state, _steps(r), r.base) for r in live]
@@ -263,7 +265,7 @@ def queue() -> None:
 @runs.command("log", example="tuningfork runs log ember")
 @click.argument("name", type=RUN)
 def log(name: str) -> None:
-    """Print what the run's last process wrote."""
+    """Print the log of the run's last process."""
     from store import runs as kept
 
     store = _fresh()

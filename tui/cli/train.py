@@ -1,5 +1,5 @@
 """`tuningfork train`: from a dataset to a run.
-The numbers are config_options'; the training itself is a process of its own."""
+The options of the configuration are config_options.py's; the training itself is a process of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from store.errors import BadInput
+from store.records import state_word
 from tui.cli.command import Command
 from tui.cli.config_options import config_of, config_options
 from tui.cli.following import follow, run_json, watch_command
@@ -27,18 +28,18 @@ from tui.formatting import count
     tuningfork train --dataset support --model ./my-model --method lora --rank 8 --json
     """,
 )
-@click.option("--dataset", type=DATASET, metavar="NAME", help="Train on this dataset, frozen as it is now.")
-@click.option("--snapshot", metavar="HASH", help="Train on this snapshot instead.")
-@click.option("--name", metavar="RUN", help="The run's name; otherwise made from the dataset's.")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Train on this dataset, as it is now.")
+@click.option("--snapshot", metavar="HASH", help="Train on this snapshot of a dataset instead.")
+@click.option("--name", metavar="RUN", help="The run's name; without it, a free name after the dataset.")
 @config_options
-@click.option("--wait", is_flag=True, help="Follow the run to its end.")
+@click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
-    """Tune a model on a dataset. The run is a process of its own: it goes on when this terminal closes."""
+    """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
     from engine.training import run_control
     from store import runs
 
     if bool(dataset) == bool(snapshot):
-        raise BadInput("One of --dataset and --snapshot says what to train on.", todo="List them: tuningfork data list")
+        raise BadInput("Give either --dataset or --snapshot: what to train on.", todo="List them: tuningfork data list")
     store = session().store
     config = config_of(given)
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
@@ -48,12 +49,12 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     if not wait:
         tell_started(runs.get(store, run.name))
         return
-    say(f"Run {run.name} on {count(_rows(run.snapshot), 'row')}. Ctrl-C leaves it alone.")
+    say(f"Run {run.name} trains on {count(_rows(run.snapshot), 'row')}. Ctrl-C stops following it, not the run.")
     ended = follow(store, run.name)
     if session().as_json:
         emit_json(run_json(store, ended))
     else:
-        emit(f"Run {ended.name} {ended.state} after {ended.step} steps.")
+        emit(f"Run {ended.name} is {state_word(ended.state)} after {count(ended.step, 'step')}.")
         say(f"Compare it: tuningfork compare --a {ended.base} --b run:{ended.name} --prompt TEXT{session().flags()}")
 
 

@@ -1,22 +1,24 @@
-"""The first line of every screen: the name, the modes with their keys, and what is running.
+"""The first line of every screen: the name, the modes with their keys, and what is running (a click lists it).
 Drawn by hand in one line; it is repainted often and must cost a slow link nothing."""
 
 from __future__ import annotations
 
 from textual.content import Content
 from textual.reactive import reactive
+from textual.style import Style
 from textual.widget import Widget
 
+from store.records import JobProgress
 from tui import modes
 from tui.keys import display
-from tui.messages import LiveRuns
+from tui.messages import LiveJobs
 from tui.text import one_line
 
 
 class Masthead(Widget):
     """`mode` is the one shown; `live` is kept up to date by the app."""
 
-    live: reactive[LiveRuns] = reactive(LiveRuns())
+    live: reactive[LiveJobs] = reactive(LiveJobs())
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -36,15 +38,14 @@ class Masthead(Widget):
 
     def _activity(self, room: int) -> Content:
         live = self.live
-        if not live.runs and not live.exported:
+        shown = [(run.name, run.state, JobProgress(done=run.step, total=run.total_steps or 0)) for run in live.runs]
+        shown += [(f"{job.kind} {job.name}", job.state, job.progress) for job in live.jobs]
+        if not shown:
             return Content.styled("nothing running " if room > 18 else "", "$faint")
-        others = len(live.runs) + live.queued + len(live.exported) - 1
+        others = len(shown) + live.queued - 1
         more = f" +{others}" if others else ""
-        if live.runs:
-            run = live.runs[0]
-            name = run.name
-            part = f" {100 * run.step // run.total_steps}%" if run.total_steps else f" {run.state}"
-        else:
-            name, part = live.exported[0], " export"
+        name, state, progress = shown[0]
+        part = f" {progress.share:.0%}" if progress.share is not None else f" {state}"
         name = one_line(name, max(4, room - len(part) - len(more) - 3))
-        return Content.assemble(("● ", "$success"), (f"{name}{part}{more} ", "bold"))
+        said = Content.assemble(("● ", "$success"), (f"{name}{part}{more} ", "bold"))
+        return said.stylize(Style.from_meta({"@click": "app.jobs"}))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from engine.inference.prompts import EncodedPrompt
-from engine.inference.records import Finish, GenerationRequest
+from engine.inference.records import Finish, GenerationRequest, Piece
 from engine.models.refs import Resolved
 from store.records import Message
 
@@ -21,10 +21,13 @@ class Backend(Protocol):
     name: str
 
     async def load(self, model: Resolved) -> None:
-        """Make the model ready, so that its first answer starts at once."""
+        """Make the model ready, so that its first answer starts without a wait."""
 
-    def generate(self, request: GenerationRequest) -> AsyncGenerator[str | Finish, None]:
-        """Pieces of the answer, then one `Finish`. Closing the iterator ends the work within one token."""
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
+        """Pieces of the answer, then one `Finish`. Closing the iterator ends the work within one token.
+
+        Raises BadInput or Unsupported naming the field (`where`) for sampling that this backend cannot do.
+        """
 
     async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         """What the model would be given for these messages."""
@@ -44,5 +47,5 @@ class Backend(Protocol):
 
 
 def rate(tokens: int, first: float | None, last: float) -> float | None:
-    """Tokens a second after the first one; None when there were not two."""
+    """Tokens per second after the first one; None when there were not two."""
     return (tokens - 1) / (last - first) if first is not None and tokens > 1 and last > first else None

@@ -21,7 +21,7 @@ class Sized(Protocol):
 
 @dataclass(slots=True)
 class _Queue:
-    """Whose turn it is under one name, and how many use or await it."""
+    """The lock of one name, and how many requests use it or wait for it."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
@@ -67,7 +67,7 @@ class ContextPool(Generic[C]):
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
-        """One at a time under this name; forgotten when nobody waits any more."""
+        """One request at a time under this name; the entry is removed when no request waits."""
         turn = self._turns.setdefault(name, _Queue())
         turn.users += 1
         try:

@@ -25,7 +25,7 @@ class GgufTemplate:
         source = weights.meta("tokenizer.chat_template")
         if not source:
             raise Unsupported(
-                "This GGUF file carries no chat template, so nobody can say how to talk to it.",
+                "This GGUF file has no chat template, so it cannot be used for chat.",
                 where=str(weights.path),
                 todo="Use a chat (instruct) model, or a Hugging Face folder with a template.",
             )

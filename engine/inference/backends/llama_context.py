@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from engine.gguf.llama_library import LlamaModel, reason
 from engine.inference.limits import PENALTY_WINDOW
+from engine.inference.records import TokenLogprob
 from engine.inference.sampling import Sampling
-from store.errors import ServerError
+from store.errors import BadInput, ServerError
 
 BATCH = 512
 """Tokens of one decode call at most."""
 
 
 class Aborted(Exception):
-    """The decode was told to stop; the context is usable again."""
+    """The decode was stopped; the context can be used again."""
 
 
 class Context:
@@ -54,6 +56,9 @@ class Context:
             )
         self._memory = lib.llama_get_memory(self._pointer)
         self._sampler: Any = None
+        self._grammar: Any = None
+        self._top_logprobs: int | None = None
+        self._candidates: Any = None  # one record for each token, made when a grammar first needs them
         self._tokens: list[int] = []  # what the cache holds
         self._starts: list[int] = []  # positions where a decode call began, ascending
         weights.contexts.add(self)
@@ -86,16 +91,32 @@ class Context:
         self.adapter_key = key
         self.clear()
 
-    def set_sampling(self, sampling: Sampling) -> None:
-        """Build the sampler chain; its random state starts from the seed."""
+    def set_sampling(self, sampling: Sampling, grammar: str | None = None) -> None:
+        """Build the sampler chain; its random state starts from the seed. `grammar` (GBNF) bounds what may be said.
+
+        Raises BadInput naming `logit_bias` or `response_format` when this model cannot follow it.
+        """
         lib = self._lib
-        if self._sampler:
-            lib.llama_sampler_free(self._sampler)
+        self._free_samplers()
         chain = self._sampler = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        self._top_logprobs = sampling.top_logprobs
+        if grammar is not None:
+            self._grammar = lib.llama_sampler_init_grammar(self.weights.vocab, grammar.encode(), b"root")
+            if not self._grammar:
+                raise BadInput(
+                    f"llama.cpp cannot follow this schema: {reason()}.",
+                    where="response_format",
+                    todo="Simplify the schema.",
+                )
         steps = []
+        if sampling.logit_bias:
+            steps.append(self._bias(sampling.logit_bias))
         if sampling.repeat_penalty != 1.0:
             penalty = sampling.repeat_penalty
             steps.append(lib.llama_sampler_init_penalties(self.weights.n_vocab, PENALTY_WINDOW, penalty, 0.0, 0.0))
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            both = sampling.frequency_penalty, sampling.presence_penalty
+            steps.append(lib.llama_sampler_init_penalties(self.weights.n_vocab, self.size, 1.0, *both))
         if sampling.temperature <= 0:
             steps.append(lib.llama_sampler_init_greedy())
         else:
@@ -138,11 +159,76 @@ class Context:
         raise ServerError("The context is full." if status == 1 else f"llama.cpp failed to decode ({status}).")
 
     def sample(self) -> int:
-        """The next token after the last decode; the sampler remembers it."""
-        return int(self._lib.llama_sampler_sample(self._sampler, self._pointer, -1))
+        """The next token after the last decode; the samplers remember it. Raises ServerError when the grammar leaves
+        no token of the model's vocabulary."""
+        if self._grammar is None:
+            return int(self._lib.llama_sampler_sample(self._sampler, self._pointer, -1))
+        return self._sample_within_grammar()
+
+    def logprobs(self, token: int) -> TokenLogprob | None:
+        """The log probability of a token after the last decode, when the sampling asks for it."""
+        if self._top_logprobs is None:
+            return None
+        import numpy as np  # 0.1 s that other answers need not pay
+
+        logits = self._logits_array().astype(np.float64)
+        values = logits - logits.max()
+        values -= np.log(np.exp(values).sum())
+        best = np.argsort(-values, kind="stable")[: self._top_logprobs]
+        piece = partial(self.weights.piece, special=True)
+        return TokenLogprob(
+            piece(token), float(values[token]), tuple((piece(int(one)), float(values[one])) for one in best)
+        )
+
+    def _sample_within_grammar(self) -> int:
+        """llama.cpp's samplers by hand: its own call ends the whole process when the grammar leaves no token."""
+        import numpy as np
+
+        lib, n = self._lib, self.weights.n_vocab
+        if self._candidates is None:
+            self._candidates = (lib.llama_token_data * n)()
+        rows = np.frombuffer(self._candidates, np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")]))
+        rows["id"], rows["logit"], rows["p"] = np.arange(n), self._logits_array(), 0
+        array = lib.llama_token_data_array(self._candidates, n, -1, False)
+        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        allowed = np.zeros(n, bool)
+        allowed[rows["id"][: array.size]] = np.isfinite(rows["logit"][: array.size])
+        chosen = -1
+        if allowed.any():
+            lib.llama_sampler_apply(self._sampler, ctypes.byref(array))
+            chosen = int(array.data[array.selected].id)
+        if chosen < 0 or not allowed[chosen]:
+            raise ServerError(
+                "The answer cannot go on: no token of this model fits the response format here.",
+                todo="Change the schema, or leave logit_bias out.",
+            )
+        lib.llama_sampler_accept(self._grammar, chosen)
+        lib.llama_sampler_accept(self._sampler, chosen)
+        return chosen
+
+    def _logits_array(self) -> Any:
+        """A view on the logits of the last position: float32 of shape (vocabulary,)."""
+        import numpy as np
+
+        return np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self._pointer, -1), (self.weights.n_vocab,))
+
+    def _bias(self, biases: Sequence[tuple[int, float]]) -> Any:
+        beyond = next((token for token, _ in biases if token >= self.weights.n_vocab), None)
+        if beyond is not None:
+            raise BadInput(
+                f"The model has no token {beyond}: its vocabulary has {self.weights.n_vocab:,}.", where="logit_bias"
+            )
+        array = (self._lib.llama_logit_bias * len(biases))(*biases)
+        return self._lib.llama_sampler_init_logit_bias(self.weights.n_vocab, len(biases), array)
+
+    def _free_samplers(self) -> None:
+        for sampler in (self._sampler, self._grammar):
+            if sampler:
+                self._lib.llama_sampler_free(sampler)
+        self._sampler = self._grammar = None
 
     def logits(self) -> list[float]:
-        """A copy of the logits of the last position, one a vocabulary entry."""
+        """A copy of the logits of the last position, one per vocabulary entry."""
         return list(self._lib.llama_get_logits_ith(self._pointer, -1)[: self.weights.n_vocab])
 
     def all_logits(self, ids: Sequence[int]) -> bytes:
@@ -189,16 +275,15 @@ class Context:
         self._abort[0] = b"\x01"
 
     def arm(self) -> None:
-        """Take back an `abort` of the past."""
+        """Clear an earlier `abort`."""
         self._abort[0] = b"\x00"
 
     def free(self) -> None:
         """Free the context and its sampler. May be called again."""
-        if self._sampler:
-            self._lib.llama_sampler_free(self._sampler)
+        self._free_samplers()
         if self._pointer:
             self._lib.llama_free(self._pointer)
-        self._sampler = self._pointer = None
+        self._pointer = None
         self.weights.contexts.discard(self)
 
     def _reusable(self, ids: Sequence[int]) -> int:

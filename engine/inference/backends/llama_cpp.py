@@ -19,8 +19,9 @@ from engine.inference.backends.base import rate
 from engine.inference.backends.context_pool import ContextPool, size_for
 from engine.inference.backends.gguf_template import GgufTemplate
 from engine.inference.backends.llama_context import Aborted, Context
-from engine.inference.prompts import EncodedPrompt, Template, build
-from engine.inference.records import Finish, GenerationRequest
+from engine.inference.grammar import from_schema
+from engine.inference.prompts import EncodedPrompt, Template, build, plain
+from engine.inference.records import Finish, GenerationRequest, Piece
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
@@ -30,7 +31,7 @@ from store.home import Home
 from store.records import Message
 
 T = TypeVar("T")
-Item = str | Finish | BaseException
+Item = Piece | Finish | BaseException
 
 
 @dataclass(slots=True)
@@ -54,10 +55,11 @@ class _Answering:
     request: GenerationRequest
     limit: int
     largest: int
+    grammar: str | None = None
     cancelled: bool = False
 
     def cancel(self) -> None:
-        """End it within a token. The context stays ours until the thread is done, so nobody else's work is hit."""
+        """End it within a token. The context stays ours until the thread is done, so no other request is affected."""
         self.cancelled = True
         self.context.abort()
 
@@ -79,14 +81,14 @@ class LlamaCpp:
             await self._run(self._adapter, model, loaded.weights)
             await self._run(self._template, model, loaded)
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[str | Finish, None]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
         async with self._using(request.model) as loaded:
-            adapter, prompt = await self._run(self._prepare, request, loaded)
+            adapter, prompt, grammar = await self._run(self._prepare, request, loaded)
             largest = self._largest(loaded.weights)
             limit = min(request.sampling.max_tokens, largest - len(prompt.ids))
             async with loaded.lanes.use(request.lane, size_for(len(prompt.ids) + limit, largest)) as context:
                 with self._budget.one_more():
-                    answering = _Answering(context, adapter, prompt, request, limit, largest)
+                    answering = _Answering(context, adapter, prompt, request, limit, largest, grammar)
                     async with aclosing(self._stream(answering)) as items:
                         async for item in items:
                             yield item
@@ -159,14 +161,17 @@ class LlamaCpp:
     def _largest(self, weights: LlamaModel) -> int:
         return min(self._context, weights.n_ctx_train)
 
-    def _prepare(self, request: GenerationRequest, loaded: _Loaded) -> tuple[Path | None, EncodedPrompt]:
-        """In a thread: adapter and prompt of a request."""
+    def _prepare(self, request: GenerationRequest, loaded: _Loaded) -> tuple[Path | None, EncodedPrompt, str | None]:
+        """In a thread: adapter, prompt and grammar of a request."""
         self._budget.look()
+        schema, longest = request.sampling.json_schema, request.sampling.max_tokens
+        grammar = None if schema is None else from_schema(schema)
         adapter = self._adapter(request.model, loaded.weights)
         largest = self._largest(loaded.weights)
-        return adapter, build(
-            self._template(request.model, loaded), request.messages, largest, request.sampling.max_tokens
-        )
+        if request.text is not None:
+            return adapter, plain(loaded.weights.prompt_ids(request.text), frozenset(), largest, longest), grammar
+        template = self._template(request.model, loaded)
+        return adapter, build(template, request.messages, largest, longest), grammar
 
     def _template(self, model: Resolved, loaded: _Loaded) -> Template:
         """The prepared folder's template; before there is one, the file's own, which must live as long as its
@@ -201,7 +206,7 @@ class LlamaCpp:
         call.add_done_callback(self._computing.discard)
         return call
 
-    async def _stream(self, answering: _Answering) -> AsyncGenerator[str | Finish, None]:
+    async def _stream(self, answering: _Answering) -> AsyncGenerator[Piece | Finish, None]:
         """Run one answer in a thread; text that came in while the reader was busy is passed on in one piece."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Item] = asyncio.Queue()
@@ -213,9 +218,9 @@ class LlamaCpp:
         thread = self._alone(self._answer, answering, emit)
         try:
             while True:
-                text, last = _drain(await queue.get(), queue)
-                if text:
-                    yield text
+                pieces, last = _drain(await queue.get(), queue)
+                for piece in pieces:
+                    yield piece
                 if isinstance(last, BaseException):
                     raise last
                 if last is not None:
@@ -230,7 +235,7 @@ class LlamaCpp:
         try:
             emit(self._tokens(work, emit))
         except Aborted:
-            emit(ServerError("The answer was cancelled."))  # nobody reads it: only a reader that goes cancels
+            emit(ServerError("The answer was cancelled."))  # not read by anyone: only a closed connection cancels
         except Exception as error:
             emit(error)
 
@@ -241,7 +246,7 @@ class LlamaCpp:
         if work.request.lane is None:
             context.clear()
         context.set_threads(self._budget.share())
-        context.set_sampling(work.request.sampling)
+        context.set_sampling(work.request.sampling, work.grammar)
         context.prefill(prompt.ids)
         count, first, stop = 0, None, "length"
         while count < work.limit:
@@ -251,6 +256,8 @@ class LlamaCpp:
                 stop = "end"
                 break
             count += 1
+            if found := context.logprobs(token):
+                emit(found)
             if piece := text.feed(weights.piece(token)):
                 emit(piece)
             if text.stopped:
@@ -286,13 +293,13 @@ async def _finished(call: asyncio.Future[T]) -> T:
 
 
 def _free(made: asyncio.Future[Context]) -> None:
-    """For a context that nobody waits for any more."""
+    """Free a context that is no longer needed."""
     if not made.cancelled() and made.exception() is None:
         made.result().free()
 
 
 def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list[float]:
-    """Next-token logits from an empty cache; what the cache held is put back."""
+    """Next-token logits from an empty cache; the cache is restored afterwards."""
     context.use_adapter(adapter)
     saved = context.save()
     context.clear()
@@ -304,12 +311,15 @@ def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list
         context.restore(saved)
 
 
-def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[str, Finish | BaseException | None]:
-    """All text that is there already, and what comes after it if the answer has ended."""
-    texts: list[str] = []
-    while isinstance(item, str):
-        texts.append(item)
+def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[list[Piece], Finish | BaseException | None]:
+    """All pieces that are there already, texts joined, and what comes after them if the answer has ended."""
+    pieces: list[Piece] = []
+    while not isinstance(item, Finish | BaseException):
+        if isinstance(item, str) and pieces and isinstance(pieces[-1], str):
+            pieces[-1] += item
+        else:
+            pieces.append(item)
         if queue.empty():
-            return "".join(texts), None
+            return pieces, None
         item = queue.get_nowait()
-    return "".join(texts), item
+    return pieces, item

@@ -1,4 +1,4 @@
-"""The proof that each side of a comparison is what it says: numbers, not promises.
+"""Checks that each lane of a comparison is what it says, by comparing logits.
 A base lane must give the plain base's logits to the bit; a tuned lane must not."""
 
 from __future__ import annotations

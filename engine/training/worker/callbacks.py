@@ -1,47 +1,59 @@
-"""What a run tells and hears at every step: metrics out, the user's wishes in, broken numbers stopped at once.
-Decides when to save and when to stop; saving is the trainer's."""
+"""What happens between the steps of a run, on any trainer of transformers or TRL: numbers are reported, wishes of the
+user are followed, checkpoints are kept, and a broken number ends the run."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from engine.training.worker.contracts import Reporter
+from engine.training.worker import adapter_files, checkpoints
+from engine.training.worker.contracts import TrainingJob
 from store.errors import WorkerError
+
+VALIDATIONS = 5
+"""How often the validation loss is computed in a run, besides at every checkpoint and at the end."""
 
 
 @dataclass
-class Pulse:
-    """Numbers of the step at work, filled by the trainer and read when the step is told."""
+class StepNumbers:
+    """Numbers of the step at work: the trainer counts its `tokens`, `started` is a monotonic time in seconds."""
 
     tokens: int = 0
     started: float = 0.0
 
 
 class RunCallback(TrainerCallback):
-    """Reports each step; asks for a checkpoint every `save_every` steps (0 = never) and when a stop is wanted."""
+    """Reports each step; saves every `save_every` steps (0 = never) and when a stop is wanted.
 
-    def __init__(self, reporter: Reporter, pulse: Pulse, save_every: int, total: int) -> None:
-        self._reporter, self._pulse, self._save_every, self._total = reporter, pulse, save_every, total
+    `validate` computes and reports the validation loss at a step, None when there is nothing to validate on.
+    """
+
+    def __init__(
+        self, job: TrainingJob, numbers: StepNumbers, total: int, validate: Callable[[int], float | None]
+    ) -> None:
+        self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
         self.stopped = False
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._pulse.started = time.monotonic()
+        self._numbers.started = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         if state.global_step >= self._total:
             return control
-        if self._reporter.wanted() != "run":
+        save_every = self._job.config.save_every
+        if self._job.reporter.wanted() != "run":
             self.stopped = control.should_save = control.should_training_stop = True
-        elif self._save_every and state.global_step % self._save_every == 0:
+        elif save_every and state.global_step % save_every == 0:
             control.should_save = True
         return control
 
@@ -55,20 +67,34 @@ class RunCallback(TrainerCallback):
     ) -> None:
         if logs is None or "loss" not in logs:
             return  # the summary at the end
-        seconds = time.monotonic() - self._pulse.started
+        step, seconds = state.global_step, time.monotonic() - self._numbers.started
         values = {
             "loss": float(logs["loss"]),
             "lr": float(logs["learning_rate"]),
             "grad_norm": float(logs.get("grad_norm", math.nan)),
-            "tokens_per_s": self._pulse.tokens / seconds,
+            "tokens_per_s": self._numbers.tokens / seconds,
             "step_s": seconds,
         }
-        refuse_broken(state.global_step, values["grad_norm"], "gradient")
-        self._reporter.metrics(state.global_step, dict(values))
+        refuse_broken(step, values["grad_norm"], "gradient")
+        self._job.reporter.metrics(step, dict(values))
+        if step % max(1, self._total // VALIDATIONS) == 0 or step == self._total:
+            self._validate(step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """What the trainer saved becomes checkpoints/step-N when all of it is on the disk and hashed."""
+        step, folder = state.global_step, self._job.out / "checkpoints"
+        val_loss = self._validate(step)
+        made, final = Path(str(args.output_dir)) / f"checkpoint-{step}", folder / f"step-{step}"
+        files = adapter_files.seal(made, self._job, step, self._total)
+        checkpoints.place(made, final)
+        self._job.reporter.checkpoint(step, final, files, val_loss)
+        self._job.reporter.say(f"Saved a checkpoint at step {step}", step=step)
+        for gone in checkpoints.prune(folder, self._job.config.keep_checkpoints):
+            self._job.reporter.pruned(gone)
 
 
 def refuse_broken(step: int, value: float, name: str) -> None:
-    """WorkerError when a loss or gradient is no finite number: all that follows would be rubbish."""
+    """WorkerError when a loss or gradient is no finite number: no later step could repair the weights."""
     if not math.isfinite(value):
         raise WorkerError(
             f"The {name} became {value} at step {step}; training cannot go on from there.",

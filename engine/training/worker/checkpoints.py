@@ -3,14 +3,13 @@ Files and hashes only; what goes into a checkpoint is the trainer's."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.core.files import flush, sha256_of
 from engine.training.config import TrainConfig
 from store.canon import canonical, sha256
 from store.errors import BadInput, Conflict
@@ -33,11 +32,11 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Files:
     """Hash every file of `folder` and write its manifest last: {**facts, "files": …}. Returns the files' part."""
     files: Files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
-        files[str(path.relative_to(folder))] = {"sha256": _hash(path), "bytes": path.stat().st_size}
-        _flush(path)
+        files[str(path.relative_to(folder))] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        flush(path)
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps({**facts, "files": files}, indent=1, ensure_ascii=False), "utf-8")
-    _flush(part)
+    flush(part)
     part.replace(folder / MANIFEST)
     return files
 
@@ -71,15 +70,15 @@ def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> in
         path = folder / name
         if name not in files or not path.is_file():
             raise BadInput(f"The checkpoint is incomplete: {name} is missing.", where=str(folder), todo=other)
-        if path.stat().st_size != files[name]["bytes"] or _hash(path) != files[name]["sha256"]:
+        if path.stat().st_size != files[name]["bytes"] or sha256_of(path) != files[name]["sha256"]:
             raise BadInput(f"The checkpoint is damaged: {name} is not what was saved.", where=str(folder), todo=other)
     for key, now, what in (
-        ("config_hash", config.hash(), "configuration"),
-        ("data_hash", data_hash(rows), "data"),
+        ("config_hash", config.hash(), "another configuration"),
+        ("data_hash", data_hash(rows), "other data"),
     ):
         if manifest.get(key) != now:
             todo = "A resumed run must go on exactly as it began; start a new run instead."
-            raise Conflict(f"The checkpoint was made with another {what}.", where=str(folder), todo=todo)
+            raise Conflict(f"The checkpoint was made with {what}.", where=str(folder), todo=todo)
     return step
 
 
@@ -103,14 +102,3 @@ def prune(folder: Path, keep: int) -> list[Path]:
         (path / MANIFEST).unlink()  # first, so that what is half deleted never counts as whole
         shutil.rmtree(path)
     return gone
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Bytes on the disk before a manifest vouches for them."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -4,15 +4,13 @@ Looks at errors by name, so that no library needs to be importable for its failu
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 
-from store.errors import NoSpace, TuningforkError
-from store.home import NO_ROOM
+from engine.core.files import causes, is_disk_full
+from store.errors import TuningforkError
 
 _MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
-_DISK_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file write failed")
 
 
 def explain(error: BaseException, log: Path) -> str:
@@ -30,7 +28,7 @@ def sentence(error: BaseException) -> str:
             "The machine ran out of memory.\n"
             "  Take a smaller batch_size or max_length, method qlora, or a smaller model; close other programs."
         )
-    for link in _chain(error):
+    for link in causes(error):
         if isinstance(link, ModuleNotFoundError):
             return (
                 f"The Python module {link.name} is missing from this installation.\n"
@@ -42,36 +40,16 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {line}" if line else f"{type(error).__name__}, without a word."
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a full disk or quota is what lies behind an error, also behind one that a library made of it."""
-    return any(
-        isinstance(link, NoSpace)
-        or (isinstance(link, OSError) and link.errno in NO_ROOM)
-        or any(word in str(link).lower() for word in _DISK_WORDS)
-        for link in _chain(error)
-    )
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, in Python, in torch on the CPU, or on a GPU."""
     return any(
         type(link).__name__ in _MEMORY_TYPES
         or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
         or (isinstance(link, RuntimeError) and any(word in str(link).lower() for word in _MEMORY_WORDS))
-        for link in _chain(error)
+        for link in causes(error)
     )
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
     """The first line with something on it of an error's text."""
     return next((line.strip()[:limit] for line in str(error).splitlines() if line.strip()), "")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what caused it, what caused that."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__

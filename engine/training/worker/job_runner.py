@@ -1,5 +1,5 @@
-"""The job shell: everything around training. Claims the attempt, beats, hears stop and signals, tells how it ended.
-What training does is sft.py's; nothing heavy is imported before the attempt is claimed, so its state shows at once."""
+"""Everything around the training of an attempt: claiming it, heartbeats, stop requests, signals, how it ended.
+Training itself is trainer.py's; nothing heavy is imported before the attempt is claimed, so its state shows at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from engine.training import run_control
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound, Superseded, TuningforkError
@@ -25,11 +25,12 @@ from store.home import Home
 from store.records import Attempt, Run, RunState, Wanted
 
 BEAT_S = 2.0
+"""Seconds between heartbeats."""
 SUPERSEDED = 75
 """Exit code of a worker whose run belongs to a later attempt."""
 _BUSY_TRIES = 6  # of ten seconds each: another program's long write must not end a run
 
-Train = Callable[[Job], Outcome]
+Train = Callable[[TrainingJob], Outcome]
 
 
 def run(home: Home, token: str, train: Train | None = None) -> int:
@@ -39,39 +40,38 @@ def run(home: Home, token: str, train: Train | None = None) -> int:
     ours. `train` stands in for engine.training.worker.trainer.run.
     """
     with Store.open(home, migrate=False) as store:
-        heart = Heart(home, token)
+        heartbeat = Heartbeat(home, token)
         try:
             run, attempt = runs.claim(store, token)
-            heart.start()
-            code = _work(store, run, attempt, heart, train)
+            heartbeat.start()
+            code = _work(store, run, attempt, heartbeat, train)
         except Superseded as error:
             print(f"nothing to do: {error.what}", file=sys.stderr)
             return SUPERSEDED
         finally:
-            heart.stop()
-        if not heart.signalled:  # at a shutdown every worker gets a signal: do not start another one then
+            heartbeat.stop()
+        if not heartbeat.signalled:  # at a shutdown every worker gets a signal: do not start another one then
             run_control.start_next(store)
         return code
 
 
-def _work(store: Store, run: Run, attempt: Attempt, heart: Heart, train: Train | None) -> int:
-    """Train, and write down how it ended; returns the exit code. Raises Superseded."""
+def _work(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train: Train | None) -> int:
+    """Train, and record how it ended; returns the exit code. Raises Superseded."""
     token = attempt.token
     try:
-        outcome = _train(store, run, attempt, heart, train)
+        outcome = _train(store, run, attempt, heartbeat, train)
     except Superseded:
         raise
     except BaseException as error:  # whatever ended the training, the run must say it
-        heart.stop()
+        heartbeat.stop()
         report = error_messages.explain(error, store.home.absolute(attempt.log_path))
         code = error.exit_code if isinstance(error, TuningforkError) else 1
         traceback.print_exc()
-        print(
-            report.splitlines()[0], file=sys.stderr
-        )  # last in the log: on a full disk only the log has room left to say it
+        # Last in the log: on a full disk only the log has space left to say it.
+        print(report.splitlines()[0], file=sys.stderr)
         patiently(runs.finish, store, token, "failed", error=report, exit=str(code))
         return code
-    heart.stop()
+    heartbeat.stop()
     if outcome is None:
         patiently(runs.finish, store, token, "stopped")
     else:
@@ -80,24 +80,24 @@ def _work(store: Store, run: Run, attempt: Attempt, heart: Heart, train: Train |
     return 0
 
 
-def _train(store: Store, run: Run, attempt: Attempt, heart: Heart, train: Train | None) -> Outcome | None:
+def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train: Train | None) -> Outcome | None:
     """Gather what the job needs, then train. None when a stop was asked for before there was anything to keep."""
-    reporter = StoreReporter(store, run.id, attempt.token, heart)
+    reporter = StoreReporter(store, run.id, attempt.token, heartbeat)
     config = TrainConfig.from_json(run.config)
     rows = datasets.snapshot_rows(store, run.snapshot)
     resume_from = _checkpoint(store, run, attempt)
     reporter.say(f"Reading {run.base}", phase="loading")
     base_folder = model_cache.folder(store.home, run.base, lambda text: reporter.say(text, phase="preparing"))
-    if heart.wanted() != "run":
+    if reporter.wanted() != "run":
         return None
     if train is None:
-        reporter.say("Loading PyTorch and TRL", phase="loading")
+        reporter.say("Loading PyTorch", phase="loading")
         from engine.training.worker import trainer
 
         train = trainer.run
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return train(Job(config, rows, base_folder, out, resume_from, reporter))
+    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter))
 
 
 def _checkpoint(store: Store, run: Run, attempt: Attempt) -> Path | None:
@@ -112,11 +112,12 @@ def _checkpoint(store: Store, run: Run, attempt: Attempt) -> Path | None:
     )
 
 
-class Heart:
-    """A thread with its own connection: beats, hears what is wanted, ends the process when the attempt is not ours.
+class Heartbeat:
+    """A thread with its own connection that shows the run to be alive, and ends the process when it must end at once.
 
-    Training may hold the GIL for long, and no beat comes meanwhile. That is no harm: on this host liveness goes by the
-    process, and a late beat only delays a stop.
+    It ends the process when a kill is wanted or the attempt is not ours any more, and sets the state to "stopping" when
+    a stop is wanted. Training may keep the GIL for long, and no beat comes meanwhile. Nothing is lost by that: on this
+    host a run is alive while its process is.
     """
 
     def __init__(self, home: Home, token: str) -> None:
@@ -127,7 +128,7 @@ class Heart:
         self.signalled = False
 
     def start(self) -> None:
-        """Begin to beat and to hear signals: TERM and INT ask for a stop, HUP (a closed terminal) is none of ours."""
+        """Begin to beat and to handle signals: TERM and INT ask for a stop, HUP (a closed terminal) is ignored."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
@@ -142,8 +143,14 @@ class Heart:
             self._thread.join()
 
     def wanted(self) -> Wanted:
-        """What the user wants of this run, as far as was heard."""
+        """What the user wanted of this run at the last beat, or by a signal since."""
         return self._wanted
+
+    def notice(self, wanted: Wanted) -> None:
+        """Act now on what somebody else read: the next beat comes at once."""
+        if wanted not in ("run", self._wanted):
+            self._wanted = wanted
+            self._wake.set()
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.signalled = True
@@ -151,37 +158,35 @@ class Heart:
         self._wake.set()
 
     def _beat(self) -> None:
-        told = False
+        stopping = False
         with Store.open(self._home, migrate=False) as store:
             while not self._done.is_set():
                 try:
-                    heard = runs.beat(store, self._token)
-                    if heard != "run":
-                        self._wanted = heard
+                    wanted = runs.beat(store, self._token)
+                    if wanted != "run":
+                        self._wanted = wanted
                     if self._wanted == "kill":
                         _end_all()
-                    if self._wanted == "stop" and not told:
+                    if self._wanted == "stop" and not stopping:
                         runs.set_state(store, self._token, "stopping")
-                        told = True
+                        stopping = True
                 except Superseded:
                     print("another attempt owns the run now", file=sys.stderr, flush=True)
-                    os._exit(SUPERSEDED)  # at once: the training thread must not write a file more
-                except (TuningforkError, sqlite3.Error) as error:
-                    print(
-                        f"heartbeat missed: {error}", file=sys.stderr, flush=True
-                    )  # busy or full; the next one tries again
+                    os._exit(SUPERSEDED)  # at once: the training thread must not write another file
+                except (TuningforkError, sqlite3.Error) as error:  # busy or full; the next one tries again
+                    print(f"heartbeat missed: {error}", file=sys.stderr, flush=True)
                 self._wake.wait(BEAT_S)
                 self._wake.clear()
 
 
 class StoreReporter:
-    """The Reporter of sft.py over the store: called from the training thread, with that thread's connection."""
+    """A Reporter that writes into the store: called from the training thread, with that thread's connection."""
 
-    def __init__(self, store: Store, run_id: int, token: str, heart: Heart) -> None:
-        self._store, self._run_id, self._token, self._heart = store, run_id, token, heart
+    def __init__(self, store: Store, run_id: int, token: str, heartbeat: Heartbeat) -> None:
+        self._store, self._run_id, self._token, self._heartbeat = store, run_id, token, heartbeat
 
     def total(self, steps: int, env: dict[str, Any]) -> None:
-        state: RunState = "running" if self._heart.wanted() == "run" else "stopping"
+        state: RunState = "running" if self.wanted() == "run" else "stopping"
         patiently(runs.set_state, self._store, self._token, state, total_steps=steps, env=env)
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
@@ -200,7 +205,12 @@ class StoreReporter:
             patiently(runs.prune_checkpoint, self._store, self._token, step)
 
     def wanted(self) -> Wanted:
-        return self._heart.wanted()
+        """Read from the store each time, which takes some microseconds: a stop is followed at the very next step."""
+        try:
+            self._heartbeat.notice(runs.by_id(self._store, self._run_id).wanted)
+        except (TuningforkError, sqlite3.Error) as error:  # the heartbeat hears of it a little later, or ends us
+            print(f"cannot read what is wanted: {error}", file=sys.stderr, flush=True)
+        return self._heartbeat.wanted()
 
 
 def patiently(write: Callable[..., None], *args: Any, **named: Any) -> None:

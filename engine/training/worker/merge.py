@@ -3,10 +3,9 @@ export's own merge cannot express. Writes weights and config; the tokenizer is t
 
 from __future__ import annotations
 
-import json
-import traceback
 from pathlib import Path
 
+from engine.core import child
 from engine.training.worker import error_messages
 
 
@@ -15,24 +14,18 @@ def main(base: Path, adapter: Path, out: Path) -> int:
 
     Prints one JSON error line and returns 1 when PEFT cannot do it.
     """
-    try:
-        _merge(base, adapter, out)
-    except Exception as error:
-        traceback.print_exc()
-        print(json.dumps({"error": "WorkerError", "what": error_messages.sentence(error)}), flush=True)
-        return 1
-    return 0
+    return child.report_errors(lambda: _merge(base, adapter, out), error_messages.sentence)
 
 
 def _merge(base: Path, adapter: Path, out: Path) -> None:
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from engine.training.worker import loading
 
     loading.quiet()
     own = AutoConfig.from_pretrained(base).dtype or torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)  # rounded once, at the end
+    model = loading.load_whole(base, dtype=torch.float32)  # rounded once, at the end
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.to(own).save_pretrained(out, safe_serialization=True, max_shard_size="1000GB")

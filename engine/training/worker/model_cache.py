@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from engine.core import child
+from engine.core.files import is_disk_full
 from engine.models import default_model, refs
 from engine.training.worker import error_messages
-from store.errors import NotFound, TuningforkError, Unsupported
+from store.errors import NotFound, Unsupported
 from store.home import Home
 
 Say = Callable[[str], None]
@@ -43,20 +43,11 @@ def folder(home: Home, ref: str, say: Say) -> Path:
 def main(home: Home, ref: str) -> int:
     """`engine.training.worker prepare`: one JSON object a line, {"say": ...} or an error. Returns the exit code."""
 
-    def say(text: str) -> None:
-        print(json.dumps({"say": text}), flush=True)
-
-    try:
+    def work() -> None:
         home.ensure()
-        folder(home, ref, say)
-    except TuningforkError as error:
-        print(json.dumps(error.as_dict()), flush=True)
-        return error.exit_code
-    except Exception as error:
-        traceback.print_exc()
-        print(json.dumps({"error": "WorkerError", "what": error_messages.sentence(error)}), flush=True)
-        return 1
-    return 0
+        folder(home, ref, lambda text: child.send({"say": text}))
+
+    return child.report_errors(work, error_messages.sentence)
 
 
 def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
@@ -109,7 +100,7 @@ def _fetch(name: str, say: Say) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except OSError as error:  # the hub's own errors are OSErrors too
-        if error_messages.is_disk_full(error):
+        if is_disk_full(error):
             raise
         raise NotFound(
             f"{name} cannot be fetched: {error_messages.first_line(error)}",

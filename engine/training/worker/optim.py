@@ -1,5 +1,10 @@
-"""The optimizer (AdamW with float32 masters of weights that the model computes with in bf16) and the rate's curve.
-Nothing here knows models or data."""
+"""The optimizer, AdamW with float32 masters of weights that the model computes with in bf16, and the learning rate's
+curve. Nothing here knows models or data.
+
+Sources: AdamW, Loshchilov and Hutter, https://arxiv.org/abs/1711.05101; float32 masters, Micikevicius et al., "Mixed
+Precision Training", https://arxiv.org/abs/1710.03740; the cosine, Loshchilov and Hutter, "SGDR",
+https://arxiv.org/abs/1608.03983, without restarts.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,8 @@ class MasterAdamW(torch.optim.AdamW):
     """AdamW on float32 copies of low-precision parameters, which follow after each step.
 
     A bf16 weight has 8 bits: late, small updates would be rounded away. Keeping the adapter itself in float32 instead
-    costs a fifth of a step on the CPU, because every product then casts its input. `state_dict` carries the masters, so
-    that a resumed run goes on exactly.
+    costs a fifth of a step on the CPU (the default model, two cores), because every product then casts its input.
+    `state_dict` carries the masters, so that a resumed run goes on exactly.
     """
 
     def __init__(self, parameters: Iterable[Parameter], **options: Any) -> None:
@@ -61,7 +66,7 @@ class MasterAdamW(torch.optim.AdamW):
 
 
 def schedule(shape: str, warmup: int, total: int) -> Callable[[int], float]:
-    """Share of the highest rate at step 0, 1, …: up in `warmup` steps, then `linear` or `cosine` down, or `constant`.
+    """Share of the peak rate at step 0, 1, …: up in `warmup` steps, then `linear` or `cosine` down, or `constant`.
 
     No step has a rate of zero: the first would be wasted, and so would the last.
     """

@@ -1,5 +1,48 @@
 """Prefix-tree packing: rows that begin alike share those tokens, computed once, and the gradients stay exact.
-Turns examples into tensors for one forward pass; padded batches for models that take no mask. No files, no training."""
+Turns examples into tensors for one forward pass; padded batches for models that take no mask. No files, no training.
+
+Chat rows begin with the same template and system text, often with the same question. Packed into one long row, each
+such beginning stands there once, and every other token sees what it would see in its own row: the beginnings it
+continues, and itself. Three rows, one letter a token, small letters the prompt and capitals the answer that is trained:
+
+    s t R            s ─┬─ t R
+    s u v Z             └─ u ─┬─ v Z
+    s u w X Y                 └─ w X Y
+
+The tree is written depth first. Position ids count along each row, so that every token keeps its own; a token predicts
+what follows it in its row, and is trained to where that is a capital:
+
+    >>> asked = (("st", "R"), ("suv", "Z"), ("suw", "XY"))
+    >>> rows = [Example([*map(ord, q + a)], [MASKED] * len(q) + [*map(ord, a)], len(q), False, True) for q, a in asked]
+    >>> (pack,) = pack_shared(rows, 100, torch.float32)
+    >>> letters = [chr(id) for id in pack.inputs["input_ids"][0]]
+    >>> targets = {int(at): chr(id) for at, id in zip(pack.keep, pack.targets)}
+    >>> for at, letter in enumerate(letters):
+    ...     if at == 0:
+    ...         print("sees", *letters, " position  trained to")
+    ...     sees = ["■" if allowed else "·" for allowed in pack.inputs["attention_mask"][0, 0, at] == 0]
+    ...     print(f"{letter:>4}", *sees, f"{pack.inputs['position_ids'][0, at]:9}", "", targets.get(at, "-"))
+    sees s t R u v Z w X Y  position  trained to
+       s ■ · · · · · · · ·         0  -
+       t ■ ■ · · · · · · ·         1  R
+       R ■ ■ ■ · · · · · ·         2  -
+       u ■ · · ■ · · · · ·         1  -
+       v ■ · · ■ ■ · · · ·         2  Z
+       Z ■ · · ■ ■ ■ · · ·         3  -
+       w ■ · · ■ · · ■ · ·         2  X
+       X ■ · · ■ · · ■ ■ ·         3  Y
+       Y ■ · · ■ · · ■ ■ ■         4  -
+    >>> pack.real, pack.computed, pack.trained
+    (12, 9, 4)
+
+A row shares at most its prompt but for the last token: that one predicts the first trained token, which differs between
+rows. A conversation with several trained turns shares what comes before the first of them.
+
+Sources: rows packed behind each other with a block-diagonal mask, Krell et al., "Efficient Sequence Packing without
+Cross-contamination", https://arxiv.org/abs/2107.02027; one shared prefix with exact gradients, Liu et al., "Prefix
+Grouper", https://arxiv.org/abs/2506.05433. Here the prefixes form a tree of any depth, and the mask is an ordinary one,
+so that any model that honours masks and position ids can be trained as it is; `agrees` finds out whether it does.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +60,9 @@ from engine.models.chat_template import MASKED, Example
 ATTENTION = "prefix_tree"
 """Name under which `register` offers the attention below to transformers."""
 _AGREE = {torch.float32: 1e-3, torch.bfloat16: 0.08, torch.float16: 0.02}
+"""How far packed logits may lie from those of single rows, relative to these. Measured on the architectures of
+tests/archs.py, the tiny Llama of the tests and the default model, with each kind of attention: at most 2.5e-6 in fp32
+and 0.030 in bf16, and at least 0.13 in either when the mask is only causal. fp16 has three bits more than bf16."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +156,7 @@ def _pack(rows: Sequence[Example], dtype: torch.dtype) -> Pack:
         part = range(segment.start, segment.end)
         ids += segment.row.ids[segment.start : segment.end]
         positions += part
-        # A shared token is followed by another prompt token, which is never trained: its own row can speak for all.
+        # A shared token is followed by another prompt token in every row, which is never trained: any row will do.
         targets += [segment.row.labels[at + 1] if at + 1 < len(segment.row.labels) else MASKED for at in part]
         owner += [number] * len(part)
     keep = [at for at, target in enumerate(targets) if target != MASKED]
@@ -185,7 +231,8 @@ def register() -> None:
     """Offer `ATTENTION` to transformers: grouped-query attention for short packed rows on the CPU.
 
     torch's fused kernel is made for long rows: on some hundred tokens with a mask, its backward takes four times as
-    long as three plain products. Scores are kept in the model's dtype, as in transformers' own eager attention.
+    long as three plain products (the default model, two cores, bf16). Scores are kept in the model's dtype, as in
+    transformers' own eager attention.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -226,12 +273,12 @@ def _attention(
     return (weights @ value).view(batch, heads, length, -1).transpose(1, 2), None
 
 
-# --- proof ------------------------------------------------------------------------------------------------------------
+# --- check ------------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
-    """Whether this model, given three packed rows, says what it says to each alone: that it heeds mask and positions.
+    """Whether this model predicts the same for three packed rows as for each alone: that it honours mask and positions.
 
     Some architectures (recurrent, sliding windows shorter than a row, position biases) do not; they get padded batches.
     """

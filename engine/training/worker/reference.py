@@ -4,10 +4,10 @@ against. One request, one file of arrays; judging them is engine.export's."""
 from __future__ import annotations
 
 import json
-import traceback
 from pathlib import Path
 from typing import Any
 
+from engine.core import child
 from engine.training.worker import error_messages
 
 
@@ -18,24 +18,19 @@ def main(request: Path) -> int:
     `row0` … of shape (tokens, vocabulary), float32), `prompts` lists of ids to answer greedily (saved as `answer0` …)
     until one of `stop` or `max_tokens`. Prints one JSON error line and returns 1 when it cannot be done.
     """
-    try:
-        _compute(json.loads(request.read_text("utf-8")), request.with_suffix(".npz"))
-    except Exception as error:
-        traceback.print_exc()
-        print(json.dumps({"error": "WorkerError", "what": error_messages.sentence(error)}), flush=True)
-        return 1
-    return 0
+    wanted, out = json.loads(request.read_text("utf-8")), request.with_suffix(".npz")
+    return child.report_errors(lambda: _compute(wanted, out), error_messages.sentence)
 
 
 def _compute(wanted: dict[str, Any], out: Path) -> None:
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
 
     from engine.training.worker import loading
 
     loading.quiet()
-    model = AutoModelForCausalLM.from_pretrained(wanted["folder"], dtype=_dtype(Path(wanted["folder"])))
+    folder = Path(wanted["folder"])
+    model = loading.load_whole(folder, dtype=_dtype(folder))
     if wanted["adapter"]:
         from peft import PeftModel
 

@@ -22,6 +22,7 @@ from store.errors import ServerError
 from store.home import Home
 from store.records import Message
 from tests.engine import fake_worker
+from tests.tiny import make_tokenizer
 from tui.cli import cli
 
 BASE = "smollm2-135m"
@@ -164,3 +165,14 @@ def base(tmp_path: Path) -> str:
     (folder / "model.safetensors").write_bytes(b"")
     (folder / "tokenizer.json").write_text("{}")
     return str(folder)
+
+
+@pytest.fixture
+def small(base: str) -> str:
+    """A model folder with a real tokenizer and template, and a size to estimate by."""
+    size = make_tokenizer(Path(base))
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = {"model_type": "llama", "vocab_size": size, "num_key_value_heads": 2, **shape}
+    (Path(base) / "config.json").write_text(json.dumps(config))
+    (Path(base) / "model.safetensors").write_bytes(b"\0" * 400_000)
+    return base

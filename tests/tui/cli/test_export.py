@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,41 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
-from engine.export.service import FORMATS, QUANTS
-from store import exports
+from engine.core import jobs as core_jobs
+from engine.export import targets
+from store import exports, jobs
 from store.db import Store
 from store.errors import Unsupported
+from tests import in_thread
+from tests.toy_target import ToyTarget
 from tests.tui import fake_exports
 from tests.tui.cli.conftest import Cli
 from tests.tui.fake_exports import FakeExport
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch: pytest.MonkeyPatch) -> FakeExport:
-    return fake_exports.install(monkeypatch)
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeExport]:
+    fake = fake_exports.install(monkeypatch)
+    yield fake
+    fake.gate.set()
+    in_thread.join(fake.threads)
 
 
 @pytest.fixture
 def ember(store: Store) -> str:
     return fake_exports.a_run(store, checkpoint=20).name
+
+
+def _interrupt_once() -> Callable[[float], None]:
+    """A sleep that presses Ctrl-C the second time that it is called."""
+    naps, real = itertools.count(), time.sleep
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        if threading.current_thread() is threading.main_thread() and next(naps) == 1:
+            raise KeyboardInterrupt
+
+    return sleep
 
 
 class TestExport:
@@ -46,7 +67,12 @@ class TestExport:
             ("gguf", "q8_0"), ("gguf", "q4_k_m"), ("gguf", "f16"), ("adapter", None),
         ]  # fmt: skip
         for each in found:
-            assert each["state"] == "done" and each["error"] is None and each["proof"]["held"] is True
+            assert (
+                each["state"] == "done"
+                and each["error"] is None
+                and each["proof"]["passed"] is True
+                and each["proof"]["held"] is True
+            )
             assert Path(each["path"]).exists() and each["bytes"] == 145_000_000 and len(each["sha256"]) == 64
         assert found[0]["commands"][0]["program"] == "llama.cpp"
 
@@ -59,21 +85,21 @@ class TestExport:
         self, tf: Cli, ember: str, process: FakeExport, tmp_path: Path
     ) -> None:
         out = tmp_path / "out" / "ember.gguf"
-        words = ("--to", "gguf", "--out", str(out), "--overwrite", "--no-proof", "--converter", "official")
+        words = ("--to", "gguf", "--out", str(out), "--overwrite", "--no-verify", "--converter", "official")
         tf.ok("export", f"{ember}@20", *words, "--probes", "sample:identity", "--set", "name=Ember")
         [request] = process.asked
-        assert (request.run, request.out, request.overwrite, request.prove) == (f"{ember}@20", out, True, False)
+        assert (request.run, request.out, request.overwrite, request.verify) == (f"{ember}@20", out, True, False)
         assert request.converter == "official" and request.variables == {"name": "Ember"}
         assert request.probes is not None and request.probes.name == "identity.jsonl"
 
-    def test_a_failed_proof_ends_with_1_and_says_what_to_make_instead(
+    def test_a_failed_verification_ends_with_1_and_says_what_to_make_instead(
         self, tf: Cli, ember: str, process: FakeExport
     ) -> None:
         process.bad["gguf q4_0"] = "It no longer answers as the run does."
         result = tf("export", ember, "--to", "gguf", "--quant", "q4_0,q8_0")
         assert result.exit_code == 1
         assert "✗ failed   probes" in result.stdout and ".rejected" in result.stdout
-        assert "gguf q4_0, rejected: its proof failed: It no longer answers as the run does." in result.stderr
+        assert "gguf q4_0, rejected: it failed its verification: It no longer answers as the run does." in result.stderr
         assert "Make q8_0 instead" in result.stderr
         again = tf("export", ember, "--to", "gguf", "--quant", "q4_0,q8_0", "--overwrite", "--json")
         assert again.exit_code == 1 and json.loads(again.stderr.splitlines()[-1])["error"] == "WorkerError"
@@ -111,11 +137,46 @@ class TestExport:
         assert what in str(error["what"]) and (where is None or error["where"] == where)
         assert tf.json("exports", "list") == []
 
-    def test_ctrl_c_is_130_and_says_that_nothing_is_left(self, tf: Cli, ember: str, process: FakeExport) -> None:
-        process.error = KeyboardInterrupt()
-        error = json.loads(tf("export", ember, "--json").stderr.splitlines()[-1])
-        assert error["error"] == "Interrupted" and "nothing of it is left" in error["what"]
-        assert tf("export", ember).exit_code == 130
+    def test_ctrl_c_cancels_the_export_and_is_130(
+        self, tf: Cli, ember: str, process: FakeExport, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process.gate.clear()
+        monkeypatch.setattr(core_jobs.time, "sleep", _interrupt_once())
+        result = tf("export", ember, "--json")
+        error = json.loads(result.stderr.splitlines()[-1])
+        assert result.exit_code == 130 and error["error"] == "Interrupted" and "nothing of it is left" in error["what"]
+        assert process.cancelled and jobs.all_jobs(store)[0].state == "stopped" and tf.json("exports", "list") == []
+
+    def test_detach_only_starts_it_and_jobs_follow_and_stop_it(
+        self, tf: Cli, ember: str, process: FakeExport, store: Store
+    ) -> None:
+        process.gate.clear()
+        first = tf.json("export", ember, "--detach")
+        second = tf.json("export", ember, "--to", "merged", "--detach")
+        assert first["state"] == "starting" and second["state"] == "queued"
+        for verb in ("watch", "stop"):
+            assert first[verb].startswith(f"tuningfork jobs {verb} 1")
+        assert "waits for another export: job 3" in tf.ok("export", ember, "--to", "adapter", "--detach")
+        listed = tf.json("jobs", "list")
+        assert [(job["job"], job["kind"]) for job in listed] == [(str(n), "export") for n in (1, 2, 3)]
+        assert "gguf-adapter" in tf.ok("jobs", "list") and tf.json("jobs", "stop", "3")["state"] == "stopped"
+        assert tf.json("jobs", "stop", "1")["state"] == "stopped" and process.cancelled
+        process.gate.set()
+        end = [json.loads(line) for line in tf.ok("jobs", "watch", "2", "--json").splitlines()][-1]
+        assert (end["type"], end["job"], end["state"]) == ("job", "2", "succeeded")
+        assert [e["format"] for e in tf.json("exports", "list")] == ["merged"]
+        assert tf.json("jobs", "list") == [] and len(tf.json("jobs", "list", "--all")) >= 4  # with the training run
+        assert "already ended" in tf.error("jobs", "stop", "2")["what"]
+
+    def test_a_target_that_is_added_is_everywhere(
+        self, tf: Cli, ember: str, monkeypatch: pytest.MonkeyPatch, process: FakeExport
+    ) -> None:
+        monkeypatch.setitem(targets.REGISTRY, "toy", ToyTarget())
+        assert "toy (a toy)" in " ".join(tf.ok("export", "--help").split())
+        (made,) = tf.lines("export", ember, "--to", "toy", "--quant", "t1")
+        assert (made["format"], made["quant"], made["state"]) == ("toy", "t1", "done")
+        assert [p["bytes"] for p in tf.lines("export", ember, "--to", "toy", "--quant", "t1", "--plan")] == [11]
+        assert "'t9' is none of" in str(tf.error("export", ember, "--to", "toy", "--quant", "t9")["what"])
 
     def test_what_the_process_says_is_passed_on(self, tf: Cli, ember: str, process: FakeExport) -> None:
         process.error = Unsupported("DoRA cannot be a GGUF adapter.", todo="Merge it: --to gguf.")
@@ -123,8 +184,8 @@ class TestExport:
 
     def test_the_help_names_every_format_and_quant(self, tf: Cli) -> None:
         words = " ".join(tf.ok("export", "--help").split())
-        assert all(name in words for name in FORMATS)
-        assert all(quant in words for quant in QUANTS)
+        assert all(f"{name} ({target.help})" in words for name, target in targets.REGISTRY.items())
+        assert all(quant in words for quant in targets.all_quants())
 
 
 class TestExports:
@@ -137,7 +198,7 @@ class TestExports:
         ) == []
         assert "ember-1@20" in tf.ok("exports", "list")
         shown = tf.ok("exports", "show", "1")
-        assert "KL 0.0004" in shown and "✓ held" in shown and "ollama create" in shown and "sha256" in shown
+        assert "KL 0.0004" in shown and "✓ passed" in shown and "ollama create" in shown and "sha256" in shown
         assert tf.json("exports", "show", "1")["commands"]
         path = Path(listed[1]["path"])
         assert "--yes" in tf.error("exports", "rm", "1")["todo"] and path.exists()
@@ -207,7 +268,7 @@ class TestPush:
     ) -> None:
         process.bad["gguf q4_0"] = "No."
         tf("export", ember, "--to", "gguf", "--quant", "q4_0")
-        assert "failed its proof" in tf.error("push", "1", "--to", "a/b", "--yes")["what"]
+        assert "failed its verification" in tf.error("push", "1", "--to", "a/b", "--yes")["what"]
         assert "No export lies at" in tf.error("push", str(tmp_path), "--to", "a/b", "--yes")["what"]
         assert tf.error("push", "1", "--to", "ember", "--yes")["where"] == "--to"
         assert hub.sent == []

@@ -123,7 +123,7 @@ class TestServe:
                     assert response.status == 200
             server.send_signal(signal.SIGINT)
             _, err = server.communicate(timeout=15)
-            assert server.returncode == 130 and "The server has ended." in err and "Traceback" not in err
+            assert server.returncode == 130 and "The server has stopped." in err and "Traceback" not in err
         finally:
             server.kill()
             server.wait()
@@ -163,7 +163,7 @@ class TestDoctor:
         assert names[:6] == ["python", "cores and memory", "home", "disk", "store", "base model"]
         assert names[6:] == ["llama.cpp", "terminal", "torch", "cuda"]
         assert all(set(check) == {"name", "mark", "what", "todo"} for check in found["checks"])
-        assert "Tuningfork can work here." in tf("doctor").stderr
+        assert "Tuningfork can run here." in tf("doctor").stderr
 
     def test_it_makes_no_home(self, tmp_path: Path, quick: None) -> None:
         found = self.checks(Home(tmp_path / "new"))

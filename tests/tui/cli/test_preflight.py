@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
-
-from tests.tiny import make_tokenizer
 from tests.tui.cli.conftest import Cli
-
-
-@pytest.fixture
-def small(base: str) -> str:
-    """A model folder with a real tokenizer and template, and a size to estimate by."""
-    size = make_tokenizer(Path(base))
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = {"model_type": "llama", "vocab_size": size, "num_key_value_heads": 2, **shape}
-    (Path(base) / "config.json").write_text(json.dumps(config))
-    (Path(base) / "model.safetensors").write_bytes(b"\0" * 400_000)
-    return base
 
 
 def test_json(tf: Cli, facts: str, small: str) -> None:
@@ -41,7 +26,7 @@ def test_data_that_a_run_would_refuse(tf: Cli, facts: str, small: str) -> None:
     result = tf("preflight", "--dataset", facts, "--model", small, "--max-length", "12", "--json")
     assert result.exit_code == 2 and json.loads(result.stdout)["ok"] is False
     error = json.loads(result.stderr)
-    assert "max_length" in error["what"] and error["where"] == f"dataset {facts}"
+    assert "max length of 12 tokens" in error["what"] and error["where"] == f"dataset {facts}"
 
 
 def test_no_run_and_no_pair_is_made(tf: Cli, facts: str, small: str) -> None:

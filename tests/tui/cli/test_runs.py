@@ -17,6 +17,8 @@ import pytest
 from store import runs
 from store.db import Store
 from store.records import END_STATES
+from tests import holding
+from tests.holding import DEADLINE_S, release
 from tests.tui.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[3]
@@ -29,16 +31,24 @@ def train(tf: Cli, facts: str, base: str, workers: None) -> Train:
     return lambda *words: tf.json("train", "--dataset", facts, "--model", base, *words)
 
 
-def until(true: Callable[[], object], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs wait after their first step, until the test lets go or stops them."""
+    monkeypatch.setenv(holding.AT, "1")
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.03)
 
 
 class TestTrain:
-    def test_returns_at_once_with_how_to_watch_and_stop(self, tf: Cli, train: Train, facts: str, base: str) -> None:
-        found = train("--name", "one", "--steps", "50")
+    def test_returns_at_once_with_how_to_watch_and_stop(
+        self, tf: Cli, train: Train, facts: str, base: str, held: None
+    ) -> None:
+        found = train("--name", "one")
         assert found["run"] == "one" and found["state"] in ("starting", "running") and found["base"] == base
         home = tf.home.root
         assert found["watch"] == f"tuningfork runs watch one --home {home}"
@@ -75,8 +85,8 @@ class TestTrain:
         words = ("train", "--snapshot", frozen[:12], "--model", base, "--steps", "1")
         assert tf.json(*words)["snapshot"] == frozen
 
-    def test_a_run_that_fails_exits_1_and_says_how_to_go_on(self, tf: Cli, train: Train, facts: str, base: str) -> None:
-        train("--name", "slow", "--steps", "200")
+    def test_a_run_that_fails_exits_1_and_says_how_to_go_on(self, tf: Cli, train: Train, held: None) -> None:
+        train("--name", "slow")
         pid = tf.json("runs", "show", "slow")["attempts"][0]["pid"]
         until(lambda: tf.json("runs", "show", "slow")["step"] >= 1)
         os.kill(pid, signal.SIGKILL)
@@ -93,7 +103,7 @@ class TestRuns:
         assert (row["name"], row["state"], row["step"], row["total_steps"]) == ("one", "succeeded", 3, 3)
         assert "one" in tf.ok("runs", "list")
         shown = tf.ok("runs", "show", "one")
-        assert "succeeded" in shown and "4 → 1.333" in shown and "adapter" in shown
+        assert "done" in shown and "succeeded" not in shown and "4 → 1.333" in shown and "adapter" in shown
         assert set(tf.json("runs", "log", "one")) == {"run", "log", "text"}
 
     def test_an_empty_home(self, tf: Cli) -> None:
@@ -108,23 +118,25 @@ class TestRuns:
         assert [line["step"] for line in found if line["type"] == "metric" and line["name"] == "loss"] == [1, 2, 3, 4]
         assert found[-1]["state"] == "succeeded"
         result = tf("runs", "watch", "one")
-        assert result.stdout.startswith("Run one succeeded") and "after 4/4 steps" in result.stdout
+        assert result.stdout.startswith("Run one is done") and "after 4/4 steps" in result.stdout
 
-    def test_stop_leaves_a_checkpoint_that_resume_takes_up(self, tf: Cli, train: Train, store: Store) -> None:
-        train("--steps", "30", "--name", "one")
+    def test_stop_leaves_a_checkpoint_that_resume_takes_up(
+        self, tf: Cli, train: Train, store: Store, held: None
+    ) -> None:
+        train("--steps", "3", "--name", "one")
         until(lambda: runs.get(store, "one").step >= 1)
         assert tf.json("runs", "stop", "one")["wanted"] == "stop"
         until(lambda: runs.get(store, "one").state in END_STATES)
         found = tf.json("runs", "show", "one")
         assert found["state"] == "stopped" and Path(found["checkpoints"][0]["path"]).is_dir()
         result = tf("runs", "resume", "one", "--wait")
-        assert result.exit_code == 0 and "Run one succeeded" in result.stdout, result.stderr
+        assert result.exit_code == 0 and "Run one is done after" in result.stdout, result.stderr
         assert tf.json("runs", "show", "one")["attempts"][1]["resume_from"] == found["step"]
         assert "nothing to resume" in tf.error("runs", "resume", "one")["what"]
 
-    def test_queue_and_stopping_a_queued_run(self, tf: Cli, train: Train) -> None:
+    def test_queue_and_stopping_a_queued_run(self, tf: Cli, train: Train, held: None) -> None:
         for name in ("one", "two", "three"):
-            train("--steps", "100", "--name", name)
+            train("--name", name)
         assert tf.json("runs", "queue") == {"live": ["one"], "queued": ["two", "three"]}
         assert "two" in tf.ok("runs", "queue")
         assert tf.json("runs", "stop", "three")["state"] == "stopped"
@@ -138,25 +150,27 @@ class TestRuns:
         assert tf.json("runs", "rm", "one", "--yes") == {"removed": ["one"]}
         assert not folder.exists() and tf.json("runs", "list") == []
 
-    def test_rm_leaves_a_live_run_alone(self, tf: Cli, train: Train) -> None:
-        train("--steps", "100", "--name", "one")
+    def test_rm_leaves_a_live_run_alone(self, tf: Cli, train: Train, held: None) -> None:
+        train("--name", "one")
         assert tf.error("runs", "rm", "one", "--yes")["error"] == "Conflict"
         tf.ok("runs", "stop", "one", "--now")
 
 
 class TestInterrupt:
-    def test_ctrl_c_leaves_the_run_and_says_how_to_get_back(self, tf: Cli, train: Train, store: Store) -> None:
-        """A real process and a real SIGINT: the watcher ends with 130, the run goes on to its end."""
-        train("--steps", "15", "--name", "one")
+    def test_ctrl_c_leaves_the_run_and_says_how_to_get_back(
+        self, tf: Cli, train: Train, store: Store, held: None
+    ) -> None:
+        """A real process and a real SIGINT: the watcher ends with 130, the run keeps running to its end."""
+        train("--steps", "3", "--name", "one")
         words = [sys.executable, "-m", "tui", "runs", "watch", "one", "--home", str(tf.home.root)]
         watcher = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        until(lambda: runs.get(store, "one").step >= 2)
-        time.sleep(0.5)
+        assert watcher.stderr is not None and watcher.stderr.readline(), "it watches"
         watcher.send_signal(signal.SIGINT)
-        out, err = watcher.communicate(timeout=10)
+        out, err = watcher.communicate(timeout=DEADLINE_S)
         assert (watcher.returncode, out) == (130, "")
-        assert "Run one goes on by itself." in err and f"runs watch one --home {tf.home.root}" in err
+        assert "Run one keeps running." in err and f"runs watch one --home {tf.home.root}" in err
         assert "Traceback" not in err
+        release(store, "one")
         until(lambda: runs.get(store, "one").state in END_STATES)
         assert runs.get(store, "one").state == "succeeded"
 
@@ -171,4 +185,4 @@ class TestInterrupt:
         monkeypatch.setattr(run_control, "wait", interrupted)
         result = tf("runs", "watch", "one", "--json")
         error = json.loads(result.stderr.splitlines()[-1])
-        assert result.exit_code == 130 and error["error"] == "Interrupted" and "goes on" in error["what"]
+        assert result.exit_code == 130 and error["error"] == "Interrupted" and "keeps running" in error["what"]

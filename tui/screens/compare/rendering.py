@@ -13,7 +13,7 @@ from engine.comparison.answer import LaneAnswer, Stats
 from engine.comparison.session import Comparison, Lane
 from engine.comparison.stream_runner import Meter
 from engine.inference.few_shot import FewShot
-from engine.models.refs import Ref
+from engine.models.refs import Ref, checkpoint
 from tui import formatting
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
@@ -97,6 +97,12 @@ def diff(comparison: Comparison, position: int) -> tuple[tuple[str, str], tuple[
     return names, (a.text, b.text), (one.name, two.name)
 
 
+def _folded(reasoning: str) -> str:
+    """What a model thought before it answered, in one line; all of it is kept with the conversation."""
+    words = len(reasoning.split())
+    return f"thought {formatting.count(words, 'word')} first: {one_line(reasoning, 60)}" if words else ""
+
+
 def _remarks(comparison: Comparison, n: int, lane: str, answer: LaneAnswer, *, first: bool) -> list[Block]:
     out: list[Block] = []
     if answer.state == "failed":
@@ -104,8 +110,11 @@ def _remarks(comparison: Comparison, n: int, lane: str, answer: LaneAnswer, *, f
     elif answer.state == "stopped":
         out.append(Block("note", "stopped here" if answer.text else "stopped before the first token"))
     stats, asked = answer.stats, comparison.turns[n]
-    if answer.model.startswith(comparison.lanes[lane].model + "@") and not asked.hidden:
-        out.append(Block("note", f"answered by the checkpoint of step {answer.model.rpartition('@')[2]}"))
+    step = checkpoint(answer.model, comparison.lanes[lane].model)
+    if step is not None and not asked.hidden:
+        out.append(Block("note", f"answered by the checkpoint of step {step}"))
+    if stats and not asked.hidden:
+        out += [Block("note", text) for text in (_folded(stats.reasoning), stats.note) if text]
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:

@@ -12,7 +12,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Input, Static
 
-from engine.export.service import FORMATS, QUANTISED, QUANTS, Planned, Request, Target
+from engine.export import targets
+from engine.export.service import Planned, Request, Target
+from engine.export.targets import ExportTarget
 from store.errors import BadInput
 from tui import formatting
 from tui.export_summary import divergence
@@ -20,9 +22,9 @@ from tui.screens.export.report import Offer, Shelf
 from tui.text import clean, content
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
-from tui.widgets.ticks import Ticks
+from tui.widgets.multi_choice import MultiChoice
 
-DEFAULT, DEFAULT_QUANT, BEST = "gguf", "q8_0", ""
+DEFAULT, BEST = "gguf", ""
 
 
 class ExportForm(VerticalScroll, can_focus=False):
@@ -38,7 +40,7 @@ class ExportForm(VerticalScroll, can_focus=False):
         & .form-under { padding-left: 8; color: $faint; height: auto; }
         & #export-title { height: auto; margin-bottom: 1; }
         & Input { width: 1fr; background: $panel; }
-        & Ticks { width: 1fr; }
+        & MultiChoice { width: 1fr; }
         & #export-found { height: auto; margin-top: 1; }
         & #export-start { margin-top: 1; min-width: 14; }
         & #export-start:focus { text-style: bold reverse; }
@@ -59,19 +61,19 @@ class ExportForm(VerticalScroll, can_focus=False):
         yield Static(id="export-title", markup=False)
         with Horizontal(classes="form-row"):
             yield Static("Format", classes="form-label")
-            yield Choice("", [(name, name) for name in FORMATS], DEFAULT, id="format")
+            yield Choice("", [(name, name) for name in targets.REGISTRY], DEFAULT, id="format")
         yield Static(id="format-hint", classes="form-under", markup=False)
         with Horizontal(classes="form-row", id="step-row"):
             yield Static("Step", classes="form-label")
             yield Choice("", [(BEST, "the best")], id="step")
         with Horizontal(classes="form-row", id="quant-row"):
             yield Static("Quants", classes="form-label")
-            yield Ticks(list(QUANTS), [DEFAULT_QUANT], id="quants")
+            yield MultiChoice(targets.get(DEFAULT).quants, [str(targets.get(DEFAULT).default_quant)], id="quants")
         with Horizontal(classes="form-row"):
             yield Static("Folder", classes="form-label")
             yield Field(id="out", compact=True, select_on_focus=True, placeholder="in the home, under exports")
         yield Static(id="export-found", markup=False)
-        yield Button("Start", variant="primary", compact=True, id="export-start")
+        yield Button("Start export", variant="primary", compact=True, id="export-start")
 
     def on_mount(self) -> None:
         self._adapt()
@@ -83,20 +85,24 @@ class ExportForm(VerticalScroll, can_focus=False):
         return self.query_one("#format", Choice).value
 
     @property
+    def _target(self) -> ExportTarget:
+        return targets.get(self.format)
+
+    @property
     def quants(self) -> tuple[str, ...]:
-        """The ticked ones; empty for a format that has none."""
-        return self.query_one(Ticks).ticked if self.format in QUANTISED else ()
+        """The selected ones; empty for a format that has none."""
+        return self.query_one(MultiChoice).chosen if self._target.quants else ()
 
     def request(self) -> Request:
-        """What would be made. BadInput when nothing is ticked."""
-        if self.format in QUANTISED and not self.quants:
-            raise BadInput("No quant is ticked.", todo="Space ticks the one under the cursor.")
+        """What would be made. BadInput when nothing is selected."""
+        if self._target.quants and not self.quants:
+            raise BadInput("No quant is selected.", todo="Space selects the one under the cursor.")
         step, out = self.query_one("#step", Choice).value, self.query_one("#out", Input).value.strip()
         targets = tuple(Target(self.format, quant) for quant in self.quants) or (Target(self.format),)
         return Request(self._run + (f"@{step}" if step else ""), targets, out=Path(out) if out else None)
 
     def offer(self, shelf: Shelf) -> None:
-        """Ask about this run. Another one begins with its best step; the other choices stay."""
+        """Offer this run. Another one begins with its best step; the other choices stay."""
         if shelf.name == self._run and len(shelf.steps) + 1 == len(self.query_one("#step", Choice).options):
             return
         step = self.query_one("#step", Choice)
@@ -118,8 +124,8 @@ class ExportForm(VerticalScroll, can_focus=False):
     def show(self, offer: Offer) -> None:
         """Show sizes, what is known of each quant, and what would be made."""
         self._title(offer.why)
-        if self.format in QUANTISED:
-            self.query_one(Ticks).note({p.target.quant: _note(p) for p in offer.quants if p.target.quant})
+        if self._target.quants:
+            self.query_one(MultiChoice).note({p.target.quant: _note(p) for p in offer.quants if p.target.quant})
         self._found(_summary(offer))
 
     def say_problem(self, text: str) -> None:
@@ -141,9 +147,9 @@ class ExportForm(VerticalScroll, can_focus=False):
         self._adapt()
         self.post_message(self.Changed())
 
-    @on(Ticks.Changed)
+    @on(MultiChoice.Changed)
     @on(Input.Changed)
-    def _typed(self, event: Input.Changed | Ticks.Changed) -> None:
+    def _typed(self, event: Input.Changed | MultiChoice.Changed) -> None:
         event.stop()
         self.post_message(self.Changed())
 
@@ -158,8 +164,11 @@ class ExportForm(VerticalScroll, can_focus=False):
         self.post_message(self.Start())
 
     def _adapt(self) -> None:
-        self.query_one("#format-hint", Static).update(content(FORMATS[self.format]))
-        self.query_one("#quant-row").display = self.format in QUANTISED
+        self.query_one("#format-hint", Static).update(content(self._target.help))
+        self.query_one("#quant-row").display = bool(self._target.quants)
+        choice = self.query_one(MultiChoice)
+        if self._target.quants and self._target.quants != choice.values:
+            choice.offer(self._target.quants, [str(self._target.default_quant)])
 
 
 def _note(planned: Planned) -> Content:

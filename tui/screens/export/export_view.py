@@ -1,7 +1,9 @@
-"""One export: what it is and where, what its proof found, what to type to use it; or how far its making is.
+"""One export: what it is and where, what its verification found, the commands to use it; or how far its job is.
 Shows; changes nothing."""
 
 from __future__ import annotations
+
+import time
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -10,9 +12,10 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine.job_list import JobView
 from tui import formatting
-from tui.export_summary import SIGN, Check, Part, advice, checks, divergence, model_name, state_word, title
-from tui.screens.export.report import Made
+from tui.export_summary import SIGN, CheckLine, advice, checks, divergence, model_name, stage, state_word, title
+from tui.screens.export.report import MadeExport
 from tui.screens.train.run_view import Bar
 from tui.text import clean
 
@@ -27,9 +30,9 @@ class ExportView(Vertical):
         background: $surface;
         padding: 0 1;
         & > #export-head { height: auto; margin-bottom: 1; }
-        & > #proof { height: auto; max-height: 60%; scrollbar-size-vertical: 1; }
-        & > #proof:focus { background: $lift; }
-        & > #proof > Static { height: auto; }
+        & > #verification { height: auto; max-height: 60%; scrollbar-size-vertical: 1; }
+        & > #verification:focus { background: $lift; }
+        & > #verification > Static { height: auto; }
         & > #commands { height: 1fr; min-height: 3; margin-top: 1; border: none; padding: 0; background: transparent; }
         & > #commands > .option-list--option { padding: 0; }
         & > #commands { scrollbar-size-vertical: 1; }
@@ -41,11 +44,11 @@ class ExportView(Vertical):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.made: Made | None = None
+        self.made: MadeExport | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="export-head", markup=False)
-        with VerticalScroll(id="proof"):
+        with VerticalScroll(id="verification"):
             yield Static(id="checks", markup=False)
         yield OptionList(id="commands", markup=False, compact=True)
 
@@ -54,20 +57,20 @@ class ExportView(Vertical):
 
     def _wrap(self) -> None:
         if self.made is not None:
-            room = self.query_one("#proof").scrollable_content_region.width
-            self.query_one("#checks", Static).update(_proof(self.made, max(20, room - 1)))
+            room = self.query_one("#verification").scrollable_content_region.width
+            self.query_one("#checks", Static).update(_verification(self.made, max(20, room - 1)))
 
-    def show(self, made: Made) -> None:
+    def show(self, made: MadeExport) -> None:
         """Show this export as it is now."""
         if made == self.made:
-            self.query_one("#export-head", Static).update(_head(made))  # its age goes on
+            self.query_one("#export-head", Static).update(_head(made))  # its age changes
             return
         another = self.made is None or made.export.id != self.made.export.id
         self.made = made
         self.query_one("#export-head", Static).update(_head(made))
         self._wrap()
         if another:
-            self.query_one("#proof").scroll_home(animate=False)
+            self.query_one("#verification").scroll_home(animate=False)
         commands = self.query_one("#commands", OptionList)
         commands.clear_options()
         commands.add_options([Option(_command(program, line)) for program, line in made.commands])
@@ -81,9 +84,9 @@ class ExportView(Vertical):
         return self.made.commands[at][1] if self.made and self.made.commands and at is not None else None
 
     def focus_commands(self) -> None:
-        """Go to the commands, or to the proof where there are none."""
+        """Focus the commands, or the verification where there are none."""
         commands = self.query_one("#commands", OptionList)
-        (commands if commands.display else self.query_one("#proof")).focus()
+        (commands if commands.display else self.query_one("#verification")).focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -91,7 +94,7 @@ class ExportView(Vertical):
 
 
 class ExportWork(Vertical):
-    """`show(part)`: the export that this window makes."""
+    """`show(job)`: the export that is being made, by this window or another."""
 
     DEFAULT_CSS = """
     ExportWork {
@@ -105,17 +108,19 @@ class ExportWork(Vertical):
         yield Static(id="work-title", markup=False)
         yield Bar()
         yield Static(id="work-text", markup=False)
-        yield Static(Content.styled("s cancels it; nothing of it stays. Leaving the app cancels it too.", "$faint"))
+        yield Static(Content.styled("s cancels it; nothing of it stays. Without this window it continues.", "$faint"))
 
-    def show(self, run: str, part: Part | None, seconds: float) -> None:
-        """How far it is; `part` is None until the process says something. `seconds` is the time since the start."""
-        what = f"{part.target}{part.place}" if part else "beginning"
-        self._say("#work-title", Content.assemble(("◐ ", "$accent bold"), (clean(f"{run}  {what}"), "bold")))
-        words = f"{part.share:.0%}" if part and part.share is not None else formatting.duration(seconds)
-        if part and part.seconds_left is not None:
-            words += f" · {formatting.left(part.seconds_left)}"
-        self.query_one(Bar).show(part.share if part else None, words, "$accent")
-        self._say("#work-text", _stage(part))
+    def show(self, job: JobView) -> None:
+        """How far it is."""
+        now = job.progress
+        what = now.part or ("waits" if job.state == "queued" else "starting")
+        self._say("#work-title", Content.assemble(("◐ ", "$accent bold"), (clean(f"{job.name}  {what}"), "bold")))
+        seconds = time.time() - (job.started_at or job.created_at) / 1000
+        words = f"{now.share:.0%}" if now.share is not None else formatting.duration(seconds)
+        if now.seconds_left is not None:
+            words += f" · {formatting.left(now.seconds_left)}"
+        self.query_one(Bar).show(now.share, words, "$accent")
+        self._say("#work-text", _stage(job))
 
     def _say(self, selector: str, text: Content) -> None:
         widget = self.query_one(selector, Static)
@@ -123,20 +128,22 @@ class ExportWork(Vertical):
             widget.update(text)
 
 
-def _stage(part: Part | None) -> Content:
-    if part is None:
+def _stage(job: JobView) -> Content:
+    if job.state == "queued":
+        return Content.styled("It starts when the export before it has ended.", "$faint")
+    if not job.progress.stage:
         return Content.styled("preparing …", "$faint")
-    return Content.assemble(part.stage, "  ", (clean(part.text), "$faint"))
+    return Content.assemble(stage(job.progress), "  ", (clean(job.progress.text), "$faint"))
 
 
-def _head(made: Made) -> Content:
+def _head(made: MadeExport) -> Content:
     export = made.export
     sign, style = SIGN[export.state]
     head = Content.assemble(
         (f"{sign} {clean(model_name(export))}  {title(export)}", f"bold {style}"), "  ", (state_word(export), "bold")
     )
     figures = [formatting.size(export.bytes)] if export.bytes is not None else []
-    if apart := divergence(export.proof.get("kl")):
+    if apart := divergence(export.verification.get("kl")):
         figures.append(apart)
     if export.ended_at and export.state != "working":
         figures.append(f"took {formatting.duration((export.ended_at - export.created_at) / 1000)}")
@@ -150,15 +157,15 @@ def _head(made: Made) -> Content:
     return Content("\n").join(lines)
 
 
-def _proof(made: Made, width: int) -> Content:
-    """A line a check, then the reason of a failure and the way out."""
+def _verification(made: MadeExport, width: int) -> Content:
+    """A line per check, then the reason of a failure and what to make instead."""
     found, export = checks(made.export), made.export
     wide = max((len(check.name) for check in found), default=0)
     lines = [_line(check, wide, width) for check in found]
     if not found and export.state == "done":
-        lines.append(Content.styled("Nobody has checked it.", "$faint"))
+        lines.append(Content.styled("It was not verified.", "$faint"))
     if export.state == "working":
-        lines.append(Content.styled("It is being made now; its proof comes last.", "$faint"))
+        lines.append(Content.styled("It is being made now; its verification comes last.", "$faint"))
     if export.error:
         lines.append(Content.assemble(("✗ ", "$error bold"), (clean(export.error), "$error")))
     if hint := advice(export):
@@ -166,8 +173,8 @@ def _proof(made: Made, width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def _line(check: Check, wide: int, width: int) -> Content:
-    """Sign, state, name and what was said, which goes on under itself; the sign alone where there is little room."""
+def _line(check: CheckLine, wide: int, width: int) -> Content:
+    """Sign, state, name and what was found, wrapped under itself; the sign alone in a narrow window."""
     sign, style = SIGN.get(check.state, ("?", ""))
     state = f"{sign} {check.state:<7}  " if width >= _ROOMY else f"{sign} "
     head = Content.assemble((state, f"{style} bold"), f"{clean(check.name):<{wide}}  ")

@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.export import listing, service
-from engine.export.service import QUANTISED, QUANTS, Planned, Request, Target
+from engine import job_list
+from engine.export import listing, planning, service, targets
+from engine.export.service import Planned, Request, Target
+from engine.job_list import JobView
 from engine.models.refs import Ref
 from store import exports, runs
 from store.db import Store
@@ -46,8 +48,8 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """An export with where it lies, what to type to use it, and what deleting it would delete.
+class MadeExport:
+    """An export with where it lies, the commands to use it, and what deleting it would delete.
 
     `gguf` is the file that Compare can open beside `base`: the run, or its base model when the run is gone.
     """
@@ -75,21 +77,35 @@ def shelves(store: Store) -> list[Shelf]:
     return found + [Shelf(name, None, (), tuple(left)) for name, left in made.items()]
 
 
+def overview(store: Store) -> tuple[list[Shelf], list[JobView]]:
+    """The shelves, and the jobs of exports that have not ended."""
+    return shelves(store), [job_list.of_job(job) for job in service.running(store)]
+
+
 def sweep(store: Store) -> None:
     """End what a dead process left as working."""
     listing.sweep(store)
 
 
 def offer(store: Store, request: Request) -> Offer:
-    """What the request would make, and the sizes of all quants of its format. Raises what `exporting.plan` raises."""
-    run, _, why = service.chosen(store, request.run)
-    format = request.targets[0].format if request.targets else "gguf"
-    every = tuple(Target(format, quant) for quant in QUANTS) if format in QUANTISED else (Target(format),)
-    quants = service.plan(store, replace(request, targets=every, out=None))
-    return Offer(why, run.base, tuple(quants), tuple(service.plan(store, request)), store.home.root)
+    """What the request would make, and the sizes of all quants of its format. Raises what `planning.plan`
+    raises."""
+    chosen = planning.select(store, request.run)
+    format = request.targets[0].format if request.targets else next(iter(targets.REGISTRY))
+    every = tuple(Target(format, quant) for quant in targets.get(format).quants) or (Target(format),)
+    quants = planning.plan(store, replace(request, targets=every, out=None), chosen)
+    planned = planning.plan(store, request, chosen)
+    return Offer(chosen.why, chosen.run.base, tuple(quants), tuple(planned), store.home.root)
 
 
-def made(store: Store, export_id: int) -> Made | None:
+def submit(store: Store, request: Request) -> list[JobView]:
+    """Start the export, or queue it; returns the jobs of exports that have not ended. Raises what `service.submit`
+    raises."""
+    service.submit(store, request)
+    return [job_list.of_job(job) for job in service.running(store)]
+
+
+def made(store: Store, export_id: int) -> MadeExport | None:
     """One export now; None when it was deleted meanwhile."""
     try:
         export = exports.get(store, export_id)
@@ -97,7 +113,7 @@ def made(store: Store, export_id: int) -> Made | None:
         return None
     path = store.home.absolute(export.path)
     files = tuple(listing.files_of(store.home, export))
-    return Made(
+    return MadeExport(
         export,
         path,
         path if path.is_dir() else path.parent,
@@ -117,7 +133,7 @@ def _size(path: Path) -> int:
 
 def _gguf(export: Export, path: Path) -> Path | None:
     """The GGUF file with the whole model in it."""
-    if export.state != "done" or export.format not in QUANTISED:
+    if export.state != "done" or not targets.is_whole_gguf(export.format):
         return None
     found = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
     return found[0] if found and found[0].is_file() else None
@@ -127,5 +143,5 @@ def _beside(store: Store, export: Export) -> str:
     known = {run.name: run for run in runs.all_runs(store)}
     run = known.get(export.run)
     if run is None:
-        return str(export.proof.get("base", ""))
+        return str(export.verification.get("base", ""))
     return str(Ref.run(run.name, export.step))

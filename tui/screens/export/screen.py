@@ -1,11 +1,9 @@
-"""Export: make files of a run that other programs read, see them prove themselves, and what to type to use them.
-The work is a process that engine.export.service starts; this screen asks for it, follows it and can cancel it."""
+"""Export: make files of a run that other programs read, see their verification, and the commands to use them.
+The work is a background job (engine.export.service); this screen starts, shows and cancels those of any terminal."""
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
@@ -16,13 +14,15 @@ from textual.events import ScreenResume
 from textual.timer import Timer
 from textual.widgets import OptionList
 
-from engine.export import listing, service
-from engine.export.service import Progress, Request
+from engine.core import jobs
+from engine.export import listing, service, targets
+from engine.export.service import Request
+from engine.job_list import JobView
 from store.errors import TuningforkError
-from store.records import Export
+from store.records import Export, Job
 from tui import formatting, keys
-from tui.export_summary import Part, model_name, part_of, title
-from tui.screens.base import ModeScreen, told
+from tui.export_summary import model_name, title
+from tui.screens.base import ModeScreen, show_errors
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.export import report
 from tui.screens.export.export_form import ExportForm
@@ -32,28 +32,13 @@ from tui.screens.export.report import Offer
 from tui.text import clean
 from tui.widgets.empty_state import EmptyState
 
-_TICK_S = 0.2
+_TICK_S = 0.5
 _SETTLE_S = 0.2
 """Seconds without a change before the choices are planned."""
 
 
-@dataclass(slots=True)
-class Job:
-    """The export that this window makes. The thread that follows it writes `part`; the screen looks at it."""
-
-    request: Request
-    run: str
-    cancel: threading.Event = field(default_factory=threading.Event)
-    begun: float = field(default_factory=time.monotonic)
-    part: Part | None = None
-
-    def hear(self, progress: Progress) -> None:
-        """Called in the thread."""
-        self.part = part_of(self.request, progress)
-
-
 class ExportScreen(ModeScreen):
-    """Runs and their exports on the left; on the right what is chosen, what goes on, or what was made."""
+    """Runs and their exports on the left; on the right the choices, the job that works, or what was made."""
 
     MODE = "export"
     CSS_PATH = "screen.tcss"
@@ -61,7 +46,8 @@ class ExportScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.job: Job | None = None
+        self.jobs: list[JobView] = []
+        self._mine: set[str] = set()
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -74,27 +60,21 @@ class ExportScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.query_one("#nothing", EmptyState).say(
-            "No run has anything to export yet.", [("F3", "tune a model; what it learnt can then be exported here")]
+            "No run has anything to export yet.", [("F3", "tune a model; then export it here")]
         )
         self.query_one("#export").display = False
         self.query_one("#nothing").display = False
         self.set_interval(_TICK_S, self._tick)
         self.tuningfork.runs_changed.subscribe(self, lambda _: self.reload())
+        self.tuningfork.live_changed.subscribe(self, lambda _: self._jobs_changed())
+        self._jobs_changed()
         self._listed.focus()
 
     @on(ScreenResume)
     @work(group="sweep", exclusive=True)
     async def _resumed(self) -> None:
-        if self.job is None:  # ours is alive
-            await self.tuningfork.bridge.call(report.sweep)
+        await self.tuningfork.bridge.call(report.sweep)
         self.reload()
-
-    def on_unmount(self) -> None:
-        if self.job:
-            self.job.cancel.set()
-
-    def quit_notice(self) -> str | None:
-        return f"The export of {self.job.run} is cancelled; nothing of it stays." if self.job else None
 
     # -- what the store knows -----------------------------------------------------------------------------------------
 
@@ -109,7 +89,7 @@ class ExportScreen(ModeScreen):
     @work(group="exports", exclusive=True)
     async def reload(self) -> None:
         """The list, and what is under the cursor."""
-        shelves = await self.tuningfork.bridge.call(report.shelves)
+        shelves, self.jobs = await self.tuningfork.bridge.call(report.overview)
         self.query_one("#export").display = bool(shelves)
         self.query_one("#nothing").display = not shelves
         self._listed.show(shelves)
@@ -118,16 +98,17 @@ class ExportScreen(ModeScreen):
     async def _show(self) -> None:
         """Show the right side that belongs to the cursor."""
         shelf, export = self._listed.shelf, self._listed.export
-        if export is not None and (export.state != "working" or self.job is None):
+        job = self.job
+        working = job is not None and (export is None or export.state == "working")
+        if export is not None and not working:
             made = await self.tuningfork.bridge.call(report.made, export.id)
             if made is None or self._listed.export != export:
                 return
             self._view.show(made)
-        working = self.job is not None and shelf is not None and shelf.name == self.job.run
-        if export is not None:
-            working = working and export.state == "working"
-        elif shelf is not None and not working:
+        if export is None and shelf is not None and not working:
             self.query_one(ExportForm).offer(shelf)
+        if working and job is not None:
+            self.query_one(ExportWork).show(job)
         self.query_one(ExportWork).display = working
         self._view.display = export is not None and not working
         self.query_one(ExportForm).display = export is None and not working and bool(shelf and shelf.run)
@@ -138,10 +119,26 @@ class ExportScreen(ModeScreen):
     async def _moved(self) -> None:
         await self._show()
 
+    @property
+    def job(self) -> JobView | None:
+        """The export of the run under the cursor that is being made or waits, by whichever terminal it was started."""
+        name = self._listed.shelf.name if self._listed.shelf else None
+        return next((job for job in self.jobs if job.name == name), None)
+
+    def _jobs_changed(self) -> None:
+        """The app has looked at the jobs again."""
+        before = [job.ref for job in self.jobs]
+        self.jobs = [job for job in self.tuningfork.live.jobs if job.kind == service.KIND]
+        if before != [job.ref for job in self.jobs]:
+            self._moved()
+        else:
+            self._tick()
+
     def _tick(self) -> None:
-        """The progress of the job, a few times a second."""
-        if self.job and self.is_current and self.query_one(ExportWork).display:
-            self.query_one(ExportWork).show(self.job.run, self.job.part, time.monotonic() - self.job.begun)
+        """The progress of the job, and its seconds."""
+        job = self.job
+        if job is not None and self.is_current and self.query_one(ExportWork).display:
+            self.query_one(ExportWork).show(job)
 
     @on(OptionList.OptionSelected)
     def _entered(self, event: OptionList.OptionSelected) -> None:
@@ -152,7 +149,7 @@ class ExportScreen(ModeScreen):
             self.query_one(ExportForm).focus_start()  # so that Enter twice starts
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.app.is_running:  # its widgets are being taken away
+        if not self.app.is_running:  # its widgets are being removed
             return False
         shelf, export = self._listed.shelf, self._listed.export
         match action:
@@ -167,7 +164,7 @@ class ExportScreen(ModeScreen):
             case "copy_path":
                 return export is not None and export.state in ("done", "rejected")
             case "compare":
-                return export is not None and export.state == "done" and export.format in service.QUANTISED
+                return export is not None and export.state == "done" and targets.is_whole_gguf(export.format)
             case "remove":
                 return export is not None and export.state != "working"
         return True
@@ -205,14 +202,9 @@ class ExportScreen(ModeScreen):
 
     @work(group="start", exclusive=True)
     async def action_start(self) -> None:
-        """Make what is chosen; ask before something is replaced."""
+        """Start the export; ask before something is replaced."""
         shelf = self._listed.shelf
         if shelf is None:
-            return
-        if self.job is not None:
-            self.tuningfork.tell(
-                f"One at a time: {self.job.run} is being exported. s cancels that.", severity="warning"
-            )
             return
         try:
             request = self.query_one(ExportForm).request()
@@ -228,47 +220,40 @@ class ExportScreen(ModeScreen):
             ):
                 return
             request = replace(request, overwrite=True)
-        self._make(request, shelf.name)
-
-    @work(group="make")
-    async def _make(self, request: Request, run: str) -> None:
-        """Follow the process to its end; it is a thread's work, so everything else goes on."""
-        self.job = job = Job(request, run)
-        self._tick()
-        self.reload()
-        made: list[Export] = []
         try:
-            made = await self.tuningfork.bridge.export(service.export, request, job.hear, job.cancel)
+            self.jobs = await self.tuningfork.bridge.call(report.submit, request)
         except TuningforkError as error:
-            if job.cancel.is_set():
-                self.tuningfork.tell(f"The export of {run} was cancelled; nothing of it is left.")
-            else:
-                self.tuningfork.show_error(error, "The export failed")
-        finally:
-            self.job = None
-        shelves = await self.tuningfork.bridge.call(report.shelves)
-        watched = self.is_current and self._listed.shelf is not None and self._listed.shelf.name == run
+            self.tuningfork.show_error(error, "The export did not start")
+            return
+        self._mine.add(self.jobs[-1].ref)
+        self.reload()
+
+    async def job_ended(self, job: Job, made: list[Export]) -> bool:
+        """Show the end of an export's job; whether that was done here, so that no notice is needed."""
+        if job.kind != service.KIND:
+            return False
+        shelves, self.jobs = await self.tuningfork.bridge.call(report.overview)
+        watched = self.is_current and self._listed.shelf is not None and self._listed.shelf.name == job.name
         self._listed.show(shelves)
         if made and watched:
-            self._listed.go_to((run, made[0].id))
-        else:
-            self._tell(made)
+            self._listed.go_to((job.name, made[0].id))
         self.reload()
+        if job.state in ("failed", "lost") and str(job.id) in self._mine:
+            try:
+                jobs.raise_error(job)
+            except TuningforkError as error:
+                self.tuningfork.show_error(error, "The export failed")
+            return True
+        return bool(made) and watched
 
-    def _tell(self, made: list[Export]) -> None:
-        for export in made:
-            name = f"{model_name(export)}  {title(export)}"
-            if export.state == "done":
-                self.tuningfork.tell(f"{formatting.size(export.bytes or 0)}. Its proof held.", title=f"{name} is done")
-            else:
-                reason = (export.error or "Its proof failed.").splitlines()[0]
-                self.tuningfork.tell(reason, title=f"{name}: {export.state}", severity="error", timeout=15)
-
-    def action_cancel(self) -> None:
-        """End the process; it takes what it began away."""
-        if self.job and not self.job.cancel.is_set():
-            self.job.cancel.set()
-            self.tuningfork.tell("Cancelling …")
+    @work(group="cancel")
+    @show_errors
+    async def action_cancel(self) -> None:
+        """End the job; it removes what it began."""
+        job = self.job
+        if job is not None:
+            self.tuningfork.notify("Cancelling …")
+            await self.tuningfork.bridge.job(service.cancel, int(job.ref))
 
     # -- an export ----------------------------------------------------------------------------------------------------
 
@@ -282,7 +267,7 @@ class ExportScreen(ModeScreen):
             self._copy(self._view.command)
 
     def action_copy_path(self) -> None:
-        """Copy where the export lies."""
+        """Copy the path of the export."""
         if self._view.made:
             self._copy(str(self._view.made.path))
 
@@ -294,21 +279,21 @@ class ExportScreen(ModeScreen):
         try:
             await self.tuningfork.bridge.file(target.write_text, text, "utf-8")
         except OSError:
-            self.tuningfork.tell("Copied.")
+            self.tuningfork.notify("Copied.")
             return
-        self.tuningfork.tell("Copied; for a terminal that takes no copies it is also in cache/copied.txt of the home.")
+        self.tuningfork.notify("Copied. If your terminal takes no copies: it is in cache/copied.txt of the home, too.")
 
     @work(group="act")
     async def action_compare(self) -> None:
         """Chat with the exported file beside the run it was made from."""
         made = self._view.made
         if made is None or made.gguf is None:
-            self.tuningfork.tell("There is no GGUF file of the whole model in this export.", severity="warning")
+            self.tuningfork.notify("There is no GGUF file of the whole model in this export.", severity="warning")
             return
         await self.tuningfork.compare(made.beside, str(made.gguf))
 
     @work(group="act")
-    @told
+    @show_errors
     async def action_remove(self) -> None:
         """Delete an export and its files, after asking."""
         export = self._listed.export

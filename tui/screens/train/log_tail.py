@@ -1,5 +1,5 @@
-"""The last words of a run: one line of text for each event, wrapped, the newest in view.
-Given entries, it draws; it reads no file and no store."""
+"""The messages of a run: one entry for each event, wrapped, the newest in view.
+Draws the entries it is given; reads no file and no store."""
 
 from __future__ import annotations
 

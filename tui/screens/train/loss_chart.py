@@ -1,4 +1,4 @@
-"""A line chart in braille dots: the loss of a run over its steps, with a scale that a person can read.
+"""A line chart in braille dots: the loss of a run over its steps, with a scale of round numbers.
 Pure drawing over numbers; eight dots a cell, no library."""
 
 from __future__ import annotations

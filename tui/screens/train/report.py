@@ -1,23 +1,23 @@
 """What the Train screen asks the store about runs, and the checks before a new one, each in one call.
-Runs in threads of the bridge; knows no widget."""
+Called in the threads of the bridge; knows no widget."""
 
 from __future__ import annotations
 
-import itertools
-import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.models import refs
 from engine.training import run_control
-from engine.training.config import TrainConfig
+from engine.training.config import FIELDS, TrainConfig
+from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
 from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound
-from store.records import Dataset, Event, Run, SnapshotRow
+from store.records import END_STATES, Dataset, Event, Run, SnapshotRow
 
 if TYPE_CHECKING:
     from engine.training.estimate import Estimate
@@ -40,13 +40,15 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """Everything that one run's page shows. Points are (step, value); `events` are those after the last one seen."""
+    """Everything that one run's page shows. Points are (step, value); `figures` are the latest values of what the
+    objective measures, as (label, value); `events` are those after the last one seen."""
 
     status: RunStatus
     dataset: str
     rows: int
     loss: tuple[tuple[int, float], ...]
     val_loss: tuple[tuple[int, float], ...]
+    figures: tuple[tuple[str, float], ...]
     lr: float | None
     tokens_per_s: float | None
     checkpoints: tuple[int, ...]
@@ -58,45 +60,89 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """Whether a run could start: what it would learn from, how long it would take, and what stands against it."""
+class RunCheck:
+    """Whether a run could start: what it would be trained on, its time and memory, and the problems found."""
 
     preflight: Preflight
     estimate: Estimate
 
 
-def all_rows(store: Store) -> list[RunRow]:
-    """Every run, newest first."""
-    return [
-        RunRow(run_control.status(store, run.name), tuple(c.step for c in runs.checkpoints(store, run.id)))
-        for run in runs.all_runs(store)
-    ]
+class RunReader:
+    """What the Train screen knows of the runs. Each call reads only what changed since the last one.
+
+    The list reads one short row of each run, and the rest of those that changed or are live; a run's page reads the
+    numbers written since the last time. May be called from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[str, tuple[tuple[Any, ...], RunRow]] = {}
+        self._curves: tuple[int, run_control.MetricReader, dict[str, dict[int, float]]] | None = None
+
+    def all_rows(self, store: Store) -> list[RunRow]:
+        """Every run, newest first."""
+        with self._lock:
+            kept, self._rows = self._rows, {}
+            for uid, stamp in runs.stamps(store).items():
+                before = kept.get(uid)
+                if before is not None and before[0] == stamp and before[1].run.state in END_STATES:
+                    self._rows[uid] = before
+                elif (row := _row(store, stamp)) is not None:
+                    self._rows[uid] = (stamp, row)
+            return [row for _, row in self._rows.values()]
+
+    def report(self, store: Store, name: str, after_event: int = 0) -> RunReport | None:
+        """One run now, with the events after `after_event`; None when it was removed meanwhile."""
+        try:
+            status = run_control.status(store, name)
+            snapshot = datasets.snapshot(store, status.run.snapshot)
+        except NotFound:
+            return None
+        run = status.run
+        with self._lock:
+            curves = self._read_curves(store, run)
+        lr, speed = curves.get("lr"), curves.get("tokens_per_s")
+        objective = OBJECTIVES.get(run.config.get("objective", FIELDS["objective"].default))
+        labels = objective.metrics if objective else {}
+        figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
+        return RunReport(
+            status,
+            snapshot.dataset or "",
+            snapshot.rows,
+            tuple(curves.get("loss", ())),
+            tuple(curves.get("val_loss", ())),
+            tuple((label, value) for label, value in figures if value is not None),
+            lr[-1][1] if lr else None,
+            speed[-1][1] if speed else None,
+            tuple(c.step for c in runs.checkpoints(store, run.id)),
+            tuple(runs.events(store, run.id, after_id=after_event, limit=LOG_LINES)),
+        )
+
+    def _read_curves(self, store: Store, run: Run) -> dict[str, list[tuple[int, float]]]:
+        """Points of each metric in order of steps; those of the run that was read last are kept."""
+        if self._curves is None or self._curves[0] != run.id:
+            self._curves = (run.id, run_control.MetricReader(run.id), {})
+        _, reader, points = self._curves
+        for metric in reader.fresh(store):
+            if metric.value is None:  # not a finite number
+                points.get(metric.name, {}).pop(metric.step, None)
+            else:
+                points.setdefault(metric.name, {})[metric.step] = metric.value
+        return {name: sorted(values.items()) for name, values in points.items()}
 
 
-def report(store: Store, name: str, after_event: int = 0) -> RunReport | None:
-    """One run now; None when it was removed meanwhile."""
+def _at(points: list[tuple[int, float]], step: int) -> float | None:
+    """The last value up to a step: a resumed run has not yet overwritten the later ones."""
+    return next((value for at, value in reversed(points) if at <= step), None)
+
+
+def _row(store: Store, stamp: tuple[Any, ...]) -> RunRow | None:
+    """The list's row of one run; None when it was removed meanwhile."""
     try:
-        status = run_control.status(store, name)
-        snapshot = datasets.snapshot(store, status.run.snapshot)
+        status = run_control.status(store, stamp[1])
     except NotFound:
         return None
-    run = status.run
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for metric in runs.metrics(store, run.id, names=["loss", "val_loss", "lr", "tokens_per_s"]):
-        if metric.value is not None:
-            curves.setdefault(metric.name, []).append((metric.step, metric.value))
-    lr, speed = curves.get("lr"), curves.get("tokens_per_s")
-    return RunReport(
-        status,
-        snapshot.dataset or "",
-        snapshot.rows,
-        tuple(curves.get("loss", ())),
-        tuple(curves.get("val_loss", ())),
-        lr[-1][1] if lr else None,
-        speed[-1][1] if speed else None,
-        tuple(c.step for c in runs.checkpoints(store, run.id)),
-        tuple(runs.events(store, run.id, after_id=after_event, limit=LOG_LINES)),
-    )
+    return RunRow(status, tuple(c.step for c in runs.checkpoints(store, status.run.id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +157,31 @@ class Choices:
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
     models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base]
-    return Choices(
-        tuple(datasets.all_datasets(store)), tuple(models), frozenset(run.name for run in runs.all_runs(store))
-    )
+    return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
-def free_name(dataset: str, taken: frozenset[str]) -> str:
-    """A name for a run that says what it learnt: ember-1, ember-2 …"""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-")[:50] or "run"
-    return next(name for n in itertools.count(1) if (name := f"{stem}-{n}") not in taken)
-
-
-def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> Check:
+def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[str], None]) -> RunCheck:
     """Read the dataset as a run would, without freezing it. Prepares the model first when that was never done.
 
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
     from engine.models.chat_template import ChatTemplate
-    from engine.training.estimate import estimate, machine, model_facts
-    from engine.training.preflight import check as preflight
+    from engine.training.estimate import estimate, machine
+    from engine.training.model_facts import model_facts
+    from engine.training.preflight import ROW_FIELDS
 
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     rows = rows_of(store, dataset)
-    key = (folder, config.max_length, tuple((row.content_hash, row.split) for row in rows))
-    if key not in _checked:  # a changed number asks for another estimate, not for all tokens again
+    reads = tuple(getattr(config, name) for name in ROW_FIELDS)
+    key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
+    if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
-        _checked[key] = preflight(rows, ChatTemplate.load(folder), config)
+        _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
     found = _checked[key]
-    return Check(found, estimate(config, found, model_facts(folder), machine()))
+    return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
 
-_checked: dict[tuple[Path, int, tuple[tuple[str, str], ...]], Preflight] = {}
+_checked: dict[tuple[Any, ...], Preflight] = {}
 
 
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:

@@ -1,4 +1,4 @@
-"""Shows rows exactly as a model reads them in training, with what it learns to say marked.
+"""Shows rows exactly as a model reads them in training, with the trained parts highlighted.
 Draws what a preflight found; checks nothing."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tui.text import clean
 if TYPE_CHECKING:
     from engine.training.preflight import Preflight
 
-_LEARNT = "bold underline $success"
+_TRAINED = "bold underline $success"
 
 
 class Rows(Dialog[None]):
@@ -26,18 +26,20 @@ class Rows(Dialog[None]):
     CSS_PATH = "rows.tcss"
 
     def __init__(self, found: Preflight) -> None:
-        super().__init__("What the model will learn")
+        super().__init__("What the model learns")
         self._found = found
 
     def compose_body(self) -> ComposeResult:
         found = self._found
         rows = formatting.count(found.rows, "row")
-        head = f"{rows}; {found.trained_tokens:,} of {found.tokens:,} tokens are learnt. "
-        tail = " is what it learns to say; the rest is what it reads."
-        yield Static(Content.assemble(head, ("Marked so", _LEARNT), tail))
+        head = f"{rows}; {found.trained_tokens:,} of {found.tokens:,} tokens are trained. "
+        tail = " is what it learns to write; it only reads the rest."
+        yield Static(Content.assemble(head, ("This style", _TRAINED), tail))
         with VerticalScroll():
             for n, sample in enumerate(found.samples):
-                text = Content.assemble(*((clean(piece), _LEARNT if learnt else "$faint") for piece, learnt in sample))
+                text = Content.assemble(
+                    *((clean(piece), _TRAINED if trained else "$faint") for piece, trained in sample)
+                )
                 yield Static(Content.styled(f"row {n + 1}", "bold") + "\n" + text, classes="row")
 
     def compose_buttons(self) -> ComposeResult:

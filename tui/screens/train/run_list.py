@@ -1,5 +1,5 @@
-"""The runs as a list, two lines each, and above them the way to a new one.
-It shows rows and tells which one is under the cursor."""
+"""The runs as a list, two lines each, below an entry for a new one.
+It shows rows and posts which one is under the cursor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from engine.training.run_control import RunStatus
-from store.records import RunState
+from store.records import RunState, state_word
 from tui import formatting
 from tui.screens.train.report import RunRow
 from tui.text import one_line
@@ -27,15 +27,14 @@ SIGN: dict[RunState, tuple[str, str]] = {
     "failed": ("✗", "$error"),
     "lost": ("✗", "$error"),
 }
-WORD: dict[RunState, str] = {"succeeded": "done"}
 NEW = "+"
 
 
 def state_words(status: RunStatus) -> str:
     """Where a run is, in a few words."""
-    word = WORD.get(status.state, status.state)  # type: ignore[call-overload]
+    word = state_word(status.state)
     if status.hung:
-        return f"{word}, but silent"
+        return f"{word}, no progress"
     if status.state in ("running", "stopping") and status.total_steps:
         part = f"{100 * status.step // status.total_steps}%"
         left = status.seconds_left
@@ -60,7 +59,7 @@ class RunList(OptionList):
     """
 
     class Moved(Message):
-        """The cursor is on another run; None is the new one."""
+        """The cursor moved to another run; None is `New run`."""
 
         def __init__(self, name: str | None) -> None:
             super().__init__()

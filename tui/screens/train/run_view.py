@@ -1,4 +1,4 @@
-"""One run: where it is, its loss, and what it says.
+"""One run: its state, progress, loss and messages.
 Shows a report; changes nothing."""
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.training.run_control import RunStatus
-from store.records import LIVE_STATES
+from store.records import LIVE_STATES, state_word
 from tui import formatting
 from tui.screens.train.log_tail import LogTail
 from tui.screens.train.loss_chart import LossChart
 from tui.screens.train.report import RunReport
-from tui.screens.train.run_list import SIGN, WORD
+from tui.screens.train.run_list import SIGN
 from tui.text import clean, one_line
 
 
@@ -28,24 +28,24 @@ class Bar(Widget):
     _style = "$accent"
 
     def show(self, part: float | None, text: str, style: str) -> None:
-        """`part` from 0 to 1, None while nobody knows."""
+        """`part` is from 0 to 1, or None while it is unknown."""
         if (part, text, style) != (self._part, self._text, self._style):
             self._part, self._text, self._style = part, text, style
             self.refresh()
 
     def render(self) -> Content:
         text = one_line(self._text, self.size.width)
-        room = self.size.width - Content(text).cell_length - 2
-        if room < 4:
+        space = self.size.width - Content(text).cell_length - 2
+        if space < 4:
             return Content(text)
-        done = round((self._part or 0.0) * room * 2)
+        done = round((self._part or 0.0) * space * 2)
         line = "━" * (done // 2) + ("╸" if done % 2 else "")
-        rest = "─" * (room - len(line))
+        rest = "─" * (space - len(line))
         return Content.assemble((line, self._style), (rest, "$hairline"), "  ", text)
 
 
 class RunView(Vertical):
-    """`show(report)`; a report of another run begins anew."""
+    """`show(report)`; a report of another run replaces everything."""
 
     DEFAULT_CSS = """
     RunView {
@@ -123,23 +123,19 @@ class RunView(Vertical):
 def _title(report: RunReport) -> Content:
     run, status = report.run, report.status
     sign, style = SIGN[run.state]
-    word = WORD.get(run.state, run.state) + (", but no step for a while" if status.hung else "")
+    word = state_word(run.state) + (", but no step for a while" if status.hung else "")
     head = Content.assemble((f"{sign} {clean(run.name)}", f"bold {style}"), "  ", (word, "bold"))
-    learnt = (
+    rows = (
         f"{formatting.count(report.rows, 'row')} of {report.dataset}"
         if report.dataset
         else formatting.count(report.rows, "row")
     )
-    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {learnt}"), "$faint")
+    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}"), "$faint")
 
 
 def _figures(report: RunReport, width: int) -> Content:
     status = report.status
-    figures = []
-    if status.loss is not None:
-        figures.append(("loss", f"{status.loss:.3f}"))
-    if report.val_loss:
-        figures.append(("validation", f"{report.val_loss[-1][1]:.3f}"))
+    figures = [(label, f"{value:.3f}") for label, value in report.figures]
     if report.tokens_per_s and status.state in LIVE_STATES:
         figures.append(("tokens/s", f"{report.tokens_per_s:.0f}"))
     if status.rate:
@@ -161,9 +157,9 @@ def _figures(report: RunReport, width: int) -> Content:
 def _note(report: RunReport) -> str:
     state = report.run.state
     if state in LIVE_STATES or state == "queued":
-        return "It goes on when you quit; any terminal can watch it."
+        return "It keeps running when you quit; any terminal can watch it."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
-        return f"r resumes it from step {report.checkpoints[-1]}; c talks to that step."
+        return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
     if state in ("stopped", "lost", "failed"):
         return "r starts it again from the beginning."
     return "c compares it with its base." if report.run.adapter else ""

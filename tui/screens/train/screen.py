@@ -1,5 +1,5 @@
-"""Train: choose what a model learns, start it, and watch every run, also those that other terminals started.
-Runs are processes of their own; this screen only asks for them and shows what the store knows."""
+"""Train: choose what to train, start it, and watch every run, also those that other terminals started.
+Runs are processes of their own; this screen starts and stops them and shows what the store knows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from textual.widgets import OptionList
 
 from engine.models.refs import Ref
 from engine.training import run_control
-from store.errors import TuningforkError
+from engine.training.config import FIELDS
+from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
@@ -37,7 +38,7 @@ _SETTLE_S = 0.4
 
 
 class TrainScreen(ModeScreen):
-    """The runs on the left; on the right the one under the cursor, or the choices of a new one."""
+    """The runs on the left; on the right the one under the cursor, or the form of a new one."""
 
     MODE = "train"
     CSS_PATH = "screen.tcss"
@@ -46,6 +47,7 @@ class TrainScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self.choices = Choices((), (), frozenset())
+        self._reader = report.RunReader()
         self._opened = False
         self._settling: Timer | None = None
 
@@ -58,7 +60,7 @@ class TrainScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.query_one("#nothing", EmptyState).say(
-            "There is nothing to learn from yet.", [("F2", "write or import pairs, or load the sample data")]
+            "There is nothing to train on yet.", [("F2", "write or import pairs, or load the sample data")]
         )
         self.set_interval(_TICK_S, self._tick)
         self.tuningfork.runs_changed.subscribe(self, lambda _: self.reload())
@@ -82,7 +84,7 @@ class TrainScreen(ModeScreen):
     @work(group="runs", exclusive=True)
     async def reload(self) -> None:
         """The list of runs, and the one under the cursor."""
-        rows = await self.tuningfork.bridge.call(report.all_rows)
+        rows = await self.tuningfork.bridge.call(self._reader.all_rows)
         listed = self.query_one(RunList)
         listed.show(rows)
         if not self._opened:
@@ -91,7 +93,7 @@ class TrainScreen(ModeScreen):
         self._show()
 
     def _open(self, listed: RunList, rows: list[RunRow]) -> None:
-        """First look: at the run that is going on, else at a new one, where Enter twice is enough."""
+        """At first, go to the run that is running; without one, to a new run, which Enter twice starts."""
         self._opened = True
         live = next((row.run.name for row in rows if row.run.state in LIVE_STATES), None)
         listed.go_to(live)
@@ -102,12 +104,12 @@ class TrainScreen(ModeScreen):
         if row is None:
             return
         view.begin(row.run.name)
-        found = await self.tuningfork.bridge.call(report.report, row.run.name, view.last_event)
+        found = await self.tuningfork.bridge.call(self._reader.report, row.run.name, view.last_event)
         if found is not None and self.query_one(RunList).selected is not None:
             view.show(found)
 
     def _tick(self) -> None:
-        """Times go on while nothing is written."""
+        """Elapsed times change while nothing is written."""
         if self.is_current and any(row.run.state in (*LIVE_STATES, "queued") for row in self.query_one(RunList).rows):
             self.reload()
 
@@ -151,7 +153,7 @@ class TrainScreen(ModeScreen):
                 return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
             case "remove":
                 return state is not None and state not in LIVE_STATES
-            case "start" | "rows":
+            case "start" | "rows" | "more":
                 return self.row is None
         return True
 
@@ -161,6 +163,11 @@ class TrainScreen(ModeScreen):
         self.query_one(RunList).go_to(None)
         self._show()
         self.query_one(RunForm).focus_start()
+
+    def action_more(self) -> None:
+        """Show or hide the settings that are rarely changed."""
+        form = self.query_one(RunForm)
+        form.show_more(not form.more)
 
     @on(RunForm.Changed)
     def _changed(self) -> None:
@@ -176,30 +183,30 @@ class TrainScreen(ModeScreen):
             chosen = await pick_model(self.tuningfork, "Model to tune", form.model, base_only=True)
         else:
             entries = [Entry(d.name, d.name, formatting.count(d.ready, "ready pair")) for d in self.choices.datasets]
-            picked = await self.app.push_screen_wait(Pick("Dataset to learn from", entries, current=form.dataset))
+            picked = await self.app.push_screen_wait(Pick("Dataset to train on", entries, current=form.dataset))
             chosen = picked.value if picked else None
         if chosen:
             form.choose(str(event.picker.id), chosen)
 
     @work(group="check", exclusive=True)
     async def check(self) -> None:
-        """Read the rows as a run would, and estimate; in the background, while one may already press Start."""
+        """Read the rows as a run would, and estimate; in the background: Start works meanwhile."""
         form = self.query_one(RunForm)
         if not form.dataset or not form.display:
             return
         try:
             config = form.config()
-            form.say_check(Content.styled("checking …", "$faint"))
+            form.show_check(Content.styled("checking …", "$faint"))
             found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
         except TuningforkError as error:
-            form.say_check(Content.assemble(("✗ ", "$error bold"), clean(str(error))))
+            form.show_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
             return
-        form.say_check(checked(found))
+        form.show_check(checked(found))
 
     def _preparing(self, line: str) -> None:
-        """A thread tells how the preparing of the model goes."""
+        """Show how far the model is prepared; called from a thread."""
         self.app.call_from_thread(
-            self.query_one(RunForm).say_check, Content.assemble(("… ", "$accent bold"), clean(line))
+            self.query_one(RunForm).show_check, Content.assemble(("… ", "$accent bold"), clean(line))
         )
 
     @on(RunForm.Start)
@@ -214,13 +221,11 @@ class TrainScreen(ModeScreen):
             config = form.config()
             run = await self.tuningfork.bridge.call(report.launch, form.dataset, config, form.run_name)
         except TuningforkError as error:
-            field = form.field(error.where or "")
-            if field is not None:
-                field.focus()
-            self.tuningfork.show_error(error, "The run did not start")
+            form.show_field(error.where or "")
+            self.tuningfork.show_error(_labelled(error), "The run did not start")
             return
         listed = self.query_one(RunList)
-        listed.show(await self.tuningfork.bridge.call(report.all_rows))
+        listed.show(await self.tuningfork.bridge.call(self._reader.all_rows))
         listed.go_to(run.name)
         listed.focus()
         if run.state == "queued":
@@ -230,7 +235,7 @@ class TrainScreen(ModeScreen):
     # -- a run --------------------------------------------------------------------------------------------------------
 
     async def _do(self, call: Any, *args: Any, **kwargs: Any) -> bool:
-        """Run a job's action in a thread; a refusal is shown."""
+        """Call run_control in a thread; an error is shown."""
         try:
             await self.tuningfork.bridge.call(call, *args, **kwargs)
         except TuningforkError as error:
@@ -243,7 +248,7 @@ class TrainScreen(ModeScreen):
     async def action_stop(self) -> None:
         """Ask for a checkpoint and an end."""
         if self.row and await self._do(run_control.stop, self.row.run.name):
-            self.tuningfork.tell("It saves a checkpoint and stops; r takes it up again.")
+            self.tuningfork.tell("It saves a checkpoint and stops; r resumes it.")
 
     @work(group="act")
     async def action_stop_now(self) -> None:
@@ -251,13 +256,13 @@ class TrainScreen(ModeScreen):
         if self.row is None:
             return
         name = self.row.run.name
-        body = "What it learnt since its last checkpoint is lost. s stops it with a checkpoint."
+        body = "Steps since its last checkpoint are lost. s saves a checkpoint first."
         if await self.app.push_screen_wait(Confirm(f"Stop {name} now?", body, "Stop now")):
             await self._do(run_control.stop, name, now=True)
 
     @work(group="act")
     async def action_resume(self) -> None:
-        """Go on from the last checkpoint."""
+        """Continue from the last checkpoint."""
         if self.row:
             await self._do(run_control.resume, self.row.run.name)
 
@@ -268,7 +273,7 @@ class TrainScreen(ModeScreen):
         if row is None:
             return
         kept = formatting.count(len(row.checkpoints), "checkpoint")
-        body = f"Its adapter, {kept}, figures and log are deleted. Its dataset, votes and exports stay."
+        body = f"Its adapter, {kept}, metrics and log are deleted. Its dataset, votes and exports stay."
         if await self.app.push_screen_wait(Confirm(f"Remove run {row.run.name}?", body, "Remove")):
             self.query_one(RunList).go_to(None)
             await self._do(run_control.remove, row.run.name)
@@ -284,7 +289,7 @@ class TrainScreen(ModeScreen):
 
     @work(group="dialog", exclusive=True)
     async def action_rows(self) -> None:
-        """Show what the model will learn, token by token."""
+        """Show what the model learns, token by token."""
         from tui.screens.train.rows import Rows
 
         form = self.query_one(RunForm)
@@ -295,3 +300,8 @@ class TrainScreen(ModeScreen):
             self.tuningfork.tell_error(error)
             return
         self.app.push_screen(Rows(found.preflight))
+
+
+def _labelled(error: TuningforkError) -> TuningforkError:
+    """The error without the internal name of a field: its sentence begins with the field's label."""
+    return BadInput(error.what, todo=error.todo) if error.where in FIELDS else error

@@ -15,12 +15,12 @@ from textual.widgets.option_list import Option
 from tui import keys
 
 
-class Ticks(OptionList):
-    """`values` are what can be ticked; `ticked` is what is, in their order."""
+class MultiChoice(OptionList):
+    """`values` are what can be selected; `chosen` is what is, in their order."""
 
-    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.TICKS)
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.MULTI_CHOICE)
     DEFAULT_CSS = """
-    Ticks {
+    MultiChoice {
         height: auto;
         border: none;
         padding: 0;
@@ -31,28 +31,44 @@ class Ticks(OptionList):
     """
 
     class Changed(Message):
-        """One was ticked, or unticked."""
+        """One was selected, or unselected."""
 
-    def __init__(self, values: Sequence[str], ticked: Sequence[str] = (), *, id: str | None = None) -> None:
+    def __init__(self, values: Sequence[str], chosen: Sequence[str] = (), *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False, compact=True)
-        self._values, self._on, self._notes = list(values), set(ticked), dict[str, Content]()
+        self._values, self._on, self._notes = list(values), set(chosen), dict[str, Content]()
         self._wide = max(map(len, values))
 
     @property
-    def ticked(self) -> tuple[str, ...]:
+    def chosen(self) -> tuple[str, ...]:
         return tuple(value for value in self._values if value in self._on)
 
     def on_mount(self) -> None:
+        self._fill()
+
+    def offer(self, values: Sequence[str], chosen: Sequence[str]) -> None:
+        """Offer other values; what was selected is forgotten."""
+        self._values, self._on, self._notes = list(values), set(chosen), {}
+        self._wide = max(map(len, values))
+        self._fill()
+        self.post_message(self.Changed())
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What can be selected."""
+        return tuple(self._values)
+
+    def _fill(self) -> None:
+        self.clear_options()
         self.add_options([Option(self._prompt(value), id=value) for value in self._values])
         self.highlighted = next((n for n, value in enumerate(self._values) if value in self._on), 0)
 
     def note(self, notes: Mapping[str, Content]) -> None:
         """Show these after the values."""
         self._notes = dict(notes)
-        for value in self._values:
+        for value in self._values:  # a note for another value is not shown
             self.replace_option_prompt(value, self._prompt(value))
 
-    def action_tick(self) -> None:
+    def action_toggle_value(self) -> None:
         if self.highlighted is not None:
             self._toggle(self._values[self.highlighted])
 

@@ -1,0 +1,169 @@
+"""What a request would make: which step of the run, which files, how large, and whether they can be made at all.
+Light, and read by both halves: the process that asks for an export, and the one that makes it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.export import targets
+from engine.export.request import Request, Target
+from engine.models import refs
+from engine.models.refs import Ref, Resolved
+from store import exports, runs
+from store.db import Store
+from store.errors import BadInput, Conflict, NoSpace
+from store.records import Run
+
+SPARE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The run and the step to export (None: the final weights), why that one, and where the model's files are."""
+
+    run: Run
+    step: int | None
+    why: str
+    model: Resolved
+
+    @property
+    def name(self) -> str:
+        """How its files begin: `ember`, `ember-step40`."""
+        return self.run.name + (f"-step{self.step}" if self.step is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A target before it is made. `path` is what will be its file or folder, `bytes` an estimate of its size,
+    `scratch_bytes` what is needed besides; `kl` how far (mean KL divergence, nats) the last verified export of this
+    base and quant was from the run; `taken` says that something is there already. `single`: one GGUF file at a path of
+    the user's choice, without a folder of its own."""
+
+    target: Target
+    path: Path
+    folder: Path
+    bytes: int
+    scratch_bytes: int
+    kl: float | None
+    taken: bool
+    single: bool = False
+
+
+def select(store: Store, text: str) -> Selection:
+    """The step of `NAME` or `NAME@STEP` that is exported.
+
+    Without a step it is the checkpoint with the lowest validation loss, when losses were measured; else the final
+    weights. Raises BadInput, and what `refs.resolve` raises.
+    """
+    asked = refs.parse_run(text)
+    run = runs.get(store, asked.value)
+    step, why = (asked.step, f"step {asked.step}, as asked") if asked.step is not None else _best(store, run)
+    return selection(store, run.name, step, why)
+
+
+def selection(store: Store, name: str, step: int | None, why: str) -> Selection:
+    """A step that was selected before, with its files as they are now."""
+    return Selection(runs.get(store, name), step, why, refs.resolve(store, str(Ref.run(name, step))))
+
+
+def _best(store: Store, run: Run) -> tuple[int | None, str]:
+    measured = {c.step: c.val_loss for c in runs.checkpoints(store, run.id) if c.val_loss is not None}
+    last = next((m.value for m in reversed(runs.metrics(store, run.id, ["val_loss"])) if m.value is not None), None)
+    if not measured or not run.adapter:
+        return None, "the final weights"
+    step = min(measured, key=lambda s: (measured[s], -s))
+    if step == run.step or (last is not None and last <= measured[step]):
+        return None, "the final weights, where the validation loss was lowest"
+    return step, f"step {step}, where the validation loss was lowest ({measured[step]:.3f})"
+
+
+def plan(store: Store, request: Request, chosen: Selection | None = None) -> list[Planned]:
+    """What the request would make, and how large. `chosen` is its run's selection, if it is known.
+
+    Raises BadInput for a target or path that cannot be, and what `select` raises.
+    """
+    if not request.targets:
+        raise BadInput("No target was named.", todo=f"Choose from {', '.join(targets.REGISTRY)}.")
+    for target in request.targets:
+        targets.get(target.format).check_quant(target.quant)
+    chosen = chosen or select(store, request.run)
+    known = _known_kl(store, chosen.run.base)
+    return [_planned(store, request, target, chosen, known) for target in dict.fromkeys(request.targets)]
+
+
+def _planned(
+    store: Store, request: Request, target: Target, chosen: Selection, known: dict[str, float | None]
+) -> Planned:
+    kind = targets.get(target.format)
+    stem = kind.stem(target.quant)
+    file = f"{chosen.name}-{stem}.gguf" if kind.one_file else None
+    out, single = request.out and request.out.expanduser().resolve(), False
+    if out is None:
+        folder = store.home.exports / chosen.run.name / f"{chosen.name}-{stem}"
+    elif out.suffix == ".gguf":
+        if file is None or len(request.targets) > 1:
+            raise BadInput(f"{out.name} names one GGUF file.", where="--out", todo="Give a folder instead.")
+        folder, file, single = out.parent, out.name, True
+    else:  # as cp does: into a folder that is there, else as that folder
+        into = len(request.targets) > 1 or (out.is_dir() and not (out / "proof.json").is_file())
+        folder = out / f"{chosen.name}-{stem}" if into else out
+    path = folder / file if file else folder
+    return Planned(
+        target=target,
+        path=path,
+        folder=folder,
+        bytes=kind.size(chosen.model, target.quant),
+        scratch_bytes=kind.scratch_size(chosen.model, target.quant),
+        kl=known.get(target.quant) if target.quant else None,
+        taken=path.exists() if single else folder.exists(),
+        single=single,
+    )
+
+
+def _known_kl(store: Store, base: str) -> dict[str, float | None]:
+    """By quant, the mean KL of the newest verified export of this base."""
+    found: dict[str, float | None] = {}
+    for made in exports.all_exports(store):
+        if made.quant and made.quant not in found and made.verification.get("base") == base:
+            kl = made.verification.get("kl")
+            found[made.quant] = float(kl) if kl is not None else None
+    return found
+
+
+# ---------------------------------------------------------------- what is refused before anything is written
+
+
+def check(planned: list[Planned], *, overwrite: bool) -> None:
+    """Raise Conflict for a place that is taken, NoSpace where the disk has too little room: before minutes of work."""
+    for each in planned:
+        check_place(each, overwrite)
+    for each in planned:
+        _check_space(each)
+
+
+def check_place(planned: Planned, overwrite: bool) -> None:
+    """Raise Conflict when something is there and may not be replaced; what is not an export never is."""
+    place = planned.path if planned.single else planned.folder
+    if not place.exists():
+        return
+    if not overwrite:
+        todo = "Choose another --out, or give --overwrite to replace it."
+        raise Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
+    if place.is_dir() and not (place / "proof.json").is_file():
+        raise Conflict(
+            f"{place.name} is not an export, so it is not replaced.", where=str(place), todo="Choose another --out."
+        )
+
+
+def _check_space(planned: Planned) -> None:
+    place = next(path for path in (planned.folder, *planned.folder.parents) if path.exists())
+    needed = planned.bytes + planned.scratch_bytes + SPARE_BYTES
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise NoSpace(
+            f"{planned.target.title} needs {needed / 1e6:.0f} MB; {free / 1e6:.0f} MB are free.",
+            where=str(place),
+            todo="Free some space, or choose another place with --out.",
+        )

@@ -1,0 +1,11 @@
+"""Launchers: how the process of a run is started. To add one, write its file and add it to LAUNCHERS."""
+
+from __future__ import annotations
+
+from engine.training.launchers.base import Launcher
+from engine.training.launchers.local import LOCAL
+
+__all__ = ["LAUNCHERS", "Launcher"]
+
+LAUNCHERS: dict[str, Launcher] = {launcher.name: launcher for launcher in (LOCAL,)}
+"""Every launcher by name, in the order in which they are offered."""

@@ -1,0 +1,13 @@
+"""Training methods: how weights are adapted. To add one, write its file and add it to METHODS;
+the worker needs a function that builds its PEFT configuration, registered there under the same name."""
+
+from __future__ import annotations
+
+from engine.training.methods.base import MethodConfig, TrainingMethod
+from engine.training.methods.lora import LORA
+from engine.training.methods.qlora import QLORA
+
+__all__ = ["METHODS", "MethodConfig", "TrainingMethod"]
+
+METHODS: dict[str, TrainingMethod] = {method.name: method for method in (LORA, QLORA)}
+"""Every method by name, in the order in which they are offered."""

@@ -1,0 +1,35 @@
+"""QLoRA: a LoRA adapter on a base whose linear layers are stored in 4 bits.
+
+Source: Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs", https://arxiv.org/abs/2305.14314: NF4 weights
+with double quantisation, dequantised for each product. Frozen weights dequantise to the same numbers every time, so on
+the CPU, where memory is ample, the worker keeps the dequantised copy; the adapter learns against the same weights.
+"""
+
+from __future__ import annotations
+
+from engine.training.activations import Device
+from engine.training.methods.base import MethodConfig, TrainingMethod, adapter_bytes, compute_bytes
+from engine.training.methods.lora import ADAPTER_FIELDS, check, exports
+from engine.training.model_facts import ModelFacts
+
+_NF4_BYTES = 0.52
+"""Bytes of one NF4 weight: half a byte, and its share of the block scales after double quantisation."""
+
+
+def _memory(config: MethodConfig, facts: ModelFacts, device: Device) -> float:
+    width = compute_bytes(config)
+    resident = facts.linear_weights * width if device == "cpu" else 0  # the dequantised copy
+    base = (facts.weights - facts.linear_weights) * width + facts.linear_weights * _NF4_BYTES + resident
+    return base + adapter_bytes(config, facts)
+
+
+QLORA = TrainingMethod(
+    name="qlora",
+    title="QLoRA, 4 bit",
+    summary="LoRA on a base model stored in 4 bits: less memory on a GPU.",
+    fields=ADAPTER_FIELDS,
+    check=check,
+    exports=exports,
+    memory=_memory,
+    variants={"qdora": {"dora": True}},
+)

@@ -1,0 +1,65 @@
+"""The files of an adapter: the same bytes for the same weights, read back exactly, with what is needed to use it.
+For every objective; when to write them is the trainer's decision."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
+
+from engine.models.chat_template import FILES, ChatTemplate
+from engine.training.worker import checkpoints
+from engine.training.worker.contracts import TrainingJob
+from store.errors import TuningforkError
+
+
+def write(model: Any, folder: Path) -> None:
+    """PEFT's two files. Its readme, an empty form, is left out."""
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # PEFT keeps a set
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
+
+
+def read(model: Any, folder: Path) -> None:
+    """The weights as they were written; PEFT's own loader would change their dtype."""
+    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+
+
+def seal(folder: Path, job: TrainingJob, step: int, total: int) -> checkpoints.Files:
+    """Add the adapter in llama.cpp's format, so that chat starts at once, and the manifest."""
+    _convert(folder, job)
+    return checkpoints.seal(folder, checkpoints.facts(job.config, job.rows, step, total))
+
+
+def finish(model: Any, job: TrainingJob, template: ChatTemplate, step: int, total: int) -> Path:
+    """Write the finished adapter, with everything needed to use it, to out/adapter; returns that folder."""
+    part, final = job.out / "adapter.part", job.out / "adapter"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700)
+    write(model, part)
+    for name in FILES:
+        if (job.base_folder / name).is_file():
+            shutil.copyfile(job.base_folder / name, part / name)
+    (part / "chat_template.jinja").write_text(template.source, "utf-8")
+    seal(part, job, step, total)
+    checkpoints.place(part, final)
+    return final
+
+
+def _convert(folder: Path, job: TrainingJob) -> None:
+    """adapter.gguf beside the adapter. What cannot be converted can still be chatted with through transformers."""
+    from engine.gguf.adapter import convert
+
+    try:
+        convert(folder, job.base_folder, folder / "adapter.gguf")
+    except (TuningforkError, ValueError, KeyError) as error:
+        what = error.what if isinstance(error, TuningforkError) else str(error)
+        job.reporter.say(f"The adapter was not converted for llama.cpp: {what}", level="warning")

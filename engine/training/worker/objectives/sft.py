@@ -1,0 +1,185 @@
+"""Supervised fine-tuning on packed rows: exact losses over trained tokens only.
+
+SFT sits on transformers' Trainer, because packing replaces everything that TRL's SFTTrainer adds to it (preparing the
+data set, collating, the loss, a model card); DPO, KTO, reward models and GRPO belong on TRL's trainers, whose losses we
+want, and share the callback, the adapter files and the optimizer with SFT, since each of them is a Trainer underneath.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from engine.models.chat_template import ChatTemplate, Example
+from engine.training.activations import PACK_TOKENS
+from engine.training.config import TrainConfig
+from engine.training.estimate import total_steps
+from engine.training.preflight import judge, tokenise
+from engine.training.worker import adapter_files, checkpoints, loading, packing
+from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
+from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
+from engine.training.worker.loading import Loaded
+from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.packing import Pack, Packer
+
+
+def train(job: TrainingJob) -> Outcome:
+    """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported or WorkerError."""
+    config, say = job.config, job.reporter.say
+    template = ChatTemplate.load(job.base_folder)
+    rows = tokenise(job.rows, template, config)
+    found = judge(job.rows, rows, template, config).require()
+    for note in found.notes:
+        say(note, level="warning")
+    where = loading.device()
+    say(f"Loading the base model ({config.method}, {where}, {torch.get_num_threads()} threads)", phase="loading")
+    set_seed(config.seed)
+    loaded = loading.load(config, job.base_folder, where)
+    for note in loaded.notes:
+        say(note)
+    packer = choose_packer(config, loaded, template, job.reporter)
+    total = total_steps(config, len(rows.train))
+    trainer = SftTrainer(job, loaded, packer, list(rows.train.values()), list(rows.val.values()), total)
+    facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
+    job.reporter.total(total, facts)
+    say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
+    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    step = trainer.state.global_step
+    if trainer.run.stopped:
+        return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
+    trainer.validation.loss(step)
+    say("Saving the adapter", phase="saving")
+    adapter = adapter_files.finish(loaded.model, job, template, step, total)
+    shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+    return Outcome(adapter, "succeeded", step)
+
+
+def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
+    """Prefix-tree packing if this model, tried out, honours its mask and positions; else padded batches."""
+    limit = PACK_TOKENS[loaded.device]
+    base = loaded.model.get_base_model()
+    if config.packing == "shared-prefix":
+        own = base.config._attn_implementation
+        packing.register()
+        for attention in ([packing.ATTENTION] if loaded.device == "cpu" else []) + [own]:
+            base.set_attn_implementation(attention)
+            if packing.agrees(loaded.model, base.config.get_text_config().vocab_size, loaded.dtype):
+                return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
+        reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
+    return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+
+
+class Validation:
+    """The mean loss of the val split's trained tokens, computed and reported once for a step."""
+
+    def __init__(self, model: Any, device: str, packs: Sequence[Pack], reporter: Reporter) -> None:
+        self._model, self._device, self._packs, self._reporter = model, device, packs, reporter
+        self._step, self._loss = 0, None
+
+    @torch.no_grad()
+    def loss(self, step: int) -> float | None:
+        """The loss after `step` steps; None when there is nothing to validate on. Leaves the model in train mode."""
+        if not self._packs or step == self._step:
+            return self._loss
+        self._model.eval()
+        losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in self._packs]
+        self._model.train()
+        self._step, self._loss = step, sum(losses) / sum(pack.trained for pack in self._packs)
+        self._reporter.metrics(step, {"val_loss": self._loss})
+        return self._loss
+
+
+class RowNumbers(Dataset[int]):
+    """A data set of the numbers 0 to n - 1: the sampler shuffles numbers, and the collator packs the rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class SftTrainer(Trainer):
+    """A Trainer whose batches are packs. A step takes `batch_size` rows in as many passes as they need."""
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        loaded: Loaded,
+        packer: Packer,
+        train: Sequence[Example],
+        val: Sequence[Example],
+        total: int,
+    ) -> None:
+        config, numbers = job.config, StepNumbers()
+        self._numbers = numbers
+        self.validation = Validation(loaded.model, loaded.device, packer(val) if val else [], job.reporter)
+        self.run = RunCallback(job, numbers, total, self.validation.loss)
+        trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
+        optimizer = MasterAdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+        curve = schedule(config.scheduler, round(config.warmup * total), total)
+        super().__init__(
+            model=loaded.model,
+            args=_arguments(job, loaded, total),
+            train_dataset=RowNumbers(len(train)),
+            data_collator=lambda picked: {"packs": packer([train[number] for number in picked])},
+            optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve)),
+            callbacks=[self.run],
+        )
+        self.remove_callback(PrinterCallback)
+        if self.args.gradient_checkpointing:
+            loaded.model.enable_input_require_grads()  # else no gradient would reach an adapter through the frozen base
+
+    def training_step(
+        self, model: Any, inputs: Mapping[str, Sequence[Pack]], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Backward over all packs; returns the mean loss of the step's trained tokens."""
+        model.train()
+        packs = inputs["packs"]
+        trained = sum(pack.trained for pack in packs)
+        total = torch.zeros((), device=self.args.device)
+        for pack in packs:
+            loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) / trained
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        refuse_broken(self.state.global_step + 1, total.item(), "loss")
+        self._numbers.tokens = sum(pack.real for pack in packs)
+        return total
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        adapter_files.read(self.model, Path(resume_from_checkpoint))
+
+
+def _arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
+    config = job.config
+    return TrainingArguments(
+        output_dir=str(job.out / "checkpoints" / ".part"),
+        per_device_train_batch_size=config.batch_size,
+        max_steps=total,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        data_seed=config.seed,
+        bf16=False,  # the weights are in the compute dtype already; autocast would only add casts
+        gradient_checkpointing=loading.needs_checkpointing(loaded, config.max_length),
+        use_cpu=loaded.device == "cpu",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
