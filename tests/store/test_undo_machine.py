@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from store import datasets, edits, feedback, pairs, votes
+from store import datasets, dedupe, edits, feedback, pairs, preference_rows, votes
 from store.db import Store
 from store.home import Home
 from store.records import FeedbackDraft, PairDraft, PreferenceDraft, Split, Status, Turn
@@ -147,6 +147,22 @@ class Curating(RuleBasedStateMachine):
     def import_feedback(self, texts: list[str], name: str | None, good: bool) -> None:
         drafts = [FeedbackDraft((Turn("user", text),), "an answer", good) for text in texts]
         feedback.add_feedback(self.store, drafts, dataset=name)
+        self.did()
+
+    @precondition(lambda self: self.states[self.at]["preferences"] | self.states[self.at]["feedback"])
+    @rule(data=st.data())
+    def remove_preferences(self, data: st.DataObject) -> None:
+        rows = self.states[self.at]["preferences"] | self.states[self.at]["feedback"]
+        uids = sorted(data.draw(st.sets(st.sampled_from(sorted(row[0] for row in rows)), min_size=1)))
+        assert preference_rows.remove(self.store, uids) == len(uids)
+        self.did()
+
+    @precondition(has_datasets)
+    @rule(data=st.data(), near=st.none() | st.just(0.5), everywhere=st.booleans())
+    def remove_duplicates(self, data: st.DataObject, near: float | None, everywhere: bool) -> None:
+        name = self.a_dataset(data)
+        dedupe.remove(self.store, name, dedupe.find(self.store, name, near), everywhere=everywhere)
+        assert dedupe.find(self.store, name, near) == []
         self.did()
 
     @rule(name=names, text=words)

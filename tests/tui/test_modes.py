@@ -57,7 +57,7 @@ async def test_a_new_mode_opens_by_its_keys_and_by_click(drive: Drive, some_pair
 
 @pytest.mark.usefixtures("toy")
 async def test_a_new_mode_is_in_help_and_palette(drive: Drive, some_pairs: list[str]) -> None:
-    async with drive(size=(100, 70)) as app:
+    async with drive(size=(100, 80)) as app:
         await app.see("12 pairs")
         await app.press("f1")
         await app.see("Help: Data", "F6 Alt+6        Play with a toy")
