@@ -4,7 +4,6 @@ What the worker itself writes is in worker.py (offered here too); starting proce
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from store.canon import canonical, new_uid
 from store.datasets import near, snapshot
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
+from store.names import check_name
 from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted
 from store.worker import RUN_COLUMNS as _RUN
 from store.worker import (
@@ -61,8 +61,6 @@ __all__ = [
     "stamps",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 
 def create(
     store: Store,
@@ -79,9 +77,7 @@ def create(
 
     Conflict when the name is taken, BadInput when it is no name.
     """
-    if not _NAME.fullmatch(name):
-        todo = "Use 1 to 64 letters, digits, dots, dashes and underscores."
-        raise BadInput(f"{name[:70]!r} is no name for a run", where="name", todo=todo)
+    check_name(name, "run", folder=True)
     with store.write() as conn:
         if store.scalar("SELECT 1 FROM run WHERE name = ?", (name,)):
             raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")

@@ -92,11 +92,12 @@ def made_tensors(writer: gguf.GGUFWriter, c: Config) -> Iterator[tuple[str, np.n
         yield "rope_factors_short.weight", np.array(rope["short_factor"], dtype=np.float32)
     full = rope.get("full_attention", rope)
     if name == "llama" and (full.get("rope_type") or "").lower() == "llama3":
-        yield "rope_freqs.weight", _llama3_factors(full, _head_dim(c))
+        yield "rope_freqs.weight", llama3_factors(full, _head_dim(c))
 
 
-def _llama3_factors(rope: Config, head_dim: int) -> np.ndarray:
-    """Llama 3.1's frequency scaling: long waves by `factor`, short ones not at all, those between by interpolation."""
+def llama3_factors(rope: Config, head_dim: int) -> np.ndarray:
+    """What Llama 3.1 divides each rope frequency by, shape (head_dim / 2,): `factor` for long waves, 1 for short
+    ones, an interpolation between (https://arxiv.org/abs/2407.21783; transformers' `_compute_llama3_parameters`)."""
     steps = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     frequencies = np.float32(1.0) / np.float32(rope.get("rope_theta", 10000.0)) ** steps
     factor, low, high = rope.get("factor", 8.0), rope.get("low_freq_factor", 1.0), rope.get("high_freq_factor", 4.0)

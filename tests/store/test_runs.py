@@ -49,7 +49,7 @@ def test_names(store: Store, snapshot: str) -> None:
     with pytest.raises(Conflict, match="'r' already"):
         make(store, snapshot)
     for name in ("", "a b", "../up", "é", "x" * 65):
-        with pytest.raises(BadInput, match="no name"):
+        with pytest.raises(BadInput, match="cannot be the name"):
             make(store, snapshot, name)
     with pytest.raises(NotFound) as caught:
         runs.get(store, "rr")

@@ -73,12 +73,12 @@ def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> in
         if path.stat().st_size != files[name]["bytes"] or sha256_of(path) != files[name]["sha256"]:
             raise BadInput(f"The checkpoint is damaged: {name} is not what was saved.", where=str(folder), todo=other)
     for key, now, what in (
-        ("config_hash", config.hash(), "configuration"),
-        ("data_hash", data_hash(rows), "data"),
+        ("config_hash", config.hash(), "another configuration"),
+        ("data_hash", data_hash(rows), "other data"),
     ):
         if manifest.get(key) != now:
             todo = "A resumed run must go on exactly as it began; start a new run instead."
-            raise Conflict(f"The checkpoint was made with another {what}.", where=str(folder), todo=todo)
+            raise Conflict(f"The checkpoint was made with {what}.", where=str(folder), todo=todo)
     return step
 
 

@@ -1,4 +1,4 @@
-"""What the job runner hands to training and hears back: a Job, a Reporter, an Outcome.
+"""What the job runner hands to training and hears back: a TrainingJob, a Reporter, an Outcome.
 Importing this is light: no torch, no store; the Reporter carries what the run says."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
 

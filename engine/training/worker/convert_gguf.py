@@ -7,15 +7,19 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 
 from engine.core.files import is_disk_full
+from engine.gguf import config_fields, header
+from engine.models import inspection
 from engine.models.default_model import COMPLETE
 from engine.training.worker.loading import quiet
-from store.errors import BadInput, NoSpace, Unsupported
+from store.errors import NoSpace, Unsupported
 
 Say = Callable[[str], None]
 
+_JOINED = "joined.gguf"
 _BYTES_A_WEIGHT = 2  # kept as bfloat16: what training computes in
 _ROOM_BESIDE = 64 * 1024**2
 REFERENCE_LINES: tuple[str, ...] = (
@@ -45,16 +49,22 @@ def prepare(source: Path, out: Path, say: Say) -> Path:
     Built in `out`.part, then renamed; `out`/.complete names every file and its size. NoSpace when the disk cannot hold
     it, BadInput or Unsupported when the file cannot be read, or its tokenizer cannot be rebuilt exactly.
     """
-    weights = _count_weights(source)
-    _require_room(out.parent, weights * _BYTES_A_WEIGHT + _ROOM_BESIDE)
+    parts = header.shards(source)
+    files = sum(part.stat().st_size for part in parts) if len(parts) > 1 else 0
+    weights = sum(prod(tensor.shape) for part in parts for tensor in header.read(part).tensors)
+    _require_room(out.parent, weights * _BYTES_A_WEIGHT + files + _ROOM_BESIDE)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
     try:
         with _told_when_full(out.parent):
+            if len(parts) > 1:  # transformers reads one file only, and would fill the other shards' weights at random
+                say(f"Joining the {len(parts)} shards of {source.name}")
+                source = header.join(parts, part / _JOINED)
             _convert(source, part, say)
             say("Comparing the tokenizer with the GGUF file's own")
-            _mend_tokenizer(source, part)
+            _correct_tokenizer(source, part)
+            (part / _JOINED).unlink(missing_ok=True)
             manifest = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
             (part / COMPLETE).write_text(json.dumps(manifest, indent=1), "utf-8")
             part.replace(out)
@@ -64,46 +74,34 @@ def prepare(source: Path, out: Path, say: Say) -> Path:
     return out
 
 
-def _count_weights(source: Path) -> int:
-    """How many numbers the file holds. BadInput when it is no GGUF file."""
-    from gguf import GGUFReader
-
-    if not source.is_file():
-        raise BadInput("There is no such file.", where=str(source))
-    with source.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise BadInput(
-                "This is not a GGUF file.", where=str(source), todo="Name a .gguf file, or a Hugging Face folder."
-            )
-    try:
-        return sum(int(tensor.n_elements) for tensor in GGUFReader(source).tensors)
-    except (ValueError, KeyError, IndexError, OverflowError) as error:
-        what = f"The GGUF file is damaged or cut off: {error}"
-        raise BadInput(what, where=str(source), todo="Fetch the file again.") from error
-
-
 def _convert(source: Path, part: Path, say: Say) -> None:
     """Weights, both configurations and tokenizer, as far as transformers reads this architecture."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     quiet()
     say(f"Making {source.name} ready for training, this once")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
+        for name, value in config_fields.corrections(header.read(source)).items():
+            setattr(config, name, value)
+        model, info = AutoModelForCausalLM.from_pretrained(
             source.parent,
             gguf_file=source.name,
+            config=config,
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.bfloat16,
             trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
-    except (ValueError, KeyError, NotImplementedError, ImportError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, NotImplementedError, ImportError, AttributeError, TypeError, RuntimeError) as error:
         raise Unsupported(
             f"This GGUF file cannot be trained on: {error}",
             where=source.name,
             todo="Chatting with it works; to tune it, use the model's Hugging Face folder (safetensors) instead.",
         ) from error
+    inspection.require_complete(info, source)
     model.config._name_or_path = ""  # a local path or a title: neither belongs into files that travel
     say("Writing safetensors")
     model.save_pretrained(part)
@@ -113,15 +111,17 @@ def _convert(source: Path, part: Path, say: Say) -> None:
 # --- tokenizer: proven against the GGUF's own -----------------------------------------------------------------------
 
 
-def _mend_tokenizer(source: Path, folder: Path) -> None:
+def _correct_tokenizer(source: Path, folder: Path) -> None:
     """Make tokenizer.json give the GGUF's own ids, or raise Unsupported.
 
     transformers rebuilds a tokenizer from the GGUF's vocabulary and loses the splitter of digits that some models have.
     """
     with gguf_tokenizer(source) as true_ids:
-        for mend in (None, _split_digits):
-            if mend is not None:
-                mend(folder / "tokenizer.json")
+        original = (folder / "tokenizer.json").read_text("utf-8")
+        for correct in (None, _split_digits, _prepend_space):
+            (folder / "tokenizer.json").write_text(original, "utf-8")
+            if correct is not None:
+                correct(folder / "tokenizer.json")
             wrong = differing(folder, true_ids, REFERENCE_LINES)
             if not wrong:
                 return
@@ -139,6 +139,16 @@ def _split_digits(path: Path) -> None:
     digits = {"type": "Digits", "individual_digits": True}
     rest = steps["pretokenizers"] if steps and steps["type"] == "Sequence" else [steps] if steps else []
     config["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, *rest]}
+    path.write_text(json.dumps(config, ensure_ascii=False), "utf-8")
+
+
+def _prepend_space(path: Path) -> None:
+    """Put the space of SentencePiece's dummy prefix into the normaliser, as Llama 2's and Mistral's own files have it:
+    at the start of every piece of text between control tokens, also before a space."""
+    config = json.loads(path.read_text("utf-8"))
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    config["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}, replace]}
+    config["pre_tokenizer"] = None
     path.write_text(json.dumps(config, ensure_ascii=False), "utf-8")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from engine.models import inspection
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import TrainConfig
 from engine.training.worker.methods import ADAPTERS
@@ -77,48 +78,48 @@ def compute_dtype(wish: str, where: str) -> torch.dtype:
 def load(config: TrainConfig, folder: Path, where: Device) -> Loaded:
     """Load `folder` for training by `config`. BadInput or Unsupported naming what cannot be loaded or adapted."""
     dtype = compute_dtype(config.dtype, where)
-    check_folder(folder)
+    found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
     method = ADAPTERS[config.method]
-    model = _base(folder, method.quantisation(dtype), dtype, where)
+    quantised = None if found.quantised else method.quantisation(dtype)  # a 4-bit checkpoint brings its own blocks
+    model = _base(folder, quantised, dtype, where)
     note = method.prepare(model, dtype, where)
     return Loaded(adapt(model, config, dtype), where, dtype, (note,) if note else ())
 
 
-def check_folder(folder: Path) -> None:
-    """BadInput or Unsupported unless the folder has a configuration and safetensors. Pickled weights are not read."""
-    if not (folder / "config.json").is_file():
-        raise BadInput(
-            "The base model has no config.json.", where=str(folder), todo="Name a Hugging Face model folder."
-        )
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
-        what = (
-            "The base model's weights are pickled, which can run foreign code."
-            if pickled
-            else "The base model has no weights."
-        )
-        raise Unsupported(what, where=str(folder), todo="Use a folder with .safetensors files.")
-
-
 def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=quantised,
-            device_map={"": where if where == "cpu" else 0},
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    except (ValueError, KeyError, OSError, ImportError) as error:
+        # An explicit None would make transformers forget the quantisation that a checkpoint has already.
+        packed = {"quantization_config": quantised} if quantised is not None else {}
+        model = load_whole(folder, dtype=dtype, device_map={"": where if where == "cpu" else 0}, **packed)
+    except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk or the system failed, not the model
         what = f"The base model cannot be loaded: {str(error).splitlines()[0]}"
         raise Unsupported(what, where=str(folder), todo="See the log for the whole reason.") from error
     model.config.use_cache = False
+    return model
+
+
+def load_whole(folder: Path, **options: Any) -> Any:
+    """A causal language model whose every weight comes from the folder's files; `options` go to transformers.
+
+    Raises Unsupported where a tensor is missing, mismatched or left over (transformers would fill it at random and only
+    log it), and ignores an adapter that lies in the folder.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with inspection.whole_model(folder) as view:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            view,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            # Reported with the rest, by name; packed weights have other shapes in the files than in the model.
+            ignore_mismatched_sizes=not (options.get("quantization_config") or inspection.is_quantised(folder)),
+            **options,
+        )
+    inspection.require_complete(info, folder)
     return model
 
 

@@ -20,12 +20,12 @@ def main(base: Path, adapter: Path, out: Path) -> int:
 def _merge(base: Path, adapter: Path, out: Path) -> None:
     import torch
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from engine.training.worker import loading
 
     loading.quiet()
     own = AutoConfig.from_pretrained(base).dtype or torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)  # rounded once, at the end
+    model = loading.load_whole(base, dtype=torch.float32)  # rounded once, at the end
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.to(own).save_pretrained(out, safe_serialization=True, max_shard_size="1000GB")

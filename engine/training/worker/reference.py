@@ -25,12 +25,12 @@ def main(request: Path) -> int:
 def _compute(wanted: dict[str, Any], out: Path) -> None:
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
 
     from engine.training.worker import loading
 
     loading.quiet()
-    model = AutoModelForCausalLM.from_pretrained(wanted["folder"], dtype=_dtype(Path(wanted["folder"])))
+    folder = Path(wanted["folder"])
+    model = loading.load_whole(folder, dtype=_dtype(folder))
     if wanted["adapter"]:
         from peft import PeftModel
 
