@@ -14,7 +14,7 @@ from store.datasets import near, snapshot
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound
 from store.names import check_name
-from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted
+from store.records import END_STATES, Attempt, Checkpoint, Event, Metric, Run, Wanted, state_word
 from store.worker import RUN_COLUMNS as _RUN
 from store.worker import (
     add_checkpoint,
@@ -239,7 +239,8 @@ def queue(store: Store, name: str) -> Run:
             return run
         if run.state not in END_STATES or run.state == "succeeded":
             raise Conflict(
-                f"the run {name!r} is {run.state}", todo="Only a run that stopped, failed or was lost can be resumed."
+                f"the run {name!r} is {state_word(run.state)}",
+                todo="Only a run that stopped, failed or was lost can be resumed.",
             )
         conn.execute(
             "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ?"

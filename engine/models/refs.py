@@ -15,7 +15,7 @@ from engine.models import default_model, pinning
 from store import models, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
-from store.records import END_STATES, Run
+from store.records import END_STATES, Run, state_word
 from store.suggest import close, did_you_mean
 
 RefKind = Literal["embedded", "hub", "folder", "gguf", "run", "endpoint"]
@@ -279,7 +279,7 @@ def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, P
         "lost": f"Resume it: tuningfork runs resume {run.name}",
     }.get(run.state, f"Wait for it: tuningfork runs watch {run.name}")
     still = "" if run.state in END_STATES else " yet"
-    raise Conflict(f"Run {run.name} is {run.state}: it has no adapter and no checkpoint{still}.", todo=todo)
+    raise Conflict(f"Run {run.name} is {state_word(run.state)}: it has no adapter and no checkpoint{still}.", todo=todo)
 
 
 def _gguf(store: Store, ref: Ref) -> Resolved:

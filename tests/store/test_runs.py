@@ -179,7 +179,7 @@ def test_the_queue_is_first_come_first_served(store: Store, snapshot: str) -> No
     with pytest.raises(Conflict, match="starting"):
         runs.queue(store, "two")
     runs.finish(store, "T", "succeeded")
-    with pytest.raises(Conflict, match="succeeded"):
+    with pytest.raises(Conflict, match="is done"):
         runs.queue(store, "two")
     assert [run.name for run in runs.all_runs(store)] == ["two", "one"]
 
