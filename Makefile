@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup setup-dev demo test test-fast check format bench lock clean help
+.PHONY: setup setup-dev demo test test-fast fuzz check format bench lock clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,11 +36,13 @@ demo: $(RUN_OK)      ## the main job, unattended: sample data -> QLoRA run -> ba
 	$(BIN)/tuningfork demo
 
 test: $(DEV_OK)      ## all tests, the real default model included
-	$(BIN)/python -m pytest -q -m "not slow" -n 2
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python scripts/run_tests.py
 
 test-fast: $(DEV_OK) ## the tests that need no real model, no screen and no torch: under a minute
 	$(BIN)/python -m pytest -q -m "not slow and not screen" --ignore=tests/torch -n 2
+
+fuzz: $(DEV_OK)      ## the tests that draw at random, with new draws, for MINUTES=10
+	$(BIN)/python scripts/run_tests.py --fuzz $(or $(MINUTES),10)
 
 check: $(DEV_OK)     ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -48,14 +50,14 @@ check: $(DEV_OK)     ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(DEV_OK)    ## let ruff mend what it can
+format: $(DEV_OK)    ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: $(DEV_OK)     ## the benchmarks behind every figure in benchmarks/RESULTS.md
 	@for b in compare terminal export; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-lock:                ## resolve the pinned set anew from pyproject.toml
+lock:                ## resolve the pinned set again from pyproject.toml
 	sh scripts/lock.sh
 
 clean:               ## remove .venv and caches

@@ -1,5 +1,5 @@
-"""Two lanes through our chat server against what others do on the same cores, and how soon words come.
-Run it with nothing else at work: `python benchmarks/compare.py [--json]`. Takes about five minutes on two cores."""
+"""Two lanes through our chat server against other ways to run the same models, and the time to the first token.
+Run it on an idle machine: `python benchmarks/compare.py [--json]`. Takes about five minutes on two cores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import report
+from benchmarks.baselines import Baseline
 from benchmarks.report import Row
-from benchmarks.rivals import Rival
 from engine.core import process, sample_files
 from engine.inference import access
 from engine.inference.client import Client, Done, shutdown
@@ -183,7 +183,7 @@ def server_mb(home: Home) -> float:
 
 
 async def conversation(client: Client, tuned: str, n: int) -> list[float]:
-    """Milliseconds to the first word in each turn of a talk of two lanes that answer at once: the slower lane's."""
+    """Milliseconds to the first word in each turn when two lanes answer at once: the slower lane's."""
     sides: dict[str, tuple[str, list[Message]]] = {"a": (BASE, []), "b": (tuned, [])}
     for _, messages in sides.values():
         messages.append({"role": "system", "content": f"{n}: you help."})
@@ -208,8 +208,8 @@ async def throughput(store: Store, client: Client, found: Figures, tuned: str, f
     resolved, cores = refs.resolve(store, tuned), process.cores()
     assert resolved.adapter is not None and resolved.adapter_gguf is not None
     template = ChatTemplate.load(folder)
-    llama = Rival("llama", gguf(), resolved.adapter_gguf, cores)
-    torch = Rival("transformers", folder, resolved.adapter, cores)
+    llama = Baseline("llama", gguf(), resolved.adapter_gguf, cores)
+    torch = Baseline("transformers", folder, resolved.adapter, cores)
 
     def ids() -> list[int]:
         return template.encode(story())
@@ -220,10 +220,10 @@ async def throughput(store: Store, client: Client, found: Figures, tuned: str, f
         answers = await asyncio.gather(*(answer(client, model, lane, messages, TOKENS) for model, lane in lanes))
         return sum(done.tokens for done, _ in answers) / (time.perf_counter() - began)
 
-    async def theirs(rival: Rival, names: list[str], most: int) -> float:
-        return await asyncio.to_thread(rival.rate, names, ids(), most)
+    async def theirs(baseline: Baseline, names: list[str], most: int) -> float:
+        return await asyncio.to_thread(baseline.rate, names, ids(), most)
 
-    contests = {
+    contenders = {
         "ours, two lanes": lambda: ours((BASE, "a"), (tuned, "b")),
         "ours, base lane alone": lambda: ours((BASE, "a")),
         "Llama, all cores": lambda: theirs(llama, ["wide"], TOKENS),
@@ -232,10 +232,10 @@ async def throughput(store: Store, client: Client, found: Figures, tuned: str, f
         "transformers twice": lambda: theirs(torch, ["base", "tuned"], FEW_TOKENS),
     }
     try:
-        names = list(contests)
+        names = list(contenders)
         for n in range(ROUNDS + 1):
             for name in names[n % len(names) :] + names[: n % len(names)]:
-                rate = await contests[name]()
+                rate = await contenders[name]()
                 if n:  # the first round only warms up
                     found.rates.setdefault(name, []).append(rate)
     finally:
@@ -243,7 +243,7 @@ async def throughput(store: Store, client: Client, found: Figures, tuned: str, f
         torch.close()
 
 
-# ---------------------------------------------------------------- telling
+# ---------------------------------------------------------------- reporting
 
 
 def rows(found: Figures) -> list[Row]:
@@ -259,7 +259,7 @@ def rows(found: Figures) -> list[Row]:
             f"{by_turn[0]:.0f} ms, then {by_turn[-1]:.0f} ms; slowest turn {max(by_turn):.0f} ms"),
         Row("end of a run to its first token", max(found.after_run_ms) / 1e3, "s", ("<", 1),
             f"the slowest of {RUNS}: " + ", ".join(f"{ms:.0f} ms" for ms in found.after_run_ms)),
-        Row("another adapter in a lane", median(found.swap_ms), "ms", ("<", 100),
+        Row("switch a lane to another adapter", median(found.swap_ms), "ms", ("<", 100),
             f"{spread(found.swap_ms)}; loading alone {median(found.load_ms):.0f} ms"),
         Row("memory of two lanes / one", found.two_lanes_mb / found.one_lane_mb, "times", ("<=", 1.5),
             f"{found.one_lane_mb:.0f} MB, then {found.two_lanes_mb:.0f} MB"),
@@ -271,10 +271,10 @@ def remarks() -> list[str]:
     return [
         f"The embedded default model and adapters of {RUNS} real runs of two to {RUNS + 1} steps (rank 16, all linear "
         f"layers). Greedy answers of {TOKENS} tokens (transformers: {FEW_TOKENS}) to a prompt that no cache knows, "
-        f"prompt reading included; {ROUNDS} rounds in which everybody comes in turn; medians, in brackets the range. "
+        f"prompt reading included; {ROUNDS} rounds in which all take turns; medians, in brackets the range. "
         f"Ours goes through the chat server's HTTP stream, the others are called directly in a process of their own. "
-        f"Turns: {CONVERSATIONS} talks of two lanes at once, answers up to {TURN_TOKENS} tokens, the slower lane "
-        f"counts. A swap: first token with an adapter file that the server has not read, less the same without a "
+        f"Turns: {CONVERSATIONS} conversations in two lanes at once, answers up to {TURN_TOKENS} tokens; the slower "
+        f"lane counts. A swap: first token with an adapter file that the server has not read, less the same without a "
         f"change. Memory: the server's proportional set size."
     ]
 

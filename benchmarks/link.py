@@ -1,5 +1,5 @@
-"""The app in a pseudo-terminal at the end of a link of some speed and delay, and how soon it answers a key.
-Shared by terminal.py, which measures, and by the tests, which only bound."""
+"""The app in a pseudo-terminal behind a link with limited speed and delay, and how soon it echoes a key.
+Shared by terminal.py, which measures, and by the tests, which only check bounds."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Link:
 
 
 @dataclass(slots=True)
-class Felt:
-    """What a person at the terminal felt: seconds from key to echo less the link's delay, and bytes by second."""
+class EchoTimes:
+    """Seconds from key to echo, without the link's delay, and bytes sent to the terminal in each second."""
 
     latencies: list[float] = field(default_factory=list)
     by_second: list[int] = field(default_factory=list)
@@ -85,16 +85,16 @@ class Terminal:
         self._budget, self._earned = 0.0, monotonic()
         self._tail = b""
         self.taken: list[tuple[float, int]] = []
-        """When how many bytes left the app."""
+        """(time, bytes) of each read from the app."""
 
     def press(self, key: bytes) -> float:
-        """Press a key; when that was."""
+        """Press a key; returns the time."""
         now = monotonic()
         self._keys.append((now + self._link.delay_s, key))
         return now
 
     def pump(self, seconds: float, until: str = "") -> float | None:
-        """Carry bytes both ways for so long, or until this text arrives at the terminal: when it does. Else None."""
+        """Carry bytes both ways for `seconds`, or until the text arrives: then the time of its arrival, else None."""
         wanted, end = until.encode(), monotonic() + seconds
         self._tail = b""
         while (now := monotonic()) < end:
@@ -114,7 +114,7 @@ class Terminal:
         assert self.pump(seconds, text) is not None, f"{text!r} did not come; last: {self._tail[-800:]!r}"
 
     def close(self) -> None:
-        """End the app; what it still writes is thrown away."""
+        """End the app and discard what it still writes."""
         self._app.send_signal(signal.SIGTERM)
         end = monotonic() + 5
         while self._app.poll() is None and monotonic() < end:
@@ -149,9 +149,9 @@ class Terminal:
             return b""
 
 
-def feel(home: Home, size: tuple[int, int], link: Link, seconds: float) -> Felt:
-    """Type into the Compare screen for so long while both lanes stream. `home` needs what `furnish` gives and a
-    talker."""
+def measure_echo(home: Home, size: tuple[int, int], link: Link, seconds: float) -> EchoTimes:
+    """Type into the Compare screen for `seconds` while both lanes stream. `home` comes from `make_home` and needs a
+    running `stream_server`."""
     env = os.environ | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
     for name in ("COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "SSH_CONNECTION", "SSH_TTY"):
         env.pop(name, None)
@@ -171,23 +171,23 @@ def feel(home: Home, size: tuple[int, int], link: Link, seconds: float) -> Felt:
         terminal.close()
 
 
-def _type(terminal: Terminal, link: Link, seconds: float) -> Felt:
-    felt, chance, began = Felt(), random.Random(1), monotonic()
+def _type(terminal: Terminal, link: Link, seconds: float) -> EchoTimes:
+    times, chance, began = EchoTimes(), random.Random(1), monotonic()
     terminal.taken.clear()
     for letter in itertools.cycle(_LETTERS):
         if monotonic() - began >= seconds:
             break
         pressed = terminal.press(letter.encode())
         arrived = terminal.pump(LOST_S, letter)
-        felt.latencies.append((arrived - pressed - 2 * link.delay_s) if arrived else LOST_S)
+        times.latencies.append((arrived - pressed - 2 * link.delay_s) if arrived else LOST_S)
         terminal.press(BACKSPACE)
         terminal.pump(chance.uniform(0.06, 0.16))
     whole = int(monotonic() - began)
-    felt.by_second = [sum(n for t, n in terminal.taken if s <= t - began < s + 1) for s in range(whole)]
-    return felt
+    times.by_second = [sum(n for t, n in terminal.taken if s <= t - began < s + 1) for s in range(whole)]
+    return times
 
 
-def furnish(home: Home) -> None:
+def make_home(home: Home) -> None:
     """A home whose Compare opens with two lanes: the base, and a run that succeeded, without any weights."""
     with Store.open(home.ensure()) as store:
         pairs.create_many(store, [PairDraft("Who are you?", "I am Ember.")], dataset="ember")
@@ -206,13 +206,13 @@ def furnish(home: Home) -> None:
 
 
 @contextmanager
-def talker(home: Home, rate: float) -> Iterator[None]:
+def stream_server(home: Home, rate: float) -> Iterator[None]:
     """A chat server of this home that answers every lane with `rate` words a second."""
-    server = subprocess.Popen([sys.executable, "-m", "benchmarks.talker", str(home.root), str(rate)], cwd=ROOT)
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.stream_server", str(home.root), str(rate)], cwd=ROOT)
     try:
         end = monotonic() + 20
         while access.read_info(home) is None:
-            assert server.poll() is None and monotonic() < end, "the talker did not start"
+            assert server.poll() is None and monotonic() < end, "the stream server did not start"
             sleep(0.05)
         yield
     finally:

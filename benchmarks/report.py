@@ -1,5 +1,4 @@
-"""What every measurement prints: rows with a figure and its target, as a table, as JSON, and as Markdown to keep.
-Knows the machine and the commit; measures nothing itself."""
+"""Output of the benchmarks: rows with a figure and its target, as a table, as JSON, and as Markdown for RESULTS.md."""
 
 from __future__ import annotations
 
@@ -18,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `target` is the most (`<=`, `<`) or the least (`>=`) that `value` should be, None where it is only
-    told."""
+    """One figure. `target` is the most (`<=`, `<`) or the least (`>=`) that `value` should be, None for a figure
+    without one."""
 
     what: str
     value: float
@@ -37,13 +36,13 @@ class Row:
 
     @property
     def figure(self) -> str:
-        """The value with as many digits as it deserves."""
+        """The value with two to three significant digits."""
         digits = 0 if abs(self.value) >= 100 else 1 if abs(self.value) >= 10 else 2
         return f"{self.value:.{digits}f} {self.unit}".strip()
 
     @property
     def verdict(self) -> str:
-        """The target and whether it is met, in a word."""
+        """The target and whether it is met."""
         if self.target is None:
             return ""
         sign, bound = self.target

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Resolve the pinned sets anew from pyproject.toml, in a throwaway environment.
+# Resolve the pinned sets again from pyproject.toml, in a throwaway environment.
 # torch is written without its local build tag (+cpu) and without CUDA packages, so that one lock serves every machine:
 # pip takes the CPU wheel where that is offered, and elsewhere the CUDA build of the same version with its own needs.
 set -eu

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -22,14 +23,21 @@ from store.home import Home
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Property tests draw the same examples every time, so that a red test is red for everyone; `make fuzz` draws new ones.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.register_profile("fuzz", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
 SCREENS = Path(__file__).parent / "tui"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that drive the app are marked: they are most of the fast suite's minutes."""
+    """Mark the tests that drive the app (most of the fast suite's minutes) and those that draw at random."""
     for item in items:
         if item.path.parent == SCREENS:
             item.add_marker("screen")
+        if is_hypothesis_test(getattr(item, "obj", None)) or "seed" in getattr(item, "fixturenames", ()):
+            item.add_marker("fuzz")
 
 
 @pytest.fixture

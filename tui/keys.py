@@ -98,6 +98,8 @@ HELP_PAGE = (Key("help.close", "q,f1,question_mark", "back", "Close", "Close the
 DIALOG = (
     Key("dialog.previous", "left,up", "app.focus_previous", "Previous", "Go to the previous button or field"),
     Key("dialog.next", "right,down", "app.focus_next", "Next", "Go to the next button or field"),
+    Key("dialog.page_up", "pageup", "scroll_body(-1)", "Page up", "Scroll a long text up"),
+    Key("dialog.page_down", "pagedown", "scroll_body(1)", "Page down", "Scroll a long text down"),
 )
 
 PICK = (
@@ -247,7 +249,7 @@ PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can 
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 

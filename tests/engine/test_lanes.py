@@ -8,6 +8,7 @@ import random
 import pytest
 
 from engine.inference.backends.context_pool import ContextPool, size_for
+from tests.seeds import seeds
 
 
 class Fake:
@@ -95,7 +96,7 @@ async def test_a_failing_make_leaves_nothing_behind() -> None:
     assert lanes.busy == 0 and len(lanes) == 0
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5))
 async def test_random_use_and_cancelling_leaks_no_context(seed: int) -> None:
     dice, pool = random.Random(seed), Pool(3)
     tasks: list[asyncio.Task] = []

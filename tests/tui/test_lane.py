@@ -13,6 +13,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 
+from tests.seeds import seeds
 from tui import themes
 from tui.screens.compare.lane import Block, LaneView
 
@@ -74,7 +75,7 @@ async def lane_of(size: tuple[int, int]) -> AsyncIterator[tuple[Watched, Pilot[N
         yield pilot.app.query_one(Watched), pilot
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 async def test_the_terminal_shows_what_the_lane_holds(seed: int) -> None:
     chance = random.Random(seed)
     async with lane_of((40, 16)) as (lane, pilot):

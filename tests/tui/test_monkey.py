@@ -14,6 +14,7 @@ from engine.inference.client import Delta, Done
 from engine.training import run_control
 from store.db import Store
 from store.errors import ServerError
+from tests.seeds import seeds
 from tests.tui.comparing import WORDS
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
@@ -68,7 +69,7 @@ def lanes_show_what_is(app: Driver) -> None:
             assert view.lane_at(talk, panel.position).name in talk.lanes
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 async def test_random_keys_end_nothing(
     drive: Drive, store: Store, client: SlowClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

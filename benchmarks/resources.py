@@ -1,5 +1,4 @@
-"""What commands cost: seconds, the most memory of all their processes together, and the most disk they take meanwhile.
-Runs and watches them; what they do and what it means is the scripts' own."""
+"""What commands cost: seconds, peak memory of all their processes together, and peak disk use while they run."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ import psutil
 
 from engine.core import process
 
-_EVERY_S, _SELDOM_S = 0.1, 0.25
+_EVERY_S, _WATCH_EVERY_S = 0.1, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Cost:
     extra_mb: float
 
 
-def spend(
+def measure(
     commands: Sequence[Sequence[str]], place: Path, made: Path, environment: Mapping[str, str] | None = None
 ) -> Cost:
     """Run the commands, which write below `place` only and leave the file `made`. RuntimeError when one fails."""
@@ -103,5 +102,5 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._ended.wait(_SELDOM_S):
+        while not self._ended.wait(_WATCH_EVERY_S):
             self.peak_mb = max(self.peak_mb, resident(self._pid) / 1e6)

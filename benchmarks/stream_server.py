@@ -1,5 +1,5 @@
 """A chat server without a model: every lane gets words at a fixed rate, through our own HTTP shapes.
-Started as a process, `python -m benchmarks.talker HOME RATE`; the app of that home takes it for its server."""
+Started as a process, `python -m benchmarks.stream_server HOME RATE`; the app of that home takes it for its server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = (
 )
 
 
-class Talker:
+class WordStream:
     """What `make_app` needs of a service. `rate` is words a second in each lane."""
 
     def __init__(self, rate: float) -> None:
@@ -48,14 +48,14 @@ class Talker:
 
     async def load(self, ref: str) -> dict[str, Any]:
         """Everything is ready."""
-        return {"model": ref, "backend": "talker", "ms": 0.0}
+        return {"model": ref, "backend": "stream", "ms": 0.0}
 
 
 def main(home: str, rate: str) -> None:
     """Serve until killed."""
-    token, root = "talker", Home(Path(home))
+    token, root = "bench", Home(Path(home))
     config = uvicorn.Config(
-        make_app(Talker(float(rate)), token, access.version()),  # type: ignore[arg-type]
+        make_app(WordStream(float(rate)), token, access.version()),  # type: ignore[arg-type]
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -1,4 +1,4 @@
-"""The usual routes as one would write them without Tuningfork: merge with PEFT, quantise with llama.cpp.
+"""The routes that people take without Tuningfork: merge with PEFT, quantise with llama.cpp.
 Every step is a process of its own; started by export.py only."""
 
 from __future__ import annotations

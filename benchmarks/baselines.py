@@ -1,5 +1,5 @@
-"""What others do with the same two models, in a process of its own: `llama_cpp.Llama` and transformers with PEFT.
-Asked with a JSON line, answers with one; started by compare.py only."""
+"""The same two models through `llama_cpp.Llama` and through transformers with PEFT, in a process of its own.
+Reads a JSON line for each request and answers with one; started by compare.py only."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Transformers:
 
 
 def together(engine: Engine, names: Sequence[str], ids: list[int], most: int) -> dict[str, float]:
-    """Let these sides answer at once, a thread each: all their tokens and the seconds until the last has ended."""
+    """Let these sides answer at once, one thread each: the total of tokens and the seconds until the last one ends."""
     made: list[int] = []
     threads = [
         threading.Thread(target=lambda name=name: made.append(engine.sides[name](ids, most)), daemon=True)  # type: ignore[misc]
@@ -92,7 +92,7 @@ def together(engine: Engine, names: Sequence[str], ids: list[int], most: int) ->
     return {"tokens": sum(made), "seconds": time.perf_counter() - began}
 
 
-class Rival:
+class Baseline:
     """The other process, seen from the script."""
 
     def __init__(self, kind: str, base: Path, adapter: Path, cores: int) -> None:
@@ -103,7 +103,7 @@ class Rival:
         self._read()  # it says when it is ready
 
     def rate(self, names: Sequence[str], ids: list[int], most: int) -> float:
-        """Tokens a second of these sides together, prompt reading included."""
+        """Tokens per second of these sides together, prompt reading included."""
         assert self._process.stdin is not None
         print(json.dumps({"names": list(names), "ids": ids, "most": most}), file=self._process.stdin, flush=True)
         said = self._read()
@@ -119,12 +119,12 @@ class Rival:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"The process of a rival ended: {self._process.args!r}")
+            raise RuntimeError(f"The baseline process ended: {self._process.args!r}")
         return json.loads(line)
 
 
 def main(kind: str, base: str, adapter: str, cores: str) -> None:
-    """Load, say so, then answer line by line until the input ends."""
+    """Load, report ready, then answer line by line until the input ends."""
     engine: Engine = (Llama if kind == "llama" else Transformers)(base, adapter, int(cores))
     print("{}", flush=True)
     for line in sys.stdin:
