@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
+from engine.evaluation import judges
 from engine.export import targets
 from engine.export.public_names import public_base
 from engine.export.request import Target
@@ -102,18 +103,20 @@ def gather(
 
 
 def _scores(store: Store, run: Run, model: Resolved) -> list[Score]:
-    """The newest result of each set that this very model sat, beside its base's newest of the same set and length."""
+    """The newest result of this very model on each set, beside its base's newest on the same set by the same judge."""
     bases = {run.base, *([model.base.ref] if model.base else [])}
-    newest: dict[tuple[str, str], Any] = {}
+    newest: dict[tuple[str, str, str], Any] = {}
     for sat in evals.all_evals(store):
         who = "tuned" if sat.model == model.ref else "base" if sat.model in bases else ""
-        newest.setdefault((who, sat.set), sat)
+        newest.setdefault((who, sat.set, sat.judge), sat)
     found = []
-    for (who, name), sat in sorted(newest.items()):
+    for (who, name, judge), sat in sorted(newest.items()):
         if who == "tuned":
-            base = newest.get(("base", name))
+            base = newest.get(("base", name, judge))
             passed = base.passed if base is not None and base.of == sat.of else None
-            found.append(Score(PurePath(name).name or name, sat.passed, sat.of, passed))
+            title = PurePath(name).name or name
+            title += "" if judge == judges.DEFAULT.name else f" (judged by {judge})"
+            found.append(Score(title, sat.passed, sat.of, passed))
     return found
 
 

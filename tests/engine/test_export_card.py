@@ -190,8 +190,9 @@ def test_facts_come_from_the_store(store: Store) -> None:
         config=config, config_hash="h", seed=0,
     )  # fmt: skip
 
-    def sit(model: str, set: str, *passed: bool) -> None:
-        evals.save(store, run=None, model=model, set=set, items=[EvalItem("q", "t", p) for p in passed])
+    def sit(model: str, set: str, *passed: bool, judge: str = "contains") -> None:
+        items = [EvalItem("q", "t", p) for p in passed]
+        evals.save(store, run=None, model=model, set=set, items=items, judge=judge)
 
     sit("run:ember", "/home/me/probes/own.jsonl", False, False)
     sit("run:ember", "/home/me/probes/own.jsonl", True, True)  # the newest counts
@@ -200,9 +201,12 @@ def test_facts_come_from_the_store(store: Store) -> None:
     sit("/home/me/mine", "other", True, True)  # the set has changed since: not to be compared
     sit("run:ember@10", "third", True)  # another model
     sit("run:else", "fourth", True)
+    sit("run:ember", "other", False, judge="strict")  # another judge's result is its own row
     model = Resolved("run:ember", "run", "ember", base=Resolved("/home/me/mine", "folder", "mine"))
     facts = gather(store, run, None, Target("gguf", "f16"), model, REPORT, ["ember-f16.gguf"])
     assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1))
+    facts = gather(store, run, None, Target("gguf", "f16"), model, PROOF, ["ember-f16.gguf"])
+    assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1), Score("other (judged by strict)", 0, 1))
     assert (facts.rows, dict(facts.splits)) == (3, {"train": 2, "val": 1})
     assert dict(facts.kinds) == {"identity": 1, "instruction": 2}
     assert (facts.base, facts.licence, facts.dataset, facts.snapshot) == ("mine", None, "d", run.snapshot)
