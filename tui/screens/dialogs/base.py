@@ -47,7 +47,7 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
     def action_scroll_body(self, pages: int) -> None:
         """Scroll a text that is longer than the window; the buttons stay in view."""
         body = self.query_one(".body", VerticalScroll)
-        body.scroll_relative(y=pages * max(1, body.size.height - 1), animate=False)
+        body.scroll_relative(y=pages * max(1, body.size.height - 1), animate=False, immediate=True)
 
     def action_back(self) -> None:
         """Close without an answer."""
