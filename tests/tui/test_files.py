@@ -125,7 +125,7 @@ async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Stor
         await app.see("1 pair, 1 preference and 1 feedback row, prompt-completion", "Not read: id (1 row).", "Bad?")
         app.app.screen.query_one("#split", Choice).value = "test"
         await app.press("ctrl+s")
-        await app.see("Imported", "1 new preference and 1 new feedback row", "in mixed.", "Not read: id (1 row).")
+        await app.see("Imported", "1 new preference and 1 new feedback row", "Not read: id (1 row).")
         await app.press("enter")
         await app.see("g mixed", "Good?")
     assert [split for _, split in datasets.members(store, "mixed")] == ["test"]
