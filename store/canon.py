@@ -35,7 +35,7 @@ def sha256(data: str | bytes) -> str:
 
 
 def content_hash(messages: Sequence[Message]) -> str:
-    """The hash that says whether two conversations are the same: of roles, contents and weights of 0, nothing else."""
+    """The hash that is equal for equal conversations: of roles, contents and weights of 0, nothing else."""
     # As canonical() writes it, in half the time: an import does this for every row.
     said = [f"[{_quoted(m['role'])},{_quoted(m['content'])}{',0' if m.get('weight') == 0 else ''}]" for m in messages]
     return sha256(f"[{','.join(said)}]")

@@ -48,8 +48,8 @@ class ImportReport:
     """What an import did. Every row that was read is `kept` (new), one of `duplicates`, or `rejected`.
 
     `kept` is the sum of `pairs`, `preferences` and `feedback`; known pairs join the dataset. `report` is the file that
-    lists the rejected rows. `not_read` says for each field that was not used in how many of the other rows it says
-    something. `notices` are sentences on all that was decided, changed or left out. `elsewhere` counts the known pairs
+    lists the rejected rows. `not_read` counts for each field that was not used the other rows in which it has a
+    value. `notices` are sentences on all that was decided, changed or left out. `elsewhere` counts the known pairs
     that stay in another split of the dataset than the one that was asked for.
     """
 
@@ -96,7 +96,7 @@ def import_files(
     """Imports files into a dataset (made when missing). Bad rows are reported and cost no good row.
 
     Rows become pairs, preferences or feedback, each as its fields show. A file of identity data (it uses {{name}} or
-    {{author}}) holds identity pairs, unless `kind` says otherwise. `on_progress` gets the rows read.
+    {{author}}) holds identity pairs, unless `kind` is given. `on_progress` gets the rows read.
     Raises BadInput, with nothing written, when a file cannot be read, a placeholder that the file declares has no value
     (it is named), or no row at all can be used.
     """
@@ -316,7 +316,7 @@ class _Counter:
         return found + [f"{_rows(n)}: {note}." for note, n in self._changed.items()]
 
     def hopeless(self, sources: Sequence[_Source]) -> BadInput:
-        """What to say when no row can be used."""
+        """The error when no row can be used."""
         if not self.problems:
             return BadInput(
                 "the file holds no rows", where=str(sources[0].file.path), todo="Check that the right file was saved."
@@ -383,7 +383,7 @@ def export_dataset(
     """Writes a dataset's ready pairs (its preferences or feedback, for those formats) to a file; returns how many.
 
     Conflict when the file is there and `overwrite` is not set; Unsupported, before anything is written, when the format
-    cannot hold a pair: it says how many there are.
+    cannot hold a pair: it counts them.
     """
     path = _free(path, overwrite)
     found = find_format(format)
@@ -419,12 +419,12 @@ def export_preferences(store: Store, path: Path | str, *, form: str = "trl", ove
     """Writes every preference, from votes and imports, in TRL's or ShareGPT's form; returns how many."""
     writers = {"trl": find_format("preference").write, "sharegpt": preference.write_sharegpt}
     if form not in writers:
-        raise BadInput(f"{form!r} is no form of preferences", where="form", todo="Use trl or sharegpt.")
+        raise BadInput(f"{form!r} is not a form of preferences", where="form", todo="Use trl or sharegpt.")
     return writers[form](_free(path, overwrite), votes.preferences(store))
 
 
 def _free(path: Path | str, overwrite: bool) -> Path:
     path = Path(path)
     if path.exists() and not overwrite:
-        raise Conflict("the file is there already", where=str(path), todo="Choose another name, or say --overwrite.")
+        raise Conflict("the file exists already", where=str(path), todo="Choose another name, or add --overwrite.")
     return path

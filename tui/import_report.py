@@ -1,4 +1,4 @@
-"""What an import did, in sentences: the command line and the app say the same.
+"""What an import did, in sentences: shared by the command line and the app.
 Pure functions; nothing here knows a widget."""
 
 from __future__ import annotations
@@ -6,13 +6,13 @@ from __future__ import annotations
 from store.importing import ImportReport
 from tui.formatting import count
 
-NOUNS = {"pair": "pair", "preference": "preference", "feedback": "judged answer"}
+NOUNS = {"pair": "pair", "preference": "preference", "feedback": "feedback row"}
 """What the rows that a format holds are called."""
 _NAMED = 12
 
 
 def kept(report: ImportReport, new: str = "") -> str:
-    """`3 pairs`, `3 pairs, 1 preference and 2 judged answers`; `new` goes before each noun."""
+    """`3 pairs`, `3 pairs, 1 preference and 2 feedback rows`; `new` goes before each noun."""
     return sorts(report.pairs, report.preferences, report.feedback, new)
 
 

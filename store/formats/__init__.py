@@ -1,6 +1,6 @@
 """The data formats that files come in: which there are, which one a file is in, and its rows.
 One module for each format, which registers itself when it is imported; every module of this package is. What happens
-to the rows is said in importing.py."""
+to the rows is decided in importing.py."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_file(path: Path) -> DataFile:
 def find_format(name: str) -> DataFormat:
     """The format of this name. BadInput lists the names there are."""
     if name not in FORMATS:
-        raise BadInput(f"{name!r} is no format", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
+        raise BadInput(f"{name!r} is not a known format", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
     return FORMATS[name]
 
 
@@ -82,7 +82,7 @@ def _unknown(file: DataFile) -> BadInput:
         return BadInput(wrong.what, where=f"{file.path}:{wrong.line}", todo=todo)
     fields = f"has the fields {', '.join(seen[:8])}" if seen else "has no JSON objects"
     known = "; ".join(format.help for format in by_rank()[::-1])
-    return BadInput(f"{fields}, which is no format that we know", where=str(file.path), todo=f"Known are {known}.")
+    return BadInput(f"{fields}, which is not a known format", where=str(file.path), todo=f"Known are {known}.")
 
 
 def _is_object(found: Value | Problem) -> TypeGuard[Value]:

@@ -27,8 +27,8 @@ Draft = PairDraft | PreferenceDraft | FeedbackDraft
 class Row:
     """A row that could be read; `line` is where it begins.
 
-    `unread` names the fields that say something and were not used; `notes` what was changed; `rating` is the field,
-    the number and, if the row says it, the end of the scale of a rated answer.
+    `unread` names the fields that have a value and were not used; `notes` what was changed; `rating` is the field, the
+    number and, if the row gives it, the end of the scale of a rated answer.
     """
 
     line: int
@@ -66,7 +66,7 @@ class DataFormat(ABC):
 
     @abstractmethod
     def write(self, path: Path, items: Iterable[Any]) -> int:
-        """Write pairs (or what `holds` says) to a file, whole or not at all; returns how many.
+        """Write pairs (or what `holds` names) to a file, whole or not at all; returns how many.
 
         Unsupported for one that the format cannot hold.
         """
@@ -99,7 +99,7 @@ class RecordFormat(DataFormat):
 
     @abstractmethod
     def dump(self, item: Any) -> dict[str, Any]:
-        """A pair (or what `holds` says) as a row."""
+        """A pair (or what `holds` names) as a row."""
 
     def sniff(self, file: DataFile) -> int | None:
         """The number of the first object with this format's fields."""
@@ -170,7 +170,7 @@ def parsed(found: Value, format: RecordFormat | None, mixed: bool) -> Row | Prob
         format = record_format(fields) or format
     if format is None:
         shown = ", ".join(str(name) for name in value) or "none"
-        return Problem(line, "", f"is in no format that we know (its fields: {shown[:200]})", value)
+        return Problem(line, "", f"is not in a known format (its fields: {shown[:200]})", value)
     try:
         check_supported(fields)
         draft, notes = format.parse(fields)

@@ -1,5 +1,5 @@
-"""What a file is, told from its first bytes and not from its name: compressed data, text, Parquet, or something that
-no data can be read from, with what to do about it."""
+"""What a file is, detected from its first bytes and not from its name: compressed data, text, Parquet, or something
+that no data can be read from, with what to do about it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _BY_MAGIC: tuple[tuple[bytes, str, str], ...] = (
 
 
 def check_path(path: Path) -> None:
-    """BadInput unless `path` is a file that has something in it; folders and web addresses are told apart."""
+    """BadInput unless `path` is a file that has something in it; folders and web addresses get their own advice."""
     if not path.exists():
         if _URL.match(str(path)):
             raise BadInput(
@@ -110,7 +110,7 @@ def import_pyarrow(path: Path, what: str) -> Any:
 
 
 def refuse_binary(path: Path, head: bytes) -> None:
-    """BadInput when `head`, the beginning of a file, is not UTF-8 text: it says what the file is and what to do."""
+    """BadInput when `head`, the beginning of a file, is not UTF-8 text: it names what the file is and what to do."""
     for magic, what, todo in _BY_MAGIC:
         if head.startswith(magic):
             raise BadInput(what, where=str(path), todo=todo.replace("FILE", path.name))
@@ -201,14 +201,14 @@ def looks_like_text(data: bytes) -> bool:
 
 
 def not_utf8(path: Path, line: int, offset: int, byte: int, around: bytes) -> BadInput:
-    """The error for a byte that is not UTF-8; `around` is what stands near it, which says whether it is text at all."""
+    """The error for a byte that is not UTF-8; `around` is what surrounds it, which shows whether it is text at all."""
     what = f"is not UTF-8 (byte 0x{byte:02x} at offset {offset})"
     if looks_like_text(around):
         return BadInput(
             what, where=f"{path}:{line}", todo="Save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8 FILE"
         )
     return BadInput(
-        f"{what}, and what stands there is not text",
+        f"{what}, and its surroundings are not text",
         where=f"{path}:{line}",
         todo="The file seems to be damaged. Download or copy it again.",
     )

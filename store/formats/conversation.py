@@ -57,13 +57,13 @@ def check_texts(field: str, texts: Sequence[str]) -> None:
     for text in texts:
         if "<" in text and (mark := _MEDIA_MARK.search(_CODE.sub("", text))):
             what = _MEDIA_FIELDS[mark[1] or mark[2]]
-            raise Wrong(field, f"{mark[0]} stands in the text: {what} not supported, a row is text alone")
+            raise Wrong(field, f"{mark[0]} is in the text: {what} not supported, a row is text alone")
 
 
 def turns_of(fields: Fields, field: str, value: Any) -> list[Turn]:
     """A list of messages as turns: {"role", "content"} or {"from", "value"}, with a weight of 0 kept.
 
-    Keys of messages that say something else are counted as not read.
+    Other keys of messages are counted as not read.
     """
     value = as_list(value)
     if not isinstance(value, list) or not value:
@@ -88,7 +88,7 @@ def _turn(fields: Fields, field: str, at: str, message: Any) -> Turn:
 
 
 def _read_rest(fields: Fields, field: str, at: str, message: dict[str, Any]) -> bool:
-    """What a message says beside its role and text: whether it is trained. Wrong when it needs more than text."""
+    """The other keys of a message: whether it is trained. Wrong when it needs more than text."""
     for name in (*_TOOL_FIELDS, *_MEDIA_FIELDS):
         if not is_empty(message.get(name)):
             what = _MEDIA_FIELDS.get(name, "tool calls are")
@@ -100,7 +100,7 @@ def _read_rest(fields: Fields, field: str, at: str, message: dict[str, Any]) -> 
 
 
 def _trained(fields: Fields, field: str, message: dict[str, Any]) -> bool:
-    """Whether a turn is trained: weight (OpenAI, 0 or 1), train (Axolotl) or loss (ms-swift) may say that it is not."""
+    """Whether a turn is trained: weight (OpenAI, 0 or 1), train (Axolotl) or loss (ms-swift) may exclude it."""
     trained = True
     for name in ("weight", "train", "loss"):
         value = message.get(name)
@@ -137,7 +137,7 @@ def are_messages(value: Any) -> bool:
 def split_conversation(field: str, turns: list[Turn], system: str = "") -> tuple[PairDraft, tuple[str, ...]]:
     """Turns as a pair, and notes: a system message first, the last trained answer and its question last.
 
-    Turns after that answer teach nothing: they are left out, and a note says so. Wrong when no answer is trained.
+    Turns after that answer teach nothing: they are left out with a note. Wrong when no answer is trained.
     """
     if turns and turns[0].role == "system":
         system, turns = turns[0].content, turns[1:]

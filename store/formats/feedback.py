@@ -1,5 +1,5 @@
 """Feedback: {"prompt", "completion", "label"} as TRL's KTO trainer reads it, and any other row whose answer is judged.
-Which fields are a judgement is said in verdict.py."""
+Which fields are a judgement is decided in verdict.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The named fields of a row, which remember what was read of them, so that what was not can be reported.
-What a field means is said by the formats."""
+What a field means is decided by the formats."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Fields:
         self._deeper[name] = None
 
     def unread(self) -> tuple[str, ...]:
-        """The names of the fields that say something and were not read, in the order of the row."""
+        """The names of the fields that have a value and were not read, in the order of the row."""
         left = [
             name or "(a column without a name)"
             for key, (name, value) in self._values.items()
@@ -94,7 +94,7 @@ class Fields:
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value says that there is none: null or NaN."""
+    """Whether there is no value: null or NaN."""
     return value is None or (isinstance(value, float) and value != value)
 
 

@@ -1,5 +1,5 @@
 """JSON as values, each with its line: a list, lines, objects one after another, and a list inside an object.
-Knows no data format; a value may be anything that JSON can say."""
+Knows no data format; a value may be anything that JSON can hold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeated
 
 
-_DECODER = json.JSONDecoder(parse_constant=lambda name: None, object_pairs_hook=_object)  # NaN says: no value
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None, object_pairs_hook=_object)  # NaN means no value
 
 
 def json_values(file: DataFile) -> Iterator[Value | Problem]:
@@ -82,7 +82,7 @@ def _value_at(text: str, at: int) -> tuple[Any, int] | None:
 
 
 def _wrapped(file: DataFile, text: str, at: int, value: Any) -> Iterator[Value | Problem] | None:
-    """The rows of the one list of objects inside an object that is no row itself; None when there is no such list."""
+    """The rows of the one list of objects inside an object that is not a row itself; None without such a list."""
     if not isinstance(value, dict) or file.known(value):
         return None
     keys = _way_to_rows(file, value)
@@ -106,7 +106,7 @@ def _way_to_rows(file: DataFile, value: dict[str, Any]) -> list[str]:
     lists = [key for key, inner in value.items() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
     if len(lists) > 1:
         shown = ", ".join(f"{key} ({len(value[key]):,})" for key in lists)
-        todo = "Save each list as a file of its own; --split says which split a file is."
+        todo = "Save each list as a file of its own; --split sets the split of a file."
         raise BadInput(f"holds several lists of rows: {shown}", where=str(file.path), todo=todo)
     if lists:
         return lists

@@ -46,7 +46,7 @@ def prose(text: str) -> str:
 
 
 class PlaceholderCount:
-    """Counts the placeholders of a file's rows, and says which of them the file uses as fields."""
+    """Counts the placeholders of a file's rows, and decides which of them the file uses as fields."""
 
     def __init__(self) -> None:
         self.rows = 0

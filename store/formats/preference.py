@@ -61,8 +61,8 @@ class PreferencePairs(RecordFormat):
             if chosen[:-1] != rejected[:-1]:
                 raise Wrong(worse, f"does not answer the same conversation as {better}")
             system = [turn for turn in prompt[:1] if turn.role == "system" and chosen[0].role != "system"]
-            told = {turn.content for turn in chosen[:-1]}
-            if any(turn.content not in told for turn in prompt[len(system) :]):  # it says something else
+            asked = {turn.content for turn in chosen[:-1]}
+            if any(turn.content not in asked for turn in prompt[len(system) :]):  # another conversation
                 fields.skip("prompt (the answers hold another conversation)")
             prompt = system + chosen[:-1]
         if prompt[-1].role != "user":

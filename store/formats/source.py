@@ -1,4 +1,4 @@
-"""A file that rows are read from: its bytes, decompressed, and its text. What its values are is said in values.py."""
+"""A file that rows are read from: its bytes, decompressed, and its text. Its values are read by values.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Value:
 class DataFile:
     """A file that rows are read from. It is looked at when it is made, and read again by each of its methods.
 
-    `known` says whether an object is a row of a known format: an object that is none may hold the list of rows.
+    `known` says whether an object is a row of a known format: one that is not may hold the list of rows.
     Raises BadInput when there is no such file, when it is empty, and when it cannot be opened or decompressed.
     """
 

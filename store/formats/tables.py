@@ -112,7 +112,7 @@ def _check_header(file: DataFile, columns: list[str], line: int | None) -> None:
         raise BadInput(f"has two columns named {twice}", where=where, todo="Rename one of them.")
     if not file.known(dict.fromkeys(columns, "x")):
         raise BadInput(
-            f"has the columns {', '.join(columns[:8])}, which is no format that we know",
+            f"has the columns {', '.join(columns[:8])}, which is not a known format",
             where=where,
             todo="Name the columns question and answer, instruction and output, or prompt and completion.",
         )
@@ -121,7 +121,7 @@ def _check_header(file: DataFile, columns: list[str], line: int | None) -> None:
 def parquet_values(file: DataFile) -> Iterator[Value | Problem]:
     """The rows of a Parquet file; their numbers stand for lines.
 
-    BadInput when it is no Parquet file or its columns are unknown.
+    BadInput when it is not a Parquet file or its columns are unknown.
     """
     arrow = import_pyarrow(file.path, "Parquet")
     try:

@@ -12,7 +12,7 @@ from store.formats.source import DataFile, Problem, Value
 from store.formats.tables import columns_of, csv_values, parquet_values
 
 SAMPLE = 50
-"""How many values at the beginning say which format a file is in."""
+"""How many values at the beginning decide which format a file is in."""
 _LOOKS_LIKE_JSON = re.compile(rb'^\s*(\[\s*([{\[\]"]|$)|\{\s*(["}]|$))')
 _READERS = {"json": json_values, "csv": csv_values, "parquet": parquet_values}
 

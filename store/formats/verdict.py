@@ -32,7 +32,7 @@ _SCALES = ((1.0, 5.0), (1.0, 10.0), (0.0, 100.0))
 def thumb_of(fields: Fields) -> tuple[str, bool] | None:
     """The field that judges the answer of a row, and whether it calls the answer good. None when no field does.
 
-    A field of such a name with another kind of value, say `label: "physics"`, is no judgement.
+    A field of such a name with another kind of value, for example `label: "physics"`, is not a judgement.
     """
     if fields.none_of(THUMBS):
         return None
@@ -59,7 +59,7 @@ def _thumb(name: str, value: Any) -> bool | None:
 
 
 def rating_of(fields: Fields) -> tuple[str, float, float | None] | None:
-    """The field with a rating, its number, and the end of its scale when it says so itself ("4/5")."""
+    """The field with a rating, its number, and the end of its scale when it gives it itself ("4/5")."""
     name = fields.first(RATINGS)
     value = fields.peek(name) if name else None
     if name is None or isinstance(value, bool):
@@ -78,7 +78,7 @@ class RatingScale:
         self._outside = False
 
     def add(self, number: float) -> None:
-        """Take in one rating that does not say its scale."""
+        """Add one rating that does not give its scale."""
         if 0 <= number <= 100:
             self._numbers.add(number)
         else:

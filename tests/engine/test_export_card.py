@@ -204,8 +204,6 @@ def test_facts_come_from_the_store(store: Store) -> None:
     sit("run:ember", "other", False, judge="strict")  # another judge's result is its own row
     model = Resolved("run:ember", "run", "ember", base=Resolved("/home/me/mine", "folder", "mine"))
     facts = gather(store, run, None, Target("gguf", "f16"), model, REPORT, ["ember-f16.gguf"])
-    assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1))
-    facts = gather(store, run, None, Target("gguf", "f16"), model, PROOF, ["ember-f16.gguf"])
     assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1), Score("other (judged by strict)", 0, 1))
     assert (facts.rows, dict(facts.splits)) == (3, {"train": 2, "val": 1})
     assert dict(facts.kinds) == {"identity": 1, "instruction": 2}

@@ -314,7 +314,7 @@ def test_missing_files_and_folders(store: Store, tmp_path: Path) -> None:
         assert caught.value.where == str(path)
     with pytest.raises(BadInput, match="no file"):
         importing.import_files(store, [], dataset="d")
-    with pytest.raises(BadInput, match="'yaml' is no format"):
+    with pytest.raises(BadInput, match="'yaml' is not a known format"):
         importing.import_files(store, [tmp_path / "good.jsonl"], dataset="d", format="yaml")
     assert untouched(store)
 
@@ -379,13 +379,13 @@ def test_export_is_what_was_imported(store: Store, tmp_path: Path) -> None:
 def test_export_overwrites_only_when_told(store: Store, tmp_path: Path) -> None:
     pairs.create(store, PairDraft("q", "a"), dataset="d")
     path = put(tmp_path, "x.json", "precious")
-    with pytest.raises(Conflict, match="there already"):
+    with pytest.raises(Conflict, match="exists already"):
         importing.export_dataset(store, "d", "alpaca", path)
     assert path.read_text() == "precious"
     assert importing.export_dataset(store, "d", "alpaca", path, overwrite=True) == 1
     with pytest.raises(NotFound):
         importing.export_dataset(store, "missing", "alpaca", tmp_path / "y.json")
-    with pytest.raises(BadInput, match="no format"):
+    with pytest.raises(BadInput, match="not a known format"):
         importing.export_dataset(store, "d", "yaml", tmp_path / "y.yaml")
     with pytest.raises(BadInput, match="No such file"):
         importing.export_dataset(store, "d", "alpaca", tmp_path / "missing" / "y.json")
@@ -414,7 +414,7 @@ def test_votes_are_exported_in_both_forms(store: Store, tmp_path: Path) -> None:
         path = tmp_path / f"{form}.jsonl"
         assert importing.export_preferences(store, path, form=form) == 1
     assert importing.import_files(store, [tmp_path / "trl.jsonl", tmp_path / "sharegpt.jsonl"], dataset="p").kept == 1
-    with pytest.raises(BadInput, match="no form"):
+    with pytest.raises(BadInput, match="not a form"):
         importing.export_preferences(store, tmp_path / "z.jsonl", form="csv")
 
 

@@ -271,7 +271,7 @@ def changed(folder: Path, to: Path, rename: Callable[[str], str | None]) -> Reso
 async def test_weights_that_the_files_lack_never_become_random(
     backend: Transformers, folder: Path, tmp_path: Path, rename: Callable[[str], str | None]
 ) -> None:
-    with pytest.raises(Unsupported, match="files|random"):
+    with pytest.raises(Unsupported, match=r"files|random"):
         await backend.load(changed(folder, tmp_path / "changed", rename))
 
 

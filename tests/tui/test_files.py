@@ -122,10 +122,10 @@ async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Stor
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, file)
-        await app.see("1 pair, 1 preference and 1 judged answer, prompt-completion", "Not read: id (1 row).", "Bad?")
+        await app.see("1 pair, 1 preference and 1 feedback row, prompt-completion", "Not read: id (1 row).", "Bad?")
         app.app.screen.query_one("#split", Choice).value = "test"
         await app.press("ctrl+s")
-        await app.see("Imported", "1 new preference and 1 new judged answer", "in mixed.", "Not read: id (1 row).")
+        await app.see("Imported", "1 new preference and 1 new feedback row", "Not read: id (1 row).")
         await app.press("enter")
         await app.see("g mixed", "Good?")
     assert [split for _, split in datasets.members(store, "mixed")] == ["test"]
@@ -154,7 +154,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
         ("missing.json", None, "no such file"),
         ("empty.json", b"", "empty"),
         ("latin.json", b'[{"instruction": "\xe9", "output": "x"}]', "UTF-8"),
-        ("strange.json", b'[{"a": 1}]', "no format that we know"),
+        ("strange.json", b'[{"a": 1}]', "not a known format"),
     ],
 )
 async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(

@@ -163,7 +163,7 @@ def list_() -> None:
         emit_json([_dataset(dataset) for dataset in found])
         return
     if not found:
-        say("There is no dataset yet. Bring data in: tuningfork data import FILE --dataset NAME")
+        say("There is no dataset yet. Import a file: tuningfork data import FILE --dataset NAME")
         return
     numbers = ["pairs", "ready", "train", "val", "test"]
     numbers += [name for name in ("preferences", "feedback") if any(getattr(d, name) for d in found)]
