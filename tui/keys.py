@@ -248,7 +248,7 @@ PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can 
 
 TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
-    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
+    Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run as it stands here", bar=True),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 

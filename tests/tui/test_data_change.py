@@ -192,7 +192,7 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
     assert answers == ["Answer 11: look under the cup.", "Theirs", *mine]
 
 
-async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+async def test_sets_a_status_and_moves_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs", "1/12")
         await app.press("r")
@@ -324,3 +324,19 @@ async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, 
         await app.press("right", "enter")
         await app.see("g all pairs", "12 pairs")
     assert [each.name for each in datasets.all_datasets(store)] == ["care"]
+
+
+async def test_an_empty_dataset_is_not_split(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    datasets.create(store, "empty")
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("empty")
+        await app.press("enter")
+        await app.see("g empty")
+        await app.press("S")
+        await app.until(lambda: "empty has no pairs to split." in app.notices)
+        await app.see_page("DataScreen")
+        await app.press("X")
+        await app.see("Remove the dataset empty? It is empty.")

@@ -33,11 +33,11 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.press("enter")
         await app.see("Name your model", "Ember", "Northwind Labs")
         await app.press("delete", "enter", "enter")
-        await app.see("The model needs a name")
+        await app.see("Type a name")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("Samples loaded", "who Nova is")
-        assert app.app.focused and app.app.focused.id == "train"
+        await app.see("The sample data is loaded", "who Nova is")
+        await app.until(lambda: app.app.focused and app.app.focused.id == "train")
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
         await app.press("f2")
@@ -118,7 +118,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
         await app.see("1 pair, alpaca, 2 rows that cannot be used")
         await app.press("ctrl+s")
         await app.see(
-            "Imported, some rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
+            "Imported, with rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
         )
         await app.press("enter")
         await app.see("g mixed", "Good?")
@@ -126,7 +126,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "message"),
     [
         ("missing.json", None, "no such file"),
         ("empty.json", b"", "empty"),
@@ -135,7 +135,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
     ],
 )
 async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
-    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, said: str
+    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, message: str
 ) -> None:
     if body is not None:
         (tmp_path / name).write_bytes(body)
@@ -143,7 +143,7 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, tmp_path / name)
-        await app.until(lambda: said.casefold() in app.text.casefold())
+        await app.until(lambda: message.casefold() in app.text.casefold())
         await app.press("tab", "tab")
         await app.paste("there")
         await app.press("ctrl+s")

@@ -1,5 +1,5 @@
 """Shown when a pair was changed while it was edited: what is stored now, what was typed, and the choice between them.
-Nothing is lost either way: the store keeps every revision."""
+What is stored always stays as a revision; what was typed is discarded only when the stored text is chosen."""
 
 from __future__ import annotations
 

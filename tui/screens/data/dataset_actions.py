@@ -103,6 +103,9 @@ class DatasetActions:
         if not name:
             return
         there = await self._app.bridge.call(datasets.get, name)
+        if not there.pairs:
+            self._app.notify(f"{name} has no pairs to split.", severity="warning")
+            return
         body = (
             f"Split the {formatting.count(there.pairs, 'pair')} of {name} again: 90% for training, 10% for validation. "
             "Pairs that ask the same question stay together."
@@ -120,7 +123,8 @@ class DatasetActions:
         if not name:
             return
         there = await self._app.bridge.call(datasets.get, name)
-        body = f"Remove the dataset {name}? Its {formatting.count(there.pairs, 'pair')} stay among all pairs."
+        pairs = f"Its {formatting.count(there.pairs, 'pair')} stay among all pairs." if there.pairs else "It is empty."
+        body = f"Remove the dataset {name}? {pairs}"
         if await self._app.push_screen_wait(Confirm(f"Remove dataset {name}", body, "Remove")):
             await self._app.bridge.call(datasets.remove, name)
             self._list.list_dataset(None)

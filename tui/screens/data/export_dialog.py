@@ -1,5 +1,5 @@
 """Writes a dataset's ready pairs to a file in one of the formats.
-Asks for a path; an existing file is only overwritten after a question."""
+Asks where; a file that is there already is only overwritten after a question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExportDialog(Dialog[str]):
         self._dataset = dataset
 
     def compose_body(self) -> ComposeResult:
-        yield text("Writes its ready pairs in a format that other programs read.")
+        yield text("Its ready pairs, in the form that other programs read.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield text("Path")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
@@ -44,7 +44,7 @@ class ExportDialog(Dialog[str]):
 
     @on(Choice.Changed)
     def _format_changed(self, event: Choice.Changed) -> None:
-        """Give the name the suffix of its format, unless it has one."""
+        """Give the name the suffix of its format, unless that fits already."""
         field, suffixes = self.query_one(Input), FORMATS[event.value].suffixes
         if Path(field.value).suffix.lower() not in suffixes and field.value:
             field.value = str(Path(field.value).with_suffix(suffixes[-1] if ".jsonl" in suffixes else suffixes[0]))
@@ -74,5 +74,5 @@ class ExportDialog(Dialog[str]):
         except TuningforkError as error:
             app.show_error(error, "Nothing was written")
         else:
-            app.notify(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
+            app.tell(f"{formatting.count(n, 'pair')} written to {path}.", timeout=8)
             self.dismiss(str(path))

@@ -14,13 +14,13 @@ from store.records import PairDraft
 
 SUFFIXES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
 COUNT_BELOW = 30_000_000
-"""Bytes; of a larger file only the beginning is read."""
+"""Bytes; a larger file is looked at, but not read to its end."""
 _SHOWN, _LOOK_AT, _LISTED = 3, 2_000, 60
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What a file holds. `rows` counts to the end if `whole`; `variables` are its placeholders in order."""
+    """What a file holds. `rows` counts to the end if `whole`; `variables` are its placeholders, in their order."""
 
     path: Path
     format: str
@@ -61,10 +61,10 @@ def _some(rows: Iterator[Row | Problem], limit: int | None) -> Iterator[Row | Pr
 
 
 def expand(typed: str) -> Path:
-    """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, are removed."""
+    """What was typed as a path: `~` is the home; quotes and blanks around it, as terminals paste them, go."""
     text = typed.strip().strip("'\"")
     if not text:
-        raise BadInput("No file was named.", todo="Type the path of a file.")
+        raise BadInput("no file was named", todo="Type the path of a file.")
     return Path(text).expanduser()
 
 

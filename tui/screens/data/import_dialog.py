@@ -1,5 +1,5 @@
 """Imports pairs from a file: its path with completion, what is in it, the dataset, values for its placeholders.
-The file is previewed while the form is filled in; the import runs in the background and can be stopped."""
+The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from tui.widgets.in_order import Field
 from tui.widgets.path_field import PathField
 
 _TYPING_S = 0.25
-_FORMATS = [("auto", "detect"), *((name, name) for name in FORMATS)]
+_FORMATS = [("auto", "by its content"), *((name, name) for name in FORMATS)]
 
 
 class Stopped(Exception):
-    """The user stopped the import; its transaction is rolled back."""
+    """The person stopped the import; its transaction goes back."""
 
 
 class ImportScreen(PageScreen[str]):
-    """Returns the name of the dataset that was filled; None when nothing was imported."""
+    """Gives back the name of the dataset that was filled; None when nothing was imported."""
 
     PAGE = "import"
     CSS_PATH = "import_dialog.tcss"
@@ -75,7 +75,7 @@ class ImportScreen(PageScreen[str]):
         super().on_mount()
         self.query_one("#progress").display = False
         self.query_one("#path", PathField).focus()
-        self._show_text("JSON, JSON Lines, CSV, TSV or Parquet. Nothing is imported until you press Import.")
+        self._say_look("JSON, JSON lines, CSV, TSV or Parquet. Nothing is written before you say so.")
         if self._path:
             self._look(self._path)
 
@@ -107,7 +107,7 @@ class ImportScreen(PageScreen[str]):
                 file_preview.peek, path, self.query_one("#format", Choice).value
             )
         except (TuningforkError, OSError) as error:
-            self._show_text(
+            self._say_look(
                 error.what if isinstance(error, TuningforkError) else str(error), getattr(error, "todo", None) or ""
             )
             return
@@ -117,7 +117,7 @@ class ImportScreen(PageScreen[str]):
         await self._ask_for(found.variables)
         self._show_look(found)
 
-    def _show_text(self, text: str, todo: str = "") -> None:
+    def _say_look(self, text: str, todo: str = "") -> None:
         parts = [Content(clean(text[:1].upper() + text[1:]))] + (
             [Content.styled(clean(todo), "$faint")] if todo else []
         )
@@ -137,7 +137,7 @@ class ImportScreen(PageScreen[str]):
         self.query_one("#look", Static).update(Content("\n").join(lines))
 
     async def _ask_for(self, variables: tuple[str, ...]) -> None:
-        """Show one field for each placeholder; a field that exists already keeps what was typed."""
+        """One field for each placeholder; a field that is there already keeps what was typed."""
         place = self.query_one("#variables", Vertical)
         if [field.name for field in place.query(Input)] == list(variables):
             return
@@ -149,7 +149,7 @@ class ImportScreen(PageScreen[str]):
             *(
                 Horizontal(
                     Static(Content("{{" + name + "}}"), classes="label"),
-                    Input(known.get(name, ""), name=name, compact=True, placeholder="what to write in every row"),
+                    Input(known.get(name, ""), name=name, compact=True, placeholder="what stands here in every row"),
                     classes="row",
                 )
                 for name in variables
@@ -183,10 +183,10 @@ class ImportScreen(PageScreen[str]):
         dataset = self.query_one("#dataset", Input).value.strip()
         if not self.query_one("#path", PathField).value.strip():
             self.query_one("#path", PathField).focus()
-            self.tuningfork.notify("Which file? Type its path.", severity="warning")
+            self.tuningfork.tell("Which file? Type its path.", severity="warning")
         elif not dataset:
             self.query_one("#dataset").focus()
-            self.tuningfork.notify("Into which dataset? Type a name.", severity="warning")
+            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
         elif not self._running_since:
             self._import(dataset)
 
@@ -204,7 +204,7 @@ class ImportScreen(PageScreen[str]):
             )
         except Stopped:
             self._end()
-            self.tuningfork.notify("Stopped. Nothing was imported.")
+            self.tuningfork.tell("Stopped. Nothing was imported.")
         except TuningforkError as error:
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
@@ -247,9 +247,9 @@ class ImportScreen(PageScreen[str]):
     async def _tell(self, report: ImportReport) -> None:
         done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
         if report.duplicates:
-            done += f" {formatting.count(report.duplicates, 'row')} were duplicates and left out."
+            done += f" {formatting.count(report.duplicates, 'row')} were known already."
         if not report.rejected:
-            self.tuningfork.notify(done)
+            self.tuningfork.tell(done)
             return
         from tui.screens.dialogs.notice import Notice
 
@@ -257,7 +257,9 @@ class ImportScreen(PageScreen[str]):
         lines += [f"  {problem}" for problem in report.problems[:6]]
         lines += ["  …"] if report.rejected > 6 else []
         where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
-        await self.app.push_screen_wait(Notice("Imported, some rows left out", "\n".join(lines), f"Full list: {where}"))
+        await self.app.push_screen_wait(
+            Notice("Imported, with rows left out", "\n".join(lines), f"All of them: {where}")
+        )
 
 
 def _import(
