@@ -123,7 +123,7 @@ class TestExport:
         [
             (("none",), None, "none"),
             (("ember-1@7",), None, "no checkpoint at step 7"),
-            (("a b",), "RUN", "not a run"),
+            (("a b",), "RUN", "does not name a run"),
             (("ember-1", "--to", "word"), "--to", "gguf-adapter, gguf"),
             (("ember-1", "--to", "gguf", "--quant", "q9"), "--quant", "q8_0"),
             (("ember-1", "--to", "merged", "--quant", "q8_0"), "--quant", "merged has no quants"),
