@@ -169,7 +169,7 @@ def test_exports_end_once(store: Store) -> None:
     assert (begun.state, begun.ended_at, begun.verification) == ("working", None, {})
     done = exports.finish(store, begun.id, sha256="s", bytes=9, verification={"kl": 1e-5})
     assert (done.state, done.bytes, done.verification, done.path) == ("done", 9, {"kl": 1e-5}, "exports/r.gguf")
-    with pytest.raises(Conflict, match="ended already"):
+    with pytest.raises(Conflict, match="already ended"):
         exports.fail(store, begun.id, "late")
     second = exports.start(store, run="r", format="merged", path="exports/m")
     assert exports.fail(store, second.id, "no room").error == "no room"
