@@ -3,8 +3,6 @@ Says what happened; decides nothing."""
 
 from __future__ import annotations
 
-from engine import job_list
-from engine.export import service
 from store import jobs, runs
 from store.db import Store, now
 from store.errors import TuningforkError
@@ -85,12 +83,20 @@ class RunNews:
         if not (live.runs or live.queued or live.jobs):
             return
         try:
-            await self._app.bridge.call(job_list.reap)
+            await self._app.bridge.call(_reap)
         except TuningforkError as error:
             self._app.notify_error(error)
 
 
+def _reap(store: Store) -> None:
+    from engine import job_list  # not before there is a job: the first picture comes sooner
+
+    job_list.reap(store)
+
+
 def _end(store: Store, number: int) -> tuple[Job, list[Export]]:
+    from engine.export import service
+
     job = jobs.get(store, number)
     return job, service.made(store, job)
 
