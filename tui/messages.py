@@ -4,9 +4,12 @@ A message carries facts, never a widget."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from engine.job_list import JobView
 from store.records import Run
+
+if TYPE_CHECKING:
+    from engine.job_list import JobView
 
 
 @dataclass(frozen=True, slots=True)

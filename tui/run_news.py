@@ -3,12 +3,10 @@ Says what happened; decides nothing."""
 
 from __future__ import annotations
 
-from engine import job_list
-from engine.export import service
 from store import jobs, runs
-from store.db import Store
+from store.db import Store, now
 from store.errors import TuningforkError
-from store.records import END_STATES, LIVE_STATES, Export, Job, Run
+from store.records import LIVE_STATES, Export, Job, Run
 from tui import formatting
 from tui.export_summary import model_name, title
 from tui.services import AppServices
@@ -22,22 +20,24 @@ class RunNews:
     def __init__(self, app: AppServices) -> None:
         self._app = app
         self._live_runs: set[int] = set()
-        self._ended_jobs: set[int] = set()
+        self._since = now()
+        self._told: set[int] = set()
         self._first = True
 
     async def look(self) -> None:
         """Compare runs and jobs with those of the last look. The app calls it whenever one of them changed."""
         every = await self._app.bridge.call(runs.all_runs)
         live = {run.id for run in every if run.state in (*LIVE_STATES, "queued")}
-        ended = {job.id for job in await self._app.bridge.call(jobs.all_jobs) if job.state in END_STATES}
+        ended = [job for job in await self._app.bridge.call(jobs.all_jobs) if (job.ended_at or 0) >= self._since]
         if not self._first:
             for run in every:
                 if run.id in self._live_runs - live:
                     self._run_ended(run)
-            for number in sorted(ended - self._ended_jobs):  # it may have begun and ended between two looks
-                await self._job_ended(number)
         self._first = False
-        self._live_runs, self._ended_jobs = live, self._ended_jobs | ended
+        self._live_runs = live
+        for job in reversed(ended):  # by time: a job may have begun and ended between two looks
+            if job.id not in self._told:
+                await self._job_ended(job.id)
 
     def _run_ended(self, run: Run) -> None:
         """One notice for an end, with the key for what comes next."""
@@ -55,7 +55,9 @@ class RunNews:
     async def _job_ended(self, number: int) -> None:
         job, made = await self._app.bridge.call(_end, number)
         watched = getattr(self._app, "screen", None)
-        if await getattr(watched, "job_ended", _nobody)(job, made):
+        shown = await getattr(watched, "job_ended", _nobody)(job, made)
+        self._told.add(number)  # not before: a look that is cut short by the next one is done again
+        if shown:
             return
         what = f"{job.kind.capitalize()} {job.name}"
         if job.state == "stopped":
@@ -81,12 +83,20 @@ class RunNews:
         if not (live.runs or live.queued or live.jobs):
             return
         try:
-            await self._app.bridge.call(job_list.reap)
+            await self._app.bridge.call(_reap)
         except TuningforkError as error:
             self._app.notify_error(error)
 
 
+def _reap(store: Store) -> None:
+    from engine import job_list  # not before there is a job: the first picture comes sooner
+
+    job_list.reap(store)
+
+
 def _end(store: Store, number: int) -> tuple[Job, list[Export]]:
+    from engine.export import service
+
     job = jobs.get(store, number)
     return job, service.made(store, job)
 

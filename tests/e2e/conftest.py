@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from engine.core import jobs
 from engine.inference.client import shutdown
+from store import jobs as kept
+from store.db import Store
 from store.home import Home
 
 
@@ -45,4 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     yield Demo(root, json.loads(done.stdout.splitlines()[-1]), done.stderr)
+    with Store.open(Home(root)) as store:  # a test that was cut off leaves its export running
+        for job in kept.unfinished(store):
+            jobs.stop(store, job.id, now=True)
     shutdown(Home(root))
