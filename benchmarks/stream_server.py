@@ -16,8 +16,8 @@ import uvicorn
 
 from engine.core import process
 from engine.inference import access
-from engine.inference.backends.base import Finish
 from engine.inference.protocol import ChatRequest
+from engine.inference.records import Finish
 from engine.inference.server.app import make_app
 from store.home import Home
 

@@ -14,6 +14,8 @@ from engine.core import sample_files
 from engine.evaluation import probes
 from engine.inference.client import Client, shutdown
 from engine.inference.sampling import Sampling
+from engine.models import default_model
+from engine.models.refs import Ref
 from engine.training import run_control
 from engine.training.config import TrainConfig
 from engine.training.recipes import config_for
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-BASE = "smollm2-135m"
+BASE = default_model.NAME
 SAMPLING = Sampling(temperature=0.0, max_tokens=64)
 """Greedy and short, for base and tuned model alike."""
 _PROGRESS_EVERY_S = 5.0
@@ -152,7 +154,7 @@ def progress(status: run_control.RunStatus) -> str:
 
 async def _ask(store: Store, run: Run, plan: Plan, say: Say) -> dict[str, tuple[ProbeResult, ProbeResult]]:
     """Every probe set put to base and tuned model at once; the results are kept in the store."""
-    tuned = f"run:{run.name}"
+    tuned = str(Ref.run(run.name))
     found: dict[str, tuple[ProbeResult, ProbeResult]] = {}
     async with _Server(store.home) as client:
         for name in plan.probes:

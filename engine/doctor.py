@@ -1,5 +1,5 @@
-"""Examines what Tuningfork needs on this machine: one mark, one sentence and one remedy for each thing.
-Looks only: mends nothing, loads no model, and asks about torch in a process of its own."""
+"""Examines what Tuningfork needs on this machine: one mark, one sentence and one remedy for each check.
+Looks only: changes nothing, loads no model, and asks about torch in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.home import Home
 
 Mark = Literal["ok", "warn", "fail"]
 _TORCH_S = 60.0
-_ROOM_BYTES = 2_000_000_000
+_DISK_BYTES = 2_000_000_000
 _MEMORY_BYTES = 3_000_000_000
 _CUDA = """
 import json, torch
@@ -36,7 +36,7 @@ print(json.dumps({"built": torch.version.cuda, "names": names}))
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Diagnosis:
     """One thing that was looked at. `todo` is empty when nothing needs to be done."""
 
     name: str
@@ -45,9 +45,9 @@ class Check:
     todo: str = ""
 
 
-def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
+def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[Diagnosis]:
     """Every check, one after another; the slow one (torch, some seconds) comes last. Raises nothing."""
-    checks: tuple[tuple[str, Callable[[], Check]], ...] = (
+    checks: tuple[tuple[str, Callable[[], Diagnosis]], ...] = (
         ("python", _python),
         ("cores and memory", _machine),
         ("home", lambda: _home(home)),
@@ -63,78 +63,84 @@ def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[
         try:
             yield check()
         except TuningforkError as error:
-            yield Check(name, "fail", f"{error.where}: {error.what}" if error.where else error.what, error.todo or "")
-        except Exception as error:  # an examination that stops half-way helps nobody
-            yield Check(name, "fail", f"This check itself failed: {type(error).__name__}: {error}", "Report this.")
+            yield Diagnosis(
+                name, "fail", f"{error.where}: {error.what}" if error.where else error.what, error.todo or ""
+            )
+        except Exception as error:  # one failing check must not hide the others
+            yield Diagnosis(name, "fail", f"This check itself failed: {type(error).__name__}: {error}", "Report this.")
 
 
-def _python() -> Check:
-    return Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+def _python() -> Diagnosis:
+    return Diagnosis("python", "ok", f"{platform.python_version()} at {sys.executable}")
 
 
-def _machine() -> Check:
+def _machine() -> Diagnosis:
     memory = psutil.virtual_memory()
     what = f"{process.cores()} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory free"
     if memory.available < _MEMORY_BYTES:
-        return Check("cores and memory", "warn", what, "A run of the default model takes about 3 GB; close something.")
-    return Check("cores and memory", "ok", what)
+        return Diagnosis(
+            "cores and memory", "warn", what, "A run of the default model takes about 3 GB; close something."
+        )
+    return Diagnosis("cores and memory", "ok", what)
 
 
-def _home(home: Home) -> Check:
+def _home(home: Home) -> Diagnosis:
     if not home.root.exists():
         parent = next(folder for folder in home.root.parents if folder.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
             todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
-            return Check("home", "fail", f"{home.root} does not exist and cannot be made.", todo)
-        return Check("home", "ok", f"{home.root} will be made on first use.")
+            return Diagnosis("home", "fail", f"{home.root} does not exist and cannot be made.", todo)
+        return Diagnosis("home", "ok", f"{home.root} will be made on first use.")
     if not home.root.is_dir():
         todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
-        return Check("home", "fail", f"{home.root} is a file, not a folder.", todo)
+        return Diagnosis("home", "fail", f"{home.root} is a file, not a folder.", todo)
     if not os.access(home.root, os.W_OK | os.X_OK):
-        return Check("home", "fail", f"{home.root} cannot be written.", f"Check who owns it: ls -ld {home.root}")
+        return Diagnosis("home", "fail", f"{home.root} cannot be written.", f"Check who owns it: ls -ld {home.root}")
     found = homes.warnings(home)
     if found:
-        return Check("home", "warn", "; ".join(found), "Make it private: chmod 700 " + str(home.root))
-    return Check("home", "ok", f"{home.root}, mode {home.root.stat().st_mode & 0o777:04o}")
+        return Diagnosis("home", "warn", "; ".join(found), "Make it private: chmod 700 " + str(home.root))
+    return Diagnosis("home", "ok", f"{home.root}, mode {home.root.stat().st_mode & 0o777:04o}")
 
 
-def _disk(home: Home) -> Check:
+def _disk(home: Home) -> Diagnosis:
     place = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     what = f"{free / 1e9:.1f} GB free under {place}"
-    if free < _ROOM_BYTES:
-        return Check("disk", "warn", what, "The default model and its first run take about 1 GB; free some space.")
-    return Check("disk", "ok", what)
+    if free < _DISK_BYTES:
+        return Diagnosis("disk", "warn", what, "The default model and its first run take about 1 GB; free some space.")
+    return Diagnosis("disk", "ok", what)
 
 
-def _store(home: Home) -> Check:
+def _store(home: Home) -> Diagnosis:
     if not home.database.exists():
-        return Check("store", "ok", "There is none yet; the first command makes it.")
+        return Diagnosis("store", "ok", "There is none yet; the first command makes it.")
     from store.db import Store
 
     with Store.open(home, migrate=False) as store:
-        trouble = store.integrity()
-    if trouble:
+        faults = store.integrity()
+    if faults:
         todo = f"Copy {home.database} away, then restore a backup of it."
-        return Check("store", "fail", "; ".join(trouble[:3]), todo)
+        return Diagnosis("store", "fail", "; ".join(faults[:3]), todo)
     beside = home.database.with_name(home.database.name + "-wal")  # what was written last lies there for a while
     taken = sum(path.stat().st_size for path in (home.database, beside) if path.exists())
-    return Check("store", "ok", f"sound, {taken / 1e6:.1f} MB")
+    return Diagnosis("store", "ok", f"sound, {taken / 1e6:.1f} MB")
 
 
-def _base(home: Home) -> Check:
+def _base(home: Home) -> Diagnosis:
     path = default_model.gguf()
     if default_model.prepared(home) is None:
         what = f"{default_model.NAME} is installed ({path.stat().st_size / 1e6:.0f} MB), not prepared yet"
-        return Check("base model", "ok", what, f"The first use prepares it: tuningfork models add {default_model.NAME}")
-    return Check("base model", "ok", f"{default_model.NAME} is installed and prepared")
+        return Diagnosis(
+            "base model", "ok", what, f"The first use prepares it: tuningfork models add {default_model.NAME}"
+        )
+    return Diagnosis("base model", "ok", f"{default_model.NAME} is installed and prepared")
 
 
-def _llama() -> Check:
+def _llama() -> Diagnosis:
     """Loads the library in a process of its own: a build for another processor ends its process."""
     found = _package("llama-cpp-python", "Chat on the CPU needs it.")
     if found.mark != "ok":
-        return Check("llama.cpp", found.mark, found.what, found.todo)
+        return Diagnosis("llama.cpp", found.mark, found.what, found.todo)
     code = "import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_TORCH_S)
     if done.returncode != 0:
@@ -142,11 +148,11 @@ def _llama() -> Check:
         todo = (
             "Build it for this processor: pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
         )
-        return Check("llama.cpp", "fail", f"{found.what} cannot be loaded: {last}", todo)
-    return Check("llama.cpp", "ok", found.what)
+        return Diagnosis("llama.cpp", "fail", f"{found.what} cannot be loaded: {last}", todo)
+    return Diagnosis("llama.cpp", "ok", found.what)
 
 
-def _terminal(environ: Mapping[str, str]) -> Check:
+def _terminal(environ: Mapping[str, str]) -> Diagnosis:
     term, colours = environ.get("TERM", ""), "16"
     if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         colours = "16 million"
@@ -157,39 +163,41 @@ def _terminal(environ: Mapping[str, str]) -> Check:
     if environ.get("NO_COLOR"):
         what += ", NO_COLOR is set"
     if not term or term == "dumb":
-        return Check("terminal", "warn", what, "The app needs a real terminal; the commands work without.")
+        return Diagnosis("terminal", "warn", what, "The app needs a real terminal; the commands work without.")
     if size.columns < 80 or size.lines < 24:
-        return Check("terminal", "warn", what, "The app needs 80x24 cells.")
+        return Diagnosis("terminal", "warn", what, "The app needs 80x24 cells.")
     remote = environ.get("SSH_CONNECTION") or environ.get("SSH_TTY")
     if remote and colours == "16":
-        return Check("terminal", "ok", what, "Over SSH colours get lost; if yours has more: export COLORTERM=truecolor")
-    return Check("terminal", "ok", what)
+        return Diagnosis(
+            "terminal", "ok", what, "Over SSH colours get lost; if yours has more: export COLORTERM=truecolor"
+        )
+    return Diagnosis("terminal", "ok", what)
 
 
-def _package(name: str, why: str) -> Check:
+def _package(name: str, why: str) -> Diagnosis:
     try:
-        return Check(name, "ok", f"{name} {version(name)}")
+        return Diagnosis(name, "ok", f"{name} {version(name)}")
     except PackageNotFoundError:
-        return Check(name, "fail", f"{name} is not installed.", f"{why} Install it: pip install {name}")
+        return Diagnosis(name, "fail", f"{name} is not installed.", f"{why} Install it: pip install {name}")
 
 
-def _cuda() -> Check:
+def _cuda() -> Diagnosis:
     try:
         done = subprocess.run([sys.executable, "-c", _CUDA], capture_output=True, text=True, timeout=_TORCH_S)
     except subprocess.TimeoutExpired:
-        return Check("cuda", "warn", f"torch gave no answer in {_TORCH_S:.0f} s.", "Look at the driver: nvidia-smi")
+        return Diagnosis("cuda", "warn", f"torch gave no answer in {_TORCH_S:.0f} s.", "Look at the driver: nvidia-smi")
     if done.returncode != 0:
         last = (done.stderr.strip() or f"signal {-done.returncode}").splitlines()[-1]
-        return Check(
+        return Diagnosis(
             "cuda", "fail", f"torch cannot be imported: {last}", "Install it again: pip install --force-reinstall torch"
         )
     found = json.loads(done.stdout.strip().splitlines()[-1])
     if found["names"]:
-        return Check("cuda", "ok", f"CUDA {found['built']}: {', '.join(found['names'])}")
+        return Diagnosis("cuda", "ok", f"CUDA {found['built']}: {', '.join(found['names'])}")
     if _has_nvidia():
         todo = "The driver may be too old for this torch, or CUDA_VISIBLE_DEVICES hides the GPU."
-        return Check("cuda", "warn", "There is an NVIDIA GPU, but torch cannot use it.", todo)
-    return Check("cuda", "ok", "no GPU: models train and answer on the CPU")
+        return Diagnosis("cuda", "warn", "There is an NVIDIA GPU, but torch cannot use it.", todo)
+    return Diagnosis("cuda", "ok", "no GPU: models train and answer on the CPU")
 
 
 def _has_nvidia() -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from engine.core import jobs
 from engine.export import listing
+from engine.models.refs import Ref
 from engine.training import run_control
 from store import jobs as kept
 from store import runs
@@ -17,7 +18,6 @@ from store.errors import NotFound
 from store.records import END_STATES, Job, JobEvent, JobProgress, Run, RunState
 
 TRAINING = "training"
-_RUN = "run:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def find(store: Store, ref: str) -> JobView:
     """The job of this number, or the run of this name (with or without `run:`). NotFound when there is none."""
     if ref.isascii() and ref.isdigit():
         return of_job(kept.get(store, int(ref)))
-    return of_run(runs.get(store, ref.removeprefix(_RUN)))
+    named = Ref.read(ref)
+    return of_run(runs.get(store, named.value if named.is_run else ref))
 
 
 def reap(store: Store) -> list[JobView]:
@@ -124,7 +125,15 @@ def of_run(run: Run) -> JobView:
     progress = JobProgress(stage="training", done=run.step, total=run.total_steps or 0)
     error = run.error.splitlines()[0] if run.error else None
     return JobView(
-        _RUN + run.name, TRAINING, run.name, run.state, progress, error, run.created_at, run.started_at, run.ended_at
+        str(Ref.run(run.name)),
+        TRAINING,
+        run.name,
+        run.state,
+        progress,
+        error,
+        run.created_at,
+        run.started_at,
+        run.ended_at,
     )
 
 

@@ -1,5 +1,5 @@
-"""Conversations as trees of messages: an answer made again is a sibling, a fork may start at any message.
-Who answers and how is the engine's business; here the words are kept and found again."""
+"""Conversations as trees of messages: an answer generated again is a sibling, a fork may start at any message.
+Here messages are kept and found again; the engine decides who answers, and how."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 import sqlite3
 from typing import Any, get_args
 
+from store import search_text
 from store.canon import canonical
 from store.db import Store, now
 from store.errors import BadInput, NotFound
 from store.records import Chat, ChatMessage, Role
-from store.search import match_expression
 
 
 def create(store: Store, title: str = "", meta: dict[str, Any] | None = None) -> Chat:
-    """Begins a conversation. `meta` holds the lanes' model references, the system prompt and the sampling."""
+    """Starts a conversation. `meta` holds the lanes' model references, the system prompt and the sampling."""
     with store.write() as conn:
         sql = "INSERT INTO chat (title, meta, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)"
         return get(store, int(conn.execute(sql, (title, canonical(meta or {}), now())).lastrowid or 0))
@@ -25,7 +25,7 @@ def get(store: Store, chat_id: int) -> Chat:
     """The conversation with this id."""
     row = store.row("SELECT * FROM chat WHERE id = ?", (chat_id,))
     if row is None:
-        raise NotFound(f"there is no chat {chat_id}", todo="It may have been removed; list the chats again.")
+        raise NotFound(f"There is no chat {chat_id}.", todo="It may have been removed; list the chats again.")
     return _chat_from(row)
 
 
@@ -57,7 +57,7 @@ def append(
     BadInput when the parent belongs to another conversation.
     """
     if role not in get_args(Role):
-        raise BadInput(f"{role!r} is no role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
+        raise BadInput(f"{role!r} is not a role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
     with store.write() as conn:
         get(store, chat_id)
         if parent_id is not None and message(store, parent_id).chat_id != chat_id:
@@ -78,7 +78,7 @@ def message(store: Store, message_id: int) -> ChatMessage:
     """The message with this id."""
     row = store.row("SELECT * FROM message WHERE id = ?", (message_id,))
     if row is None:
-        raise NotFound(f"there is no message {message_id}", todo="It may have been removed; open the chat again.")
+        raise NotFound(f"There is no message {message_id}.", todo="It may have been removed; open the chat again.")
     return _message_from(row)
 
 
@@ -101,7 +101,7 @@ def path(store: Store, message_id: int) -> list[ChatMessage]:
 
 def search(store: Store, text: str) -> list[Chat]:
     """Conversations in which one message has every word of `text` (all for an empty text), the last used first."""
-    match = match_expression(store, text)
+    match = search_text.expression(text)
     if match is None:
         return all_chats(store)
     sql = (

@@ -1,9 +1,8 @@
 """Datasets: named sets of pairs with a split for each, and their freezing into snapshots by content hash.
-What a split should be is decided in curate/split.py; here it is kept."""
+Which pair goes to which split is decided in curate/split.py; here it is kept."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
 from collections import Counter
@@ -12,27 +11,31 @@ from collections.abc import Sequence
 from store.canon import canonical, sha256
 from store.curate.split import assign
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.names import check_name
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
-from store.search import pair_from
+from store.rows import pair_from
+from store.suggest import hint
 
 _COUNTED = """
 SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
   coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train,
   coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test
+  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test,
+  (SELECT count(*) FROM imported_preference r WHERE r.dataset_id = d.id) AS preferences,
+  (SELECT count(*) FROM feedback r WHERE r.dataset_id = d.id) AS feedback
 FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
 LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
 """
 
 
-def create(store: Store, name: str, description: str = "") -> Dataset:
-    """Makes an empty dataset. Conflict when the name is taken, BadInput when it is no name."""
+def create(store: Store, name: str, description: str = "", *, actor: str = "user") -> Dataset:
+    """Makes an empty dataset. Conflict when the name is taken, BadInput when it is not a name."""
     check_name(name, "dataset")
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"make the dataset {name}", actor):
         if store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)):
-            raise Conflict(f"there is a dataset {name!r} already", todo="Choose another name.")
+            raise Conflict(f"A dataset {name!r} already exists.", todo="Choose another name.")
         conn.execute("INSERT INTO dataset (name, description, created_at) VALUES (?, ?, ?)", (name, description, now()))
         return get(store, name)
 
@@ -48,7 +51,7 @@ def get_id(store: Store, name: str) -> int:
     if found is None:
         names = [row[0] for row in store.rows("SELECT name FROM dataset ORDER BY name")]
         raise NotFound(
-            f"there is no dataset {name!r}",
+            f"There is no dataset {name!r}.",
             todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"),
         )
     return int(found)
@@ -56,11 +59,9 @@ def get_id(store: Store, name: str) -> int:
 
 def near(name: str, names: Sequence[str], what: str, make: str) -> str:
     """What to do about a wrong name: the names it may have meant, else all (up to ten), else how to make the first."""
-    if close := difflib.get_close_matches(name, names, 3, 0.5):
-        return f"Did you mean {' or '.join(close)}?"
     if not names:
         return f"There is no {what} yet; make one with: {make}"
-    return f"Known {what}s: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}."
+    return hint(name, names, f"Known {what}s: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}.")
 
 
 def ensure(store: Store, name: str) -> Dataset:
@@ -75,44 +76,51 @@ def all_datasets(store: Store) -> list[Dataset]:
     return [_dataset_from(row) for row in store.rows(_COUNTED + "GROUP BY d.id ORDER BY d.name")]
 
 
-def rename(store: Store, name: str, new_name: str) -> Dataset:
+def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Dataset:
     """Gives a dataset another name. Conflict when that is taken."""
     check_name(new_name, "dataset")
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"rename {name} to {new_name}", actor):
         dataset_id = get_id(store, name)
         if new_name != name and store.scalar("SELECT 1 FROM dataset WHERE name = ?", (new_name,)):
-            raise Conflict(f"there is a dataset {new_name!r} already", todo="Choose another name.")
+            raise Conflict(f"A dataset {new_name!r} already exists.", todo="Choose another name.")
         conn.execute("UPDATE dataset SET name = ? WHERE id = ?", (new_name, dataset_id))
         return get(store, new_name)
 
 
-def remove(store: Store, name: str) -> None:
-    """Removes a dataset; its pairs and its snapshots stay."""
-    with store.write() as conn:
-        conn.execute("DELETE FROM dataset WHERE id = ?", (get_id(store, name),))
+def remove(store: Store, name: str, *, actor: str = "user") -> None:
+    """Removes a dataset with its preferences and feedback; its pairs and its snapshots stay."""
+    with store.write() as conn, recording(store, f"remove the dataset {name}", actor):
+        dataset_id = get_id(store, name)
+        conn.execute("DELETE FROM dataset_pair WHERE dataset_id = ?", (dataset_id,))
+        conn.execute("DELETE FROM dataset WHERE id = ?", (dataset_id,))
 
 
-def add(store: Store, name: str, uids: Sequence[str], split: Split = "train") -> int:
-    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined."""
+def add(store: Store, name: str, uids: Sequence[str], split: Split = "train", *, actor: str = "user") -> int:
+    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined.
+
+    Those put into val or test are pinned: `resplit` leaves them there.
+    """
     _check_split(split)
-    with store.write() as conn:
+    with store.write() as conn, recording(store, f"add to {name}", actor):
         return conn.execute(
-            "INSERT INTO dataset_pair (dataset_id, pair_id, split)"
-            " SELECT ?, id, ? FROM pair WHERE uid IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned)"
+            " SELECT ?1, id, ?2, ?2 <> 'train' FROM pair WHERE uid IN (SELECT value FROM json_each(?3))"
+            " AND deleted_at IS NULL ON CONFLICT DO NOTHING",
             (ensure(store, name).id, split, json.dumps(list(uids))),
         ).rowcount
 
 
-def drop(store: Store, name: str, uids: Sequence[str]) -> int:
+def drop(store: Store, name: str, uids: Sequence[str], *, actor: str = "user") -> int:
     """Takes pairs out of a dataset; they stay in the store. Returns how many left."""
-    return _on_members(store, name, uids, "DELETE FROM dataset_pair")
+    with recording(store, f"take out of {name}", actor):
+        return _on_members(store, name, uids, "DELETE FROM dataset_pair")
 
 
-def set_split(store: Store, name: str, uids: Sequence[str], split: Split) -> int:
-    """Moves members of a dataset to a split. Returns how many there were."""
+def set_split(store: Store, name: str, uids: Sequence[str], split: Split, *, actor: str = "user") -> int:
+    """Moves members of a dataset to a split, where `resplit` leaves them. Returns how many there were."""
     _check_split(split)
-    return _on_members(store, name, uids, f"UPDATE dataset_pair SET split = '{split}'")
+    with recording(store, f"move to {split} in {name}", actor):
+        return _on_members(store, name, uids, f"UPDATE dataset_pair SET split = '{split}', pinned = 1")
 
 
 def _on_members(store: Store, name: str, uids: Sequence[str], verb: str) -> int:
@@ -143,23 +151,50 @@ def of(store: Store, uid: str) -> list[tuple[str, Split]]:
     return [(row["name"], row["split"]) for row in store.rows(sql, (uid,))]
 
 
-def resplit(store: Store, name: str, *, val: float = 0.1, test: float = 0.0, seed: int = 0) -> dict[str, int]:
-    """Deals a dataset's pairs out to train, val and test (fractions); returns the counts.
+def resplit(
+    store: Store,
+    name: str,
+    *,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+    all_pairs: bool = False,
+    actor: str = "user",
+) -> dict[str, int]:
+    """Splits a dataset's pairs into train, val and test (fractions of those that are not pinned); returns the counts.
 
-    The same pairs and seed give the same splits, and pairs that ask the same question stay together.
+    The same pairs and seed give the same splits, and pairs that ask the same or nearly the same stay together. Pinned
+    pairs, whose split came with the data or was set by hand, stay where they are unless `all_pairs` is set.
     """
     if val < 0 or test < 0 or val + test >= 1:
         raise BadInput(
-            f"val {val} and test {test} leave nothing to train on", todo="Choose fractions that add up to less than 1."
+            f"Fractions of {val} for val and {test} for test leave nothing to train on.",
+            todo="Choose fractions that add up to less than 1.",
         )
-    with store.write() as conn:
-        dataset_id = get_id(store, name)
-        sql = "SELECT p.id, p.question FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ?"
-        found = store.rows(sql + " AND p.deleted_at IS NULL", (dataset_id,))
-        splits = assign([row["question"] for row in found], val=val, test=test, seed=seed)
+    dataset_id = get_id(store, name)
+    sql = (
+        "SELECT p.id, p.question, iif(d.pinned AND NOT ?, d.split, NULL) AS pinned FROM dataset_pair d"
+        " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
+    )
+    found = store.rows(sql, (all_pairs, dataset_id))
+    splits = assign(  # before the transaction: many pairs take seconds, in which others may want to write
+        [row["question"] for row in found], val=val, test=test, seed=seed, fixed=[row["pinned"] for row in found]
+    )
+    with store.write() as conn, recording(store, f"split {name}", actor):
+        if all_pairs:
+            conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
         rows = [(split, dataset_id, row["id"]) for row, split in zip(found, splits, strict=True)]
         conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
     return {split: splits.count(split) for split in SPLITS}
+
+
+def pinned(store: Store, name: str) -> dict[Split, int]:
+    """How many live pairs of each split are pinned: `resplit` leaves them there."""
+    sql = (
+        "SELECT d.split, count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
+        " WHERE d.dataset_id = ? AND d.pinned AND p.deleted_at IS NULL GROUP BY 1"
+    )
+    return dict(store.rows(sql, (get_id(store, name),)))  # type: ignore[arg-type]  # rows of two are pairs
 
 
 def freeze(store: Store, name: str) -> Snapshot:
@@ -188,14 +223,14 @@ def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
         what, todo = (
             f"none of its {ready} ready pairs is in the train split",
-            f"tuningfork data split --dataset {dataset.name}",
+            f"Split the dataset with: tuningfork data split --dataset {dataset.name}",
         )
     elif dataset.pairs:
         drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
         what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
-        todo = "Mark the good ones as ready first."
+        todo = "Set the good ones to ready first."
     else:
-        what, todo = "the dataset is empty", f"tuningfork data import FILE --dataset {dataset.name}"
+        what, todo = "the dataset is empty", f"Import a file with: tuningfork data import FILE --dataset {dataset.name}"
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 
@@ -227,7 +262,7 @@ def snapshot(store: Store, hash: str) -> Snapshot:
     )
     found = store.rows(sql, (hash,)) if len(hash) >= 4 else []
     if len(found) != 1:
-        what = f"several snapshots begin with {hash!r}" if found else f"there is no snapshot {hash!r}"
+        what = f"Several snapshots begin with {hash!r}." if found else f"There is no snapshot {hash!r}."
         raise NotFound(what, todo="Freeze a dataset with: tuningfork data freeze --dataset NAME")
     row = found[0]
     return Snapshot(row["id"], row["hash"], row["dataset"], row["n_rows"], json.loads(row["splits"]), row["created_at"])
@@ -256,7 +291,7 @@ def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[S
 
 def _check_split(split: str) -> None:
     if split not in SPLITS:
-        raise BadInput(f"{split!r} is no split", where="split", todo=f"Use one of: {', '.join(SPLITS)}.")
+        raise BadInput(f"{split!r} is not a split.", where="split", todo=f"Use one of: {', '.join(SPLITS)}.")
 
 
 def _dataset_from(row: sqlite3.Row) -> Dataset:

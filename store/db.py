@@ -3,10 +3,8 @@ Knows no table but SQLite's own; what the tables mean is said in migrations.py a
 
 from __future__ import annotations
 
-import importlib
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store import migrations, search_text
 from store.errors import BadInput, Conflict, NoSpace, TuningforkError
 from store.home import NO_ROOM, Home
+from store.sqlite import now, sqlite_utils
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -23,25 +23,9 @@ if TYPE_CHECKING:
 BUSY_MS = 10_000
 """How long a writer waits for another before it gives up, in milliseconds."""
 
+__all__ = ["BUSY_MS", "Params", "Store", "now", "sqlite_utils", "translated"]
+
 Params = Sequence[Any] | Mapping[str, Any]
-_import_lock = threading.Lock()
-
-
-def now() -> int:
-    """The time in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def sqlite_utils() -> Any:
-    """The sqlite_utils package, imported without the pandas and numpy that it would pull in (0.5 s, 80 MB)."""
-    with _import_lock:
-        hidden = [name for name in ("pandas", "numpy") if "sqlite_utils" not in sys.modules and name not in sys.modules]
-        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes `import` raise ImportError
-        try:
-            return importlib.import_module("sqlite_utils")
-        finally:
-            for name in hidden:
-                sys.modules.pop(name, None)
 
 
 class Store:
@@ -57,22 +41,35 @@ class Store:
     def open(cls, home: Home, *, migrate: bool = True) -> Store:
         """Opens (and makes, or brings up to date after a backup copy) the store of `home`.
 
-        Raises BadInput when the file is no store of ours, NewerStore when a newer version wrote it, NoSpace on a full
-        disk, Conflict when another program keeps it busy.
+        Raises BadInput when the file is not a store of ours, NewerStore when a newer version wrote it, NoSpace on a
+        full disk, Conflict when another program keeps it busy.
         """
-        from store import migrations
-
         home.ensure()
         store = cls(home)
         try:
             with translated(home.database, OSError):
                 _make_private(home.database)
-                if migrate and migrations.version(store.conn) < migrations.LATEST:
-                    migrations.migrate(store)
+                if migrate:
+                    store._bring_up_to_date()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _bring_up_to_date(self) -> None:
+        """Migrates an older store after a backup copy, and fills the search index when its rules have changed."""
+        if migrations.version(self.conn) < migrations.LATEST:
+            with self.write():  # the copy reads the last committed state while we hold the write lock
+                migrations.migrate(
+                    self.db,
+                    self.home.database,
+                    lambda found: self.backup(self.home.root / f"store-v{found}-{now()}.db"),
+                )
+        if self.scalar("SELECT rules FROM search_rules") != search_text.RULES:
+            with self.write() as conn:
+                for index in ("pair_fts", "message_fts", "preference_fts", "feedback_fts"):
+                    conn.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
+                conn.execute("UPDATE search_rules SET rules = ?", (search_text.RULES,))
 
     def __enter__(self) -> Store:
         return self
@@ -106,7 +103,7 @@ class Store:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of the block or nothing. Begins immediate: a reader turned writer waits, not fails.
 
-        Nested blocks join the outer one; an inner block that raises takes back its own writes alone.
+        Nested blocks join the outer one; an inner block that raises rolls back its own writes alone.
         """
         conn = self.conn
         nested = conn.in_transaction
@@ -174,7 +171,7 @@ class Store:
         return path
 
     def integrity(self) -> list[str]:
-        """What is wrong with the file, its references and its search index; empty when all is sound."""
+        """What is wrong with the file, its references and its search index; empty when nothing is."""
         try:
             found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
             found += [
@@ -207,12 +204,13 @@ def _make_private(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    from store import migrations
-
     conn = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     conn.row_factory = sqlite3.Row
+    for name, function in search_text.SQL_FUNCTIONS.items():
+        conn.create_function(name, -1, function, deterministic=True)
     for pragma in (
         "foreign_keys=ON",
+        "trusted_schema=ON",  # views and triggers of the search index call our functions
         "recursive_triggers=ON",
         "synchronous=NORMAL",
         "temp_store=MEMORY",
@@ -246,17 +244,17 @@ def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, *also) as error:  # type: ignore[misc]  # mypy cannot see through the star
-        known = _known_trouble(error, str(path))
+        known = _known_error(error, str(path))
         if known is None:
             raise
         raise known from error
 
 
-_TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
-    "SQLITE_FULL": (NoSpace, "no room is left on the disk; nothing was changed", "Free some space and try again."),
+_KNOWN_ERRORS: dict[str, tuple[type[TuningforkError], str, str]] = {
+    "SQLITE_FULL": (NoSpace, "no space is left on the disk; nothing was changed", "Free some space and try again."),
     "SQLITE_IOERR": (
         TuningforkError,
-        "the disk did not answer as it should; nothing was changed",
+        "reading or writing the disk failed; nothing was changed",
         "Check the disk with: tuningfork doctor",
     ),
     "SQLITE_BUSY": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
@@ -272,7 +270,7 @@ _TROUBLE: dict[str, tuple[type[TuningforkError], str, str]] = {
 }
 
 
-def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
+def _known_error(error: Exception, where: str) -> TuningforkError | None:
     name = getattr(error, "sqlite_errorname", "")
     if isinstance(error, OSError):
         if error.errno not in NO_ROOM:
@@ -282,7 +280,7 @@ def _known_trouble(error: Exception, where: str) -> TuningforkError | None:
         name = "SQLITE_FULL"
     elif name == "SQLITE_IOERR_WRITE":  # what a file-size limit or a quota looks like
         name = "SQLITE_FULL"
-    for prefix, (kind, what, todo) in _TROUBLE.items():
+    for prefix, (kind, what, todo) in _KNOWN_ERRORS.items():
         if name.startswith(prefix):
             return kind(what, where=where, todo=todo)
     return None

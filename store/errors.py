@@ -7,7 +7,7 @@ from __future__ import annotations
 class TuningforkError(Exception):
     """Root of every error that we raise on purpose.
 
-    `what` is one sentence for a person; `where` names the file, line or field, if any; `todo` says what to do next.
+    `what` says what happened; `where` names the file, line or field, if any; `todo` says what to do next.
     `exit_code` is what the command line ends with: 2 for the user's mistake, 1 for ours.
     """
 
@@ -27,7 +27,7 @@ class TuningforkError(Exception):
 
 
 class UserError(TuningforkError):
-    """The user can mend it: wrong input, wrong name, wrong moment."""
+    """The user can correct it: wrong input, wrong name, wrong moment."""
 
     exit_code = 2
 
@@ -49,7 +49,7 @@ class NewerStore(UserError):
 
 
 class NoSpace(UserError):
-    """Not enough room on the disk."""
+    """Not enough space on the disk."""
 
 
 class Unsupported(UserError):
@@ -69,6 +69,6 @@ class WorkerError(TuningforkError):
 
 
 def kind_named(name: object, otherwise: type[TuningforkError]) -> type[TuningforkError]:
-    """The class of an error that another process told by name (`as_dict`); `otherwise` when it is none of ours."""
+    """The class of an error that another process sent by name (`as_dict`); `otherwise` for an unknown name."""
     kind = globals().get(str(name))
     return kind if isinstance(kind, type) and issubclass(kind, TuningforkError) else otherwise

@@ -1,5 +1,5 @@
-"""Results of exams: which model sat which probe set, what it answered, what passed.
-The texts are kept, so that another judge can judge again."""
+"""Evaluation results: which model answered which probe set, what it answered, and what a judge said of it.
+The texts are kept, so that another judge can judge them again."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from store.errors import NotFound
 from store.records import Eval, EvalItem
 
 
-class Judged(Protocol):
-    """Anything that has a question, the answer's text and whether it passed."""
+class JudgedAnswer(Protocol):
+    """A question, the answer's text, and what a judge said of it."""
 
     @property
     def question(self) -> str: ...
@@ -23,6 +23,10 @@ class Judged(Protocol):
     def text(self) -> str: ...
     @property
     def passed(self) -> bool: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def reason(self) -> str: ...
 
 
 def save(
@@ -31,18 +35,19 @@ def save(
     run: str | None,
     model: str,
     set: str,
-    items: Iterable[Judged],
+    items: Iterable[JudgedAnswer],
+    judge: str = "contains",
     summary: dict[str, Any] | None = None,
 ) -> int:
-    """Keeps a result and returns its id. `run` is a run's name, `model` a model reference."""
-    rows = [(n, item.question, item.text, int(item.passed)) for n, item in enumerate(items)]
+    """Keeps a result and returns its id. `run` is a run's name, `model` a model reference, `judge` a judge's name."""
+    rows = [(n, item.question, item.text, int(item.passed), item.score, item.reason) for n, item in enumerate(items)]
     with store.write() as conn:
         eval_id = conn.execute(
-            "INSERT INTO eval (run, run_id, model, set_name, passed, n, summary, created_at)"
-            " VALUES (?1, (SELECT id FROM run WHERE name = ?1), ?2, ?3, ?4, ?5, ?6, ?7)",
-            (run, model, set, sum(row[3] for row in rows), len(rows), canonical(summary or {}), now()),
+            "INSERT INTO eval (run, run_id, model, set_name, passed, n, summary, judge, created_at)"
+            " VALUES (?1, (SELECT id FROM run WHERE name = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (run, model, set, sum(row[3] for row in rows), len(rows), canonical(summary or {}), judge, now()),
         ).lastrowid
-        sql = "INSERT INTO eval_item (eval_id, ord, question, text, passed) VALUES (?, ?, ?, ?, ?)"
+        sql = "INSERT INTO eval_item (eval_id, ord, question, text, passed, score, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
         conn.executemany(sql, [(eval_id, *row) for row in rows])
         return int(eval_id or 0)
 
@@ -51,16 +56,14 @@ def get(store: Store, eval_id: int) -> Eval:
     """The result with this id."""
     row = store.row("SELECT * FROM eval WHERE id = ?", (eval_id,))
     if row is None:
-        raise NotFound(f"there is no eval {eval_id}", todo="List the evals to see their numbers.")
+        raise NotFound(f"there is no evaluation {eval_id}", todo="List the evaluations to see their numbers.")
     return _eval_from(row)
 
 
 def items(store: Store, eval_id: int) -> list[EvalItem]:
     """The answers of a result, in the order of its probes."""
-    rows = store.rows(
-        "SELECT question, text, passed FROM eval_item WHERE eval_id = ? ORDER BY ord", (get(store, eval_id).id,)
-    )
-    return [EvalItem(row["question"], row["text"], bool(row["passed"])) for row in rows]
+    rows = store.rows("SELECT * FROM eval_item WHERE eval_id = ? ORDER BY ord", (get(store, eval_id).id,))
+    return [EvalItem(r["question"], r["text"], bool(r["passed"]), r["score"], r["reason"]) for r in rows]
 
 
 def all_evals(store: Store, run: str | None = None) -> list[Eval]:
@@ -72,5 +75,6 @@ def all_evals(store: Store, run: str | None = None) -> list[Eval]:
 def _eval_from(row: sqlite3.Row) -> Eval:
     summary = json.loads(row["summary"])
     return Eval(
-        row["id"], row["run"], row["model"], row["set_name"], row["passed"], row["n"], summary, row["created_at"]
-    )
+        id=row["id"], run=row["run"], model=row["model"], set=row["set_name"], passed=row["passed"], of=row["n"],
+        summary=summary, judge=row["judge"], created_at=row["created_at"],
+    )  # fmt: skip

@@ -66,7 +66,7 @@ class Home:
         return self
 
     def relative(self, path: Path | str) -> str:
-        """`path` as the store keeps it: relative when it lies inside the home, so that a moved home still works."""
+        """`path` as the store keeps it: relative when it is inside the home, so that a moved home still works."""
         full = Path(path).absolute()
         return full.relative_to(self.root).as_posix() if full.is_relative_to(self.root) else str(full)
 
@@ -86,7 +86,7 @@ def _make_private(folder: Path) -> None:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise NoSpace(
-                "no room to make the home folder", where=str(folder), todo="Free some space, or " + _ELSEWHERE
+                "there is no space to make the home folder", where=str(folder), todo="Free some space, or " + _ELSEWHERE
             ) from error
         raise BadInput(
             f"the home folder cannot be made ({error.strerror})", where=str(folder), todo=_ELSEWHERE
@@ -114,7 +114,7 @@ def warnings(home: Home) -> list[str]:
         if free < _LOW_SPACE:
             found.append(f"only {free / 1e6:.0f} MB are free under {home.root}; a run needs about 1 GB.")
         if os.name == "posix" and home.root.stat().st_mode & 0o077:
-            found.append(f"other users may look into {home.root}; chmod 700 closes it.")
+            found.append(f"other users can read {home.root}; close it with: chmod 700 {home.root}")
     return found
 
 

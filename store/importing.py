@@ -1,26 +1,33 @@
-"""Files into the store and out of it: formats, placeholders, the report of what was refused.
+"""Files into the store and out of it: placeholders, judgements, and the report of what became of every row and field.
 One transaction for all files of an import, and one edit: it can be undone as a whole; nothing is half-written."""
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from store import datasets, pairs, votes
+from store import datasets, feedback, pairs, votes
 from store.canon import new_uid
 from store.db import Store, translated
-from store.errors import BadInput, Conflict
-from store.formats import FORMATS, Format, Problem, Row, fill, preference, sniff, unfilled
-from store.formats.source import check_file, read_bytes
-from store.records import Kind, PairDraft, PreferenceDraft, Split
+from store.edits import recording
+from store.errors import BadInput, Conflict, Unsupported
+from store.formats import DataFile, Problem, Row, fill, find_format, open_file, preference, read
+from store.formats.base import Draft, texts_of, with_texts
+from store.formats.placeholders import CONVENTIONAL, PlaceholderCount
+from store.formats.verdict import RATINGS, RatingScale, is_low, judged
+from store.records import FeedbackDraft, Kind, PairDraft, PreferenceDraft, Split
 
 _SHOWN = 20
 _PROGRESS_EVERY = 500
+_BATCH = 500
+_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did.
+    """What an import did. Every row that was read is `kept` (new), one of `duplicates`, or `rejected`.
 
-    `kept` rows are new, `duplicates` were known (they join the dataset); `report` lists the rejected ones.
+    `kept` is the sum of `pairs`, `preferences` and `feedback`; known pairs join the dataset. `report` is the file that
+    lists the rejected rows. `not_read` says for each field that was not used in how many of the other rows it says
+    something. `notices` are sentences on all that was decided, changed or left out. `elsewhere` counts the known pairs
+    that stay in another split of the dataset than the one that was asked for.
     """
 
     read: int
@@ -50,14 +60,25 @@ class ImportReport:
     report: str | None
     dataset: str | None
     problems: list[Rejected] = field(default_factory=list)
+    pairs: int = 0
+    preferences: int = 0
+    feedback: int = 0
+    not_read: dict[str, int] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    path: Path
-    format: Format
+    """One file of an import, looked at before the first row is written."""
+
+    file: DataFile
+    format: str
     kind: Kind
     variables: Mapping[str, str]
+    """The values of the placeholders that are fields of this file."""
+    scale: tuple[float, float] | None
+    """The ends of the scale of its ratings."""
 
 
 def import_files(
@@ -74,94 +95,147 @@ def import_files(
 ) -> ImportReport:
     """Imports files into a dataset (made when missing). Bad rows are reported and cost no good row.
 
-    A file that uses placeholders holds identity pairs, unless `kind` says otherwise. `on_progress` gets the rows read.
-    Raises BadInput, with nothing written, when a file cannot be read, a placeholder has no value (it is named), or no
-    row at all can be used.
+    Rows become pairs, preferences or feedback, each as its fields show. A file of identity data (it uses {{name}} or
+    {{author}}) holds identity pairs, unless `kind` says otherwise. `on_progress` gets the rows read.
+    Raises BadInput, with nothing written, when a file cannot be read, a placeholder that the file declares has no value
+    (it is named), or no row at all can be used.
     """
     if not paths:
         raise BadInput("no file was named", todo="Name at least one file.")
-    sources = [_source(Path(path), format, variables or {}, kind) for path in paths]
-    counter = _Counter(store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
-    with counter, store.write():
-        taken = [source for source in sources if source.format.name != "preference"]
-        drafts = (row for source in taken for row in counter.rows(source) if isinstance(row, PairDraft))
-        label = f"import {', '.join(source.path.name for source in sources)}"
-        made = pairs.create_many(store, drafts, dataset=dataset, split=split, label=label, actor=actor, checked=True)
-        kept, known = votes.import_preferences(store, counter.preferences(sources), dataset=dataset)
+    notices: list[str] = []
+    sources = [_source(Path(path), format, variables or {}, kind, notices) for path in paths]
+    notices += _unused(sources, variables or {})
+    counter = _Counter(store, dataset, split, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
+    label = f"import {', '.join(source.file.path.name for source in sources)}"
+    with counter, recording(store, label, actor):
+        made = pairs.create_many(
+            store, counter.pairs(sources), dataset=dataset, split=split, label=label, actor=actor, checked=True
+        )
         if not counter.good:
             raise counter.hopeless(sources)
     return ImportReport(
         read=counter.read,
-        kept=len(made.uids) + kept,
+        kept=len(made.uids) + counter.preferences + counter.feedback,
         rejected=counter.bad,
-        duplicates=made.duplicates + known,
+        duplicates=made.duplicates + counter.known,
         report=store.home.relative(counter.report) if counter.bad else None,
         dataset=dataset,
         problems=counter.problems,
+        pairs=len(made.uids),
+        preferences=counter.preferences,
+        feedback=counter.feedback,
+        not_read=dict(counter.not_read.most_common()),
+        notices=[*notices, *counter.notices(), *_elsewhere(made.elsewhere, dataset, split), *_beside(sources)],
+        elsewhere=made.elsewhere,
     )
 
 
-def _source(path: Path, format: str, variables: Mapping[str, str], kind: Kind | None) -> _Source:
-    check_file(path)
-    name = sniff(path) if format == "auto" else format
-    if name not in FORMATS:
-        raise BadInput(f"{name!r} is no format", where="format", todo=f"Use one of: auto, {', '.join(FORMATS)}.")
-    names = _placeholders(path, FORMATS[name])
-    missing = [name for name in names if name not in variables]
-    if missing:
-        raise _unfilled(path, names[missing[0]], missing)
-    return _Source(path, FORMATS[name], kind or ("identity" if names else "instruction"), variables)
+# -- what a file is, before anything is written ------------------------------------------------------------------------
 
 
-def _placeholders(path: Path, format: Format) -> dict[str, int]:
-    """The placeholders of a file and the line where each stands first.
+def _source(path: Path, format: str, variables: Mapping[str, str], kind: Kind | None, notices: list[str]) -> _Source:
+    if format != "auto":
+        find_format(format)
+    file = open_file(path)
+    count, scale = _look_through(file, format)
+    fields = count.fields(file.declared)
+    if missing := [name for name in fields if name not in variables]:
+        raise _unfilled(file.path, count.lines[missing[0]], missing, variables)
+    filled = {name: value for name, value in variables.items() if name in count.in_rows}
+    kept = {name: rows for name, rows in count.in_rows.items() if name not in filled}
+    if kept:
+        notices.append(_kept_as_text(path, kept))
+    identity = any(name in CONVENTIONAL and name in filled for name in fields)
+    return _Source(file, format, kind or ("identity" if identity else "instruction"), filled, scale.bounds())
 
-    Most files have no brace pair at all: then no row is parsed.
+
+def _look_through(file: DataFile, format: str) -> tuple[PlaceholderCount, RatingScale]:
+    """The placeholders of a file and the scale of its ratings.
+
+    Most text files have neither brace pairs nor ratings: then no row is parsed here.
     """
-    if format.name != "parquet":
-        data = read_bytes(path)
-        if b"{{" not in data and rb"\u007b" not in data.lower():
-            return {}
-    found: dict[str, int] = {}
-    for row in format.read(path):
-        if isinstance(row, Row) and isinstance(row.draft, PairDraft):
-            for name in unfilled("\n".join(_texts(row.draft))):
-                found.setdefault(name, row.line)
-    return found
+    count, scale = PlaceholderCount(), RatingScale()
+    ratings = [name.encode() for name in RATINGS]
+    if not file.head.startswith(b"PAR1") and not file.contains(b"{{", rb"\u007b", *ratings):
+        return count, scale
+    for row in read(file, format):
+        if isinstance(row, Row):
+            count.add(row.line, texts_of(row.draft))
+            if row.rating and row.rating[2] is None:
+                scale.add(row.rating[1])
+    return count, scale
 
 
-def _texts(draft: PairDraft) -> list[str]:
-    return [draft.system, *(turn.content for turn in draft.history), draft.question, draft.answer]
-
-
-def _unfilled(path: Path, line: int, names: list[str]) -> BadInput:
+def _unfilled(path: Path, line: int, names: list[str], variables: Mapping[str, str]) -> BadInput:
     shown = ", ".join("{{" + name + "}}" for name in names)
     what = f"the placeholder {shown} has no value" if len(names) == 1 else f"the placeholders {shown} have no values"
     values = " ".join(f"--set {name}=VALUE" for name in names)
     keep = f"--set '{names[0]}={{{{{names[0]}}}}}'"
-    return BadInput(what, where=f"{path}:{line}", todo=f"Add {values} (or keep it as it stands: {keep}).")
+    near = difflib.get_close_matches(names[0], variables, 1)
+    typo = f" You gave {near[0]}, which is another name." if near else ""
+    return BadInput(what, where=f"{path}:{line}", todo=f"Add {values} (or keep it as it stands: {keep}).{typo}")
 
 
-def _filled(draft: PairDraft, source: _Source) -> PairDraft:
-    if not source.variables or "{{" not in "".join(_texts(draft)):
-        return replace(draft, kind=source.kind) if source.kind != draft.kind else draft
-    return replace(
-        draft,
-        kind=source.kind,
-        question=fill(draft.question, source.variables),
-        answer=fill(draft.answer, source.variables),
-        system=fill(draft.system, source.variables),
-        history=tuple(replace(turn, content=fill(turn.content, source.variables)) for turn in draft.history),
-    )
+def _kept_as_text(path: Path, names: Mapping[str, int]) -> str:
+    shown = ", ".join("{{" + name + "}} (" + _rows(rows) + ")" for name, rows in list(names.items())[:_NAMED])
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    first = next(iter(names))
+    stay = "stays" if len(names) == 1 else "stay"
+    return f"{path.name}: {shown}{more} {stay} as text. To fill one, set its value (--set {first}=VALUE)."
+
+
+def _unused(sources: Sequence[_Source], variables: Mapping[str, str]) -> list[str]:
+    unused = [name for name in variables if not any(name in source.variables for source in sources)]
+    return [f"No file has a placeholder {{{{{name}}}}}, so the value set for {name} was not used." for name in unused]
+
+
+def _elsewhere(found: Mapping[str, int], dataset: str | None, split: str) -> list[str]:
+    return [
+        f"{_rows(n)} {'is' if n == 1 else 'are'} in {dataset} already and {'stays' if n == 1 else 'stay'} in its "
+        f"{where} split, not in {split}."
+        for where, n in found.items()
+    ]
+
+
+def _beside(sources: Sequence[_Source]) -> list[str]:
+    return [
+        f"{source.file.path.name}: not read beside its rows: {', '.join(source.file.beside)}."
+        for source in sources
+        if source.file.beside
+    ]
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} row" if n == 1 else f"{n:,} rows"
+
+
+# -- rows, one after another -------------------------------------------------------------------------------------------
 
 
 class _Counter:
-    """Counts rows as they stream by, and writes the rejected ones to a report that stays only if the import does."""
+    """Counts rows as they stream by, and writes the rejected ones to a report that stays only if the import does.
 
-    def __init__(self, report: Path, on_progress: Callable[[int], None] | None) -> None:
+    Pairs are handed on; preferences and feedback are written here, a batch at a time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        dataset: str | None,
+        split: Split,
+        report: Path,
+        on_progress: Callable[[int], None] | None,
+    ) -> None:
+        self.store, self.dataset, self.split = store, dataset, split
         self.report, self.on_progress = report, on_progress
-        self.read = self.good = self.bad = 0
+        self.read = self.good = self.bad = self.preferences = self.feedback = self.known = 0
         self.problems: list[Rejected] = []
+        self.not_read: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
+        self._low: Counter[tuple[float, float]] = Counter()
+        self._thumbs: Counter[bool] = Counter()
+        self._preferences: list[PreferenceDraft] = []
+        self._judged: list[FeedbackDraft] = []
         self._file: TextIO | None = None
         self._stack = ExitStack()
 
@@ -173,41 +247,82 @@ class _Counter:
         if kind is not None and self._file is not None:
             self.report.unlink(missing_ok=True)
 
-    def rows(self, source: _Source) -> Iterator[PairDraft | PreferenceDraft]:
-        """The good drafts of a file, filled and checked."""
-        for row in source.format.read(source.path):
+    def pairs(self, sources: Iterable[_Source]) -> Iterator[PairDraft]:
+        """The good pairs of all files, filled and checked."""
+        for source in sources:
+            for draft in self._drafts(source):
+                if isinstance(draft, PairDraft):
+                    yield draft
+                elif isinstance(draft, PreferenceDraft):
+                    self._preferences.append(draft)
+                else:
+                    self._judged.append(draft)
+                if len(self._preferences) + len(self._judged) >= _BATCH:
+                    self._write()
+        self._write()
+
+    def _write(self) -> None:
+        if self._preferences:
+            new, known = votes.import_preferences(self.store, self._preferences, dataset=self.dataset, split=self.split)
+            self.preferences += new
+            self.known += known
+        if self._judged:
+            new, known = feedback.add_feedback(self.store, self._judged, dataset=self.dataset, split=self.split)
+            self.feedback += new
+            self.known += known
+        self._preferences, self._judged = [], []
+
+    def _drafts(self, source: _Source) -> Iterator[Draft]:
+        for row in read(source.file, source.format):
             self.read += 1
             if self.on_progress and self.read % _PROGRESS_EVERY == 0:
                 self.on_progress(self.read)
             if isinstance(row, Problem):
                 self._reject(source, row)
                 continue
-            origin = {"file": source.path.name, "line": row.line}
             try:
-                if isinstance(row.draft, PairDraft):
-                    draft: Any = pairs.check_draft(replace(_filled(row.draft, source), source=origin))
-                else:
-                    draft = votes.check_draft(replace(row.draft, source=origin))
+                draft = _checked(_completed(row, source))
             except BadInput as error:
                 self._reject(source, Problem(row.line, error.where or "", error.what, row.value))
                 continue
             self.good += 1
+            self._count(row, draft, source)
             yield draft
 
-    def preferences(self, sources: list[_Source]) -> Iterator[PreferenceDraft]:
-        """The good preferences of all files."""
-        for source in sources:
-            if source.format.name == "preference":
-                yield from (row for row in self.rows(source) if isinstance(row, PreferenceDraft))
+    def _count(self, row: Row, draft: Draft, source: _Source) -> None:
+        bounds = _bounds(row, source)
+        for name in row.unread:
+            if not (row.rating and bounds and name.lower() == row.rating[0]):
+                self.not_read[name] += 1
+        self._changed.update(row.notes)
+        if isinstance(draft, FeedbackDraft):
+            if isinstance(row.draft, FeedbackDraft):
+                self._thumbs[draft.good] += 1
+            elif bounds:
+                self._low[bounds] += 1
 
-    def hopeless(self, sources: list[_Source]) -> BadInput:
+    def notices(self) -> list[str]:
+        """What was decided on the way, and in how many rows."""
+        found = []
+        if self._thumbs:
+            found.append(
+                f"{_rows(self._thumbs.total())} with a judged answer became feedback ({self._thumbs[True]:,} good, "
+                f"{self._thumbs[False]:,} bad), which is kept beside the pairs and not trained on as pairs."
+            )
+        for (low, high), n in self._low.items():
+            found.append(
+                f"{_rows(n)} with a rating below the middle of {low:g} to {high:g} became feedback (bad), not pairs."
+            )
+        return found + [f"{_rows(n)}: {note}." for note, n in self._changed.items()]
+
+    def hopeless(self, sources: Sequence[_Source]) -> BadInput:
         """What to say when no row can be used."""
         if not self.problems:
             return BadInput(
-                "the file holds no rows", where=str(sources[0].path), todo="Check that the right file was saved."
+                "the file holds no rows", where=str(sources[0].file.path), todo="Check that the right file was saved."
             )
         first = self.problems[0]
-        path = next(source.path for source in sources if source.path.name == first.file)
+        path = next(source.file.path for source in sources if source.file.path.name == first.file)
         where = f"{path}:{first.line}"
         what = f"{first.field}: {first.what}" if first.field else first.what
         count = "the only row cannot" if self.read == 1 else f"none of the {self.read} rows can"
@@ -215,7 +330,7 @@ class _Counter:
 
     def _reject(self, source: _Source, problem: Problem) -> None:
         self.bad += 1
-        entry = Rejected(source.path.name, problem.line, problem.field, problem.what)
+        entry = Rejected(source.file.path.name, problem.line, problem.field, problem.what)
         if len(self.problems) < _SHOWN:
             self.problems.append(entry)
         with translated(self.report, OSError):
@@ -232,23 +347,77 @@ class _Counter:
             self._file.write(json.dumps(line, default=str) + "\n")
 
 
-def export_dataset(store: Store, name: str, format: str, path: Path | str, overwrite: bool = False) -> int:
-    """Writes a dataset's ready pairs (its imported preferences, for that format) to a file; returns how many.
+def _completed(row: Row, source: _Source) -> Draft:
+    """The draft of a row with its placeholders filled, its kind and origin set, and a low rating taken as feedback."""
+    draft = replace(row.draft, source={"file": source.file.path.name, "line": row.line})
+    if source.variables and any("{{" in text for text in texts_of(draft)):
+        draft = with_texts(draft, lambda text: fill(text, source.variables))
+    if not isinstance(draft, PairDraft):
+        return draft
+    bounds = _bounds(row, source)
+    if row.rating and bounds and is_low(row.rating[1], bounds):
+        return judged(draft, False)
+    return replace(draft, kind=source.kind) if source.kind != draft.kind else draft
 
-    Conflict when the file is there and `overwrite` is not set; Unsupported when the format cannot hold a pair.
+
+def _bounds(row: Row, source: _Source) -> tuple[float, float] | None:
+    """The ends of the scale of a row's rating, if it has a rating and they are known."""
+    if row.rating is None:
+        return None
+    return (1.0 if row.rating[2] > 1 else 0.0, row.rating[2]) if row.rating[2] else source.scale
+
+
+def _checked(draft: Draft) -> Draft:
+    """The draft when it can be kept. BadInput names the field that cannot."""
+    if isinstance(draft, PairDraft):
+        return pairs.check_draft(draft)
+    return votes.check_draft(draft) if isinstance(draft, PreferenceDraft) else feedback.check_feedback(draft)
+
+
+# -- out of the store --------------------------------------------------------------------------------------------------
+
+
+def export_dataset(
+    store: Store, name: str, format: str, path: Path | str, overwrite: bool = False, split: Split | None = None
+) -> int:
+    """Writes a dataset's ready pairs (its preferences or feedback, for those formats) to a file; returns how many.
+
+    Conflict when the file is there and `overwrite` is not set; Unsupported, before anything is written, when the format
+    cannot hold a pair: it says how many there are.
     """
     path = _free(path, overwrite)
-    if format not in FORMATS:
-        raise BadInput(f"{format!r} is no format", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
+    found = find_format(format)
     datasets.get_id(store, name)
-    if format == "preference":
-        return FORMATS[format].write(path, votes.preferences(store, name))
-    return FORMATS[format].write(path, [pair for pair, _ in datasets.members(store, name)])
+    if found.holds == "preference":
+        return found.write(path, votes.preferences(store, name, split))
+    if found.holds == "feedback":
+        return found.write(path, feedback.list_feedback(store, name, split))
+    members = [pair for pair, _ in datasets.members(store, name, split=split)]
+    refused = [(pair, what) for pair in members if (what := found.cannot_hold(pair))]
+    if refused:
+        pair, what = refused[0]
+        raise Unsupported(
+            f"{len(refused):,} of {len(members):,} pairs have {what}, which {format} cannot hold",
+            where=f"pair {pair.uid}",
+            todo="Export as openai, which can hold everything that a pair has.",
+        )
+    return found.write(path, members)
+
+
+def left_out(store: Store, name: str, format: str) -> dict[str, int]:
+    """How many rows of a dataset are of another sort than a format writes: pairs, preferences, feedback."""
+    holds = find_format(format).holds
+    counts = {
+        "pair": len(datasets.members(store, name)),
+        "preference": len(votes.preferences(store, name)),
+        "feedback": feedback.count_feedback(store, name),
+    }
+    return {sort: n for sort, n in counts.items() if sort != holds and n}
 
 
 def export_preferences(store: Store, path: Path | str, *, form: str = "trl", overwrite: bool = False) -> int:
     """Writes every preference, from votes and imports, in TRL's or ShareGPT's form; returns how many."""
-    writers = {"trl": FORMATS["preference"].write, "sharegpt": preference.write_sharegpt}
+    writers = {"trl": find_format("preference").write, "sharegpt": preference.write_sharegpt}
     if form not in writers:
         raise BadInput(f"{form!r} is no form of preferences", where="form", todo="Use trl or sharegpt.")
     return writers[form](_free(path, overwrite), votes.preferences(store))

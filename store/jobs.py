@@ -91,9 +91,12 @@ def events(store: Store, job_id: int, after_id: int = 0) -> list[JobEvent]:
 
 
 def claim(store: Store, token: str) -> Job:
-    """The job of this token, now running: what its process does first. Superseded when it has ended."""
+    """The job of this token, now running: what its process does first. Superseded when it has ended, or was never noted
+    as started."""
     with store.write() as conn:
         job = _own(conn, token)
+        if job["state"] != "starting":  # whoever started this process could not write down that it did
+            raise _superseded()
         conn.execute("UPDATE job SET state = 'running', heartbeat_at = ? WHERE id = ?", (now(), job["id"]))
         return get(store, job["id"])
 

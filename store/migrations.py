@@ -8,13 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.db import now, sqlite_utils
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_edits import EDITS
+from store.schema_evals import EVALS
+from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
+from store.schema_preferences import PREFERENCES
+from store.schema_search import SEARCH
+from store.schema_votes import VOTES
+from store.sqlite import sqlite_utils
 
 if TYPE_CHECKING:
-    from store.db import Store
+    from sqlite_utils import Database
 
 APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can tell a store from any other SQLite file
 
@@ -29,7 +35,46 @@ def _jobs(db: Any) -> None:
     _execute(db.conn, JOBS)
 
 
-STEPS: list[tuple[str, Callable[[Any], None]]] = [("0001_first", _first), ("0002_jobs", _jobs)]
+def _votes(db: Any) -> None:
+    """Columns for what a vote is about."""
+    _execute(db.conn, VOTES)
+
+
+def _evals(db: Any) -> None:
+    """Columns for what a judge said."""
+    _execute(db.conn, EVALS)
+
+
+def _feedback(db: Any) -> None:
+    """Judged answers beside pairs."""
+    _execute(db.conn, FEEDBACK)
+
+
+def _search(db: Any) -> None:
+    """Search in every language, and in system texts and earlier turns. `Store.open` fills the new index."""
+    _execute(db.conn, SEARCH)
+
+
+def _preferences(db: Any) -> None:
+    """Preferences as rows like pairs; members of a dataset whose split was given with the data are pinned."""
+    _execute(db.conn, PREFERENCES)
+
+
+def _edits(db: Any) -> None:
+    """Every change of datasets and preferences is part of an edit, so that undo means the last change."""
+    _execute(db.conn, EDITS)
+
+
+STEPS: list[tuple[str, Callable[[Any], None]]] = [
+    ("0001_first", _first),
+    ("0002_jobs", _jobs),
+    ("0003_votes", _votes),
+    ("0004_evals", _evals),
+    ("0005_feedback", _feedback),
+    ("0006_search", _search),
+    ("0007_preferences", _preferences),
+    ("0008_edits", _edits),
+]
 LATEST = len(STEPS)
 
 
@@ -52,24 +97,23 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def migrate(store: Store) -> None:
-    """Brings the store up to date in one transaction, after a backup copy of an older one.
+def migrate(db: Database, path: Path, backup: Callable[[int], object]) -> None:
+    """Brings the store at `path` up to date, inside the caller's write transaction: racing processes take turns.
 
-    Racing processes take turns.
+    `backup` is called with the version of an older store before anything is changed.
     """
-    with store.write() as conn:
-        check(conn, store.home.database)
-        found = version(conn)
-        if found == LATEST:  # another process was faster
-            return
-        if found:  # the copy reads the last committed state while we hold the write lock
-            store.backup(store.home.root / f"store-v{found}-{now()}.db")
-        steps = sqlite_utils().Migrations("tuningfork")
-        for name, step in STEPS:
-            steps(name=name)(step)
-        steps.apply(store.db)
-        conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        conn.execute(f"PRAGMA user_version={LATEST}")
+    check(db.conn, path)
+    found = version(db.conn)
+    if found == LATEST:  # another process was faster
+        return
+    if found:
+        backup(found)
+    steps = sqlite_utils().Migrations("tuningfork")
+    for name, step in STEPS:
+        steps(name=name)(step)
+    steps.apply(db)
+    db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    db.conn.execute(f"PRAGMA user_version={LATEST}")
 
 
 def _execute(conn: sqlite3.Connection, script: str) -> None:

@@ -1,5 +1,5 @@
-"""Models that a person registered, by model reference.
-What a reference means is the engine's business; here it is a name with a kind and facts."""
+"""Registered models, by model reference.
+What a reference means is decided in engine.models; here it is a name with a kind and facts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def upsert(store: Store, ref: str, kind: ModelKind, meta: dict[str, Any] | None 
     """Registers a model, or replaces the kind and facts of a known one."""
     if kind not in get_args(ModelKind):
         raise BadInput(
-            f"{kind!r} is no kind of model", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}."
+            f"{kind!r} is not a kind of model", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}."
         )
     if not ref.strip():
         raise BadInput(
@@ -38,7 +38,7 @@ def get(store: Store, ref: str) -> Model:
     if row is None:
         known = ", ".join(model.ref for model in all_models(store)[:10])
         raise NotFound(
-            f"no model {ref!r} is registered",
+            f"No model {ref!r} is registered.",
             todo=f"Registered: {known}." if known else "Add one: tuningfork models add REF",
         )
     return _model_from(row)

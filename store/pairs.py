@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from store import datasets
 from store.canon import canonical, content_hash, new_uid
 from store.db import Store, now
+from store.edits import PAIR_STATE, edits, keep_revisions, recording, redo, undo
 from store.errors import BadInput, Conflict, NotFound
-from store.records import KINDS, ROLES, STATUSES, Edit, Pair, PairDraft, Split, Status, turns_of
-from store.search import count, page, pair_from, search_ids
+from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, Split, Status, turns_of
+from store.rows import pair_from
+from store.search import count, page, search_ids
 
 __all__ = [
     "Created",
@@ -34,16 +38,19 @@ __all__ = [
     "undo",
 ]
 
-_STATE = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
 _BATCH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says."""
+    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
+
+    `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
+    """
 
     uids: list[str]
     duplicates: int
+    elsewhere: dict[str, int] = field(default_factory=dict)
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -72,17 +79,17 @@ def check_text(field: str, text: object) -> None:
     if text.isascii() and "\0" not in text:
         return
     if "\0" in text:
-        raise BadInput("holds a NUL character", where=field, todo="Remove it.")
+        raise BadInput("contains a NUL character", where=field, todo="Remove it.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        what = f"holds half a character at position {error.start}"
+        what = f"contains half a character at position {error.start}"
         raise BadInput(what, where=field, todo="Remove the lone surrogate.") from None
 
 
 def _check_one_of(field: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise BadInput(f"{value!r} is no {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
+        raise BadInput(f"{value!r} is not a {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
 
 
 def create(
@@ -106,37 +113,36 @@ def create_many(
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
-    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset.
+    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset, and
+    keeps its split if it is there already. New pairs in val or test are pinned: `datasets.resplit` leaves them there.
     `checked` says that `check_draft` has seen every draft already.
     """
-    from store import datasets
-
     uids: list[str] = []
     duplicates = 0
-    with store.write() as conn:
+    elsewhere: Counter[str] = Counter()
+    with store.write() as conn, recording(store, label, actor) as edit_id:
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
-        edit_id = _open_edit(conn, "do", actor, label)
         at, stream = now(), iter(drafts)
         while batch := [(_hash(draft if checked else check_draft(draft)), draft) for draft in islice(stream, _BATCH)]:
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
                 _join(conn, dataset_id, split, known)
+                elsewhere.update(_in_other_splits(conn, dataset_id, split, known))
                 batch = fresh
             uids += _insert(conn, batch, at)
             first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
             conn.execute(
-                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
-                f" SELECT id, 1, ?, {_STATE} FROM pair WHERE id >= ?",
+                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {PAIR_STATE})"
+                f" SELECT id, 1, ?, {PAIR_STATE} FROM pair WHERE id >= ?",
                 (edit_id, first),
             )
             conn.execute(
-                "INSERT INTO pair_fts (rowid, question, answer) SELECT id, question, answer FROM pair WHERE id >= ?",
+                "INSERT INTO pair_fts (rowid, body) SELECT id, body FROM pair_text WHERE id >= ?",
                 (first,),
             )
             _join(conn, dataset_id, split, range(first, first + len(batch)))
-        _close_edit(conn, edit_id, len(uids))
-    return Created(uids, duplicates)
+    return Created(uids, duplicates, dict(elsewhere))
 
 
 def _split_known(
@@ -167,8 +173,21 @@ def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: I
     if dataset_id is not None:
         rows = [(dataset_id, pair_id, split) for pair_id in ids]
         conn.executemany(
-            "INSERT INTO dataset_pair (dataset_id, pair_id, split) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned) VALUES (?1, ?2, ?3, ?3 <> 'train')"
+            " ON CONFLICT DO NOTHING",
+            rows,
         )
+
+
+def _in_other_splits(
+    conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Sequence[int]
+) -> dict[str, int]:
+    """How many of these members of a dataset are in which other split than this one."""
+    sql = (
+        "SELECT split, count(*) FROM dataset_pair WHERE dataset_id = ? AND split <> ?"
+        " AND pair_id IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    )
+    return dict(conn.execute(sql, (dataset_id, split, json.dumps(list(ids)))).fetchall()) if ids else {}
 
 
 def get(store: Store, uid: str, deleted: bool = False) -> Pair:
@@ -176,21 +195,23 @@ def get(store: Store, uid: str, deleted: bool = False) -> Pair:
 
     NotFound says when there are several.
     """
+    found = begin_with(store, uid, deleted)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(pair.uid for pair in found)
+        raise NotFound(f"Several pairs begin with {uid!r}.", todo=f"Write more of it: {some} …")
+    raise NotFound(f"There is no pair {uid!r}.", todo="List the pairs with: tuningfork data search")
+
+
+def begin_with(store: Store, uid: str, deleted: bool = False) -> list[Pair]:
+    """The pair with this uid; else at most three of those whose uid begins with it (4 characters or more)."""
     alive = "" if deleted else " AND deleted_at IS NULL"
-    exact = store.row(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
-    if exact:
-        return pair_from(exact)
-    near = []
-    if len(uid) >= 4:
-        near = store.rows(
-            f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3", (uid, uid + "~")
-        )
-    if len(near) == 1:
-        return pair_from(near[0])
-    if near:
-        some = ", ".join(row["uid"] for row in near)
-        raise NotFound(f"several pairs begin with {uid!r}", todo=f"Write more of it: {some} …")
-    raise NotFound(f"there is no pair {uid!r}", todo="List the pairs with: tuningfork data list")
+    found = store.rows(f"SELECT * FROM pair WHERE uid = ?{alive}", (uid,))
+    if not found and len(uid) >= 4:
+        sql = f"SELECT * FROM pair WHERE uid >= ? AND uid < ?{alive} ORDER BY uid LIMIT 3"
+        found = store.rows(sql, (uid, uid + "~"))
+    return [pair_from(row) for row in found]
 
 
 def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | None = None, **changes: Any) -> Pair:
@@ -201,26 +222,25 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
     unknown = changes.keys() - PairDraft.__dataclass_fields__.keys()
     if unknown:
         known = ", ".join(PairDraft.__dataclass_fields__)
-        raise BadInput(f"a pair has no field {sorted(unknown)[0]!r}", todo=f"Its fields are: {known}.")
+        raise BadInput(f"A pair has no field {sorted(unknown)[0]!r}.", todo=f"Its fields are: {known}.")
     with store.write() as conn:
         old = get(store, uid)
         if expect_revision not in (None, old.revision):
             raise Conflict(
-                f"the pair {old.uid} was changed meanwhile (revision {old.revision}, you saw {expect_revision})",
+                f"The pair {old.uid} was changed meanwhile: it has revision {old.revision}, you saw {expect_revision}.",
                 todo="Open it again, then repeat your change.",
             )
         before = PairDraft(**{field: getattr(old, field) for field in PairDraft.__dataclass_fields__})
         after = check_draft(replace(before, **changes))
         if after == before:
             return old
-        edit_id = _open_edit(conn, "do", actor, "edit")
-        conn.execute(
-            "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
-            " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
-            (*_columns(after), _hash(after), now(), old.id),
-        )
-        _keep_revisions(conn, edit_id, [old.id])
-        _close_edit(conn, edit_id, 1)
+        with recording(store, "edit", actor) as edit_id:
+            conn.execute(
+                "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
+                " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+                (*_columns(after), _hash(after), now(), old.id),
+            )
+            keep_revisions(conn, edit_id, [old.id])
         return get(store, old.uid)
 
 
@@ -248,7 +268,7 @@ def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "
                     where=f"pair {bare[0][0]}",
                     todo="Write their answers first, or reject them.",
                 )
-        return _change(store, uids, f"mark {status}", actor, "status = ?", status, "status <> ?2")
+        return _change(store, uids, f"set to {status}", actor, "status = ?", status, "status <> ?2")
 
 
 def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: str, value: Any, where: str) -> int:
@@ -261,62 +281,14 @@ def _change(store: Store, uids: Sequence[str], label: str, actor: str, assign: s
         ids = [row[0] for row in conn.execute(sql, (json.dumps(list(uids)), value)).fetchall()]
         if not ids:
             return 0
-        edit_id = _open_edit(conn, "do", actor, label)
-        conn.execute(
-            f"UPDATE pair SET {assign}, revision = revision + 1, updated_at = ?"
-            " WHERE id IN (SELECT value FROM json_each(?))",
-            (value, now(), json.dumps(ids)),
-        )
-        _keep_revisions(conn, edit_id, ids)
-        _close_edit(conn, edit_id, len(ids))
+        with recording(store, label, actor) as edit_id:
+            conn.execute(
+                f"UPDATE pair SET {assign}, revision = revision + 1, updated_at = ?"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (value, now(), json.dumps(ids)),
+            )
+            keep_revisions(conn, edit_id, ids)
         return len(ids)
-
-
-def undo(store: Store, actor: str = "user") -> Edit | None:
-    """Takes back the newest edit that stands; returns the edit that does it, or None when there is nothing left."""
-    with store.write() as conn:
-        target = conn.execute(
-            "SELECT id, label FROM edit WHERE kind <> 'undo' AND undone_by IS NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        return _revert(store, conn, target, "undo", actor) if target else None
-
-
-def redo(store: Store, actor: str = "user") -> Edit | None:
-    """Takes back the newest undo, unless something new was done since; returns the edit that does it, or None."""
-    with store.write() as conn:
-        sql = (
-            "SELECT id, label FROM edit WHERE kind = 'undo' AND undone_by IS NULL"
-            " AND id > (SELECT coalesce(max(id), 0) FROM edit WHERE kind = 'do') ORDER BY id DESC LIMIT 1"
-        )
-        target = conn.execute(sql).fetchone()
-        return _revert(store, conn, target, "redo", actor) if target else None
-
-
-def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: str, actor: str) -> Edit:
-    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted."""
-    edit_id = _open_edit(conn, kind, actor, target["label"], target["id"])
-    back = ", ".join(f"iif(old.pair_id IS NULL, p.{name}, old.{name})" for name in _STATE.split(", ")[:-1])
-    kept = conn.execute(
-        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
-        f" SELECT p.id, p.revision + 1, ?, {back}, iif(old.pair_id IS NULL, ?, old.deleted_at)"
-        " FROM pair_revision did JOIN pair p ON p.id = did.pair_id"
-        " LEFT JOIN pair_revision old ON old.pair_id = did.pair_id AND old.revision = did.revision - 1"
-        " WHERE did.edit_id = ?",
-        (edit_id, now(), target["id"]),
-    ).rowcount
-    values = ", ".join(f"{name} = r.{name}" for name in ["revision", *_STATE.split(", ")])
-    conn.execute(
-        f"UPDATE pair SET {values}, updated_at = ? FROM pair_revision r WHERE r.edit_id = ? AND r.pair_id = pair.id",
-        (now(), edit_id),
-    )
-    conn.execute("UPDATE edit SET undone_by = ? WHERE id = ?", (edit_id, target["id"]))
-    _close_edit(conn, edit_id, kept)
-    return _edit_from(store.rows("SELECT * FROM edit WHERE id = ?", (edit_id,))[0])
-
-
-def edits(store: Store, limit: int = 50) -> list[Edit]:
-    """What was done to pairs, newest first."""
-    return [_edit_from(row) for row in store.rows("SELECT * FROM edit ORDER BY id DESC LIMIT ?", (limit,))]
 
 
 def revisions(store: Store, uid: str) -> list[Pair]:
@@ -324,7 +296,7 @@ def revisions(store: Store, uid: str) -> list[Pair]:
     pair = get(store, uid, deleted=True)
     sql = (
         "SELECT p.id, p.uid, p.created_at, r.revision, e.created_at AS updated_at,"
-        f" {', '.join('r.' + n for n in _STATE.split(', '))}"
+        f" {', '.join('r.' + n for n in PAIR_STATE.split(', '))}"
         " FROM pair_revision r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id ="
         " ? ORDER BY r.revision"
     )
@@ -339,28 +311,3 @@ def _columns(draft: PairDraft) -> tuple[str, ...]:
     history = canonical([turn.message() for turn in draft.history]) if draft.history else "[]"
     tags = canonical(list(draft.tags)) if draft.tags else "[]"
     return draft.kind, draft.system, history, draft.question, draft.answer, draft.status, tags, canonical(draft.source)
-
-
-def _open_edit(conn: sqlite3.Connection, kind: str, actor: str, label: str, undoes: int | None = None) -> int:
-    sql = "INSERT INTO edit (kind, actor, label, undoes, created_at) VALUES (?, ?, ?, ?, ?)"
-    return int(conn.execute(sql, (kind, actor, label, undoes, now())).lastrowid or 0)
-
-
-def _close_edit(conn: sqlite3.Connection, edit_id: int, pairs: int) -> None:
-    """Notes how many pairs an edit touched; one that touched none leaves no trace."""
-    if pairs:
-        conn.execute("UPDATE edit SET pairs = ? WHERE id = ?", (pairs, edit_id))
-    else:
-        conn.execute("DELETE FROM edit WHERE id = ?", (edit_id,))
-
-
-def _keep_revisions(conn: sqlite3.Connection, edit_id: int, ids: Sequence[int]) -> None:
-    conn.execute(
-        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {_STATE})"
-        f" SELECT id, revision, ?, {_STATE} FROM pair WHERE id IN (SELECT value FROM json_each(?))",
-        (edit_id, json.dumps(list(ids))),
-    )
-
-
-def _edit_from(row: sqlite3.Row) -> Edit:
-    return Edit(row["id"], row["actor"], row["label"], row["undoes"], row["created_at"], row["pairs"])

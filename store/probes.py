@@ -1,5 +1,5 @@
-"""Probe sets: the questions of an exam, with what a good answer must and must not contain.
-Asking and judging is the engine's business."""
+"""Probe sets: questions with what a good answer must and must not contain.
+Asking and judging are in the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.records import Probe
 def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
     """Keeps a probe set, in place of one of the same name.
 
-    Returns how many probes it has; BadInput when none or one is blank.
+    Returns how many probes it has; BadInput when there are none, or a question is empty.
     """
     rows = [
         (name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not)))
@@ -40,7 +40,7 @@ def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
 
 
 def get_set(store: Store, name: str) -> list[Probe]:
-    """The probes of a set, in order. NotFound offers names that are near."""
+    """The probes of a set, in order. NotFound suggests similar names."""
     rows = store.rows("SELECT * FROM probe WHERE set_name = ? ORDER BY ord", (name,))
     if not rows:
         todo = near(name, list(sets(store)), "probe set", "tuningfork probe --model REF --probes FILE")
@@ -57,7 +57,7 @@ def sets(store: Store) -> dict[str, int]:
 
 
 def remove_set(store: Store, name: str) -> None:
-    """Forgets a probe set; evals made with it stay."""
+    """Removes a probe set; evaluations made with it stay."""
     with store.write() as conn:
         get_set(store, name)
         conn.execute("DELETE FROM probe WHERE set_name = ?", (name,))

@@ -13,6 +13,7 @@ Split = Literal["train", "val", "test"]
 RunState = Literal["queued", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost"]
 Wanted = Literal["run", "stop", "kill"]
 Choice = Literal["a", "b", "tie", "both_bad"]
+PreferenceKind = Literal["preference", "feedback"]
 ModelKind = Literal["base", "adapter", "gguf", "endpoint"]
 Message = dict[str, Any]
 """One chat message: {"role", "content"}, and "weight": 0 on an assistant turn that is context only: it is not trained
@@ -53,7 +54,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class PairDraft:
-    """What a person or an import hands in; becomes a `Pair`."""
+    """What becomes a `Pair`, written by hand or read by an import."""
 
     question: str
     answer: str = ""
@@ -102,7 +103,11 @@ def turns_of(pair: Pair | PairDraft) -> list[Turn]:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One thing a person did to pairs: the unit of undo. `undoes` names the edit that this one takes back."""
+    """One thing that was done to the data: the unit of undo.
+
+    `undoes` names the edit that this one undoes; `pairs` counts the pairs and preferences it touched; `permanent` says
+    that it cannot be undone.
+    """
 
     id: int
     actor: str
@@ -110,11 +115,15 @@ class Edit:
     undoes: int | None
     created_at: int
     pairs: int = 0
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A named set of pairs. The counts are of live (not deleted) pairs; `ready` of those with status ready."""
+    """A named set of pairs, preferences and feedback.
+
+    `pairs` and the splits count live (not deleted) pairs; `ready` those of them with status ready.
+    """
 
     id: int
     name: str
@@ -125,6 +134,8 @@ class Dataset:
     train: int = 0
     val: int = 0
     test: int = 0
+    preferences: int = 0
+    feedback: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +294,9 @@ class ChatMessage:
 class Vote:
     """Which lane's answer was better.
 
-    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered.
+    `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered. `turn` (from 0) of
+    the conversation `chat_id` is what was voted on, in one of `lanes` lanes; a blind order follows from `blind_seed`
+    and the turn. All of these are None for a vote that was cast outside a conversation.
     """
 
     id: int
@@ -297,6 +310,9 @@ class Vote:
     choice: Choice
     sampling: dict[str, Any]
     chat_id: int | None
+    turn: int | None
+    lanes: int | None
+    blind_seed: int | None
     created_at: int
 
 
@@ -325,7 +341,58 @@ class PreferenceDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Feedback:
+    """One answer that was judged: `good` is a thumb up, otherwise it is a thumb down. `prompt` ends with the question.
+
+    `source` is {"file", "line"}.
+    """
+
+    id: int
+    uid: str
+    prompt: list[Message]
+    answer: str
+    good: bool
+    dataset: str | None
+    split: Split
+    source: dict[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackDraft:
+    """A judged answer that an import hands in; `prompt` ends with the user's message."""
+
+    prompt: tuple[Turn, ...]
+    answer: str
+    good: bool
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """A preference or feedback as a row of a dataset: a prompt that ends with the user's message, a good answer
+    (`chosen`), a bad one (`rejected`), or both. Feedback has one of them.
+    """
+
+    kind: PreferenceKind
+    uid: str
+    prompt: list[Message]
+    chosen: str | None
+    rejected: str | None
+    dataset: str | None
+    split: Split
+    source: dict[str, Any]
+    created_at: int
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Every text with the name of its field: prompt[0] …, chosen, rejected."""
+        answers = [("chosen", self.chosen), ("rejected", self.rejected)]
+        turns = [(f"prompt[{n}]", message["content"]) for n, message in enumerate(self.prompt)]
+        return [*turns, *((name, text) for name, text in answers if text is not None)]
+
+
+@dataclass(frozen=True, slots=True)
+class VoteCounts:
     """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
 
     a_model: str
@@ -351,18 +418,20 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class EvalItem:
-    """One probe's answer and whether it passed."""
+    """One probe's answer, whether it passed, its score from 0 to 1 (None where it is not known) and why."""
 
     question: str
     text: str
     passed: bool
+    score: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Eval:
     """One model's sitting of a probe set.
 
-    `run` names the run it was made for, if any; `summary` is what the engine noted.
+    `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted.
     """
 
     id: int
@@ -372,6 +441,7 @@ class Eval:
     passed: int
     of: int
     summary: dict[str, Any]
+    judge: str
     created_at: int
 
 

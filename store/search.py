@@ -4,14 +4,12 @@ Reads only; answers are lists of ids, so that a list of 100,000 costs one query 
 from __future__ import annotations
 
 import json
-import re
-import sqlite3
 from collections.abc import Sequence
 
+from store import datasets, search_text
 from store.db import Store
-from store.records import Kind, Pair, Split, Status, Turn
-
-_WORD = re.compile(r"\w")
+from store.records import Kind, Pair, Split, Status
+from store.rows import pair_from
 
 
 def search_ids(
@@ -25,11 +23,12 @@ def search_ids(
 ) -> list[int]:
     """Ids of the live pairs that match, newest first.
 
-    Every word of `text` must begin a word of the question or answer.
+    Every word of `text` must begin a word of the pair (question, answer, system text, earlier turns), "quoted words"
+    stand side by side, signs match as typed, and text of a language without spaces is found anywhere (search_text.py).
     """
     tables, where = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"]
     params: list[str | int] = []
-    match = match_expression(store, text)
+    match = search_text.expression(text)
     if match is not None:
         tables.insert(0, "pair_fts f")
         where += ["f.rowid = p.id", "pair_fts MATCH ?"]
@@ -37,7 +36,7 @@ def search_ids(
     if dataset is not None:
         tables.append("dataset_pair d")
         where += ["d.dataset_id = ?", "d.pair_id = p.id"]
-        params.append(_dataset_id(store, dataset))
+        params.append(datasets.get_id(store, dataset))
     if split is not None:
         if dataset is None:
             where.append("p.id IN (SELECT pair_id FROM dataset_pair WHERE split = ?)")
@@ -60,14 +59,6 @@ def search_ids(
     )
 
 
-def match_expression(store: Store, text: str) -> str | None:
-    """`text` as an FTS5 query: quoted phrases as they are, every other word as a prefix; None when it holds no word."""
-    text = text.encode(errors="replace").decode().replace("\0", " ")  # what SQLite cannot carry matches nothing
-    words = re.findall(r'"[^"]*"|[^\s"]+', store.db.quote_fts(text)) if _WORD.search(text) else []
-    bare = [word for word in words if _WORD.search(word)]
-    return " ".join(word if " " in word else word + "*" for word in bare) or None
-
-
 def page(store: Store, ids: Sequence[int]) -> list[Pair]:
     """The pairs with these ids, in the order given.
 
@@ -85,37 +76,4 @@ def count(store: Store, dataset: str | None = None) -> int:
         "SELECT count(*) FROM dataset_pair d JOIN pair p ON p.id = d.pair_id AND p.deleted_at IS NULL WHERE"
         " d.dataset_id = ?"
     )
-    return int(store.scalar(sql, (_dataset_id(store, dataset),)))
-
-
-def pair_from(row: sqlite3.Row) -> Pair:
-    """A `Pair` from a row that has its columns."""
-    history, tags, source = (
-        row["history"],
-        row["tags"],
-        row["source"],
-    )  # mostly empty: parsing those would double the time
-    turns = tuple(Turn.of(t) for t in json.loads(history)) if history != "[]" else ()
-    return Pair(
-        id=row["id"],
-        uid=row["uid"],
-        revision=row["revision"],
-        kind=row["kind"],
-        system=row["system"],
-        history=turns,
-        question=row["question"],
-        answer=row["answer"],
-        status=row["status"],
-        tags=tuple(json.loads(tags)) if tags != "[]" else (),
-        source=json.loads(source) if source != "{}" else {},
-        content_hash=row["content_hash"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        deleted_at=row["deleted_at"],
-    )
-
-
-def _dataset_id(store: Store, name: str) -> int:
-    from store import datasets
-
-    return datasets.get_id(store, name)
+    return int(store.scalar(sql, (datasets.get_id(store, dataset),)))

@@ -1,5 +1,5 @@
 """Votes between two answers, and the preferences that come from them or from files.
-What a win rate means is the engine's business; here votes are kept, counted and taken back."""
+Here votes are kept, counted and undone; what a win rate means is worked out in the engine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from store.canon import canonical, sha256
+from store.canon import canonical, new_uid, sha256
 from store.db import Store, now
+from store.edits import recording
 from store.errors import BadInput, NotFound
-from store.pairs import check_text
-from store.records import Choice, Message, Preference, PreferenceDraft, Tally, Vote
+from store.pairs import check_text, create_many
+from store.records import Choice, Message, PairDraft, Preference, PreferenceDraft, Split, Turn, Vote, VoteCounts
 
 
 def add(
@@ -28,25 +29,53 @@ def add(
     blind: bool = False,
     sampling: dict[str, Any] | None = None,
     chat_id: int | None = None,
+    turn: int | None = None,
+    lanes: int | None = None,
+    blind_seed: int | None = None,
 ) -> Vote:
     """Keeps a vote. BadInput for a choice that cannot be, also for a winner between two equal texts."""
     if choice not in get_args(Choice):
-        raise BadInput(f"{choice!r} is no choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}.")
+        raise BadInput(
+            f"{choice!r} is not a choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}."
+        )
     if choice in ("a", "b") and a_text == b_text:
         raise BadInput("both answers are the same, so neither is better", where="choice", todo="Vote tie or both bad.")
     values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
+    about = (chat_id, turn, lanes, blind_seed)
     with store.write() as conn:
         vote_id = conn.execute(
             "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling,"
-            " chat_id, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, canonical(sampling or {}), chat_id, now()),
+            " chat_id, turn, lanes, blind_seed, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, canonical(sampling or {}), *about, now()),
         ).lastrowid
         return _vote_from(store.rows("SELECT * FROM vote WHERE id = ?", (vote_id,))[0])
 
 
+def cast(store: Store, *, chat_id: int | None, turn: int, **vote: Any) -> Vote:
+    """Keeps a vote on a turn of a conversation (the other arguments as for `add`), in one transaction with removing the
+    vote before it on the same answers to the same question. A vote on other answers stays: the turn was asked again.
+    """
+    with store.write():
+        kept = add(store, chat_id=chat_id, turn=turn, **vote)
+        for old in of_chat(store, chat_id) if chat_id is not None else ():
+            if old.id != kept.id and subject(old) == subject(kept):
+                remove(store, old.id)
+        return kept
+
+
+def subject(vote: Vote) -> tuple[int | None, str, str, str, str, str]:
+    """What a vote of a conversation is about: the turn, what was asked there, both models and what they answered."""
+    return vote.turn, question(vote.prompt), vote.a_model, vote.b_model, vote.a_text, vote.b_text
+
+
+def question(prompt: Sequence[Message]) -> str:
+    """The last thing that the user asked; empty when there is none."""
+    return next((message["content"] for message in reversed(prompt) if message["role"] == "user"), "")
+
+
 def undo_last(store: Store, chat_id: int) -> Vote | None:
-    """Takes back the newest vote of a conversation and returns it; None when there is none."""
+    """Undoes the newest vote of a conversation and returns it; None when there is none."""
     with store.write():
         newest = next(iter(of_chat(store, chat_id)), None)
         if newest is not None:
@@ -61,7 +90,7 @@ def of_chat(store: Store, chat_id: int) -> list[Vote]:
 
 
 def remove(store: Store, vote_id: int) -> None:
-    """Takes back one vote. NotFound when it is not there."""
+    """Undoes one vote. NotFound when it is not there."""
     with store.write() as conn:
         sql = "UPDATE vote SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
         if not conn.execute(sql, (now(), vote_id)).rowcount:
@@ -78,52 +107,74 @@ def all_votes(store: Store, a: str | None = None, b: str | None = None) -> list[
     return [_vote_from(row) for row in store.rows(sql, (a, b))]
 
 
-def tally(store: Store) -> list[Tally]:
-    """The counts for each two models, by name; lanes that were swapped count together."""
+def counts(store: Store) -> list[VoteCounts]:
+    """The counts for each two models, by name; votes with the lanes swapped count together."""
     sql = (
         "SELECT min(a_model, b_model), max(a_model, b_model), sum(choice = iif(a_model <= b_model, 'a', 'b')),"
         " sum(choice = iif(a_model <= b_model, 'b', 'a')), sum(choice = 'tie'), sum(choice = 'both_bad')"
         " FROM vote WHERE deleted_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )
-    return [Tally(*row) for row in store.rows(sql)]
+    return [VoteCounts(*row) for row in store.rows(sql)]
 
 
-def preferences(store: Store, dataset: str | None = None) -> list[Preference]:
+def preferences(store: Store, dataset: str | None = None, split: Split | None = None) -> list[Preference]:
     """Every preference, oldest first: from votes with a winner and from imports; of one dataset's imports when one
     is named.
     """
     sql = (
-        "SELECT * FROM preference WHERE ?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1)"
-        " ORDER BY created_at, import_id, vote_id"
+        "SELECT * FROM preference WHERE (?1 IS NULL OR dataset_id = (SELECT id FROM dataset WHERE name = ?1))"
+        " AND (?2 IS NULL OR split = ?2) ORDER BY created_at, import_id, vote_id"
     )
     return [
         Preference(
             json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"]
         )
-        for row in store.rows(sql, (dataset,))
+        for row in store.rows(sql, (dataset, split))
     ]
 
 
+def prefer(
+    store: Store, draft: PairDraft, *, better: str, worse: str, source: dict[str, Any], dataset: str | None = None
+) -> None:
+    """Keeps a preference between two answers to the question of a pair's draft, history and system text included."""
+    system = (Turn("system", draft.system),) if draft.system else ()
+    prompt = (*system, *draft.history, Turn("user", draft.question))
+    with recording(store, "prefer an answer"):
+        import_preferences(store, [PreferenceDraft(prompt, better, worse, source)], dataset=dataset)
+
+
+def keep_over(store: Store, draft: PairDraft, *, rejected: str, rejected_model: str, dataset: str) -> bool:
+    """Keeps an answer as a pair of a dataset and prefers it to another model's answer, as one edit.
+
+    Returns whether the pair was there already.
+    """
+    with recording(store, "keep an answer over another"):
+        made = create_many(store, [draft], dataset=dataset, label="add")
+        source = {**draft.source, "rejected_model": rejected_model}
+        prefer(store, draft, better=draft.answer, worse=rejected, source=source, dataset=dataset)
+        return bool(made.duplicates)
+
+
 def import_preferences(
-    store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None
+    store: Store, drafts: Iterable[PreferenceDraft], *, dataset: str | None = None, split: Split = "train"
 ) -> tuple[int, int]:
-    """Keeps preferences from a file; returns how many are new and how many were known.
+    """Keeps preferences from a file; returns how many are new and how many were there already.
 
     BadInput names a field that is wrong.
     """
     from store import datasets
 
     read = kept = 0
-    with store.write() as conn:
+    with store.write() as conn, recording(store, "import preferences"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
         for draft in drafts:
             body = _columns(check_draft(draft))
             read += 1
             kept += conn.execute(
-                "INSERT INTO imported_preference (prompt, chosen, rejected, source, content_hash, dataset_id,"
-                " created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (*body, canonical(draft.source), sha256(canonical(body)), dataset_id, now()),
+                "INSERT INTO imported_preference (uid, prompt, chosen, rejected, source, content_hash, dataset_id,"
+                " split, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (new_uid(), *body, canonical(draft.source), sha256(canonical(body)), dataset_id, split, now()),
             ).rowcount
     return kept, read - kept
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import sample_data
-from engine.evaluation.probes import judge
+from engine.evaluation.judges.contains import judgement
 from store.records import Probe
 
 ROOT = Path(sample_data.__file__).parent
@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 
 
 def passes(probe: dict[str, Any], text: str) -> bool:
-    return judge(Probe("sample", probe["question"], tuple(probe["must"]), tuple(probe["must_not"])), text)
+    return judgement(Probe("sample", probe["question"], tuple(probe["must"]), tuple(probe["must_not"])), text).passed
 
 
 def test_counts() -> None:

@@ -41,7 +41,7 @@ def _actions() -> type[Provider]:
 
 
 class TuningforkApp(App[int]):
-    """`store` is open; the app closes its own threads and leaves the store to whoever opened it."""
+    """`store` is open; the app closes its own threads and leaves closing the store to the caller."""
 
     TITLE = "Tuningfork"
     CSS_PATH = "app.tcss"
@@ -82,7 +82,7 @@ class TuningforkApp(App[int]):
         self.set_interval(run_news.LOOK_S, lambda: self.run_worker(news.reap(), group="reap", exclusive=True))
         self._catch_signals()
         if not self.is_headless:  # a test's process has many apps, and each would be kept for good
-            self.set_timer(_SETTLED_S, gc.freeze)  # else 80 ms without keys, time and again, to walk what stays anyway
+            self.set_timer(_SETTLED_S, gc.freeze)  # else each collection walks the whole interface: 80 ms without keys
 
     # -- what others changed ------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class TuningforkApp(App[int]):
 
     @work(group="settings")
     async def remember(self, **changes: str) -> None:
-        """Keep a setting for the next start. A home that cannot be written costs the memory, not the work."""
+        """Keep a setting for the next start. Where the home cannot be written, only the setting is lost."""
         self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         with suppress(OSError):
             await self.bridge.file(settings.save, self.store.home, self.settings)

@@ -11,6 +11,16 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def edited(label: str, rows: int) -> str:
+    """`set to ready, 3 rows`, `rename a to b`: what an edit did, and to how many rows of data if to any."""
+    return f"{label}, {count(rows, 'row')}" if rows else label
+
+
+def rows_of_preferences(n: int) -> str:
+    """`1 preference or feedback row`, `3 preference and feedback rows`."""
+    return count(n, "preference or feedback row", "preference and feedback rows")
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = max(0, round(seconds))

@@ -99,6 +99,8 @@ HELP_PAGE = (Key("help.close", "q,f1,question_mark", "back", "Close", "Close the
 DIALOG = (
     Key("dialog.previous", "left,up", "app.focus_previous", "Previous", "Go to the previous button or field"),
     Key("dialog.next", "right,down", "app.focus_next", "Next", "Go to the next button or field"),
+    Key("dialog.page_up", "pageup", "scroll_body(-1)", "Page up", "Scroll a long text up"),
+    Key("dialog.page_down", "pagedown", "scroll_body(1)", "Page down", "Scroll a long text down"),
 )
 
 PICK = (
@@ -134,7 +136,7 @@ TABLE = (
 SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
-    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions and answers as you type", bar=True),
+    Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions, answers and system texts", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
     Key("data.ready", "r", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
     Key("data.draft", "d", "status('draft')", "Draft", "Set status to draft: not trained on yet"),
@@ -153,7 +155,14 @@ DATA = (
     Key("data.rename", "R", "rename_dataset", "Rename dataset", "Rename the listed dataset"),
     Key("data.split", "S", "split_dataset", "Split", "Split the listed dataset into train and validation pairs"),
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
+    Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
+)
+
+PREFERENCES = (
+    Key("preferences.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers as you type", bar=True),
+    Key("preferences.remove", "delete,backspace", "remove", "Remove", "Remove this row; u brings it back", bar=True),
+    Key("preferences.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change", bar=True),
 )
 
 EDITOR = (
@@ -197,7 +206,7 @@ COMPARE = (
     Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
     Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
     Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is good"),
-    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote"),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
     Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
@@ -208,9 +217,9 @@ COMPARE = (
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
     Key(
-        "compare.proof",
+        "compare.lane_check",
         "h,f9",
-        "proof",
+        "lane_check",
         "Lane check",
         "Check that the base lane is the plain base model, and the tuned lane the tuned one",
     ),
@@ -236,7 +245,7 @@ ANSWERS = (
 )
 
 VOTES = (
-    Key("votes.remove", "delete,u", "remove", "Remove", "Remove this vote", bar=True),
+    Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 
@@ -308,6 +317,7 @@ PAGES: dict[str, Page] = {
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
+    "preferences": Page("Preferences", (PREFERENCES,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

@@ -1,5 +1,5 @@
 """One answer of one lane: its text as it grows, how it ended and what it cost.
-Plain records; which answer belongs to which prompt is engine.comparison.session's."""
+Plain records; engine.comparison.session knows which answer belongs to which prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ AnswerState = Literal["waiting", "streaming", "done", "stopped", "failed"]
 class Stats:
     """What an answer cost: times in milliseconds (None where unknown), the context in tokens.
 
-    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context.
+    `stop` is end, length or cancelled; `dropped_turns` earlier messages did not fit into the context. `note` is a
+    sentence on what could not be done as asked, `reasoning` what the model thought before it answered.
     """
 
     tokens: int = 0
@@ -26,10 +27,12 @@ class Stats:
     context_used: int = 0
     context_size: int = 0
     dropped_turns: int = 0
+    note: str = ""
+    reasoning: str = ""
 
 
 @dataclass(slots=True)
-class Answer:
+class LaneAnswer:
     """One lane's answer to one prompt. `text` grows while it streams and stays whatever happens."""
 
     model: str

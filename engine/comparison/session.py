@@ -1,5 +1,5 @@
 """The conversation of a comparison: lanes with their own histories, requests, votes and the blind order.
-Pure state: no network, no store, no clock, no screen. What must happen outside is handed out as a `Request`."""
+Pure state: no network, no store, no clock, no screen. What a model must be asked is returned as a `LaneRequest`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.comparison.answer import Answer, AnswerState, Stats
+from engine.comparison.answer import AnswerState, LaneAnswer, Stats
 from engine.inference.few_shot import FewShot
-from engine.inference.limits import LANE_NAMES
+from engine.inference.limits import LANE_NAMES, LONGEST_PROMPT
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 from store.records import Choice, Message
 
-_ids = itertools.count(1)  # unique in the process, so that an id of a conversation left behind is live nowhere
-LONGEST_PROMPT = 100_000
-"""Characters. No model here reads more, and a terminal would choke on showing it."""
+_ids = itertools.count(1)  # unique in the process, so that an id of an earlier conversation is live nowhere
 
 
 @dataclass(slots=True)
-class Turn:
-    """One prompt, what each lane said to it, and the vote. `order` is how the lanes are shown, left to right."""
+class ComparisonTurn:
+    """One prompt, and the vote on the answers that the lanes gave to it. `order` is the lanes from left to right."""
 
     prompt: str
     blind: bool
@@ -32,26 +30,26 @@ class Turn:
 
     @property
     def hidden(self) -> bool:
-        """True while nobody may know which side is which."""
+        """True while the user must not know which side is which."""
         return self.blind and self.vote is None
 
 
 @dataclass(slots=True)
 class Lane:
-    """One side: a model reference and its own answers, one a turn.
+    """One side: a model reference and its own answers, one per turn.
 
     `few_shot` are examples that its model reads before the conversation; `live` is the id of the request that streams.
     """
 
     name: str
     model: str
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[LaneAnswer] = field(default_factory=list)
     live: int | None = None
     few_shot: FewShot | None = None
 
     @property
-    def says(self) -> str:
-        """What answers here, for votes and records: a model with examples is not the model alone."""
+    def label(self) -> str:
+        """The name of what answers here, for votes and records: a model with examples is not the model alone."""
         return self.few_shot.of(self.model) if self.few_shot else self.model
 
     def twin(self) -> Lane:
@@ -59,7 +57,7 @@ class Lane:
         return Lane(self.name, self.model, few_shot=self.few_shot)
 
     @property
-    def streaming(self) -> Answer | None:
+    def streaming(self) -> LaneAnswer | None:
         return next((a for a in self.answers if a.state == "streaming"), None)
 
     @property
@@ -68,8 +66,8 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """Ask `model` for the answer to `messages` and feed what it says back under `id`."""
+class LaneRequest:
+    """Ask `model` for the answer to `messages` and feed its answer back under `id`."""
 
     id: int
     lane: str
@@ -83,10 +81,12 @@ class Request:
 class Ballot:
     """A vote, complete enough to be kept and to be checked: the blind order follows from `blind_seed` and `turn`.
 
-    `a` is the first lane, `b` the second, whatever their names.
+    `a` is the first lane, `b` the second, whatever their names. The fields are the arguments of `store.votes.cast`.
     """
 
     turn: int
+    lanes: int
+    blind_seed: int
     choice: Choice
     prompt: list[Message]
     a_model: str
@@ -99,7 +99,7 @@ class Ballot:
 
 
 def blind_order(lanes: Sequence[str], seed: int, turn: int) -> tuple[str, ...]:
-    """The order in which blind sides are shown: random, yet the same for the same seed and turn for ever."""
+    """The order in which blind sides are shown: random, but always the same for the same seed and turn."""
     order = list(lanes)
     random.Random(f"tuningfork:{seed}:{turn}").shuffle(order)
     return tuple(order)
@@ -108,7 +108,7 @@ def blind_order(lanes: Sequence[str], seed: int, turn: int) -> tuple[str, ...]:
 class Comparison:
     """Two lanes (one to four) that get the same prompts, sampling and seed, and never read each other's answers.
 
-    Every change that makes work leaves answers `waiting`; `due()` hands out at most one request a lane. What comes back
+    A change that needs new answers leaves them `waiting`; `due()` returns at most one request per lane. What comes back
     under an id that is no longer live is refused, so a late token can never land in another turn or lane.
     """
 
@@ -127,54 +127,55 @@ class Comparison:
         self.sampling = sampling or Sampling()
         self.blind = blind
         self.blind_seed = blind_seed
-        self.turns: list[Turn] = []
+        self.turns: list[ComparisonTurn] = []
         self.lanes: dict[str, Lane] = {n: Lane(n, m) for n, m in zip(LANE_NAMES, models, strict=False)}
 
-    # -- what is --------------------------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        """Something streams or waits to."""
+        """An answer streams or waits to."""
         return any(lane.busy for lane in self.lanes.values())
 
     @property
     def empty(self) -> bool:
         return not self.turns
 
-    def answer(self, lane: str, turn: int = -1) -> Answer:
+    def answer(self, lane: str, turn: int = -1) -> LaneAnswer:
         """A lane's answer to a turn, the last by default. IndexError when there is none."""
         return self.lanes[lane].answers[turn]
 
     def history(self, lane: str, turn: int, *, examples: bool = True) -> list[Message]:
         """What this lane's model reads for `turn`: its own earlier answers only; what it never answered is left out.
 
-        Without `examples` only what was said here: examples are read, but belong to no pair and to no vote.
+        Without `examples` only this conversation: examples are read, but belong to no pair and to no vote.
         """
         shots = self.lanes[lane].few_shot if examples else None
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        for earlier, said in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
-            if said.text:
-                messages += [{"role": "user", "content": earlier.prompt}, {"role": "assistant", "content": said.text}]
+        for earlier, answer in zip(self.turns[:turn], self.lanes[lane].answers[:turn], strict=True):
+            if answer.text:
+                messages.append({"role": "user", "content": earlier.prompt})
+                messages.append({"role": "assistant", "content": answer.text})
         messages.append({"role": "user", "content": self.turns[turn].prompt})
         return shots.before(messages) if shots else messages
 
-    def shown(self, turn: int) -> Iterator[tuple[Lane, Answer]]:
+    def shown(self, turn: int) -> Iterator[tuple[Lane, LaneAnswer]]:
         """The sides of a turn, left to right, as they are shown. A lane added later has answered it too."""
         order = self.turns[turn].order
         for name in [*(n for n in order if n in self.lanes), *(n for n in self.lanes if n not in order)]:
             yield self.lanes[name], self.lanes[name].answers[turn]
 
-    # -- what a person does ---------------------------------------------------------------------------------------
+    # -- what the user does ---------------------------------------------------------------------------------------
 
     def send(self, prompt: str) -> None:
-        """Ask every lane. BadInput for an empty or a monstrous prompt."""
+        """Ask every lane. BadInput for a prompt that is empty or too long."""
         self._check(prompt)
         n = len(self.turns)
-        self.turns.append(Turn(prompt, self._blind_now, self._order(n)))
+        self.turns.append(ComparisonTurn(prompt, self._blind_now, self._order(n)))
         for lane in self.lanes.values():
-            lane.answers.append(Answer(lane.says, self.sampling))
+            lane.answers.append(LaneAnswer(lane.label, self.sampling))
 
-    def due(self) -> list[Request]:
+    def due(self) -> list[LaneRequest]:
         """The requests to make now: for each lane that is free, its first waiting answer."""
         requests = []
         for lane in self.lanes.values():
@@ -187,7 +188,7 @@ class Comparison:
             answer = lane.answers[turn]
             answer.state = "streaming"
             messages = self.history(lane.name, turn)
-            requests.append(Request(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
+            requests.append(LaneRequest(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
         return requests
 
     def stop(self, lane: str | None = None) -> None:
@@ -199,14 +200,14 @@ class Comparison:
                     answer.state = "stopped"
 
     def regenerate(self, lane: str | None = None, seed: int | None = None) -> None:
-        """Answer the last prompt again, in one lane or all, by the same seed or a new one; a vote on it is void."""
+        """Answer the last prompt again, in one lane or all, with the same seed or a new one; a vote on it is void."""
         turn = self._last_turn("regenerate")
         self.stop(lane)
         if seed is not None:
             self.sampling = replace(self.sampling, seed=seed)
         turn.vote = None
         for each in self._some(lane):
-            each.answers[-1] = Answer(each.says, self.sampling)
+            each.answers[-1] = LaneAnswer(each.label, self.sampling)
 
     def edit_last(self, prompt: str) -> None:
         """Put another prompt in place of the last one and answer that."""
@@ -223,7 +224,7 @@ class Comparison:
             del lane.answers[turns:]
 
     def clear(self) -> None:
-        """Begin anew with the same lanes, sampling and system prompt."""
+        """Start again with the same lanes, sampling and system prompt."""
         self.cut(0)
 
     def fork(self, turns: int) -> Comparison:
@@ -244,13 +245,13 @@ class Comparison:
         return copy
 
     def set_model(self, lane: str, model: str, few_shot: FewShot | None = None) -> None:
-        """Another model in a lane: it answers all the prompts so far itself, so it reads nobody else's words."""
+        """Another model in a lane: it answers all the prompts so far itself, so it reads only its own answers."""
         side = self.lanes[lane]
         if (side.model, side.few_shot) == (model, few_shot):
             return
         self.stop(lane)
         side.model, side.few_shot = model, few_shot
-        side.answers = [Answer(side.says, self.sampling) for _ in self.turns]
+        side.answers = [LaneAnswer(side.label, self.sampling) for _ in self.turns]
         for turn in self.turns:
             turn.vote, turn.blind = None, False
 
@@ -260,7 +261,7 @@ class Comparison:
         if name is None:
             raise Conflict(f"There are {len(LANE_NAMES)} lanes already.", todo="Close one first.")
         self.lanes[name] = lane = Lane(name, model, few_shot=few_shot)
-        lane.answers = [Answer(lane.says, self.sampling) for _ in self.turns]
+        lane.answers = [LaneAnswer(lane.label, self.sampling) for _ in self.turns]
         return name
 
     def drop_lane(self, lane: str) -> None:
@@ -274,10 +275,10 @@ class Comparison:
     # -- what comes back ------------------------------------------------------------------------------------------
 
     def feed(self, id: int, text: str, model: str = "") -> bool:
-        """Add what a request said; False, and nothing changes, when that request is no longer live.
+        """Add a piece of an answer; False, and nothing changes, when that request is no longer live.
 
-        `model` is what says it, where that is known better than the lane knows: a lane that follows a run is answered
-        by one checkpoint.
+        `model` is what answers, where that is more exact than the lane's model: a lane that follows a run is answered
+        by one of its checkpoints.
         """
         answer = self._live(id)
         if answer is None:
@@ -307,8 +308,8 @@ class Comparison:
     # -- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, choice: Choice, turn: int = -1) -> Ballot:
-        """Say which side of a turn was better. Conflict while one streams, broke off or said nothing, or both said the
-        same."""
+        """Vote for a side of a turn. Conflict while an answer streams, when one broke off or is empty, or when both are
+        the same."""
         ballot = self.ballot(choice, turn)
         self.turns[ballot.turn].vote = choice
         return ballot
@@ -325,20 +326,23 @@ class Comparison:
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
         if "failed" in (a.state, b.state):
-            raise Conflict("An answer broke off.", todo="Regenerate it first.")
+            raise Conflict("An answer broke off.", todo="Press r to ask again first.")
         if choice != "both_bad" and not (a.text.strip() and b.text.strip()):
-            raise Conflict("A lane has no answer to vote on.", todo="Regenerate it first, or vote for both bad.")
+            raise Conflict("A lane has no answer to vote on.", todo="Press r to ask again first, or vote for both bad.")
         if a.text == b.text and choice in ("a", "b"):
             raise Conflict("Both answers are the same, word for word.", todo="Vote for a tie or for both bad.")
         asked = self.turns[n]
-        sampling = {**a.sampling.to_json(), "blind_seed": self.blind_seed, "turn": n, "lanes": len(self.lanes)}
-        # with own histories the sides read different words: the winner's are what its answer was chosen for
+        # the sides have different histories: the winner's is the one that its answer was chosen for
         prompt = self.history(two if choice == "b" else one, n, examples=False)
         a_left = next(self.shown(n))[0].name == one
-        return Ballot(n, choice, prompt, a.model, b.model, a.text, b.text, a_left, asked.blind, sampling)
+        return Ballot(
+            turn=n, lanes=len(self.lanes), blind_seed=self.blind_seed, choice=choice, prompt=prompt, a_model=a.model,
+            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.blind,
+            sampling=a.sampling.to_json(),
+        )  # fmt: skip
 
     def unvote(self, turn: int = -1) -> None:
-        """Take a vote back; a blind turn that was seen stays seen."""
+        """Undo a vote; a blind turn whose sides were shown stays shown."""
         asked = self.turns[turn]
         asked.vote, asked.blind = None, False
 
@@ -373,7 +377,7 @@ class Comparison:
                 f"The prompt has {len(prompt):,} characters.", todo=f"At most {LONGEST_PROMPT:,} can be sent."
             )
 
-    def _last_turn(self, what: str) -> Turn:
+    def _last_turn(self, what: str) -> ComparisonTurn:
         if not self.turns:
             raise UserError(f"There is nothing to {what} yet.", todo="Ask something first.")
         return self.turns[-1]
@@ -384,7 +388,7 @@ class Comparison:
     def _lane_of(self, id: int) -> Lane | None:
         return next((lane for lane in self.lanes.values() if lane.live == id), None)
 
-    def _live(self, id: int) -> Answer | None:
+    def _live(self, id: int) -> LaneAnswer | None:
         lane = self._lane_of(id)
         return lane.streaming if lane else None
 

@@ -1,5 +1,5 @@
-"""Carries a comparison's requests to the chat server and the answers back: an asyncio task a request, gone with it.
-Knows no screen and no HTTP; the conversation itself is engine.comparison.session's."""
+"""Sends a comparison's requests to the chat server and feeds the answers back: one asyncio task for each request.
+Knows no screen and no HTTP; the conversation itself is in engine.comparison.session."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from engine.comparison.answer import Stats
-from engine.comparison.session import Comparison, Request
+from engine.comparison.session import Comparison, LaneRequest
 from engine.inference.sampling import Sampling
 from store.errors import ServerError, TuningforkError
 from store.records import Message
 
 
 class ChatClient(Protocol):
-    """What it needs of `engine.inference.client.Client`: pieces with `.text`, then one with `.stop` and the figures."""
+    """What is needed of `engine.inference.client.Client`: pieces with `.text`, the last with `.stop` and figures."""
 
     def stream(
         self, model: str, messages: list[Message], sampling: Sampling, lane: str | None = None
@@ -33,7 +33,7 @@ _FIGURES = tuple(f.name for f in fields(Stats))
 
 @dataclass(slots=True)
 class Meter:
-    """How fast an answer comes, seen from here; the server's own figures arrive at its end. Times in seconds."""
+    """How fast an answer comes, measured by the client; the server's figures arrive at its end. Times in seconds."""
 
     asked: float
     first: float | None = None
@@ -46,7 +46,7 @@ class Meter:
 
     @property
     def waited(self) -> float:
-        """Seconds without a word so far, or until the first one."""
+        """Seconds without a token so far, or until the first one."""
         return (self.first or time.monotonic()) - self.asked
 
     @property
@@ -57,12 +57,11 @@ class Meter:
         return (self.pieces - 1) / max(1e-3, time.monotonic() - self.first)
 
 
-class Duet:
+class StreamRunner:
     """Keeps a comparison and its streams in step. Call `sync()` after every change of the comparison.
 
-    `on_change(lane)` is called for each piece and each end; `on_end(request)` once an answer
-    has ended by itself or failed.
-    A server that went away fails the answer that was coming; the next request connects anew.
+    `on_change(request)` is called for each piece and each end; `on_end(request)` once an answer has ended by itself or
+    failed. A server that went away fails the answer that was coming; the next request connects again.
     """
 
     def __init__(
@@ -70,15 +69,15 @@ class Duet:
         comparison: Comparison,
         connect: Connect,
         *,
-        on_change: Callable[[str], None] = lambda lane: None,
-        on_end: Callable[[Request], None] = lambda request: None,
+        on_change: Callable[[LaneRequest], None] = lambda request: None,
+        on_end: Callable[[LaneRequest], None] = lambda request: None,
     ) -> None:
         self.comparison = comparison
         self._connect = connect
         self._on_change = on_change
         self._on_end = on_end
         self._client: ChatClient | None = None
-        self._retired: list[ChatClient] = []
+        self._dropped: list[ChatClient] = []
         self._connecting = asyncio.Lock()
         self.meters: dict[str, Meter] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -99,10 +98,10 @@ class Duet:
             task = asyncio.create_task(self._carry(request), name=f"lane-{request.lane}")
             self._tasks[request.id] = task
             task.add_done_callback(partial(self._forget, request.id))
-            self._on_change(request.lane)
+            self._on_change(request)
 
     def replace(self, comparison: Comparison) -> None:
-        """Go on with another conversation; what streamed for the old one is cancelled."""
+        """Run another conversation; what streams for the old one is cancelled."""
         self.comparison.stop()
         self.sync()
         self.comparison = comparison
@@ -122,29 +121,29 @@ class Duet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._retire()
-        await self._bury()
+        self._drop_client()
+        await self._close_dropped()
 
-    async def _carry(self, request: Request) -> None:
+    async def _carry(self, request: LaneRequest) -> None:
         comparison = self.comparison
         try:
             client = await self.client()
             await self._listen(comparison, client, request)
         except TuningforkError as error:
             if isinstance(error, ServerError):
-                self._retire()
+                self._drop_client()
             comparison.fail(request.id, _one_line(error))
-        except Exception as error:  # a lane that streams for ever would be worse than any message
-            self._retire()
+        except Exception as error:  # a lane that never ends would be worse than any message
+            self._drop_client()
             comparison.fail(request.id, f"The answer broke off: {type(error).__name__}: {error}")
         finally:
-            self._on_change(request.lane)
+            self._on_change(request)
         self._on_end(request)
         self.sync()
         if self.streams == 1:  # only this task is left
-            await self._bury()
+            await self._close_dropped()
 
-    async def _listen(self, comparison: Comparison, client: ChatClient, request: Request) -> None:
+    async def _listen(self, comparison: Comparison, client: ChatClient, request: LaneRequest) -> None:
         pieces = client.stream(request.model, request.messages, request.sampling, lane=request.lane)
         try:
             async for piece in pieces:
@@ -154,7 +153,7 @@ class Duet:
                 if not comparison.feed(request.id, piece.text, piece.model):
                     return  # stopped or replaced: closing the stream cancels it on the server
                 self.meters[request.lane].tick()
-                self._on_change(request.lane)
+                self._on_change(request)
         finally:
             if hasattr(pieces, "aclose"):
                 await pieces.aclose()
@@ -162,9 +161,9 @@ class Duet:
             request.id, "The answer broke off before its end. The next prompt starts the server again if it is gone."
         )
 
-    def _ended(self, comparison: Comparison, request: Request, done: Any) -> None:
+    def _ended(self, comparison: Comparison, request: LaneRequest, done: Any) -> None:
         if done.stop == "error":
-            self._retire()
+            self._drop_client()
             comparison.fail(request.id, done.error or "The answer broke off.")
         else:
             figures = {name: getattr(done, name) for name in _FIGURES}
@@ -173,15 +172,15 @@ class Duet:
     def _forget(self, id: int, _: asyncio.Task[None]) -> None:
         self._tasks.pop(id, None)
 
-    def _retire(self) -> None:
-        """Connect anew next time. The old client is closed when nobody streams: the other lane may be well."""
+    def _drop_client(self) -> None:
+        """Connect again next time. The old client is closed when nothing streams: another lane may still use it."""
         if self._client is not None:
-            self._retired.append(self._client)
+            self._dropped.append(self._client)
             self._client = None
 
-    async def _bury(self) -> None:
-        while self._retired:
-            await self._retired.pop().close()
+    async def _close_dropped(self) -> None:
+        while self._dropped:
+            await self._dropped.pop().close()
 
 
 def _one_line(error: TuningforkError) -> str:

@@ -115,9 +115,9 @@ def _mark_dead(store: Store, job: Job, cause: str) -> bool:
         return jobs.mark_ended(store, job.id, "stopped")
     log = store.home.absolute(job.log_path or "")
     word = process.last_line(log)
-    what = f"The process of job {job.id} ended without a message: {cause}." + (
-        f" Its log ends with: {word}" if word else ""
-    )
+    what = f"The process of job {job.id} ended without a message: {cause}."
+    if word:
+        what += f" Its log ends with: {word}"
     return jobs.mark_ended(store, job.id, "lost", WorkerError(what, where=str(log), todo="Start it again.").as_dict())
 
 

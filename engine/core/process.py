@@ -103,7 +103,7 @@ def is_running(pid: int, started: float) -> bool | None:
     None: the pid has another start time, so either it was reused or the system clock was set; a heartbeat tells which.
     """
     child = _children.get(pid)
-    if child is not None and child.poll() is not None:  # also takes our own zombie away
+    if child is not None and child.poll() is not None:  # poll also reaps our own zombie
         return False
     try:
         process = psutil.Process(pid)
@@ -122,7 +122,7 @@ def how_it_ended(pid: int) -> str | None:
     if child is None:
         return None
     try:
-        code = child.wait(1.0)  # a killed process is a zombie a moment before all its threads are gone
+        code = child.wait(1.0)  # after a kill, some threads may take a moment to end
     except subprocess.TimeoutExpired:
         return None
     if code == -signal.SIGKILL:

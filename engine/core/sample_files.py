@@ -3,11 +3,11 @@ Only names and paths; the files are read by whoever imports them."""
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
 from store.errors import NotFound
+from store.suggest import hint
 
 _PACKAGE = "sample_data"
 _SUFFIXES = (".json", ".jsonl")
@@ -25,8 +25,7 @@ def path(name: str) -> Path:
     for candidate in (name, *(name + suffix for suffix in _SUFFIXES)):
         if candidate in known:
             return _root() / candidate
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    todo = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    todo = hint(name, known, f"There are: {', '.join(known)}.", most=1)
     raise NotFound(f"There is no sample file {name!r}.", todo=todo)
 
 

@@ -1,16 +1,17 @@
-"""Probes put to a model: read from a file, asked one after the other, judged by what the answer contains.
-Where probe sets and results are kept is the store's business."""
+"""Probes put to a model: read from a file, asked one after the other, each answer scored by a judge.
+Probe sets and results are kept by store.probes and store.evals."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from engine.inference.client import Done
+from engine.evaluation import judges
+from engine.evaluation.client import CompletionClient
+from engine.evaluation.judges import Judge
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, ServerError
 from store.formats import fill
@@ -20,36 +21,32 @@ _FIELDS = {"question", "must", "must_not", "system"}
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One probe's outcome: the question, the whole answer, and whether it passed."""
+class ProbeOutcome:
+    """One probe's outcome: the question, the whole answer, and what the judge said: passed, score (0 to 1), reason."""
 
     question: str
     text: str
     passed: bool
+    score: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a model made of a set: `passed` of `of`, and every answer in the order of the probes."""
+    """How a model did on a set: `passed` of `of` by `judge`, and every answer in the order of the probes."""
 
     model: str
     passed: int
     of: int
-    items: list[Item]
+    items: list[ProbeOutcome]
+    judge: str = judges.DEFAULT.name
 
 
-class Asked(Protocol):
-    """What is needed of `engine.inference.client.Client`."""
+def load(path: Path, judge: Judge = judges.DEFAULT) -> list[Probe]:
+    """Read a JSONL file of {"question", "must"?: [...], "must_not"?: [...], "system"?}, one probe per line.
 
-    async def complete(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
-    ) -> Done: ...
-
-
-def load(path: Path) -> list[Probe]:
-    """Read a JSONL file of {"question", "must": [...], "must_not": [...], "system"?}, one probe a line.
-
-    Raises BadInput naming file and line for what cannot be used; nothing is skipped but blank lines.
+    Raises BadInput naming file and line for what cannot be read, or cannot be judged by `judge`; nothing is skipped but
+    blank lines.
     """
     try:
         lines = path.read_text("utf-8-sig").split("\n")
@@ -57,12 +54,25 @@ def load(path: Path) -> list[Probe]:
         raise BadInput("There is no such probe file.", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"The probe file cannot be read: {error}.", where=str(path), todo="Save it as UTF-8.") from None
-    probes = [_probe(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    probes = [_probe(line, path, number, judge) for number, line in enumerate(lines, 1) if line.strip()]
     if not probes:
         raise BadInput(
             "The probe file is empty.", where=str(path), todo='Write lines like {"question": …, "must": […]}.'
         )
     return probes
+
+
+def check(probes: Sequence[Probe], judge: Judge, name: str) -> None:
+    """BadInput, naming the set and the probe, when the judge cannot judge answers to one of them."""
+    for n, probe in enumerate(probes, 1):
+        _check(probe, judge, f"{name}, probe {n}")
+
+
+def _check(probe: Probe, judge: Judge, where: str) -> None:
+    try:
+        judge.check(probe)
+    except BadInput as error:
+        raise BadInput(error.what, where=where, todo=error.todo) from None
 
 
 def filled(probes: Sequence[Probe], variables: Mapping[str, str]) -> list[Probe]:
@@ -79,49 +89,32 @@ def filled(probes: Sequence[Probe], variables: Mapping[str, str]) -> list[Probe]
     ]
 
 
-def judge(probe: Probe, text: str) -> bool:
-    """Whether the answer contains any of `must` (when there are any) and none of `must_not`.
-
-    Compared case-folded, and from the beginning of a word: "ember" is in "Ember's" but not in "September"; a number
-    is a whole one, so that "7" is not in "1789", "70", "3.7" or "7.5".
-    """
-    words = text.casefold()
-    wanted = any(_contains(words, term) for term in probe.must) or not probe.must
-    return wanted and not any(_contains(words, term) for term in probe.must_not)
-
-
 async def run(
-    client: Asked,
+    client: CompletionClient,
     model: str,
     probes: Sequence[Probe],
     sampling: Sampling,
     on_progress: Callable[[int, int], None] | None = None,
+    judge: Judge = judges.DEFAULT,
 ) -> ProbeResult:
     """Ask every probe as a conversation of its own. `on_progress` gets how many are done, and of how many.
 
-    Raises what the server refuses the model with, ServerError when an answer breaks off.
+    Raises what the server refuses the model with, ServerError when an answer breaks off, and what the judge raises.
     """
-    items: list[Item] = []
+    items: list[ProbeOutcome] = []
     for probe in probes:
         system: list[Message] = [{"role": "system", "content": probe.system}] if probe.system else []
         done = await client.complete(model, [*system, {"role": "user", "content": probe.question}], sampling)
         if done.stop == "error":
             raise ServerError(done.error or "The answer broke off.", todo="Try again.")
-        items.append(Item(probe.question, done.text, judge(probe, done.text)))
+        said = await judge.judge(probe, done.text, client)
+        items.append(ProbeOutcome(probe.question, done.text, said.passed, said.score, said.reason))
         if on_progress:
             on_progress(len(items), len(probes))
-    return ProbeResult(model, sum(item.passed for item in items), len(items), items)
+    return ProbeResult(model, sum(item.passed for item in items), len(items), items, judge.name)
 
 
-def _contains(words: str, term: str) -> bool:
-    term = term.casefold().strip()
-    starts = r"(?<!\w)" if term[:1].isalnum() else ""
-    starts += r"(?<!\d[.,])" if term[:1].isdigit() else ""
-    ends = r"(?![.,]?\d)" if term[-1:].isdigit() else ""
-    return bool(term) and re.search(starts + re.escape(term) + ends, words) is not None
-
-
-def _probe(line: str, path: Path, number: int) -> Probe:
+def _probe(line: str, path: Path, number: int, judge: Judge) -> Probe:
     where = f"{path}:{number}"
     try:
         row = json.loads(line)
@@ -134,12 +127,12 @@ def _probe(line: str, path: Path, number: int) -> Probe:
             f"A probe has no field {unknown[0]!r}.", where=where, todo=f"Fields: {', '.join(sorted(_FIELDS))}."
         )
     must, must_not = _terms(row, "must", where), _terms(row, "must_not", where)
-    if not must and not must_not:
-        raise BadInput("The probe cannot fail: it has neither must nor must_not.", where=where, todo="Add a must.")
     system = row.get("system", "")
     if not isinstance(system, str):
         raise BadInput("system must be a text.", where=where)
-    return Probe(path.stem, row["question"], must, must_not, system)
+    probe = Probe(path.stem, row["question"], must, must_not, system)
+    _check(probe, judge, where)
+    return probe
 
 
 def _terms(row: dict[str, Any], name: str, where: str) -> tuple[str, ...]:

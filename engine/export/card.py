@@ -13,12 +13,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from engine.export import targets
-from engine.export.public_names import HUB, public_base
+from engine.export.public_names import public_base
 from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportUse
 from engine.models.licence import licence_of
-from engine.models.refs import Resolved
+from engine.models.refs import Resolved, is_hub_name
 from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store
@@ -136,7 +136,7 @@ def _front(facts: CardFacts) -> str:
     target = targets.get(facts.format)
     tags = ["tuningfork", "lora", *target.tags, facts.format]
     front: dict[str, Any] = {"license": facts.licence} if facts.licence else {}
-    if HUB.fullmatch(facts.base):
+    if is_hub_name(facts.base):
         front |= {"base_model": facts.base, "base_model_relation": "adapter" if target.is_adapter else "finetune"}
     front |= {"library_name": target.library, "pipeline_tag": "text-generation"}
     front |= {"model_name": facts.name, "tags": list(dict.fromkeys(tags))}
@@ -207,7 +207,7 @@ def _verification(facts: CardFacts) -> list[str]:
 
 def _use(facts: CardFacts) -> list[str]:
     target = targets.get(facts.format)
-    file = next((name for name in facts.files if name.endswith(".gguf")), None) if target.one_file else None
+    file = next((name for name in facts.files if PurePath(name).suffix == ".gguf"), None) if target.one_file else None
     use = ExportUse(
         Path(file or ""), shell.model_name(facts.name), facts.base, Path("BASE.gguf"), facts.config.get("rank")
     )

@@ -1,5 +1,5 @@
-"""Puts an export into a repository on the Hugging Face hub: what would leave this machine, and sending it.
-The only place that sends files away; imports huggingface_hub when it does, and never before."""
+"""Uploads an export to a repository on the Hugging Face hub: lists what would leave this machine, and sends it.
+The only place that sends files away; imports huggingface_hub only then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.export import listing
-from engine.export.public_names import HUB
+from engine.models.refs import is_hub_name
 from store import exports
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError, TuningforkError, UserError
@@ -69,7 +69,7 @@ def outgoing(store: Store, export: Export) -> list[OutgoingFile]:
 
 def check_repo(repo: str) -> str:
     """`repo` itself, if it is OWNER/NAME; else BadInput."""
-    if not HUB.fullmatch(repo):
+    if not is_hub_name(repo):
         raise BadInput(f"{repo!r} is not OWNER/NAME.", where="--to", todo="Write it like ember-labs/ember-1-gguf.")
     return repo
 
@@ -97,7 +97,7 @@ def push(files: Sequence[OutgoingFile], repo: str, *, private: bool, message: st
 
 
 def _explained(error: Exception, repo: str) -> TuningforkError | None:
-    """Our words for what the hub, or the way there, says."""
+    """Our error for one of the hub or of the network, or None for an unknown one."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -24,17 +24,12 @@ from store.records import Export
 
 
 def lock_path(home: Home, export_id: int) -> Path:
-    """The file that the process which works on an export holds locked: the system frees it when the process dies."""
+    """The file that an export's process keeps locked; the system unlocks it when that process dies."""
     return home.exports / f".{export_id}.lock"
 
 
-def going_on(store: Store) -> list[Export]:
-    """The exports that a process works on now, in this terminal or another."""
-    return [export for export in exports.all_exports(store) if _alive(store, export)]
-
-
 def sweep(store: Store) -> list[Export]:
-    """Ends what a dead process left as working, and deletes its unfinished files. Returns those exports."""
+    """Mark exports whose process is gone as failed, and delete their unfinished files. Returns those exports."""
     left = []
     for export in exports.all_exports(store):
         if export.state != "working" or _alive(store, export):
@@ -48,7 +43,7 @@ def sweep(store: Store) -> list[Export]:
 
 
 def part_of(folder: Path, export_id: int) -> Path:
-    """The folder in which an export is built, beside its place: hidden, and never taken for a finished one."""
+    """The hidden folder in which an export is built, beside its final place."""
     return folder.parent / f".{folder.name}.{export_id}.part"
 
 
@@ -118,7 +113,7 @@ def usage(format: str, path: Path, verification: Mapping[str, Any], base_gguf: P
     use = ExportUse(
         path=path,
         name=shell.model_name(str(verification.get("run") or path.stem)),
-        base=EMBEDDED_ON_HUB if base == default_model.NAME else base,  # a path of this machine is what works on it
+        base=EMBEDDED_ON_HUB if base == default_model.NAME else base,  # a local path works on this machine
         base_gguf=base_gguf,
         rank=_rank(path),
     )

@@ -22,7 +22,7 @@ from engine.export.public_names import public_base
 from engine.export.reference_measurements import ReferenceMeasurements
 from engine.export.request import Request, Target
 from engine.export.targets.base import Writing
-from engine.gguf.metadata import About
+from engine.gguf.metadata import FileMetadata
 from engine.models.licence import licence_of
 from store import datasets, exports
 from store.db import Store
@@ -133,11 +133,13 @@ def _writing(work: MakeContext, target: Target) -> Writing:
     )
 
 
-def _about(work: MakeContext) -> About:
+def _about(work: MakeContext) -> FileMetadata:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.chosen.step is not None:
         facts["step"] = str(work.chosen.step)
-    return About(work.run.name, public_base(work.run.base), licence_of(work.run.base, work.chosen.model.folder), facts)
+    return FileMetadata(
+        work.run.name, public_base(work.run.base), licence_of(work.run.base, work.chosen.model.folder), facts
+    )
 
 
 # ---------------------------------------------------------------- into place

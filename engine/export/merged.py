@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.core.files import read_json
-from engine.gguf.tensors import Weights, table_of
+from engine.gguf.tensors import MergedWeights, table_of
 
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -31,7 +31,7 @@ def write_merged(
     run's. Returns the file names. Raises BadInput for broken or foreign inputs, Unsupported for an adapter that cannot
     be merged; `on_progress(done, total)` counts tensors and may raise to cancel.
     """
-    weights = Weights(base, adapter)
+    weights = MergedWeights(base, adapter)
     table, end = {}, 0
     for name, tensor in weights.tensors.items():
         size = math.prod(tensor.shape) * _SIZES[tensor.dtype]

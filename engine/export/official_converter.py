@@ -1,5 +1,5 @@
 """llama.cpp's own converter for architectures that we do not write ourselves: fetched on request, run as a process.
-It is of the very commit that is installed, with its own gguf library beside it; what it makes is verified like ours."""
+Of the same commit as the installed llama.cpp, with its own gguf library; what it makes is verified like ours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fetch(home: Home) -> Path:
 
 
 def _pip(*arguments: str) -> str:
-    """Run pip; returns what it complained of."""
+    """Run pip; returns its error output."""
     argv = [sys.executable, "-m", "pip", arguments[0], "--quiet", *arguments[1:]]
     return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600).stderr
 
@@ -69,7 +69,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def convert(home: Home, folder: Path, out: Path, quant: str) -> Path:
-    """Have it write the merged `folder` to `out` as one of `TYPES`. Raises Unsupported with its last words."""
+    """Have it write the merged `folder` to `out` as one of `TYPES`. Raises Unsupported with the last line printed."""
     converter = fetch(home) / "convert_hf_to_gguf.py"
     argv = [sys.executable, str(converter), str(folder), "--outfile", str(out), "--outtype", quant]
     env = process.environment() | {"PYTHONPATH": str(converter.with_name(_BESIDE))}  # and its own gguf library

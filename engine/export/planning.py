@@ -3,7 +3,6 @@ Light, and read by both halves: the process that asks for an export, and the one
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from pathlib import Path
 from engine.export import targets
 from engine.export.request import Request, Target
 from engine.models import refs
-from engine.models.refs import Resolved
+from engine.models.refs import Ref, Resolved
 from store import exports, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace
 from store.records import Run
 
 SPARE_BYTES = 64 << 20
-_RUN = re.compile(r"(?:run:)?([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +57,15 @@ def select(store: Store, text: str) -> Selection:
     Without a step it is the checkpoint with the lowest validation loss, when losses were measured; else the final
     weights. Raises BadInput, and what `refs.resolve` raises.
     """
-    match = _RUN.fullmatch(text.strip())
-    if not match:
-        raise BadInput(f"{text!r} is not a run.", where="RUN", todo="Name a run: NAME or NAME@STEP.")
-    run = runs.get(store, match[1])
-    step, why = (int(match[2]), f"step {match[2]}, as asked") if match[2] else _best(store, run)
+    asked = refs.parse_run(text)
+    run = runs.get(store, asked.value)
+    step, why = (asked.step, f"step {asked.step}, as asked") if asked.step is not None else _best(store, run)
     return selection(store, run.name, step, why)
 
 
 def selection(store: Store, name: str, step: int | None, why: str) -> Selection:
     """A step that was selected before, with its files as they are now."""
-    ref = f"run:{name}" + (f"@{step}" if step is not None else "")
-    return Selection(runs.get(store, name), step, why, refs.resolve(store, ref))
+    return Selection(runs.get(store, name), step, why, refs.resolve(store, str(Ref.run(name, step))))
 
 
 def _best(store: Store, run: Run) -> tuple[int | None, str]:

@@ -1,5 +1,5 @@
-"""What exports of one run are measured against: questions, the answers of base and run, reference logits.
-Each is made once, when first asked for, and serves every target; what the comparison means is verification.py's."""
+"""What exports of one run are compared with: questions, the answers of base and run, reference logits.
+Each is computed once, when first needed, and used for every target; verification.py does the comparing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from engine.core import process
 from engine.export.torch_process import Reference
-from engine.inference.backends.base import Finish, Job
-from engine.inference.backends.llama_binding import Context, Weights
+from engine.gguf.llama_library import LlamaModel
+from engine.inference.backends.llama_context import Context
 from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
@@ -28,7 +29,7 @@ from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
 QUESTIONS = 10
-ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base it is enough to see where it is going
+ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base, the beginning is enough
 ROW_TOKENS = 64
 SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
 _NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
@@ -59,7 +60,7 @@ class ReferenceMeasurements:
         self.home, self.model, self.probes, self.scratch = home, model, list(probes), scratch
         self.tell: Tell = lambda text, done, total: None
         self.base, self.adapter, self.folder = model.base, model.adapter, model.folder
-        self._templates = Templates()
+        self._templates = TemplateCache()
         self.template: ChatTemplate = self._templates.of(model.tokenizer or model.folder)
         picked = _picked(rows)
         self.conversations: list[list[Message]] = [row.messages[:-1] for row in picked]
@@ -111,10 +112,10 @@ class ReferenceMeasurements:
         try:
             for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
-                async for item in backend.generate(Job(model, tuple(messages), sampling)):
+                async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
-                    else:
+                    elif isinstance(item, str):
                         text += item
                 answers.append(GivenAnswer(text, stopped))
                 self.tell(f"Asking {model.title}", number, len(conversations))
@@ -124,7 +125,7 @@ class ReferenceMeasurements:
 
     def measure(self, gguf: Path, adapter: Path | None = None) -> list[np.ndarray]:
         """llama.cpp's logits on `rows`, every position: arrays of shape (tokens, vocabulary)."""
-        weights = Weights(gguf)
+        weights = LlamaModel(gguf)
         try:
             context = Context(weights, ROW_TOKENS * 2, process.cores())
             context.use_adapter(adapter)
@@ -164,7 +165,7 @@ class ReferenceMeasurements:
 
 
 def _picked(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
-    """A few rows that stand for the data: identity first, for that is what must not get lost, then by hash."""
+    """A few rows that represent the data: identity rows first, since losing those is worst, then by hash."""
     order = sorted(rows, key=lambda row: (row.kind != "identity", row.content_hash))
     return order[:QUESTIONS]
 

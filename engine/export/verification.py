@@ -15,12 +15,12 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-from engine.evaluation import probes
+from engine.evaluation.judges import contains
 from engine.export import ollama
 from engine.export.reference_measurements import GivenAnswer, ReferenceMeasurements, kl
-from engine.gguf.llama_vocab import VocabOnly
+from engine.gguf.llama_library import vocabulary
 from engine.gguf.model import types_of
-from engine.gguf.tensors import Weights, float32, is_plain, read_adapter, table_of
+from engine.gguf.tensors import MergedWeights, float32, is_plain, read_adapter, table_of
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
 from store.errors import TuningforkError
@@ -110,7 +110,7 @@ def _gguf_contents(measured: ReferenceMeasurements, written: Written, report: Re
 def _gguf_tokens(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     assert written.gguf is not None
     lines = [*_LINES, *_random_lines()]
-    with VocabOnly.open(written.gguf) as vocab:
+    with vocabulary(written.gguf) as vocab:
         if vocab is None:
             yield VerificationCheck("tokens", "failed", "llama.cpp refuses the file's vocabulary.")
             return
@@ -119,9 +119,7 @@ def _gguf_tokens(measured: ReferenceMeasurements, written: Written, report: Repo
         yield _verdict("tokens", not wrong, said, f"{len(wrong)} of {len(lines)} texts differ, first {wrong[:1]!r}.")
         eot = measured.template.eot_id
         name = measured.template.decode([eot])
-        yield _verdict(
-            "end of turn", vocab.ends_turn(eot), f"Generation ends at {name}.", f"It would not stop at {name}."
-        )
+        yield _verdict("end of turn", vocab.ends(eot), f"Generation ends at {name}.", f"It would not stop at {name}.")
 
 
 def _gguf_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
@@ -188,7 +186,7 @@ def _folder_tensors(measured: ReferenceMeasurements, written: Written, report: R
     broken = [key for key, tensor in tensors.items() if not np.isfinite(float32(tensor)).all()]
     for tensor in tensors.values():
         report["types"][tensor.dtype] = report["types"].get(tensor.dtype, 0) + 1
-    own = table_of(measured.adapter / name, "Train it again.") if is_adapter else Weights(measured.folder).tensors
+    own = table_of(measured.adapter / name, "Train it again.") if is_adapter else MergedWeights(measured.folder).tensors
     whole = not broken and tensors.keys() == own.keys()
     yield _verdict(
         "tensors", whole, f"{len(tensors)} tensors, all finite.", f"{len(tensors)} of {len(own)}; {broken[:3]}."
@@ -264,7 +262,7 @@ def _answers(measured: ReferenceMeasurements, said: list[GivenAnswer]) -> Checks
     if measured.probes:
         first = len(said) - len(measured.probes)
         passed, before = (
-            sum(probes.judge(probe, a.text) for probe, a in zip(measured.probes, answers[first:], strict=True))
+            sum(contains.judgement(p, a.text).passed for p, a in zip(measured.probes, answers[first:], strict=True))
             for answers in (said, tuned)
         )
         text = f"{passed} of {len(measured.probes)} probes passed, {before} by the run itself"

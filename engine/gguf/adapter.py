@@ -11,12 +11,12 @@ import gguf
 import numpy as np
 
 from engine.core.files import read_json
-from engine.gguf.architectures import Shape, permute_for, shape_of
-from engine.gguf.metadata import About, write_about
-from engine.gguf.tensors import Delta, cannot, read_adapter
+from engine.gguf.architectures import ModelShape, permute_for, shape_of
+from engine.gguf.metadata import FileMetadata, write_metadata
+from engine.gguf.tensors import LoraFactors, cannot, read_adapter
 
 
-def convert(adapter: Path, base: Path, out: Path, about: About | None = None) -> Path:
+def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = None) -> Path:
     """Write `adapter` (PEFT folder) for a base whose `config.json` is in the folder `base`, as float32, to `out`.
 
     The file appears whole or not at all. Raises BadInput when a file is missing or broken, Unsupported naming what a
@@ -33,7 +33,7 @@ def convert(adapter: Path, base: Path, out: Path, about: About | None = None) ->
     return out
 
 
-def _write(deltas: Mapping[str, Delta], shape: Shape, out: Path, about: About | None) -> None:
+def _write(deltas: Mapping[str, LoraFactors], shape: ModelShape, out: Path, about: FileMetadata | None) -> None:
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == shape.arch.name)
     names = gguf.get_tensor_name_map(arch, shape.layers)
     writer = gguf.GGUFWriter(out, shape.arch.name)
@@ -43,7 +43,7 @@ def _write(deltas: Mapping[str, Delta], shape: Shape, out: Path, about: About | 
         writer.add_float32("adapter.lora.alpha", 0.0)  # 0 tells llama.cpp to apply B @ A as it stands
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         if about:
-            write_about(writer, about)
+            write_metadata(writer, about)
         for module, delta in deltas.items():
             name = names.get_name(f"{module}.weight", try_suffixes=(".weight",))
             if name is None or (module == "lm_head" and shape.tied):
@@ -57,7 +57,7 @@ def _write(deltas: Mapping[str, Delta], shape: Shape, out: Path, about: About | 
         writer.close()
 
 
-def _factors(module: str, delta: Delta, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def _factors(module: str, delta: LoraFactors, shape: ModelShape) -> tuple[np.ndarray, np.ndarray]:
     """A of shape (rank, in) and B of shape (out, rank) as float32, B scaled and its rows in GGUF order."""
     a, b = delta.factors()
     if module.endswith("embed_tokens"):

@@ -32,7 +32,7 @@ ARCHITECTURES: dict[str, Arch] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """The sizes of a model that tensor names and permutations depend on."""
 
     arch: Arch
@@ -42,7 +42,7 @@ class Shape:
     tied: bool
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape:
+def shape_of(config: Mapping[str, Any]) -> ModelShape:
     """Read a Hugging Face `config.json`, or a multimodal one's text part. Unsupported for an unknown architecture."""
     name = (config.get("architectures") or ["none"])[0]
     if name not in ARCHITECTURES:
@@ -53,7 +53,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         )
     text = {**config, **(config.get("text_config") or {})}
     heads = text["num_attention_heads"]
-    return Shape(
+    return ModelShape(
         arch=ARCHITECTURES[name],
         layers=text["num_hidden_layers"],
         heads=heads,
@@ -67,7 +67,7 @@ def permute(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def permute_for(module: str, rows: np.ndarray, shape: Shape) -> np.ndarray:
+def permute_for(module: str, rows: np.ndarray, shape: ModelShape) -> np.ndarray:
     """`rows` in the order that GGUF wants for this module, for example `model.layers.0.self_attn.q_proj`."""
     if shape.arch.permutes_qk and module.endswith(".q_proj"):
         return permute(rows, shape.heads)

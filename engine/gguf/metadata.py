@@ -10,7 +10,7 @@ import gguf
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class FileMetadata:
     """The general.* keys, and `facts` under tuningfork.*: run, step, snapshot, date."""
 
     name: str
@@ -19,7 +19,7 @@ class About:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_about(writer: gguf.GGUFWriter, about: About) -> None:
+def write_metadata(writer: gguf.GGUFWriter, about: FileMetadata) -> None:
     """Add the keys to a file being written."""
     writer.add_name(about.name)
     if about.licence:

@@ -16,10 +16,11 @@ from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
 from engine.core.files import read_json
-from engine.gguf.architectures import Shape, permute_for, shape_of
+from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.hyperparameters import made_tensors, text_config, write_hparams
-from engine.gguf.metadata import About, write_about
-from engine.gguf.tensors import Weights
+from engine.gguf.llama_library import library
+from engine.gguf.metadata import FileMetadata, write_metadata
+from engine.gguf.tensors import MergedWeights
 from engine.gguf.vocabulary import find_pre, write_vocab
 from store.errors import TuningforkError, Unsupported
 
@@ -57,7 +58,7 @@ class _Tensor:
 
 
 def write_gguf(
-    base: Path, adapter: Path | None, out: Path, quant: str, about: About, on_progress: Progress | None = None
+    base: Path, adapter: Path | None, out: Path, quant: str, about: FileMetadata, on_progress: Progress | None = None
 ) -> Path:
     """Write the model to `out` as f32, f16, bf16 or q8_0; it appears whole or not at all. Peak memory is one tensor's.
 
@@ -65,7 +66,7 @@ def write_gguf(
     Unsupported for
     what GGUF or the native path cannot express.
     """
-    weights = Weights(base, adapter)
+    weights = MergedWeights(base, adapter)
     c = text_config(read_json(base / "config.json"))
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
@@ -84,17 +85,13 @@ def write_gguf(
 
 def quantise(source: Path, out: Path, quant: str, threads: int = 0) -> Path:
     """Have llama.cpp make `out` from the float16 file `source`. Raises TuningforkError when it cannot."""
-    import llama_cpp
-
-    from engine.gguf.llama_vocab import quiet
-
-    quiet(llama_cpp)
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, QUANTISED[quant])
+    lib = library()
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = getattr(lib, QUANTISED[quant])
     params.nthread = threads or os.cpu_count() or 1
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
-        if llama_cpp.llama_model_quantize(str(source).encode(), str(part).encode(), params) != 0:
+        if lib.llama_model_quantize(str(source).encode(), str(part).encode(), params) != 0:
             raise TuningforkError(
                 f"llama.cpp could not make {quant} of the model.", where=str(source), todo="Try --quant q8_0."
             )
@@ -114,11 +111,11 @@ def types_of(file: gguf.GGUFReader) -> dict[str, int]:
 
 def _write(
     writer: gguf.GGUFWriter,
-    weights: Weights,
+    weights: MergedWeights,
     c: Mapping,
     quant: str,
     pre: str | None,
-    about: About,
+    about: FileMetadata,
     on_progress: Progress | None,
 ) -> None:
     file_type, kind = DIRECT[quant]
@@ -127,7 +124,7 @@ def _write(
     for tensor in plan:
         writer.add_tensor_info(tensor.name, tensor.shape, np.float32, tensor.nbytes, raw_dtype=tensor.kind)  # type: ignore[arg-type]
     writer.add_type(gguf.GGUFType.MODEL)
-    write_about(writer, about)
+    write_metadata(writer, about)
     write_hparams(writer, c)
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
@@ -141,7 +138,7 @@ def _write(
             on_progress(done, len(plan))
 
 
-def _plan(weights: Weights, c: Mapping, kind: Kind) -> list[_Tensor]:
+def _plan(weights: MergedWeights, c: Mapping, kind: Kind) -> list[_Tensor]:
     """Every tensor of the file in the order of the base's names, with the type it gets and how to read it."""
     shape = shape_of(c)
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == shape.arch.name)
@@ -162,7 +159,7 @@ def _plan(weights: Weights, c: Mapping, kind: Kind) -> list[_Tensor]:
     return plan
 
 
-def _arranged(weights: Weights, full: str, shape: Shape) -> np.ndarray:
+def _arranged(weights: MergedWeights, full: str, shape: ModelShape) -> np.ndarray:
     """A tensor in GGUF's terms: q and k rows reordered, Gemma's norms with their 1 added."""
     values = weights(full)
     if shape.arch.name.startswith("gemma") and full.endswith("norm.weight"):

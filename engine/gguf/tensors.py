@@ -54,7 +54,7 @@ def float32(tensor: LocalTensor) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class LoraFactors:
     """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is
     multiplied by."""
 
@@ -82,7 +82,7 @@ def is_plain(folder: Path) -> bool:
     return True
 
 
-def read_adapter(folder: Path) -> dict[str, Delta]:
+def read_adapter(folder: Path) -> dict[str, LoraFactors]:
     """The deltas of a PEFT LoRA folder by module name, for example `model.layers.0.self_attn.q_proj`.
 
     Raises BadInput when a file is missing or broken, Unsupported naming what B @ A cannot express (DoRA, saved
@@ -106,11 +106,11 @@ def read_adapter(folder: Path) -> dict[str, Delta]:
     for module, pair in sides.items():
         if set(pair) != {"a", "b"}:
             raise BadInput(f"The adapter holds only one of the two factors of {module}.", where=str(folder), todo=todo)
-        deltas[module] = Delta(pair["a"], pair["b"], _scale(module, pair["a"].shape[0], options))
+        deltas[module] = LoraFactors(pair["a"], pair["b"], _scale(module, pair["a"].shape[0], options))
     return deltas
 
 
-class Weights:
+class MergedWeights:
     """A base folder's tensors by Hugging Face name, with `adapter` merged in when it is read.
 
     Raises BadInput when a file is missing, cut off or of another base, Unsupported for a quantised checkpoint.
@@ -148,7 +148,7 @@ class Weights:
                 todo="Export the adapter instead.",
             )
 
-    def _check_fits(self, module: str, delta: Delta) -> None:
+    def _check_fits(self, module: str, delta: LoraFactors) -> None:
         tensor = self.tensors.get(f"{module}.weight")
         shape = (delta.b.shape[0], delta.a.shape[1])
         if tensor is None or tuple(tensor.shape) != shape:

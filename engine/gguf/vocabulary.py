@@ -15,7 +15,7 @@ from gguf import TokenType
 from tokenizers import Tokenizer
 
 from engine.gguf import tokenizer_file
-from engine.gguf.llama_vocab import VocabOnly
+from engine.gguf.llama_library import vocabulary
 from store.errors import Unsupported
 
 # Every name that llama.cpp knows; those a fingerprint points at are tried first.
@@ -104,7 +104,7 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     best = (len(wanted) + 1, "none")
     try:
         for name in _likely_first(raw):
-            with VocabOnly.open(scratch, pre=name) as vocab:
+            with vocabulary(scratch, pre=name) as vocab:
                 if vocab is None:
                     continue  # this llama.cpp does not know the name
                 wrong = sum(vocab.tokenize(line) != ids for line, ids in zip(TELLING_LINES, wanted, strict=True))

@@ -63,12 +63,12 @@ def read_info(home: Home) -> ServerInfo | None:
 
 
 def write_info(home: Home, info: ServerInfo) -> None:
-    """Say where the server is; readable by its owner alone, whole or not at all."""
+    """Write down where the server is: readable by its owner only, written completely or not at all."""
     write_whole(info_path(home), json.dumps(asdict(info)))
 
 
 def remove_info(home: Home, pid: int) -> None:
-    """Take the file away, if it still names this process."""
+    """Remove the file if it still names this process."""
     info = read_info(home)
     if info is not None and info.pid == pid:
         info_path(home).unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def token_of(home: Home, path: Path | None) -> str:
 
 
 def check_bind(host: str, token_file: Path | None) -> None:
-    """Refuse to listen where other machines reach us, unless a token file was named on purpose."""
+    """Refuse to listen where other machines can connect, unless a token file was named."""
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -137,7 +137,7 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def only_one(path: Path, taken: str) -> Iterator[None]:
-    """Hold a lock file; the system gives it back however the process ends.
+    """Hold a lock file; the system releases it however the process ends.
 
     Raises Conflict saying `taken` when it is held.
     """

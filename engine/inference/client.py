@@ -1,5 +1,5 @@
 """Talks to the chat server over HTTP and starts it when it is not there: how screens and commands reach a model.
-No model, template or sampling logic here; httpx is imported on first use, to keep the user interface's start short."""
+Contains no model, template or sampling logic; httpx is imported on first use, so that the app starts fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.core import process
@@ -31,10 +31,12 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of an answer; `model` is what gives it, as in `Done`."""
+    """The next piece of an answer; `model` is what gives it, as in `Done`. `reasoning` is what the model thinks before
+    it answers, and no part of the answer."""
 
     text: str
     model: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Done:
 
     Times are the server's: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
     `context_used` of `context_size` tokens are taken after the answer; `dropped_turns` earlier messages did not fit.
-    `model` is what answered: for a run that still goes on its newest checkpoint, `run:NAME@STEP`.
+    `model` is what answered: for a run in training, its newest checkpoint as `run:NAME@STEP`. `reasoning` is what
+    the model thought before it answered. `note` is a sentence on what could not be done as asked.
     """
 
     text: str
@@ -57,12 +60,14 @@ class Done:
     dropped_turns: int = 0
     model: str = ""
     error: str | None = None
+    reasoning: str = ""
+    note: str = ""
 
 
 class Client:
     """A connection to the chat server of one home: `await Client.connect(home)`, at the end `await client.close()`.
 
-    A server that went away is started again by the next call, unless `start` was False.
+    If the server has stopped, the next call starts it again, unless `start` was False.
     """
 
     def __init__(self, home: Home, http: httpx.AsyncClient, info: access.ServerInfo, start: bool) -> None:
@@ -107,7 +112,7 @@ class Client:
                         return
                     texts.append(event.text)
                     yield event
-            what = "The chat server went away in the middle of the answer; the next prompt starts it again."
+            what = "The chat server stopped in the middle of the answer. The next prompt starts it again."
         except _Broken as error:
             what = str(error)
         yield Done("".join(texts), stop="error", error=what)
@@ -122,10 +127,10 @@ class Client:
                     return piece
         raise ServerError("The answer had no end.")
 
-    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+    async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
         """Check with numbers what each lane (name to model) is; the keys are those of `server.lane_check.check`."""
         body = {"lanes": [{"lane": lane, "model": model} for lane, model in lanes.items()]}
-        return await self._call("POST", "/v1/tuningfork/honesty", body)
+        return await self._call("POST", "/v1/tuningfork/lane_check", body)
 
     async def load(self, model: str) -> dict[str, Any]:
         """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.
@@ -143,9 +148,10 @@ class Client:
         await self._http.aclose()
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[Delta | Done, None]:
-        """One streamed answer; asked once more when the server was gone before it said anything."""
+        """One streamed answer; tried once more when the server stopped before sending anything."""
         httpx = _httpx()
         texts: list[str] = []
+        thoughts: list[str] = []
         for again in (True, False):
             try:
                 async with self._request("POST", "/v1/chat/completions", body) as response:
@@ -154,14 +160,15 @@ class Client:
                     async for event in sse.events(response.aiter_bytes()):
                         if event is None:
                             return
-                        if "error" in event:
+                        if event.get("error"):
                             raise _Broken((_error_in(event) or ServerError("The answer failed.")).what)
-                        text, done = _read(event, texts)
-                        if text:
+                        text, thought, done = _read(event)
+                        if text or thought:
                             texts.append(text)
-                            yield Delta(text, str(event.get("model", "")))
+                            thoughts.append(thought)
+                            yield Delta(text, str(event.get("model", "")), thought)
                         if done is not None:
-                            yield done
+                            yield replace(done, text="".join(texts), reasoning="".join(thoughts))
                     return
             except httpx.TransportError:
                 if texts:
@@ -175,9 +182,9 @@ class Client:
     async def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, patient: bool = False
     ) -> dict[str, Any]:
-        """One question with one answer.
+        """One request and its JSON response.
 
-        Asked once more when the server was gone; `patient`: as long as it says when.
+        Tried once more when the server has stopped; with `patient`, for as long as the server says when to retry.
         """
         httpx, again = _httpx(), True
         while True:
@@ -198,11 +205,12 @@ class Client:
             await asyncio.sleep(int(wait))
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]
-        headers = {"Authorization": f"Bearer {self._info.token}"}
-        return self._http.stream(method, self._info.url + path, json=body, headers=headers)
+        headers = {"Authorization": f"Bearer {self._info.token}", "Content-Type": "application/json"}
+        content = None if body is None else sse.to_bytes(body)
+        return self._http.stream(method, self._info.url + path, content=content, headers=headers)
 
     async def _reconnect(self) -> None:
-        """Find or start the server again; of several that notice at once, one does it."""
+        """Find or start the server again; when several callers notice at once, one does it."""
         gone = self._info
         async with self._reconnecting:
             if self._info is gone:
@@ -236,7 +244,7 @@ def shutdown(home: Home, *, timeout_s: float = 5.0) -> bool:
     while info.alive() or access.is_held(access.lock_path(home)):  # its threads may outlive its first one
         now = access.read_info(home)
         if now is not None and now.pid != info.pid:
-            break  # another one has begun
+            break  # another server has started
         if time.monotonic() > deadline:
             process.kill_group(info.pid, info.pid_started)
             if process.started_at(info.pid) == info.pid_started:
@@ -248,7 +256,7 @@ def shutdown(home: Home, *, timeout_s: float = 5.0) -> bool:
 
 
 def _find_or_start(home: Home, start: bool) -> access.ServerInfo:
-    """The living server of our version, started when there is none. Blocks; of two that start at once, one does it."""
+    """The running server of our version, started when there is none. Blocks; of two callers at once, one starts it."""
     info = _living(home)
     if info is not None:
         return info
@@ -321,9 +329,10 @@ async def _refusal(response: httpx.Response) -> Exception:
     return ServerError(f"The chat server answered {response.status_code}.", todo=raw[:200].decode("utf-8", "replace"))
 
 
-def _read(event: dict[str, Any], texts: list[str]) -> tuple[str, Done | None]:
-    """The text of a chunk, and the end if it is the last one."""
+def _read(event: dict[str, Any]) -> tuple[str, str, Done | None]:
+    """Text and reasoning of a chunk, and the end if it is the last one."""
     choices = event.get("choices") or [{}]
-    text = (choices[0].get("delta") or {}).get("content") or ""
+    said = choices[0].get("delta") or {}
     figures = event.get("tuningfork")
-    return text, Done("".join([*texts, text]), **figures) if isinstance(figures, dict) else None
+    done = Done("", **figures) if isinstance(figures, dict) else None
+    return said.get("content") or "", said.get("reasoning_content") or "", done

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from store.errors import BadInput
@@ -27,7 +28,7 @@ class Template(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EncodedPrompt:
     """Token ids that end with the generation prompt. `template` is the SHA-256 of the template's text."""
 
     ids: list[int]
@@ -36,32 +37,48 @@ class Prompt:
     dropped_turns: int = 0
 
 
-def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> Prompt:
-    """Render and encode. When it does not fit, the oldest turns are left out, never the system prompt or the last
+def plain(ids: list[int], stop_ids: frozenset[int], context: int, max_tokens: int) -> EncodedPrompt:
+    """A prompt of text that no template was put around. Raises BadInput when it does not fit."""
+    fit = context - min(max_tokens, context // KEPT_FOR_ANSWER)
+    if not ids or len(ids) > fit:
+        raise BadInput(
+            f"The prompt takes {len(ids):,} tokens, and from 1 to {fit:,} fit.",
+            where="prompt",
+            todo="Change its length.",
+        )
+    return EncodedPrompt(ids, stop_ids, "")
+
+
+def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> EncodedPrompt:
+    """Render and encode. When it does not fit, the oldest turns are left out, never a system message or the last
     question.
 
-    `context` is the model's size in tokens, of which room for `max_tokens` (at most a quarter) stays free. Raises
-    BadInput when even the last question alone does not fit.
+    `context` is the model's size in tokens, of which space for `max_tokens` (at most a quarter) stays free. Raises
+    BadInput when even the last question alone does not fit, or the template refuses or leaves out a system message.
     """
-    room = context - min(max_tokens, context // KEPT_FOR_ANSWER)
-    head = [m for m in messages[:1] if m["role"] == "system"]
+    fit = context - min(max_tokens, context // KEPT_FOR_ANSWER)
+    head = list(takewhile(_is_system, messages))
     turns = list(messages[len(head) :])
 
     def without(dropped: int) -> list[int]:
-        return list(template.encode([*head, *turns[dropped:]]))
+        return list(template.encode([*head, *filter(_is_system, turns[:dropped]), *turns[dropped:]]))
 
     ids, dropped = without(0), 0
-    if len(ids) > room:
-        dropped = _fewest(turns, lambda n: len(without(n)) <= room)
+    if len(ids) > fit:
+        dropped = _fewest(turns, lambda n: len(without(n)) <= fit)
         ids = without(dropped)
-    if len(ids) > room:
+    if len(ids) > fit:
         raise BadInput(
-            f"The question is too long: with the system prompt it takes {len(ids):,} tokens, and {room:,} fit.",
+            f"The question is too long: with the system prompt it takes {len(ids):,} tokens, and {fit:,} fit.",
             where="messages",
             todo="Shorten the question or the system prompt.",
         )
     source = hashlib.sha256(template.source.encode()).hexdigest()
-    return Prompt(ids, frozenset(template.stop_ids), source, dropped)
+    return EncodedPrompt(ids, frozenset(template.stop_ids), source, dropped)
+
+
+def _is_system(message: Message) -> bool:
+    return message["role"] == "system"
 
 
 def _fewest(turns: Sequence[Message], fits: Callable[[int], bool]) -> int:

@@ -1,24 +1,21 @@
-"""The chat API's shapes: requests read and checked, answers and errors written as OpenAI clients expect them.
-Pure functions over JSON; no server, no model."""
+"""The chat API's requests, read and checked, and its errors: as OpenAI's clients send and expect them.
+What is harmless is ignored, what is too large is clamped, what would change the answer is refused by its name. Pure
+functions over JSON; no server, no model. Answers are engine.inference.replies's."""
 
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.inference.backends.base import Finish
-from engine.inference.limits import LANE_NAMES
-from engine.inference.sampling import Sampling
+from engine.inference.limits import LANE_NAMES, LONGEST_LANE, TO_CONTEXT_END
+from engine.inference.sampling import MAX_TOP_LOGPROBS, Sampling
 from store import errors
 from store.errors import BadInput, TuningforkError
 from store.records import Message
 
 ROLES = frozenset({"system", "user", "assistant"})
-LONGEST_LANE = 200
 _STATUS = {
     "BadInput": 400,
     "Unsupported": 400,
@@ -28,12 +25,35 @@ _STATUS = {
     "NewerStore": 409,
     "ServerError": 503,
 }
-_FINISH = {"end": "stop", "length": "length"}
+_REFUSED = {
+    "tools": "Tools are not supported.",
+    "functions": "Functions are not supported.",
+    "web_search_options": "There is no web search.",
+    "audio": "Only text can be answered.",
+    "best_of": "One request gives one answer.",
+    "use_beam_search": "Beam search is not supported.",
+    "echo": "The prompt cannot be part of the answer.",
+    "suffix": "Text cannot be filled in before a suffix.",
+    "stop_token_ids": "Answers can be stopped by texts only.",
+    "ignore_eos": "An answer ends where the model ends it.",
+    "min_tokens": "An answer ends where the model ends it.",
+    "guided_json": "Use response_format for a schema.",
+    "guided_regex": "Use response_format with a schema that has a pattern.",
+    "guided_choice": "Use response_format with a schema that has an enum.",
+    "grammar": "Use response_format for a schema.",
+    "mirostat": "This way of sampling is not supported.",
+    "typical_p": "This way of sampling is not supported.",
+    "xtc_probability": "This way of sampling is not supported.",
+    "dry_multiplier": "This way of sampling is not supported.",
+}
+"""Fields that would change the answer and cannot be honoured, each with the reason."""
+_NEUTRAL = {"best_of": 1, "typical_p": 1}
+"""Values of those fields that change nothing, beside null, false, 0 and what is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request for an answer."""
+    """A checked request for an answer: to `messages`, or, without any, the continuation of `text`."""
 
     model: str
     messages: tuple[Message, ...]
@@ -41,6 +61,7 @@ class ChatRequest:
     lane: str | None
     stream: bool
     include_usage: bool
+    text: str | None = None
 
 
 class Refusal(Exception):
@@ -52,9 +73,12 @@ class Refusal(Exception):
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
-    """The request's JSON object. Raises BadInput."""
+    """The request's JSON object. Half of a surrogate pair has no UTF-8 form and no token: it becomes a question mark.
+
+    Raises BadInput.
+    """
     try:
-        body = json.loads(raw)
+        body = _without_surrogates(json.loads(raw))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"The request is not valid JSON: {error}.", where="body") from None
     if not isinstance(body, dict):
@@ -62,28 +86,69 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
-    """Read a chat-completions request.
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    return value
 
-    Raises BadInput naming the field; unknown fields are ignored, as OpenAI's own are many.
+
+def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
+    """Read a chat-completions request. Without `max_tokens` an answer may go on to the end of the context.
+
+    Raises BadInput naming the field. Fields that are not known are ignored, as OpenAI's own are many.
     """
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadInput("messages must be a list with at least one message.", where="messages")
+    return replace(_request(body), messages=_conversation(messages))
+
+
+def parse_completion(body: Mapping[str, Any]) -> ChatRequest:
+    """Read a request of the older completions API: a text to continue as it is, without a chat template.
+
+    `logprobs` is a number there. Raises BadInput naming the field.
+    """
+    prompt, top = body.get("prompt"), body.get("logprobs")
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str) or not prompt:
+        raise BadInput("prompt must be one text that is not empty.", where="prompt")
+    if top is not None and (not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= MAX_TOP_LOGPROBS):
+        raise BadInput(f"logprobs must be a whole number from 0 to {MAX_TOP_LOGPROBS}.", where="logprobs")
+    chat = {"logprobs": None if top is None else True, "top_logprobs": top}
+    return replace(_request({**body, **chat}), text=prompt)
+
+
+def _request(body: Mapping[str, Any]) -> ChatRequest:
+    """What both APIs share."""
     if body.get("n") not in (None, 1):
-        raise BadInput("Only one answer a request is made: n must be 1.", where="n")
-    if body.get("tools") or body.get("functions"):
-        raise BadInput("Tools are not supported.", where="tools", todo="Leave tools out.")
+        raise BadInput("One request gives one answer: n must be 1.", where="n")
+    for name, why in _REFUSED.items():
+        value = body.get(name)
+        if value and value != _NEUTRAL.get(name):
+            raise BadInput(f"{why} {name} cannot be honoured.", where=name, todo=f"Leave {name} out.")
+    modalities = body.get("modalities")
+    if modalities not in (None, [], ["text"]):
+        raise BadInput("Only text can be answered.", where="modalities", todo="Leave modalities out.")
     lane = body.get("lane")
     if lane is not None and (not isinstance(lane, str) or not 0 < len(lane) <= LONGEST_LANE):
         raise BadInput(f"lane must be a text of 1 to {LONGEST_LANE} characters.", where="lane")
-    options = body.get("stream_options")
+    stream, options = body.get("stream"), body.get("stream_options")
+    if stream not in (None, True, False):
+        raise BadInput("stream must be true or false.", where="stream")
+    sampling = Sampling.from_json(body)
+    if body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
+        sampling = replace(sampling, max_tokens=TO_CONTEXT_END)
     return ChatRequest(
         model=text_field(body, "model"),
-        messages=_conversation(messages),
-        sampling=Sampling.from_json(body),
+        messages=(),
+        sampling=sampling,
         lane=lane,
-        stream=body.get("stream") is True,
+        stream=bool(stream),
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
     )
 
@@ -111,12 +176,12 @@ def parse_lanes(body: Mapping[str, Any]) -> list[tuple[str, str | None]]:
 
 
 def _conversation(raw: list[Any]) -> tuple[Message, ...]:
+    """The messages. System messages may stand anywhere: whether one is left out is the template's to say."""
     messages = tuple(_message(at, one) for at, one in enumerate(raw))
-    if any(m["role"] == "system" for m in messages[1:]):
-        raise BadInput("A system message may only come first.", where="messages")
-    if messages[-1]["role"] != "user":
+    spoken = [m for m in messages if m["role"] != "system"]
+    if not spoken or spoken[-1]["role"] != "user":
         raise BadInput("The last message must be the user's.", where="messages")
-    prompt = messages[-1]["content"]
+    prompt = spoken[-1]["content"]
     if not prompt.strip():
         raise BadInput("The prompt is empty.", where="messages", todo="Write a question.")
     odd = next((c for c in prompt if ord(c) < 32 and not c.isspace()), None)
@@ -137,58 +202,15 @@ def _message(at: int, raw: Any) -> Message:
     role = "system" if role == "developer" else role
     if role not in ROLES:
         raise BadInput(f"The role must be system, user or assistant, not {role!r}.", where=f"{where}.role")
+    if content is None and role == "assistant":  # a turn that only called tools, for example
+        content = ""
     if isinstance(content, list):  # OpenAI's content parts; only text ones can be answered
         if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
             raise BadInput("Only text content is supported.", where=f"{where}.content")
         content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
         raise BadInput("The content must be a text.", where=f"{where}.content")
-    # A lone surrogate (half of a broken escape) has no UTF-8 form and no token.
-    return {"role": role, "content": content.encode("utf-8", "replace").decode()}
-
-
-class Shape:
-    """Writes one answer: its id and time are the same in every chunk."""
-
-    def __init__(self, model: str) -> None:
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-    def piece(self, text: str, *, first: bool) -> dict[str, Any]:
-        """A chunk with text."""
-        delta = {"role": "assistant", "content": text} if first else {"content": text}
-        return self._chunk([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}])
-
-    def last(self, finish: Finish) -> dict[str, Any]:
-        """The chunk that ends the answer, with our own figures beside OpenAI's."""
-        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": _FINISH[finish.stop]}
-        return {**self._chunk([choice]), "tuningfork": asdict(finish)}
-
-    def usage(self, finish: Finish) -> dict[str, Any]:
-        """The chunk that `stream_options.include_usage` asks for."""
-        return {**self._chunk([]), "usage": _usage(finish)}
-
-    def whole(self, text: str, finish: Finish) -> dict[str, Any]:
-        """An answer that is not streamed."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH[finish.stop]}
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": _usage(finish),
-            "tuningfork": asdict(finish),
-        }
-
-    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self._head, "object": "chat.completion.chunk", "choices": choices}
-
-
-def _usage(finish: Finish) -> dict[str, int]:
-    return {
-        "prompt_tokens": finish.prompt_tokens,
-        "completion_tokens": finish.tokens,
-        "total_tokens": finish.prompt_tokens + finish.tokens,
-    }
+    return {"role": role, "content": content}
 
 
 def error_body(error: TuningforkError) -> dict[str, Any]:
@@ -212,18 +234,42 @@ def status_of(error: TuningforkError) -> int:
 
 
 def error_from(body: Any) -> TuningforkError | None:
-    """The error that `error_body` wrote, as what it was; also what other OpenAI-compatible servers send.
+    """The error that `error_body` wrote, as what it was; also what other OpenAI-compatible servers send: `error` as a
+    text or an object, `detail` (FastAPI's, a text or a list), `message` beside `"object": "error"`.
 
-    None for no error.
+    None for no error; `"error": null` is none.
     """
-    inner = body.get("error") if isinstance(body, dict) else None
-    if isinstance(inner, str):
-        return errors.ServerError(inner)
-    if not isinstance(inner, dict):
+    if not isinstance(body, dict):
         return None
-    kind = errors.kind_named(inner.get("type"), errors.ServerError)
-    return kind(
-        str(inner.get("what") or inner.get("message") or "The server gave no reason."),
-        where=inner.get("where"),
-        todo=inner.get("todo"),
-    )
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        kind = errors.kind_named(inner.get("type"), errors.ServerError)
+        what = inner.get("what") or _reason(inner) or "The server gave no reason."
+        return kind(str(what), where=_text_or_none(inner.get("where")), todo=_text_or_none(inner.get("todo")))
+    why = inner if isinstance(inner, str) else "" if "choices" in body else _reason(body)
+    return errors.ServerError(why) if why else None
+
+
+def _reason(body: Mapping[str, Any]) -> str:
+    """The sentence in an error object; "" for none."""
+    for key in ("message", "detail", "error"):
+        found = body.get(key)
+        if isinstance(found, list):  # FastAPI: [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
+            found = "; ".join(_detail(one) for one in found)
+        if isinstance(found, dict):
+            found = _reason(found)
+        if isinstance(found, str) and found.strip():
+            return found.strip()
+    return ""
+
+
+def _detail(one: Any) -> str:
+    if not isinstance(one, dict):
+        return str(one)
+    loc = one.get("loc")
+    place = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
+    return f"{place}: {one.get('msg', '')}" if place else str(one.get("msg", ""))
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

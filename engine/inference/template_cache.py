@@ -16,7 +16,7 @@ _KEPT = 8
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
-class Templates:
+class TemplateCache:
     """A small cache, the least recently used template dropped first."""
 
     def __init__(self) -> None:

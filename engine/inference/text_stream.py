@@ -1,5 +1,5 @@
-"""From the bytes of tokens to the text that is sent: whole UTF-8 characters only, and nothing from a stop text on.
-Pure state, shared by the local backends."""
+"""From tokens to the text that is sent: whole characters only, and nothing from a stop text on.
+Pure state, shared by the backends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TextStream:
         self.stopped = False
 
     def feed(self, raw: bytes, *, final: bool = False) -> str:
-        """The text that is certain now; `final` gives out what was held back, half characters as U+FFFD."""
+        """The text that is certain now; `final` returns the rest, with incomplete characters as U+FFFD."""
         if self.stopped:
             return ""
         text = self._held + self._decode(raw, final)
@@ -37,3 +37,20 @@ class TextStream:
         longest = max(map(len, self._stops), default=1) - 1
         lengths = range(min(longest, len(text)), 0, -1)
         return next((n for n in lengths if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
+
+
+class Surrogates:
+    """Joins the halves of a surrogate pair that came in two pieces; one that stays alone becomes U+FFFD.
+
+    JSON spells characters beyond U+FFFF as two escapes, and some servers send one in each event.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str, *, final: bool = False) -> str:
+        """The text that is certain now."""
+        text = self._held + text
+        self._held = "" if final or not "\ud800" <= text[-1:] <= "\udbff" else text[-1]
+        text = text[: len(text) - len(self._held)]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,5 +1,5 @@
-"""Who may use how many CPU cores: answers share what a training run leaves.
-Two thread pools that each claim every core slow each other five to ten times, so nobody claims more than its share."""
+"""How many CPU cores an answer may use: answers share what training runs leave free.
+Two thread pools that each use every core slow each other down five to ten times, so each gets a share only."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Encoding, Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from engine.core.files import read_json
 from engine.gguf import tokenizer_file
+from engine.models.token_text import TokenText
 from store.errors import BadInput, Unsupported
 from store.records import Message
 
@@ -141,8 +141,9 @@ class ChatTemplate:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; the bytes of an unfinished character wait for the token that finishes it."""
-        stream = DecodeStream(skip_special_tokens=False)
-        return [stream.step(self.tokenizer, token) or "" for token in ids]
+        text = TokenText(self.decode)
+        found = [text.feed(token) for token in ids]
+        return [*found[:-1], found[-1] + text.rest()] if found else []
 
     def example(self, messages: Sequence[Message], max_length: int, *, last_turn: bool = False) -> Example:
         """The training row of a conversation: its assistant turns are trained, all else is masked.

@@ -1,5 +1,5 @@
 """The licence of a base model, as its own files state it.
-Reads the model card that lies beside the weights; asks nobody."""
+Reads the model card beside the weights; never uses the network."""
 
 from __future__ import annotations
 

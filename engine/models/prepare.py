@@ -1,4 +1,4 @@
-"""Makes a model ready for training and chat: runs `engine.training.worker prepare` and passes on what it says.
+"""Makes a model ready for training and chat: runs `engine.training.worker prepare` and reports its progress.
 The work itself (torch, the network for hub models) happens in that process; this one stays light."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from store.errors import Unsupported, WorkerError
 def prepare(store: Store, ref: str, on_line: Callable[[str], None] | None = None) -> Path:
     """The safetensors folder of `ref`, made first if need be; a run's is its base's.
 
-    Of two callers that race one works and the other waits. `on_line` gets progress lines. Raises NotFound, BadInput,
+    When two callers race, one prepares and the other waits. `on_line` gets progress lines. Raises NotFound, BadInput,
     NoSpace, Unsupported (an endpoint has no folder), or WorkerError when the process fails.
     """
     parsed = refs.parse(ref)

@@ -3,35 +3,39 @@ Looks at files and the store, never at the network, and loads nothing."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from engine.models import default_model
 from store import models, runs
 from store.db import Store
-from store.errors import BadInput, Conflict, NotFound, Unsupported
+from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
 from store.records import END_STATES, Run
+from store.suggest import close, did_you_mean
 
 RefKind = Literal["embedded", "hub", "folder", "gguf", "run", "endpoint"]
 GRAMMAR = (
     f"A model reference is {default_model.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
     "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
-ENDPOINT = ("http://", "https://")
-"""How a reference to a model on another server begins."""
-_RUN = re.compile(r"run:([A-Za-z0-9._-]{1,64})(?:@(\d{1,9}))?")
+_RUN_NAME = re.compile(r"([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
+_RUN_PREFIX, _FILE_SUFFIX = "run:", ".gguf"
+_ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_PATH = ("/", "./", "../", "~")
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint."""
+    """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint.
+
+    Code that needs to know what a reference names uses this class; nothing else looks into the text.
+    """
 
     kind: RefKind
     value: str
@@ -40,8 +44,89 @@ class Ref:
 
     def __str__(self) -> str:
         if self.kind == "run":
-            return f"run:{self.value}" + (f"@{self.step}" if self.step is not None else "")
+            return _RUN_PREFIX + self.title
         return f"{self.value}#{self.model}" if self.kind == "endpoint" else self.value
+
+    @classmethod
+    def run(cls, name: str, step: int | None = None) -> Ref:
+        """The reference to a run, or to one of its checkpoints."""
+        return cls("run", name, step=step)
+
+    @classmethod
+    def read(cls, text: str) -> Ref:
+        """What `text` says by its form alone, for lists and headings: never raises and looks at no disk.
+
+        What has the form of nothing else counts as a folder; `parse` is what checks.
+        """
+        text = text.strip()
+        if text.casefold() == default_model.NAME:
+            return cls("embedded", default_model.NAME)
+        if text.startswith(_RUN_PREFIX):
+            name = text.removeprefix(_RUN_PREFIX)
+            match = _RUN_NAME.fullmatch(name)
+            return cls.run(match[1], int(match[2]) if match[2] else None) if match else cls.run(name)
+        if _ENDPOINT.match(text):
+            url, _, model = text.partition("#")
+            scheme, _, rest = url.partition("://")
+            return cls("endpoint", f"{scheme.lower()}://{rest}".rstrip("/"), model=model or None)
+        if text.casefold().endswith(_FILE_SUFFIX):
+            return cls("gguf", text)
+        return cls("hub" if _HUB.fullmatch(text) and not text.startswith(_PATH) else "folder", text)
+
+    @property
+    def is_run(self) -> bool:
+        return self.kind == "run"
+
+    @property
+    def is_endpoint(self) -> bool:
+        return self.kind == "endpoint"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a GGUF file, which may hold a base or a tuned model."""
+        return self.kind == "gguf"
+
+    @property
+    def can_be_base(self) -> bool:
+        """Whether tuning can start from it: a run and an endpoint are no bases."""
+        return self.kind not in ("run", "endpoint")
+
+    @property
+    def title(self) -> str:
+        """For headings: a run without its prefix, a file or a folder without the way there."""
+        if self.kind == "run":
+            return self.value + (f"@{self.step}" if self.step is not None else "")
+        if self.kind in ("gguf", "folder") and PurePath(self.value).is_absolute():
+            return PurePath(self.value).name
+        return str(self)
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether `text` has the form of a repository on the Hugging Face hub, `org/name`."""
+    return bool(_HUB.fullmatch(text))
+
+
+def parse_run(text: str) -> Ref:
+    """A run named as `NAME`, `NAME@STEP` or with `run:` before it. Raises BadInput."""
+    match = _RUN_NAME.fullmatch(text.strip().removeprefix(_RUN_PREFIX))
+    if not match:
+        raise BadInput(f"{text!r} does not name a run.", where="RUN", todo="Name a run: NAME or NAME@STEP.")
+    return Ref.run(match[1], int(match[2]) if match[2] else None)
+
+
+def checkpoint(answered: str, asked: str) -> int | None:
+    """The step of the checkpoint that answered for `asked`, a run without a step; None when something else did."""
+    one, two = Ref.read(answered), Ref.read(asked)
+    return one.step if one.is_run and two.is_run and one.value == two.value and two.step is None else None
+
+
+def as_typed(text: str) -> str:
+    """The normal form of a reference, for whoever reads it from the user: a relative path means the folder in which it
+    was typed. A text that breaks the grammar stays as it is, so that `resolve` can say what is wrong with it."""
+    try:
+        return str(parse(text))
+    except UserError:
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +157,21 @@ def parse(text: str) -> Ref:
     text = text.strip()
     if not text or any(ord(c) < 32 for c in text):
         raise BadInput("The model reference is empty or holds control characters.", todo=GRAMMAR)
-    if text.casefold() == default_model.NAME:
-        return Ref("embedded", default_model.NAME)
-    if text.startswith("run:"):
-        match = _RUN.fullmatch(text)
-        if not match:
-            todo = "Write run:NAME, or run:NAME@STEP with a whole step."
-            raise BadInput(f"{text!r} is not a reference to a run.", todo=todo)
-        return Ref("run", match[1], step=int(match[2]) if match[2] else None)
-    if text.startswith(ENDPOINT):
-        url, _, model = text.partition("#")
-        if not model or not url.partition("//")[2].strip("/"):
-            raise BadInput(f"{text!r} does not name host and model.", todo="Write http://host:port/v1#model.")
-        return Ref("endpoint", url.rstrip("/"), model=model)
+    ref = Ref.read(text)
     path = Path(text).expanduser()
-    if text.casefold().endswith(".gguf"):
-        return Ref("gguf", str(path.absolute()))
-    if path.is_dir() or text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
-        return Ref("folder", str(path.resolve()))
-    if _HUB.fullmatch(text):
-        return Ref("hub", text)
-    raise NotFound(f"There is no model {text!r}.", todo=GRAMMAR)
+    if ref.is_run and not _RUN_NAME.fullmatch(ref.title):
+        todo = "Write run:NAME, or run:NAME@STEP with a whole step."
+        raise BadInput(f"{text!r} is not a reference to a run.", todo=todo)
+    if ref.is_endpoint and (not ref.model or not ref.value.partition("//")[2].strip("/")):
+        raise BadInput(f"{text!r} does not name host and model.", todo="Write http://host:port/v1#model.")
+    if ref.is_file:
+        return replace(ref, value=str(path.absolute()))
+    if ref.kind in ("hub", "folder"):
+        if path.is_dir() or text.startswith(_PATH) or text in (".", ".."):
+            return Ref("folder", str(path.resolve()))
+        if ref.kind == "folder":
+            raise NotFound(f"There is no model {text!r}.", todo=GRAMMAR)
+    return ref
 
 
 def resolve(store: Store, text: str) -> Resolved:
@@ -123,21 +202,21 @@ def resolve(store: Store, text: str) -> Resolved:
 
 def known(store: Store) -> list[str]:
     """References to offer, best first: the embedded model, tuned runs (newest first), then models that were added."""
-    tuned = [f"run:{run.name}" for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
+    tuned = [str(Ref.run(run.name)) for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([default_model.NAME, *tuned, *added]))
 
 
 def followed(store: Store, texts: Iterable[str]) -> dict[str, int | None]:
-    """Those references that name a run which still goes on, each with the step of its newest checkpoint: such a
-    reference moves on by itself. None where the run has no checkpoint yet."""
+    """The references that name a run in training, each with the step of its newest checkpoint: what they resolve to
+    changes as the run saves more. None where the run has no checkpoint yet."""
     found: dict[str, int | None] = {}
     for text in texts:
-        match = _RUN.fullmatch(text)
-        if not match or match[2]:
+        ref = Ref.read(text)
+        if not ref.is_run or ref.step is not None:
             continue
         try:
-            run = runs.get(store, match[1])
+            run = runs.get(store, ref.value)
         except NotFound:
             continue
         if run.state not in END_STATES and not run.adapter:
@@ -148,10 +227,9 @@ def followed(store: Store, texts: Iterable[str]) -> dict[str, int | None]:
 def _near(store: Store, text: str) -> str | None:
     """A hint that names the known references closest to a wrong one, or all of them."""
     names = known(store)
-    by_word = {name.removeprefix("run:").casefold(): name for name in names}
-    hits = difflib.get_close_matches(text.strip().removeprefix("run:").casefold(), by_word, n=3, cutoff=0.5)
-    if hits:
-        return "Did you mean " + " or ".join(by_word[hit] for hit in hits) + "?"
+    by_title = {Ref.read(name).title: name for name in names}
+    if hits := close(Ref.read(text).title, by_title):
+        return did_you_mean([by_title[hit] for hit in hits])
     return f"Known models: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}. {GRAMMAR}"
 
 
@@ -191,7 +269,7 @@ def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, P
     if step in saved:
         return step, store.home.absolute(saved[step].path)
     if saved or run.adapter:
-        have = ", ".join(str(s) for s in sorted(saved)) or "none; its finished adapter is run:" + run.name
+        have = ", ".join(str(s) for s in sorted(saved)) or f"none; its finished adapter is {Ref.run(run.name)}"
         raise NotFound(f"Run {run.name} has no checkpoint at step {step}.", todo=f"Its checkpoints: {have}.")
     todo = {
         "succeeded": "Train the run again.",
@@ -248,7 +326,14 @@ def _whole_model(folder: Path) -> None:
         raise BadInput("The model's configuration is not readable JSON.", where=str(folder / "config.json")) from None
     if not isinstance(config, dict) or not config.get("model_type"):
         raise BadInput("The configuration names no model_type.", where=str(folder / "config.json"))
-    if not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for kind in ("*.bin", "*.pt", "*.pth") for path in folder.glob(kind))
+        if pickled:  # reading a pickle runs the code in it, and neither exports nor checks of weights can read one
+            raise Unsupported(
+                f"This model's weights are only there as pickle files ({pickled[0]}), which are not read.",
+                where=where,
+                todo="Save it as safetensors: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW).",
+            )
         raise BadInput("This model folder holds no weights (*.safetensors).", where=where)
     if not (folder / "tokenizer.json").is_file():
         raise Unsupported(
@@ -261,8 +346,8 @@ def _whole_model(folder: Path) -> None:
 def _hub(store: Store, ref: Ref) -> Resolved:
     folder = hub_snapshot(ref.value)
     if folder is None:
-        near = difflib.get_close_matches(ref.value, known(store), n=1)
-        todo = f"Fetch it once: tuningfork models add {ref.value}" + (f" - or did you mean {near[0]}?" if near else "")
+        near = did_you_mean(close(ref.value, known(store), 1))
+        todo = f"Fetch it once: tuningfork models add {ref.value}" + (f" {near}" if near else "")
         raise NotFound(f"{ref.value} is not on this machine, and Tuningfork downloads nothing by itself.", todo=todo)
     return _folder(folder, ref)
 

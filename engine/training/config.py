@@ -31,7 +31,7 @@ class TrainConfig:
     # fmt: off
     model: str = row(kind="text", group="basic", label="Model", help="The base model.")
     recipe: str = row("identity", kind="text", group="basic", label="Recipe",
-        help="The named set of settings that these started from.")
+        help="A named set of settings, which the other options change.")
     method: str = row("qlora", kind="choice", choices=lambda: METHODS, group="basic", label="Method",
         help="How the adapter is trained.")
     epochs: float = row(3.0, kind="number", low=0, above_low=True, high=10_000, group="basic", label="Epochs",
@@ -89,7 +89,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, field in FIELDS.items():
             value = getattr(self, name)
-            if field.kind == "number" and isinstance(value, int) and not isinstance(value, bool):
+            if field.kind == "number" and type(value) is int and abs(value) <= field.high:
                 object.__setattr__(self, name, float(value))  # 32 and 32.0 are one config, so they need one hash
             if field.kind == "names" and isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from store.curate.duplicates import normal
-from store.curate.findings import Judged
+from store.curate.findings import PairLike
 
 MOST_IDENTITY = 0.75
-"""Above this share of identity pairs the model forgets more than it must: a third of general rows keeps it."""
+"""Above this share of identity pairs the model forgets what it knew: a third of general rows prevents that."""
 FEW = 20
-"""Fewer pairs than this seldom teach more than their own wording."""
+"""Fewer pairs than this rarely teach more than their own wording."""
 ONE_OPENING = 0.5
 """Above this share of questions that open with the same two words the wordings are too alike."""
 
@@ -31,7 +31,7 @@ class Balance:
     advice: list[str] = field(default_factory=list)
 
 
-def balance(pairs: Iterable[Judged]) -> Balance:
+def balance(pairs: Iterable[PairLike]) -> Balance:
     """The make-up of a set of pairs, with advice; of an empty set, zeros."""
     pairs = list(pairs)
     kinds = Counter(pair.kind for pair in pairs)

@@ -5,80 +5,178 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
-from store.curate.findings import Judged
+from store import search_text
+from store.curate.findings import PairLike
 
-_WORD = re.compile(r"\w+")
+_MARKS = re.compile(r"(?<=[^\W\d_]|[\u0900-\u0dff\u0e00-\u109f])[.,;:!?…。、，；：！？]+(?=\s|$)")
+"""Sentence marks after a letter, at the end of a word: all that a comparison leaves out beside case and spaces."""
+_SPACES = re.compile(r"(?<=\S)[^\S\n]+")
+_NUMBER = re.compile(r"\d[\d.,:/-]*")
+_COUNTING_SIGNS = frozenset("#%&*/@\\^|~<>=+$")
+
+
+class _Widths(dict[int, str]):
+    """For `str.translate`: full-width and half-width forms as the usual ones; every other character as it is."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        wide = unicodedata.decomposition(char).startswith(("<wide>", "<narrow>"))
+        self[code] = unicodedata.normalize("NFKC", char) if wide else char
+        return self[code]
+
+
+_WIDTHS = _Widths()
 
 
 def normal(text: str) -> str:
-    """`text` as comparisons see it: its words, case-folded, one space apart."""
-    return " ".join(_WORD.findall(text.casefold()))
+    """`text` as comparisons see it: in one case, Unicode form and width, without sentence marks at the ends of words.
+
+    Every other sign counts: C++ is not C#, 1.5 is not 1-5, x² is not x2. So do lines and their indentation, which mean
+    something in code; spaces inside and at the end of a line do not.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_WIDTHS))
+    text = _MARKS.sub("", text.casefold())
+    lines = [_SPACES.sub(" ", line.rstrip()) for line in text.splitlines()]
+    return "\n".join(line for line in lines if line).strip()
 
 
-def exact(pairs: Iterable[Judged]) -> list[list[str]]:
-    """Groups of uids whose system, question and answer have the same words, the first one first."""
-    return _groups(pairs, lambda pair: (normal(pair.system), normal(pair.question), normal(pair.answer)))
+def _place(pair: PairLike) -> Hashable:
+    """What a question means depends on: the system text and the earlier turns."""
+    return normal(pair.system), tuple((turn.role, normal(turn.content)) for turn in pair.history)
 
 
-def conflicts(pairs: Iterable[Judged]) -> list[list[str]]:
-    """Groups of uids that ask the same but answer differently."""
+def exact(pairs: Iterable[PairLike]) -> list[list[str]]:
+    """Groups of uids that say the same: system text, earlier turns, question and answer are equal in `normal` form."""
+    return _groups((pair.uid, (_place(pair), normal(pair.question), normal(pair.answer))) for pair in pairs)
+
+
+def conflicts(pairs: Iterable[PairLike]) -> list[list[str]]:
+    """Groups of uids that ask the same (in `normal` form, after the same turns) but answer differently."""
     pairs = list(pairs)
     answers = {pair.uid: normal(pair.answer) for pair in pairs}
-    asked = _groups(pairs, lambda pair: (normal(pair.system), normal(pair.question)))
+    asked = _groups((pair.uid, (_place(pair), normal(pair.question))) for pair in pairs)
     return [group for group in asked if len({answers[uid] for uid in group}) > 1]
 
 
-def _groups(pairs: Iterable[Judged], key: Callable[[Judged], tuple[str, ...]]) -> list[list[str]]:
-    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for pair in pairs:
-        found[key(pair)].append(pair.uid)
+def _groups(keyed: Iterable[tuple[str, Hashable]]) -> list[list[str]]:
+    found: dict[Hashable, list[str]] = defaultdict(list)
+    for uid, key in keyed:
+        found[key].append(uid)
     return [group for group in found.values() if len(group) > 1]
 
 
-def near(pairs: Sequence[Judged], threshold: float = 0.8) -> list[list[str]]:
-    """Groups of uids whose question and answer share at least `threshold` (0 to 1) of their three-word shingles.
+def near(pairs: Sequence[PairLike], threshold: float = 0.8) -> list[list[str]]:
+    """Groups of uids whose question and answer share at least `threshold` (0 to 1) of their shingles (`shingles`).
 
-    Sharing is Jaccard's: common over all. A group is what such pairs connect, so its ends may be farther apart.
+    Sharing is Jaccard's: common over all. A group is what such pairs connect, so its ends may be farther apart. Pairs
+    with other system texts or earlier turns are never near, nor are those whose numbers or signs differ (`signature`):
+    "2 + 3" shares nearly all with "2 - 3".
     """
-    sets = [_shingles(f"{pair.question} {pair.answer}") for pair in pairs]
+    texts = [f"{pair.question}\n{pair.answer}" for pair in pairs]
+    roots = near_groups(texts, threshold, apart=[_place(pair) for pair in pairs])
+    return _groups((pair.uid, root) for pair, root in zip(pairs, roots, strict=True))
+
+
+def near_groups(texts: Sequence[str], threshold: float, apart: Sequence[Hashable] | None = None) -> list[int]:
+    """For each text the number of the first text of its group of near-equal ones; texts that differ in `apart`, or in
+    their numbers and signs, are in different groups.
+    """
+    parts: dict[Hashable, list[int]] = defaultdict(list)
+    for n, text in enumerate(texts):
+        parts[(apart[n] if apart else None, signature(text))].append(n)
+    parent = list(range(len(texts)))
+    for part in parts.values():
+        if len(part) > 1:
+            _join_near(parent, part, {n: shingles(texts[n]) for n in part}, threshold)
+    return [_root(parent, n) for n in range(len(texts))]
+
+
+def _join_near(parent: list[int], part: list[int], sets: dict[int, frozenset[str]], threshold: float) -> None:
     same: dict[frozenset[str], list[int]] = defaultdict(list)
-    for n, shingles in enumerate(sets):
-        same[shingles].append(n)
-    parent = list(range(len(pairs)))
+    for n in part:
+        same[sets[n]].append(n)
     for twins in same.values():
         for n in twins[1:]:
-            parent[n] = twins[0]
+            _join(parent, twins[0], n)
     for one, other in _close([twins[0] for twins in same.values()], sets, threshold):
-        parent[_root(parent, max(one, other))] = _root(parent, min(one, other))
-    found: dict[int, list[str]] = defaultdict(list)
-    for n, pair in enumerate(pairs):
-        found[_root(parent, n)].append(pair.uid)
-    return [group for group in found.values() if len(group) > 1]
+        _join(parent, one, other)
 
 
-def _shingles(text: str) -> frozenset[str]:
-    words = normal(text).split()
-    return frozenset(" ".join(words[n : n + 3]) for n in range(max(1, len(words) - 2)))
+def shingles(text: str) -> frozenset[str]:
+    """Every three neighbouring tokens of `text`: words, or characters where a script writes no spaces between words.
+
+    >>> sorted(shingles("How do I reset it?"))
+    ['do i reset', 'how do i', 'i reset it']
+    >>> sorted(shingles("怎么重置"))
+    ['么 重 置', '怎 么 重']
+    """
+    tokens = search_text.cut(normal(text)).split()
+    tokens = [token for token in tokens if search_text.is_word(token)] or tokens
+    return frozenset(" ".join(tokens[n : n + 3]) for n in range(max(1, len(tokens) - 2)))
 
 
-def _close(chosen: list[int], sets: list[frozenset[str]], threshold: float) -> Iterable[tuple[int, int]]:
-    """Every two of the chosen sets that are close: two that share enough share one of their rarest shingles."""
-    often = Counter(shingle for n in chosen for shingle in sets[n])
+def signature(text: str) -> tuple[tuple[str, int], ...]:
+    """The numbers and the signs that carry meaning (operators, currencies, emoji) in `text`, each with its count."""
+    text = normal(text)
+    if text.isascii():
+        signs = [char for char in text if char in _COUNTING_SIGNS]
+    else:
+        signs = [char for char in text if char in _COUNTING_SIGNS or unicodedata.category(char)[0] == "S"]
+    return tuple(sorted(Counter([*signs, *_NUMBER.findall(text)]).items()))
+
+
+def _close(chosen: list[int], sets: dict[int, frozenset[str]], threshold: float) -> Iterable[tuple[int, int]]:
+    """Every two of the chosen sets whose Jaccard similarity is at least `threshold`, without comparing all with all.
+
+    This is the prefix filter of AllPairs (Bayardo, Ma and Srikant, "Scaling Up All Pairs Similarity Search", WWW 2007).
+    Sort each set by how rare its members are, the rarest first. Two sets x and y with |x ∩ y| / |x ∪ y| ≥ t share at
+    least ⌈t·|x|⌉ members, so at most |x| − ⌈t·|x|⌉ members of x are missing from y: among the first
+    |x| − ⌈t·|x|⌉ + 1 of x (its prefix) at least one is in y, and in the prefix of y too, since both are in one order.
+    So only sets that share a member of their prefixes are compared.
+
+    Three sets of five, t = 0.6: the prefix is 5 − ⌈3.0⌉ + 1 = 3 long.
+
+        x  a b c d e     prefix b a c
+        y  a c d e f     prefix f a c    shares a and c with x: compared. 4 common of 6: similarity 0.67, near
+        z  d e g h i     prefix g h i    shares none: never compared. 2 common of 8: 0.25
+
+    >>> sets = {0: frozenset("abcde"), 1: frozenset("acdef"), 2: frozenset("deghi")}
+    >>> prefixes([0, 1, 2], sets, 0.6)
+    {0: ['b', 'a', 'c'], 1: ['f', 'a', 'c'], 2: ['g', 'h', 'i']}
+    >>> list(_close([0, 1, 2], sets, 0.6))
+    [(0, 1)]
+    """
     holders: dict[str, list[int]] = defaultdict(list)
-    for n in sorted(chosen, key=lambda n: (len(sets[n]), n)):
+    for n, prefix in prefixes(chosen, sets, threshold).items():
         size = len(sets[n])
-        rarest = sorted(sets[n], key=lambda shingle: (often[shingle], shingle))
-        rare = rarest[: size - math.ceil(threshold * size) + 1]
-        seen = {other for shingle in rare for other in holders[shingle] if len(sets[other]) >= threshold * size}
-        for other in seen:
+        seen = {other for shingle in prefix for other in holders[shingle] if len(sets[other]) >= threshold * size}
+        for other in sorted(seen):
             common = len(sets[n] & sets[other])
             if common >= threshold * (size + len(sets[other]) - common):
                 yield other, n
-        for shingle in rare:
+        for shingle in prefix:
             holders[shingle].append(n)
+
+
+def prefixes(chosen: list[int], sets: dict[int, frozenset[str]], threshold: float) -> dict[int, list[str]]:
+    """The rarest members of each chosen set, as many as `_close` must look at; the smallest set first."""
+    often = Counter(shingle for n in chosen for shingle in sets[n])
+    found = {}
+    for n in sorted(chosen, key=lambda n: (len(sets[n]), n)):
+        size = len(sets[n])
+        rarest = sorted(sets[n], key=lambda shingle: (often[shingle], shingle))
+        found[n] = rarest[: size - math.ceil(threshold * size - 1e-9) + 1]
+    return found
+
+
+def _join(parent: list[int], one: int, other: int) -> None:
+    first, second = sorted((_root(parent, one), _root(parent, other)))
+    parent[second] = first
 
 
 def _root(parent: list[int], n: int) -> int:

@@ -1,8 +1,9 @@
-"""What the judges of data say, and what they need to know of a pair.
+"""What lint and its siblings report, and what they need to know of a pair.
 Data only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -11,7 +12,7 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one pair that a person should look at. `code` is a stable short name, `what` a sentence."""
+    """Something about one row that you should look at. `code` is a stable short name, `what` a sentence."""
 
     uid: str
     code: str
@@ -20,8 +21,17 @@ class Finding:
     level: Level = "warning"
 
 
-class Judged(Protocol):
-    """The parts of a pair that the judges read; `store.records.Pair` has them."""
+class TurnLike(Protocol):
+    """An earlier turn of a pair; `store.records.Turn` is one."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def content(self) -> str: ...
+
+
+class PairLike(Protocol):
+    """The parts of a pair that lint and its siblings read; `store.records.Pair` has them."""
 
     @property
     def uid(self) -> str: ...
@@ -30,6 +40,17 @@ class Judged(Protocol):
     @property
     def system(self) -> str: ...
     @property
+    def history(self) -> Sequence[TurnLike]: ...
+    @property
     def question(self) -> str: ...
     @property
     def answer(self) -> str: ...
+
+
+def texts(pair: PairLike) -> Iterator[tuple[str, str]]:
+    """Every text of a pair with the name of its field: system, history[0] …, question, answer."""
+    yield "system", pair.system
+    for n, turn in enumerate(pair.history):
+        yield f"history[{n}]", turn.content
+    yield "question", pair.question
+    yield "answer", pair.answer

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from store.curate.findings import Finding, Judged, Level
+from store.curate.findings import Finding, Level, PairLike, texts
 from store.formats.placeholders import unfilled
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -82,19 +82,30 @@ _IN_ANSWERS: tuple[tuple[str, Level, Callable[[str], str | None]], ...] = (
 )
 
 
-def lint(pair: Judged) -> list[Finding]:
+def lint_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
+    """What is probably wrong with the texts of a preference or of feedback; a bad answer may be bad in its own way, so
+    only the rules for every text apply.
+    """
+    return [
+        Finding(uid, code, field, what, level)
+        for field, text in texts
+        for code, level, rule in _EVERYWHERE
+        if (what := rule(text))
+    ]
+
+
+def lint(pair: PairLike) -> list[Finding]:
     """What is probably wrong with a pair; empty when nothing is."""
     return list(_lint(pair))
 
 
-def lint_all(pairs: Iterable[Judged]) -> list[Finding]:
+def lint_all(pairs: Iterable[PairLike]) -> list[Finding]:
     """The findings of many pairs, in their order."""
     return [finding for pair in pairs for finding in _lint(pair)]
 
 
-def _lint(pair: Judged) -> Iterator[Finding]:
-    fields = {"system": pair.system, "question": pair.question, "answer": pair.answer}
-    for field, text in fields.items():
+def _lint(pair: PairLike) -> Iterator[Finding]:
+    for field, text in texts(pair):
         rules = _EVERYWHERE + _IN_ANSWERS if field == "answer" else _EVERYWHERE
         for code, level, rule in rules:
             what = rule(text)

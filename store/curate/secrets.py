@@ -1,4 +1,4 @@
-"""Secrets: keys, passwords and personal data that should not be learnt by heart.
+"""Secrets: keys, passwords and personal data that a model should not learn.
 Patterns with a check where one exists; a finding names the kind and the place, never the secret itself."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.curate.findings import Finding, Judged, Level
+from store.curate.findings import Finding, Level, PairLike, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def find(text: str) -> list[Secret]:
         Secret(kind, match.start(), match.end())
         for kind, pattern in _COMPILED
         for match in pattern.finditer(text)
-        if _holds(kind, match[0])
+        if _is_valid(kind, match[0])
     ]
     kept: list[Secret] = []
     for secret in sorted(found, key=lambda secret: (secret.start, -secret.end)):
@@ -60,19 +60,23 @@ def mask(text: str) -> str:
     return text
 
 
-def scan(pairs: Iterable[Judged]) -> list[Finding]:
-    """Where many pairs hold secrets."""
+def scan(pairs: Iterable[PairLike]) -> list[Finding]:
+    """Where many pairs contain secrets."""
+    return [finding for pair in pairs for finding in scan_texts(pair.uid, texts(pair))]
+
+
+def scan_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Where the named texts of one row contain secrets."""
     return [
         Finding(
-            pair.uid, "secret", field, f"holds what looks like a {secret.kind} at {secret.start}", _LEVELS[secret.kind]
+            uid, "secret", field, f"contains what looks like a {secret.kind} at {secret.start}", _LEVELS[secret.kind]
         )
-        for pair in pairs
-        for field, text in (("system", pair.system), ("question", pair.question), ("answer", pair.answer))
+        for field, text in texts
         for secret in find(text)
     ]
 
 
-def _holds(kind: str, text: str) -> bool:
+def _is_valid(kind: str, text: str) -> bool:
     """Whether a match passes its kind's checksum; kinds without one always do."""
     if kind == "card number":
         return _luhn([int(digit) for digit in text if digit.isdigit()])

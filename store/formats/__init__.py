@@ -1,59 +1,89 @@
-"""The data formats that files come in: which there are, and which one a file is in.
-One module per format; what happens to the rows is importing.py's business."""
+"""The data formats that files come in: which there are, which one a file is in, and its rows.
+One module for each format, which registers itself when it is imported; every module of this package is. What happens
+to the rows is said in importing.py."""
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import TypeGuard
 
 from store.errors import BadInput
-from store.formats import alpaca, columns, openai, preference, prompt_completion, sharegpt
-from store.formats.base import Format, Problem, Row, json_format
+from store.formats.base import FORMATS, DataFormat, Row, by_rank, is_known, register
 from store.formats.placeholders import fill, unfilled
-from store.formats.source import objects
+from store.formats.source import DataFile, Problem, Value
+from store.formats.values import sample
 
-__all__ = ["FORMATS", "Format", "Problem", "Row", "fill", "sniff", "unfilled"]
+__all__ = [
+    "FORMATS",
+    "DataFile",
+    "DataFormat",
+    "Problem",
+    "Row",
+    "fill",
+    "find_format",
+    "open_file",
+    "read",
+    "register",
+    "sniff",
+    "unfilled",
+]
 
-_SHAPES = (preference, openai, sharegpt, alpaca, prompt_completion)  # the most telling fields first
-FORMATS: dict[str, Format] = {
-    "alpaca": json_format("alpaca", alpaca),
-    "openai": json_format("openai", openai),
-    "sharegpt": json_format("sharegpt", sharegpt),
-    "prompt-completion": json_format("prompt-completion", prompt_completion),
-    "csv": Format("csv", (".csv", ".tsv"), columns.read_csv, columns.write_csv),
-    "parquet": Format("parquet", (".parquet",), columns.read_parquet, columns.write_parquet),
-    "preference": json_format("preference", preference),
-}
-_NAMES = dict(zip(_SHAPES, ("preference", "openai", "sharegpt", "alpaca", "prompt-completion"), strict=True))
-_LOOK_AT = 50
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 
-def sniff(path: Path) -> str:
-    """The name of the format that `path` is in, by its suffix or the fields of its first rows.
+def open_file(path: Path) -> DataFile:
+    """A file to read rows from. BadInput when there is none, when it is empty, or when it cannot be opened."""
+    return DataFile(path, is_known)
+
+
+def find_format(name: str) -> DataFormat:
+    """The format of this name. BadInput lists the names there are."""
+    if name not in FORMATS:
+        raise BadInput(f"{name!r} is no format", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def read(file: DataFile, format: str = "auto") -> Iterator[Row | Problem]:
+    """The rows of a file and the problems in it. With `auto` every row may be in a format of its own.
+
+    BadInput when the whole file cannot be used.
+    """
+    found = sniff(file) if format == "auto" else find_format(format)
+    return found.read(file, mixed=format == "auto")
+
+
+def sniff(file: DataFile) -> DataFormat:
+    """The format that a file is in, by its content: the first row that any format knows decides.
 
     BadInput when none fits.
     """
-    for name in ("csv", "parquet"):
-        if path.suffix.lower() in FORMATS[name].suffixes:
-            return name
-    seen: list[str] = []
-    first: Problem | None = None
-    for n, found in enumerate(objects(path)):
-        if isinstance(found, Problem):
-            first = first or found
-        elif isinstance(found.value, dict):
-            for shape in _SHAPES:
-                if shape.recognises(found.value):
-                    return _NAMES[shape]
-            seen = seen or [str(key) for key in found.value]
-        if n >= _LOOK_AT:
-            break
-    if first and not seen:
-        raise BadInput(
-            first.what, where=f"{path}:{first.line}", todo="Correct that line, or save the data in another format."
-        )
+    best: tuple[int, DataFormat] | None = None
+    for format in by_rank():
+        at = format.sniff(file)
+        if at is not None and (best is None or at < best[0]):
+            best = at, format
+            if at == 0:
+                break
+    if best is not None:
+        return best[1]
+    raise _unknown(file)
+
+
+def _unknown(file: DataFile) -> BadInput:
+    first = sample(file)
+    seen = next(([str(key) for key in each.value] for each in first if _is_object(each)), [])
+    wrong = next((each for each in first if isinstance(each, Problem)), None)
+    if wrong is not None and not seen:
+        todo = "Correct that line, or save the data in another format."
+        return BadInput(wrong.what, where=f"{file.path}:{wrong.line}", todo=todo)
     fields = f"has the fields {', '.join(seen[:8])}" if seen else "has no JSON objects"
-    raise BadInput(
-        f"{fields}, which is no format that we know",
-        where=str(path),
-        todo="Known are instruction, output; messages; conversations; prompt, completion; prompt, chosen, rejected.",
-    )
+    known = "; ".join(format.help for format in by_rank()[::-1])
+    return BadInput(f"{fields}, which is no format that we know", where=str(file.path), todo=f"Known are {known}.")
+
+
+def _is_object(found: Value | Problem) -> TypeGuard[Value]:
+    return isinstance(found, Value) and isinstance(found.value, dict)

@@ -1,173 +1,218 @@
-"""What every format shares: rows and problems, how fields are read, how files are written whole or not at all.
-Knows no format by name."""
+"""What a data format is, and the registry of those there are. A format is one module here that registers itself:
+nothing else has to name it. Knows no format by name."""
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, ClassVar, TypeVar
 
-from store.db import translated
-from store.formats.source import Problem, objects
-from store.records import PairDraft, PreferenceDraft, Turn
+from store.errors import Unsupported
+from store.formats import verdict
+from store.formats.conversation import check_supported, check_texts
+from store.formats.fields import Fields, Wrong, type_name
+from store.formats.json_rows import RepeatedFields
+from store.formats.source import DataFile, Problem, Value
+from store.formats.values import sample, values
+from store.formats.writing import write_json
+from store.records import FeedbackDraft, PairDraft, PreferenceDraft
 
-Draft = PairDraft | PreferenceDraft
+Draft = PairDraft | PreferenceDraft | FeedbackDraft
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that could be read; `line` is where it begins."""
+    """A row that could be read; `line` is where it begins.
+
+    `unread` names the fields that say something and were not used; `notes` what was changed; `rating` is the field,
+    the number and, if the row says it, the end of the scale of a rated answer.
+    """
 
     line: int
     draft: Draft
     value: Any = None
+    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    rating: tuple[str, float, float | None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A data format.
+class DataFormat(ABC):
+    """A form of files that rows are read from and written to."""
 
-    `read` yields rows and problems and raises BadInput for trouble of the whole file; `write` gives the count.
-    """
+    name: ClassVar[str]
+    """What the user types after --format."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """The endings of its files, the usual one first."""
+    help: ClassVar[str]
+    """Its fields, or what its files look like, in a few words."""
+    rank: ClassVar[int] = 0
+    """Formats of a lower rank are asked first whether a file is theirs: those with the most telling marks."""
+    holds: ClassVar[str] = "pair"
+    """What its rows are: pair, preference or feedback."""
 
-    name: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path], Iterator[Row | Problem]]
-    write: Callable[[Path, Iterable[Any]], int]
+    @abstractmethod
+    def sniff(self, file: DataFile) -> int | None:
+        """The number of the first row that shows the file to be in this format, counted from 0; None when none does."""
+
+    @abstractmethod
+    def read(self, file: DataFile, *, mixed: bool = False) -> Iterator[Row | Problem]:
+        """The rows and problems of a file. `mixed` lets each row be in any format that a row can be recognised by.
+
+        Raises BadInput for what is wrong with the whole file.
+        """
+
+    @abstractmethod
+    def write(self, path: Path, items: Iterable[Any]) -> int:
+        """Write pairs (or what `holds` says) to a file, whole or not at all; returns how many.
+
+        Unsupported for one that the format cannot hold.
+        """
+
+    def cannot_hold(self, item: Any) -> str | None:
+        """What of this item the format has no place for; None when all of it fits."""
+        return None
+
+    def check(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items as they come; Unsupported at one that the format cannot hold."""
+        for item in items:
+            if what := self.cannot_hold(item):
+                todo = "Export as openai, which can hold everything that a pair has."
+                raise Unsupported(f"it has {what}, which {self.name} cannot hold", where=f"pair {item.uid}", todo=todo)
+            yield item
 
 
-class Wrong(Exception):
-    """A field that cannot be used."""
+class RecordFormat(DataFormat):
+    """A format whose rows are objects with named fields, in whatever way they are stored: JSON, CSV or Parquet."""
 
-    def __init__(self, field: str, what: str) -> None:
-        super().__init__(what)
-        self.field, self.what = field, what
+    suffixes = (".jsonl", ".json")
+
+    @abstractmethod
+    def recognises(self, fields: Fields) -> bool:
+        """Whether an object looks like a row of this format."""
+
+    @abstractmethod
+    def parse(self, fields: Fields) -> tuple[Draft, tuple[str, ...]]:
+        """A row as a draft, with notes on what was changed. Wrong names the field that is not as it should be."""
+
+    @abstractmethod
+    def dump(self, item: Any) -> dict[str, Any]:
+        """A pair (or what `holds` says) as a row."""
+
+    def sniff(self, file: DataFile) -> int | None:
+        """The number of the first object with this format's fields."""
+        for n, found in enumerate(sample(file)):
+            if isinstance(found, Value) and isinstance(found.value, dict) and self.recognises(Fields(found.value)):
+                return n
+        return None
+
+    def read(self, file: DataFile, *, mixed: bool = False) -> Iterator[Row | Problem]:
+        """Every value of the file as a row or a problem."""
+        for found in values(file):
+            yield found if isinstance(found, Problem) else parsed(found, self, mixed)
+
+    def write(self, path: Path, items: Iterable[Any]) -> int:
+        """JSON lines, or a JSON list for another suffix than .jsonl."""
+        return write_json(path, (self.dump(item) for item in self.check(items)))
 
 
-class Shape(Protocol):
-    """A format whose rows are JSON objects."""
+FORMATS: dict[str, DataFormat] = {}
+"""The formats that are registered, by name: those of pairs first, each sort by the alphabet."""
 
-    def recognises(self, value: dict[str, Any]) -> bool: ...
-    def parse(self, value: dict[str, Any]) -> Draft: ...
-    def dump(self, item: Any) -> dict[str, Any]: ...
+_Kind = TypeVar("_Kind", bound=type[DataFormat])
 
 
-def json_format(name: str, shape: Any) -> Format:
-    """The format of JSON and JSON-lines files whose objects have this shape (a module with what `Shape` says)."""
-
-    def read(path: Path) -> Iterator[Row | Problem]:
-        for found in objects(path):
-            yield found if isinstance(found, Problem) else parsed(shape, found.line, found.value)
-
-    def write(path: Path, items: Iterable[Any]) -> int:
-        return write_json(path, (shape.dump(item) for item in items))
-
-    return Format(name, (".json", ".jsonl"), read, write)
+def register(kind: _Kind) -> _Kind:
+    """Adds a format to those that import, export, the app and the command line know. A class decorator."""
+    found = {**FORMATS, kind.name: kind()}
+    FORMATS.clear()
+    FORMATS.update(sorted(found.items(), key=lambda entry: (entry[1].holds != "pair", entry[0])))
+    return kind
 
 
-def parsed(shape: Shape, line: int, value: Any) -> Row | Problem:
-    """One value as a row, or what is wrong with it."""
+def by_rank() -> list[DataFormat]:
+    """The formats in the order in which they are asked whether a file or row is theirs."""
+    return sorted(FORMATS.values(), key=lambda format: format.rank)
+
+
+def record_format(fields: Fields, but: RecordFormat | None = None) -> RecordFormat | None:
+    """The first format, other than `but`, that recognises an object by what has something in it, else by all names."""
+    filled = fields.filled()
+    for each in (filled, fields) if filled is not fields else (fields,):
+        for format in _record_formats(tuple(FORMATS.values())):
+            if format is not but and format.recognises(each):
+                return format
+    return None
+
+
+@lru_cache(maxsize=4)
+def _record_formats(formats: tuple[DataFormat, ...]) -> list[RecordFormat]:
+    """Those of the formats whose rows are objects, by rank; every row asks for them."""
+    return sorted((each for each in formats if isinstance(each, RecordFormat)), key=lambda format: format.rank)
+
+
+def is_known(value: dict[str, Any]) -> bool:
+    """Whether an object is a row of a format that we know."""
+    return record_format(Fields(value)) is not None
+
+
+def parsed(found: Value, format: RecordFormat | None, mixed: bool) -> Row | Problem:
+    """One value as a row, or what is wrong with it. With `mixed`, a format that recognises it goes before `format`."""
+    line, value = found.line, found.value
     if not isinstance(value, dict):
         return Problem(line, "", f"is {type_name(value)}, not an object with named fields", value)
+    if isinstance(value, RepeatedFields):
+        return Problem(line, value.names[0], "is there twice, so one of the two values would be lost", value)
+    fields = Fields(value)
+    if mixed:
+        format = record_format(fields) or format
+    if format is None:
+        shown = ", ".join(str(name) for name in value) or "none"
+        return Problem(line, "", f"is in no format that we know (its fields: {shown[:200]})", value)
     try:
-        return Row(line, shape.parse(value), value)
+        check_supported(fields)
+        draft, notes = format.parse(fields)
+        return _row(line, value, fields, draft, notes)
     except Wrong as wrong:
         return Problem(line, wrong.field, wrong.what, value)
 
 
-def text(value: dict[str, Any], *names: str, default: str | None = None) -> str:
-    """The first of these fields that is there, as text.
-
-    `default` stands for a missing or null one; without it that is Wrong.
-    """
-    for name in names:
-        found = value.get(name)
-        if found is not None:
-            return as_text(name, found)
-    if default is None:
-        raise Wrong(names[0], "is missing")
-    return default
+def _row(line: int, value: Any, fields: Fields, draft: Draft, notes: tuple[str, ...]) -> Row:
+    check_texts("", texts_of(draft))
+    rating = None
+    if isinstance(draft, PairDraft):
+        if thumb := verdict.thumb_of(fields):
+            fields.get(thumb[0])
+            draft = verdict.judged(draft, thumb[1])
+        else:
+            rating = verdict.rating_of(fields)
+    return Row(line, draft, value, fields.unread(), notes, rating)
 
 
-def as_text(field: str, value: Any) -> str:
-    """`value` when it is text; Wrong otherwise."""
-    if not isinstance(value, str):
-        raise Wrong(field, f"is {type_name(value)}, not text")
-    return value
+def texts_of(draft: Draft) -> list[str]:
+    """Every text of a draft."""
+    if isinstance(draft, PairDraft):
+        return [draft.system, *(turn.content for turn in draft.history), draft.question, draft.answer]
+    answers = [draft.chosen, draft.rejected] if isinstance(draft, PreferenceDraft) else [draft.answer]
+    return [*(turn.content for turn in draft.prompt), *answers]
 
 
-def type_name(value: Any) -> str:
-    """The JSON name of a value's type, with its article."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")
+def with_texts(draft: Draft, change: Callable[[str], str]) -> Draft:
+    """The draft with every text changed."""
 
+    def turns(found: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(replace(turn, content=change(turn.content)) for turn in found)
 
-def turns_of(field: str, value: Any, role_key: str, text_key: str, roles: dict[str, str]) -> list[Turn]:
-    """A list of {role, text} objects as turns; `roles` maps the file's names to ours."""
-    if not isinstance(value, list) or not value:
-        raise Wrong(field, "is not a list of messages" if not isinstance(value, list) else "is an empty list")
-    turns = []
-    for n, item in enumerate(value):
-        at = f"{field}[{n}]"
-        if not isinstance(item, dict):
-            raise Wrong(at, f"is {type_name(item)}, not a message")
-        role = as_text(f"{at}.{role_key}", item.get(role_key))
-        if role not in roles:
-            raise Wrong(
-                f"{at}.{role_key}", f"{role[:40]!r} is a role that cannot be trained on; use {', '.join(roles)}"
-            )
-        turns.append(Turn(roles[role], _content(f"{at}.{text_key}", item.get(text_key))))  # type: ignore[arg-type]
-    return turns
-
-
-def _content(field: str, value: Any) -> str:
-    """A message's content: text, or a list of text parts."""
-    if not isinstance(value, list):
-        return as_text(field, value)
-    parts = []
-    for part in value:
-        if not isinstance(part, dict) or part.get("type") != "text":
-            raise Wrong(field, "has a part that is not text")
-        parts.append(as_text(field, part.get("text")))
-    return "".join(parts)
-
-
-def draft_of(field: str, turns: list[Turn], system: str = "") -> PairDraft:
-    """Turns as a pair: an optional system message first, the question and its answer last, the rest as history."""
-    if turns and turns[0].role == "system":
-        system, turns = turns[0].content, turns[1:]
-    if not turns or turns[-1].role != "assistant":
-        raise Wrong(field, "does not end with an answer of the assistant")
-    if len(turns) < 2 or turns[-2].role != "user":
-        raise Wrong(field, "has no question of the user before the last answer")
-    return PairDraft(question=turns[-2].content, answer=turns[-1].content, system=system, history=tuple(turns[:-2]))
-
-
-@contextmanager
-def written(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
-    """A text file that appears at `path` when the block ends well, and not at all otherwise. NoSpace on a full disk."""
-    part = path.with_name(path.name + ".part")
-    with translated(path, OSError):
-        try:
-            with part.open("w", encoding="utf-8", newline=newline) as file:
-                yield file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def write_json(path: Path, items: Iterable[dict[str, Any]]) -> int:
-    """Objects as a JSON list, or as JSON lines for the suffix .jsonl; returns how many."""
-    count = 0
-    lines = path.suffix.lower() in (".jsonl", ".ndjson")
-    with written(path, newline="\n") as file:
-        file.write("" if lines else "[\n")
-        for count, item in enumerate(items, 1):  # the count is the answer
-            file.write(
-                ("" if lines or count == 1 else ",\n") + json.dumps(item, ensure_ascii=False) + ("\n" if lines else "")
-            )
-        file.write("" if lines else "\n]\n")
-    return count
+    if isinstance(draft, PairDraft):
+        return replace(
+            draft,
+            system=change(draft.system),
+            history=turns(draft.history),
+            question=change(draft.question),
+            answer=change(draft.answer),
+        )
+    if isinstance(draft, PreferenceDraft):
+        return replace(draft, prompt=turns(draft.prompt), chosen=change(draft.chosen), rejected=change(draft.rejected))
+    return replace(draft, prompt=turns(draft.prompt), answer=change(draft.answer))

@@ -1,5 +1,5 @@
 """Preferences: {"prompt", "chosen", "rejected"} as TRL reads them, text or messages, or the prompt in both answers.
-ShareGPT's and Alpaca's forms ("conversations" or "instruction" beside "chosen" and "rejected") are read too."""
+Others' forms are read too: ShareGPT's and Alpaca's, OpenAI's preferred_output, and an answer beside a rejected one."""
 
 from __future__ import annotations
 
@@ -7,57 +7,109 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from store.formats import openai, sharegpt
-from store.formats.base import Wrong, as_text, text, turns_of, write_json
+from store.formats.base import RecordFormat, register
+from store.formats.conversation import (
+    ANSWERS,
+    QUESTIONS,
+    are_messages,
+    history_of,
+    question_of,
+    system_of,
+    turns_of,
+)
+from store.formats.fields import Fields, Wrong, as_list, as_text, is_empty
+from store.formats.sharegpt import said
+from store.formats.writing import write_json
 from store.records import Preference, PreferenceDraft, Turn
 
-
-def recognises(value: dict[str, Any]) -> bool:
-    """Whether an object looks like this format."""
-    return "chosen" in value and "rejected" in value
-
-
-def parse(value: dict[str, Any]) -> PreferenceDraft:
-    """A row as a preference; Wrong names the field that is not as it should be."""
-    for field in ("chosen", "rejected"):
-        if value.get(field) is None:
-            raise Wrong(field, "is missing")
-    chosen, rejected = _answer("chosen", value["chosen"]), _answer("rejected", value["rejected"])
-    prompt = _prompt(value)
-    if not prompt:
-        if chosen[:-1] != rejected[:-1] or len(chosen) < 2:
-            raise Wrong("prompt", "is missing")
-        prompt = chosen[:-1]
-    elif max(len(chosen), len(rejected)) > 1:  # the whole conversation in both answers, and the prompt once more
-        if chosen[:-1] != rejected[:-1]:
-            raise Wrong("rejected", "does not answer the same conversation as chosen")
-        prompt = chosen[:-1]
-    if prompt[-1].role != "user":
-        raise Wrong("prompt", "does not end with what the user asked")
-    return PreferenceDraft(tuple(prompt), chosen[-1].content, rejected[-1].content)
+CHOSEN = (
+    "chosen", "chosen_response", "response_chosen", "answer_chosen", "preferred", "preferred_output", "response_j",
+)  # fmt: skip
+REJECTED = (
+    "rejected", "rejected_response", "response_rejected", "answer_rejected", "rejected_output", "rejected_answer",
+    "dispreferred", "non_preferred_output", "response_k",
+)  # fmt: skip
+_CONVERSATIONS = ("conversations", "conversation", "messages")
 
 
-def _prompt(value: dict[str, Any]) -> list[Turn]:
-    system = text(value, "system", default="")
-    head = [Turn("system", system)] if system else []
-    if "conversations" in value:
-        return head + turns_of("conversations", value["conversations"], "from", "value", sharegpt.ROLES)
-    if isinstance(value.get("prompt"), list):
-        return head + turns_of("prompt", value["prompt"], "role", "content", openai.ROLES)
-    asked = [text(value, "prompt", "instruction", "question", default=""), text(value, "input", default="")]
-    question = "\n".join(part for part in asked if part)
-    return [*head, Turn("user", question)] if question.strip() else []
+@register
+class PreferencePairs(RecordFormat):
+    """Two answers to one prompt, one preferred."""
+
+    name = "preference"
+    help = "prompt, chosen, rejected"
+    rank = 10
+    holds = "preference"
+
+    def recognises(self, fields: Fields) -> bool:
+        """A rejected answer, and one that was chosen (or just the answer)."""
+        rejected = fields.peek(fields.first(REJECTED) or "")
+        return not is_empty(rejected) and not isinstance(rejected, bool) and _chosen(fields) is not None
+
+    def parse(self, fields: Fields) -> tuple[PreferenceDraft, tuple[str, ...]]:
+        """The prompt with all that belongs to it, and the two answers."""
+        better, worse = _chosen(fields), fields.first(REJECTED)
+        if better is None or worse is None:
+            raise Wrong("rejected" if better else "chosen", "is missing")
+        chosen, rejected = _answer(fields, better), _answer(fields, worse)
+        prompt = _prompt(fields, "chosen" if len(chosen) > 1 else better)
+        if not prompt:
+            if chosen[:-1] != rejected[:-1] or len(chosen) < 2:
+                raise Wrong("prompt", "is missing")
+            prompt = chosen[:-1]
+        elif max(len(chosen), len(rejected)) > 1:  # the whole conversation in both answers, and the prompt once more
+            if chosen[:-1] != rejected[:-1]:
+                raise Wrong(worse, f"does not answer the same conversation as {better}")
+            system = [turn for turn in prompt[:1] if turn.role == "system" and chosen[0].role != "system"]
+            told = {turn.content for turn in chosen[:-1]}
+            if any(turn.content not in told for turn in prompt[len(system) :]):  # it says something else
+                fields.skip("prompt (the answers hold another conversation)")
+            prompt = system + chosen[:-1]
+        if prompt[-1].role != "user":
+            raise Wrong("prompt", "does not end with what the user asked")
+        return PreferenceDraft(tuple(prompt), chosen[-1].content, rejected[-1].content), ()
+
+    def dump(self, item: Preference) -> dict[str, Any]:
+        """A preference as TRL reads it: messages throughout, so that the trainer applies its template."""
+        answers = {"chosen": item.chosen, "rejected": item.rejected}
+        return {"prompt": item.prompt} | {
+            field: [{"role": "assistant", "content": text}] for field, text in answers.items()
+        }
 
 
-def _answer(field: str, value: Any) -> list[Turn]:
-    if isinstance(value, str):
-        turns = [Turn("assistant", value)]
-    elif isinstance(value, dict) and "from" in value:
-        turns = turns_of(field, [value], "from", "value", sharegpt.ROLES)
-    elif isinstance(value, dict | list):
-        turns = turns_of(field, [value] if isinstance(value, dict) else value, "role", "content", openai.ROLES)
+def _chosen(fields: Fields) -> str | None:
+    return fields.first((*CHOSEN, *ANSWERS))
+
+
+def _prompt(fields: Fields, better: str) -> list[Turn]:
+    """What was asked, with its system text, history and context; empty when only the answers hold it."""
+    inner = as_list(fields.peek("input"))
+    if isinstance(inner, dict) and "messages" in inner:  # OpenAI's preference files
+        return turns_of(fields, "input.messages", fields.get("input")["messages"])
+    asked = fields.first(QUESTIONS)
+    talk = fields.first(_CONVERSATIONS)
+    if talk is not None and asked is None:
+        turns = turns_of(fields, talk, fields.get(talk))
+        if turns[-1].role == "assistant":  # the whole conversation, its last answer once more
+            turns.pop()
+    elif asked is not None and (isinstance(fields.peek(asked), list) or are_messages(as_list(fields.peek(asked)))):
+        turns = turns_of(fields, asked, fields.get(asked))
     else:
-        as_text(field, value)
+        question = question_of(fields, QUESTIONS)
+        turns = [*history_of(fields), Turn("user", question)] if question.strip() else []
+    own = bool(turns) and turns[0].role == "system"
+    system = "" if own or not turns else system_of(fields)
+    return [Turn("system", system), *turns] if system else turns
+
+
+def _answer(fields: Fields, field: str) -> list[Turn]:
+    value = fields.get(field)
+    if are_messages(as_list(value)):  # in a table they stand as text
+        value = as_list(value)
+    if isinstance(value, dict | list):
+        turns = turns_of(fields, field, [value] if isinstance(value, dict) else value)
+    else:
+        turns = [Turn("assistant", as_text(field, value))]
     if turns[-1].role != "assistant":
         raise Wrong(field, "does not end with an answer of the assistant")
     if not turns[-1].content.strip():
@@ -65,20 +117,13 @@ def _answer(field: str, value: Any) -> list[Turn]:
     return turns
 
 
-def dump(preference: Preference) -> dict[str, Any]:
-    """A preference as TRL reads it: messages throughout, so that the template is the trainer's business."""
-    answers = {"chosen": preference.chosen, "rejected": preference.rejected}
-    return {"prompt": preference.prompt} | {
-        field: [{"role": "assistant", "content": said}] for field, said in answers.items()
-    }
-
-
 def write_sharegpt(path: Path, preferences: Iterable[Preference]) -> int:
     """Preferences in ShareGPT's form; returns how many."""
 
     def row(preference: Preference) -> dict[str, Any]:
-        talk = [{"from": sharegpt.NAMES[m["role"]], "value": m["content"]} for m in preference.prompt]
         answers = {"chosen": preference.chosen, "rejected": preference.rejected}
-        return {"conversations": talk} | {field: {"from": "gpt", "value": said} for field, said in answers.items()}
+        return {"conversations": [said(message) for message in preference.prompt]} | {
+            field: {"from": "gpt", "value": text} for field, text in answers.items()
+        }
 
     return write_json(path, map(row, preferences))

@@ -1,37 +1,54 @@
 """Prompt and completion, as TRL reads them: {"prompt", "completion"}, both text or both lists of messages.
-"question"/"answer" and "prompt"/"response" are read too; a pair with turns or a system text is written as messages."""
+"question"/"answer" and other such names are read too; a pair with turns or a system text is written as messages."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from store.formats.base import Wrong, draft_of, text, turns_of
-from store.formats.openai import ROLES
+from store.formats.base import RecordFormat, register
+from store.formats.conversation import (
+    ANSWERS,
+    answered,
+    are_messages,
+    split_conversation,
+    system_of,
+    turns_of,
+)
+from store.formats.fields import Fields, as_list
 from store.records import Pair, PairDraft
 
-_ASKED, _SAID = ("prompt", "question"), ("completion", "response", "answer")
+_ASKED = ("prompt", "question", "query", "input")
+_SAID = ("completion", "response", "answer", "output")
 
 
-def recognises(value: dict[str, Any]) -> bool:
-    """Whether an object looks like this format."""
-    return any(name in value for name in _ASKED) and any(name in value for name in _SAID)
+@register
+class PromptCompletion(RecordFormat):
+    """A question column and an answer column."""
 
+    name = "prompt-completion"
+    help = "prompt, completion; question, answer"
+    rank = 50
 
-def parse(value: dict[str, Any]) -> PairDraft:
-    """A row as a pair; Wrong names the field that is not as it should be."""
-    if isinstance(value.get("prompt"), list):
-        asked = turns_of("prompt", value["prompt"], "role", "content", ROLES)
-        return draft_of("completion", asked + turns_of("completion", value.get("completion"), "role", "content", ROLES))
-    question, answer = text(value, *_ASKED), text(value, *_SAID)
-    for field, found in (("prompt", question), ("completion", answer)):
-        if not found.strip():
-            raise Wrong(field, "is empty")
-    return PairDraft(question, answer, text(value, "system", default=""))
+    def recognises(self, fields: Fields) -> bool:
+        """Something asked and something said."""
+        return fields.first(_ASKED) is not None and fields.first(ANSWERS) is not None
 
+    def parse(self, fields: Fields) -> tuple[PairDraft, tuple[str, ...]]:
+        """Text columns, or the messages of both one after the other."""
+        if isinstance(fields.peek("prompt"), list) or are_messages(as_list(fields.peek("prompt"))):
+            turns = turns_of(fields, "prompt", fields.get("prompt"))
+            said = fields.first(_SAID) or "completion"
+            turns += turns_of(fields, said, fields.get(said))
+            return split_conversation(said, turns, "" if turns[0].role == "system" else system_of(fields))
+        return answered(fields, _ASKED, _SAID), ()
 
-def dump(pair: Pair) -> dict[str, Any]:
-    """A pair as a row."""
-    messages = pair.messages()
-    if len(messages) == 2:
-        return {"prompt": pair.question, "completion": pair.answer}
-    return {"prompt": messages[:-1], "completion": messages[-1:]}
+    def cannot_hold(self, item: Pair) -> str | None:
+        """Every answer is trained."""
+        return None if all(turn.train for turn in item.history) else "turns that are not to be trained"
+
+    def dump(self, item: Pair) -> dict[str, Any]:
+        """A pair as a row."""
+        messages = item.messages()
+        if len(messages) == 2:
+            return {"prompt": item.question, "completion": item.answer}
+        return {"prompt": messages[:-1], "completion": messages[-1:]}

@@ -5,33 +5,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from store.formats.base import Wrong, draft_of, text, turns_of
-from store.records import Pair, PairDraft
+from store.formats.base import RecordFormat, register
+from store.formats.fields import Fields
+from store.formats.openai import conversation_in
+from store.records import Message, Pair, PairDraft
 
-ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "system": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-}
 NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 
-def recognises(value: dict[str, Any]) -> bool:
-    """Whether an object looks like this format."""
-    return "conversations" in value
+@register
+class ShareGPT(RecordFormat):
+    """Conversations as lists of what each speaker said."""
+
+    name = "sharegpt"
+    help = "conversations"
+    rank = 30
+
+    def recognises(self, fields: Fields) -> bool:
+        """A list of what was said."""
+        return "conversations" in fields or "conversation" in fields
+
+    def parse(self, fields: Fields) -> tuple[PairDraft, tuple[str, ...]]:
+        """The last trained answer and its question, with all before it."""
+        return conversation_in(fields, "conversations", "conversation")
+
+    def dump(self, item: Pair) -> dict[str, Any]:
+        """A pair as a row."""
+        return {"conversations": [said(message) for message in item.training_messages()]}
 
 
-def parse(value: dict[str, Any]) -> PairDraft:
-    """A row as a pair; Wrong names the field that is not as it should be."""
-    if "conversations" not in value:
-        raise Wrong("conversations", "is missing")
-    turns = turns_of("conversations", value["conversations"], "from", "value", ROLES)
-    return draft_of("conversations", turns, system=text(value, "system", default=""))
-
-
-def dump(pair: Pair) -> dict[str, Any]:
-    """A pair as a row."""
-    return {"conversations": [{"from": NAMES[m["role"]], "value": m["content"]} for m in pair.messages()]}
+def said(message: Message) -> dict[str, Any]:
+    """A message in ShareGPT's words; a weight of 0 stays beside it, as Axolotl reads it."""
+    rest = {key: value for key, value in message.items() if key not in ("role", "content")}
+    return {"from": NAMES[message["role"]], "value": message["content"]} | rest

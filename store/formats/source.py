@@ -1,21 +1,22 @@
-"""From bytes on the disk to values with line numbers: encoding, JSON lists, JSON lines, and what is wrong where.
-Knows no data format; a value may be anything that JSON can say."""
+"""A file that rows are read from: its bytes, decompressed, and its text. What its values are is said in values.py."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from json.decoder import WHITESPACE  # type: ignore[attr-defined]  # public in CPython, absent from the stubs
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from store.db import translated
 from store.errors import BadInput
+from store.formats import content
 
-_BOM = b"\xef\xbb\xbf"
-_DECODER = json.JSONDecoder()
-_AS_UTF8 = "Save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8 FILE"
+PLACEHOLDERS = "placeholders"
+"""The name under which a file lists its placeholders itself: beside its list of rows, or in a first line of its own."""
+_BREAKS = (EOFError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,169 +31,83 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A JSON value and the line where it begins, counted from 1."""
+    """A value and the line where it begins, counted from 1."""
 
     line: int
     value: Any
 
 
-def check_file(path: Path) -> None:
-    """BadInput unless `path` is a file that can be read and has something in it."""
-    if not path.exists():
-        raise BadInput("there is no such file", where=str(path), todo="Check the path.")
-    if not path.is_file():
-        raise BadInput("is not a file", where=str(path), todo="Name a file, not a folder or a pipe.")
-    if path.stat().st_size == 0:
-        raise BadInput("the file is empty", where=str(path), todo="Check that the right file was saved.")
+class DataFile:
+    """A file that rows are read from. It is looked at when it is made, and read again by each of its methods.
 
-
-def read_bytes(path: Path) -> bytes:
-    """The whole file. BadInput when it cannot be read or is empty."""
-    check_file(path)
-    with translated(path, OSError):
-        return path.read_bytes()
-
-
-def read_text(path: Path) -> str:
-    """The whole file as text. BadInput names the line and byte where it is not UTF-8."""
-    data = read_bytes(path)
-    _refuse_utf16(path, data)
-    body = data.removeprefix(_BOM)
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        at = error.start + len(data) - len(body)
-        raise _not_utf8(path, data.count(b"\n", 0, at) + 1, at, data[at]) from None
-
-
-def objects(path: Path) -> Iterator[Value | Problem]:
-    """The values of a JSON list, of JSON lines, or of objects written one after another.
-
-    A bad line costs that line alone. Raises BadInput when the file cannot be opened, is empty or not UTF-8, or when a
-    list is broken.
+    `known` says whether an object is a row of a known format: an object that is none may hold the list of rows.
+    Raises BadInput when there is no such file, when it is empty, and when it cannot be opened or decompressed.
     """
-    check_file(path)
-    with translated(path, OSError), path.open("rb") as file:
-        first = next((line for raw in file if (line := raw.removeprefix(_BOM).strip())), b"")
-    _refuse_utf16(path, first)
-    if not first:
-        raise BadInput(
-            "the file holds nothing but white space", where=str(path), todo="Check that the right file was saved."
-        )
-    if first.startswith(b"["):
-        return _list(path, read_text(path))
-    if first.startswith(b"{") and not _is_json(first):
-        text = read_text(path)
-        if _is_json_at(text, WHITESPACE.match(text, 0).end()):
-            return _stream(path, text)  # objects spread over several lines each
-    return _lines(path)
 
+    def __init__(self, path: Path, known: Callable[[dict[str, Any]], bool] = lambda value: False) -> None:
+        content.check_path(path)
+        self.path, self.known = path, known
+        self.declared: tuple[str, ...] = ()
+        """The placeholders that the file lists itself; known once its rows were read."""
+        self.beside: tuple[str, ...] = ()
+        """What stands beside the list of rows and is not read; known once its rows were read."""
+        with translated(path, OSError), path.open("rb") as file:
+            self.compression = content.compression(file.read(8))
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        if self.compression and suffixes and suffixes[-1] in content.COMPRESSED_SUFFIXES:
+            suffixes.pop()
+        self.suffix = suffixes[-1] if suffixes else ""
+        with self.open() as file:
+            self.head = file.read(content.HEAD)
+        self.sample: list[Value | Problem] | None = None
+        """The first values, once they were looked at."""
 
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _is_json_at(text: str, at: int) -> bool:
-    try:
-        _DECODER.raw_decode(text, at)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _lines(path: Path) -> Iterator[Value | Problem]:
-    at = 0
-    with translated(path, OSError), path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The decompressed bytes. BadInput when the compressed data is damaged."""
+        with translated(self.path, OSError):
+            raw = self.path.open("rb")
+        with raw:
             try:
-                line = raw.removeprefix(_BOM) if number == 1 else raw
-                if not line.isspace() and line:
-                    yield _line(number, line)
-            except UnicodeDecodeError as error:
-                offset = at + error.start + len(raw) - len(line)
-                raise _not_utf8(path, number, offset, line[error.start]) from None
-            at += len(raw)
+                yield content.decompressed(raw, self.compression, self.path) if self.compression else raw
+            except _BREAKS as error:
+                raise self._damaged(error) from error
+            except OSError as error:
+                if self.compression and error.errno is None:
+                    raise self._damaged(error) from error
+                with translated(self.path, OSError):
+                    raise
 
+    def _damaged(self, error: Exception) -> BadInput:
+        said = str(error).splitlines()[0] if str(error) else repr(error)
+        what = f"the {self.compression} data is damaged or cut short ({said})"
+        return BadInput(what, where=str(self.path), todo="Download or copy the file again.")
 
-def _line(number: int, raw: bytes) -> Value | Problem:
-    text = raw.decode()
-    try:
-        return Value(number, json.loads(text))
-    except json.JSONDecodeError as error:
-        return Problem(number, "", f"is not valid JSON: {_plain(error)} (column {error.colno})", text.strip()[:2_000])
-    except (ValueError, RecursionError) as error:  # a number of a million digits, a thousand brackets
-        return Problem(number, "", f"cannot be read as JSON: {error}", text.strip()[:2_000])
+    def content(self) -> bytes:
+        """The whole file, decompressed."""
+        with self.open() as file:
+            return file.read()
 
+    def text(self) -> str:
+        """The whole file as text. BadInput names the line and byte where it is not UTF-8, or what the file is."""
+        content.refuse_binary(self.path, self.head)
+        data = self.content()
+        body = data.removeprefix(content.BOM)
+        try:
+            return body.decode()
+        except UnicodeDecodeError as error:
+            at = error.start + len(data) - len(body)
+            around = data[max(0, at - 2_000) : at + 2_000]
+            raise content.not_utf8(self.path, data.count(b"\n", 0, at) + 1, at, data[at], around) from None
 
-def _list(path: Path, text: str) -> Iterator[Value | Problem]:
-    """The items of a JSON list, each with its line.
-
-    A list that is broken anywhere has no reliable rest: BadInput with the line.
-    """
-    at, line = WHITESPACE.match(text, 0).end() + 1, 1
-    line += text.count("\n", 0, at)
-    at, line = _skip(text, at, line)
-    if text[at : at + 1] == "]":
-        raise BadInput("the list is empty", where=str(path), todo="Check that the right file was saved.")
-    while True:
-        value, end = _decode(path, text, at)
-        yield Value(line, value)
-        line += text.count("\n", at, end)
-        at, line = _skip(text, end, line)
-        mark = text[at : at + 1]
-        if mark == "]":
-            break
-        if mark != ",":
-            what = "the list never ends" if not mark else f"there should be a comma before {text[at : at + 20]!r}"
-            raise BadInput(f"is not valid JSON: {what}", where=f"{path}:{line}", todo=_MEND)
-        at, line = _skip(text, at + 1, line)
-    end, line = _skip(text, at + 1, line)
-    if end < len(text):
-        raise BadInput("is not valid JSON: there is more after the list", where=f"{path}:{line}", todo=_MEND)
-
-
-_MEND = "Correct that place; nothing was imported."
-
-
-def _stream(path: Path, text: str) -> Iterator[Value | Problem]:
-    at, line = _skip(text, 0, 1)
-    while at < len(text):
-        value, end = _decode(path, text, at)
-        yield Value(line, value)
-        line += text.count("\n", at, end)
-        at, line = _skip(text, end, line)
-
-
-def _decode(path: Path, text: str, at: int) -> tuple[Any, int]:
-    try:
-        return _DECODER.raw_decode(text, at)
-    except json.JSONDecodeError as error:
-        what = f"is not valid JSON: {_plain(error)} (column {error.colno})"
-        raise BadInput(what, where=f"{path}:{error.lineno}", todo=_MEND) from None
-    except (ValueError, RecursionError) as error:
-        line = text.count("\n", 0, at) + 1
-        raise BadInput(f"cannot be read as JSON: {error}", where=f"{path}:{line}", todo=_MEND) from None
-
-
-def _skip(text: str, at: int, line: int) -> tuple[int, int]:
-    end = WHITESPACE.match(text, at).end()
-    return end, line + text.count("\n", at, end)
-
-
-def _plain(error: json.JSONDecodeError) -> str:
-    return error.msg[0].lower() + error.msg[1:]
-
-
-def _refuse_utf16(path: Path, data: bytes) -> None:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput(
-            "is UTF-16, not UTF-8", where=str(path), todo="Save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8 FILE"
-        )
-
-
-def _not_utf8(path: Path, line: int, offset: int, byte: int) -> BadInput:
-    return BadInput(f"is not UTF-8 (byte 0x{byte:02x} at offset {offset})", where=f"{path}:{line}", todo=_AS_UTF8)
+    def contains(self, *wanted: bytes) -> bool:
+        """Whether one of these (lower-case) byte strings is anywhere in the file, in any case of letters."""
+        overlap = max(map(len, wanted)) - 1
+        with self.open() as file:
+            rest = b""
+            while chunk := file.read(1 << 20):
+                data = rest + chunk.lower()
+                if any(each in data for each in wanted):
+                    return True
+                rest = data[-overlap:]
+        return False

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.core import process
 from engine.training.worker import __main__ as command
 from engine.training.worker import job_runner
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from store.errors import BadInput, NoSpace
 from tests import holding
 from tests.engine import toys
@@ -26,7 +26,7 @@ def argv(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.engine.fake_worker", *arguments]
 
 
-def train(job: Job) -> Outcome:
+def train(job: TrainingJob) -> Outcome:
     mode, _, number = job.config.recipe.partition("=")
     match mode:
         case "error":
@@ -59,7 +59,7 @@ def train(job: Job) -> Outcome:
     return _steps(job, holding.steps_of(number or "1") if mode in ("hold", "child") else holds)
 
 
-def _steps(job: Job, holds: set[int]) -> Outcome:
+def _steps(job: TrainingJob, holds: set[int]) -> Outcome:
     total = job.config.steps or 4
     first = int(job.resume_from.name.removeprefix("step-")) if job.resume_from else 0
     job.reporter.total(total, {"device": "fake"})
@@ -78,7 +78,7 @@ def _steps(job: Job, holds: set[int]) -> Outcome:
     return Outcome(adapter, "succeeded", total)
 
 
-def _save(job: Job, step: int) -> Path:
+def _save(job: TrainingJob, step: int) -> Path:
     folder = job.out / "checkpoints" / f"step-{step}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text("{}")

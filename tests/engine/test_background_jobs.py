@@ -149,6 +149,13 @@ def test_a_process_whose_job_was_ended_writes_nothing_more(store: Store, submit:
             write(store, job.token)
 
 
+def test_a_process_whose_start_was_not_written_down_does_nothing(store: Store, marks: Path) -> None:
+    job = kept.create(store, kind="count", name="x", module=MODULE, request={"mode": "count", "marks": str(marks)})
+    argv = process.module_command(MODULE, "--home", str(store.home.root), "--token", job.token)
+    assert subprocess.run(argv, env=process.environment(), check=False).returncode == jobs.SUPERSEDED
+    assert kept.get(store, job.id) == job
+
+
 def test_a_job_of_another_host_is_lost_when_it_is_silent(store: Store) -> None:
     job = kept.create(store, kind="count", name="far", module=MODULE, request={})
     kept.set_process(store, job.id, host="elsewhere", pid=1, pid_started=1.0, log_path="logs/x.log")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.gguf.adapter import convert
-from engine.inference.backends.base import Finish
 from engine.inference.protocol import ChatRequest
+from engine.inference.records import Finish
 from engine.inference.sampling import Sampling
 from engine.inference.server.service import Began, Options, Service
 from store import runs

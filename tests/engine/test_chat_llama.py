@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from engine.gguf.adapter import convert
+from engine.gguf.llama_library import LlamaModel
 from engine.inference.backends import adapters
-from engine.inference.backends.base import Finish, Job
 from engine.inference.backends.gguf_template import GgufTemplate
-from engine.inference.backends.llama_binding import Aborted, Context, Weights
+from engine.inference.backends.llama_context import Aborted, Context
 from engine.inference.backends.llama_cpp import LlamaCpp
+from engine.inference.records import Finish, GenerationRequest
 from engine.inference.sampling import Sampling
 from engine.inference.server import lane_check
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.refs import Resolved
 from store.errors import BadInput, ServerError, Unsupported
@@ -58,7 +59,7 @@ def tuned(base: Resolved, adapter: Path) -> Resolved:
 
 @pytest.fixture
 async def backend(home: Home) -> AsyncIterator[LlamaCpp]:
-    made = LlamaCpp(home, Templates(), Budget(cores=2), workers=4, context=CONTEXT)
+    made = LlamaCpp(home, TemplateCache(), Budget(cores=2), workers=4, context=CONTEXT)
     yield made
     await made.close()
 
@@ -67,7 +68,7 @@ async def ask(
     backend: LlamaCpp, model: Resolved, messages: tuple[Message, ...] = HELLO, sampling: Sampling = LONG,
     lane: str | None = None,
 ) -> tuple[str, Finish]:  # fmt: skip
-    items = [item async for item in backend.generate(Job(model, messages, sampling, lane))]
+    items = [item async for item in backend.generate(GenerationRequest(model, messages, sampling, lane))]
     assert isinstance(items[-1], Finish)
     return "".join(items[:-1]), items[-1]
 
@@ -88,7 +89,7 @@ async def test_the_same_seed_says_the_same_and_another_one_something_else(backen
 
 def test_the_number_of_threads_does_not_change_a_bit(tiny: Path) -> None:
     """Lanes come and go, and with them the threads of each: the text of a seed may not depend on that."""
-    weights, seen = Weights(tiny), []
+    weights, seen = LlamaModel(tiny), []
     for threads in (1, 2, 3):
         context = Context(weights, CONTEXT, threads)
         context.prefill([n % 250 for n in range(400)])  # long caches are what flash attention splits by thread
@@ -156,14 +157,14 @@ async def test_a_question_longer_than_the_context_is_refused(backend: LlamaCpp, 
 
 
 def test_a_file_without_a_template_is_refused(tmp_path: Path) -> None:
-    weights = Weights(write_gguf(tmp_path / "bare.gguf", template=None))
+    weights = LlamaModel(write_gguf(tmp_path / "bare.gguf", template=None))
     with pytest.raises(Unsupported, match="no chat template"):
         GgufTemplate(weights)
     weights.free()
 
 
 def test_control_tokens_in_rendered_text_count_as_such(tiny: Path) -> None:
-    weights = Weights(tiny)
+    weights = LlamaModel(tiny)
     assert GgufTemplate(weights).encode([{"role": "user", "content": "hi"}])[:1] == [257]
     assert weights.tokenize("<|im_end|>") == [258]
     assert weights.piece(258) == b"" and weights.piece(258, special=True) == b"<|im_end|>"
@@ -265,8 +266,10 @@ def test_an_adapter_without_a_file_is_converted_once_into_the_cache(
 # ---------------------------------------------------------------- proof
 
 
-async def test_honesty_is_proven_by_numbers(backend: LlamaCpp, base: Resolved, tuned: Resolved) -> None:
-    report = await lane_check.check([lane_check.Side(base, backend, "a"), lane_check.Side(tuned, backend, "b")])
+async def test_lane_check_measures_what_each_lane_is(backend: LlamaCpp, base: Resolved, tuned: Resolved) -> None:
+    report = await lane_check.check(
+        [lane_check.CheckedLane(base, backend, "a"), lane_check.CheckedLane(tuned, backend, "b")]
+    )
     one, two = report["lanes"]
     assert report["honest"] and report["same_tokens"] and report["same_template"]
     assert one["plain_max_diff"] == 0.0 and two["plain_max_diff"] > 0.1
@@ -283,7 +286,7 @@ async def test_an_adapter_that_leaks_into_the_base_lane_is_caught(
     leaking: set[Context] = set()
     async with backend._using(base) as loaded, loaded.lanes.use("a", CONTEXT) as context:
         leaking.add(context)
-    report = await lane_check.check([lane_check.Side(base, backend, name) for name in "abc"])
+    report = await lane_check.check([lane_check.CheckedLane(base, backend, name) for name in "abc"])
     assert not report["honest"]
     assert [side["honest"] for side in report["lanes"]] == [False, True, True]
 
@@ -293,7 +296,7 @@ async def test_the_proof_leaves_a_lane_as_it_was(backend: LlamaCpp, base: Resolv
     talk = turn(HELLO, text, "more")
     undisturbed = (await ask(backend, base, talk, lane="a"))[0]
     await ask(backend, base, lane="b")
-    await lane_check.check([lane_check.Side(base, backend, "b")])
+    await lane_check.check([lane_check.CheckedLane(base, backend, "b")])
     async with backend._using(base) as loaded, loaded.lanes.use("b", 1) as context:
         assert context.used > 40
     assert (await ask(backend, base, talk, lane="b"))[0] == undisturbed
@@ -303,7 +306,7 @@ async def test_the_proof_leaves_a_lane_as_it_was(backend: LlamaCpp, base: Resolv
 
 
 async def test_closing_the_answer_ends_the_work(backend: LlamaCpp, base: Resolved) -> None:
-    async with aclosing(backend.generate(Job(base, HELLO, Sampling(max_tokens=400), "a"))) as items:
+    async with aclosing(backend.generate(GenerationRequest(base, HELLO, Sampling(max_tokens=400), "a"))) as items:
         async for _ in items:
             break
     async with backend._using(base) as loaded:
@@ -324,7 +327,7 @@ async def test_two_hundred_random_requests_leave_nothing_running(
         model, lane = dice.choice([base, tuned]), dice.choice([None, "a", "b"])
         sampling = Sampling(temperature=1.0, seed=n, max_tokens=dice.randrange(1, 20))
         stop_after = dice.choice([0, 1, 3, 1000])
-        async with aclosing(backend.generate(Job(model, HELLO, sampling, lane))) as items:
+        async with aclosing(backend.generate(GenerationRequest(model, HELLO, sampling, lane))) as items:
             count = 0
             async for _ in items:
                 count += 1
@@ -346,7 +349,7 @@ async def test_two_hundred_random_requests_leave_nothing_running(
 
 
 def test_a_decode_can_be_aborted_from_another_thread(tiny: Path) -> None:
-    weights = Weights(tiny)
+    weights = LlamaModel(tiny)
     context = Context(weights, CONTEXT, 1)
     context.arm()
     context.prefill([1, 2, 3])

@@ -18,9 +18,10 @@ import httpx
 import pytest
 
 from engine.core import process
+from engine.gguf.llama_library import LlamaModel
 from engine.inference import access
 from engine.inference.access import ServerInfo
-from engine.inference.backends.llama_binding import Context, Weights
+from engine.inference.backends.llama_context import Context
 from engine.inference.backends.llama_cpp import LlamaCpp
 from engine.inference.client import Client, Done, shutdown
 from engine.inference.sampling import Sampling
@@ -78,7 +79,7 @@ async def test_nothing_but_health_opens_without_the_token(info: ServerInfo, plac
                 ("GET", "/v1/models"),
                 ("POST", "/v1/chat/completions"),
                 ("POST", "/v1/tuningfork/load"),
-                ("POST", "/v1/tuningfork/honesty"),
+                ("POST", "/v1/tuningfork/lane_check"),
             ):
                 answer = await stranger.request(method, path, headers=headers, json=body(place[1]))
                 assert answer.status_code == 401, path
@@ -181,7 +182,7 @@ async def test_two_lanes_at_once_equal_each_alone(client: Client, place: tuple[H
     assert alone[0] != alone[1]
     pieces = [piece async for piece in client.stream(tuned, HI, sampling)]
     assert {piece.model for piece in pieces} == {tuned}
-    report = await client.honesty({"a": base, "b": tuned})
+    report = await client.lane_check({"a": base, "b": tuned})
     assert report["honest"] and [side["plain_max_diff"] > 0.01 for side in report["lanes"]] == [False, True]
 
 
@@ -276,7 +277,7 @@ def _never_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(LlamaCpp, "_tokens", endless)
     monkeypatch.setattr(Context, "decode", idle)
-    monkeypatch.setattr(Weights, "ends", lambda self, token: False)
+    monkeypatch.setattr(LlamaModel, "ends", lambda self, token: False)
     monkeypatch.setattr(Context, "sample", lambda self: ord("A") - ord("!"))  # the byte tokens begin with "!"
 
 
@@ -317,7 +318,7 @@ async def test_a_server_killed_in_the_middle_keeps_the_text_and_comes_back(
                     os.kill(victim.pid, signal.SIGKILL)
         assert done is not None and done.stop == "error"
         assert done.text == "".join(texts) and done.text
-        assert done.error and "went away" in done.error
+        assert done.error and "stopped in the middle" in done.error
         again = await client.complete(str(place[1]), HI, Sampling(max_tokens=5))
         assert again.stop == "length" and again.tokens == 5
         revived = access.read_info(home)
@@ -389,8 +390,8 @@ def test_the_server_never_imports_torch_or_transformers(place: tuple[Home, Path]
         "import sys; from pathlib import Path; import engine.inference.server.app, engine.inference.server.service;"
         "import engine.inference.server.__main__;"
         "from engine.inference.backends.llama_cpp import LlamaCpp;"
-        "from engine.inference.backends.llama_binding import Weights;"
-        f"Weights(Path({str(place[1])!r}));"
+        "from engine.gguf.llama_library import LlamaModel;"
+        f"LlamaModel(Path({str(place[1])!r}));"
         "bad = {'torch','transformers','peft','trl','pandas','llama_cpp.llama','numpy'} & set(sys.modules); print(bad);"
         "sys.exit(bool(bad))"
     )

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine.comparison.answer import Stats
-from engine.comparison.session import LONGEST_PROMPT, Comparison, Request, blind_order
+from engine.comparison.session import Comparison, LaneRequest, blind_order
+from engine.inference.limits import LONGEST_PROMPT
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, Conflict, UserError
 
@@ -176,7 +177,7 @@ def test_blind_order_is_reproducible_from_the_record_and_really_shuffles() -> No
         answer_all(talk, {"a": f"a{n}", "b": f"b{n}"})
     ballots = [talk.vote("a", n) for n in range(20)]
     for ballot in ballots:
-        order = blind_order(("a", "b"), ballot.sampling["blind_seed"], ballot.sampling["turn"])
+        order = blind_order(("a", "b"), ballot.blind_seed, ballot.turn)
         assert ballot.a_left is (order[0] == "a")
     assert {ballot.a_left for ballot in ballots} == {True, False}
 
@@ -257,8 +258,8 @@ class Conversation(RuleBasedStateMachine):
         self.talk = Comparison(["m0", "m1"])
         self.made = 2
         self.sent = 0
-        self.open: dict[int, Request] = {}
-        self.old: list[Request] = []
+        self.open: dict[int, LaneRequest] = {}
+        self.old: list[LaneRequest] = []
 
     def collect(self) -> None:
         for request in self.talk.due():
@@ -268,7 +269,7 @@ class Conversation(RuleBasedStateMachine):
         for id in [i for i in self.open if i not in live]:
             self.old.append(self.open.pop(id))
 
-    def check_history(self, request: Request) -> None:
+    def check_history(self, request: LaneRequest) -> None:
         said = [m["content"] for m in request.messages if m["role"] == "assistant"]
         own = f"<{request.lane}:{request.model}:"
         for text in said:

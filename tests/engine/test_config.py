@@ -144,7 +144,7 @@ WRONG: dict[str, list[Any]] = {
     "steps": [0, 1.5, True],
     "epochs": [0, math.inf],
     "batch_size": [0, "8"],
-    "lr": [0, -1, math.nan, "1e-3"],
+    "lr": [0, -1, math.nan, "1e-3", 10**400],
     "scheduler": [["linear"]],
     "warmup": [1.1],
     "weight_decay": [-0.1],

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from engine.export import official_converter
 from engine.gguf.hyperparameters import DEFAULTS
-from engine.gguf.llama_vocab import VocabOnly
-from engine.gguf.metadata import About
+from engine.gguf.llama_library import vocabulary
+from engine.gguf.metadata import FileMetadata
 from engine.gguf.model import quantise, types_of, write_gguf
 from store.errors import BadInput, Unsupported, WorkerError
 from store.home import Home
@@ -90,7 +90,7 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("name", ARCHS)
 def test_llama_cpp_computes_what_transformers_does(models: Path, tmp_path: Path, name: str) -> None:
     adapter = add_lora(models / name, tmp_path / "adapter")
-    out = write_gguf(models / name, adapter, tmp_path / "model.gguf", "f32", About(name))
+    out = write_gguf(models / name, adapter, tmp_path / "model.gguf", "f32", FileMetadata(name))
     ids = ids_of(models / name)
     wanted = reference(models / name, adapter, ids)
     assert np.abs(wanted - reference(models / name, None, ids)).max() > 0.1  # the adapter matters at all
@@ -106,8 +106,8 @@ def test_every_scale_of_peft_is_honoured(models: Path, tmp_path: Path, options: 
 
     base = models / "tinyllama"
     adapter = add_lora(base, tmp_path / "adapter", **options)
-    merged = write_gguf(base, adapter, tmp_path / "merged.gguf", "f32", About("merged"))
-    plain = write_gguf(base, None, tmp_path / "plain.gguf", "f32", About("plain"))
+    merged = write_gguf(base, adapter, tmp_path / "merged.gguf", "f32", FileMetadata("merged"))
+    plain = write_gguf(base, None, tmp_path / "plain.gguf", "f32", FileMetadata("plain"))
     lora = convert(adapter, base, tmp_path / "adapter.gguf")
     ids = ids_of(base)
     wanted = reference(base, adapter, ids)
@@ -119,15 +119,15 @@ def test_every_scale_of_peft_is_honoured(models: Path, tmp_path: Path, options: 
 def test_token_ids_equal_those_of_hugging_face(models: Path, tmp_path: Path, name: str) -> None:
     folder = models / name
     # llama.cpp trims after control tokens when a model is *called* phi3, so the name must not be
-    out = write_gguf(folder, None, tmp_path / "model.gguf", "f16", About("tiny"))
+    out = write_gguf(folder, None, tmp_path / "model.gguf", "f16", FileMetadata("tiny"))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    with VocabOnly.open(out) as vocab:
+    with vocabulary(out) as vocab:
         assert vocab is not None
         lines = [*random_lines(2000), "<|im_start|>user\nHi<|im_end|>\n", "a<tool_call>b", " x <|endoftext|>y"]
         wrong = [line for line in lines if vocab.tokenize(line) != tokenizer.encode(line, add_special_tokens=False).ids]
         assert not wrong, f"{len(wrong)} of {len(lines)}, for example {wrong[0]!r}"
-        assert vocab.eos == tokenizer.token_to_id("<|im_end|>")
-        assert vocab.ends_turn(vocab.eos)
+        assert vocab.special_token("eos") == tokenizer.token_to_id("<|im_end|>")
+        assert vocab.ends(vocab.special_token("eos"))
 
 
 def random_lines(count: int) -> list[str]:
@@ -143,10 +143,10 @@ def random_lines(count: int) -> list[str]:
 
 def test_quantised_files_still_agree(models: Path, tmp_path: Path) -> None:
     base, ids = models / "smollm", ids_of(models / "smollm")
-    full = write_gguf(base, None, tmp_path / "f16.gguf", "f16", About("tiny"))
+    full = write_gguf(base, None, tmp_path / "f16.gguf", "f16", FileMetadata("tiny"))
     wanted = reference(base, None, ids)
     for quant in ("q8_0", "bf16"):
-        out = write_gguf(base, None, tmp_path / f"{quant}.gguf", quant, About("tiny"))
+        out = write_gguf(base, None, tmp_path / f"{quant}.gguf", quant, FileMetadata("tiny"))
         assert agreement(wanted, answered(out, ids)) > 0.9
     small = quantise(full, tmp_path / "q4_0.gguf", "q4_0")
     assert small.stat().st_size < full.stat().st_size
@@ -156,18 +156,18 @@ def test_quantised_files_still_agree(models: Path, tmp_path: Path) -> None:
 def test_a_foreign_or_broken_adapter_is_refused_by_name(models: Path, tmp_path: Path) -> None:
     adapter = add_lora(models / "tinyllama", tmp_path / "adapter")
     with pytest.raises(BadInput, match="another base"):
-        write_gguf(models / "phi3", adapter, tmp_path / "x.gguf", "f16", About("x"))
+        write_gguf(models / "phi3", adapter, tmp_path / "x.gguf", "f16", FileMetadata("x"))
     file = adapter / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(BadInput, match="cut off"):
-        write_gguf(models / "tinyllama", adapter, tmp_path / "x.gguf", "f16", About("x"))
+        write_gguf(models / "tinyllama", adapter, tmp_path / "x.gguf", "f16", FileMetadata("x"))
     with pytest.raises(Unsupported, match="use_dora"):
         write_gguf(
             models / "tinyllama",
             add_lora(models / "tinyllama", tmp_path / "dora", use_dora=True),
             tmp_path / "x.gguf",
             "f16",
-            About("x"),
+            FileMetadata("x"),
         )
     assert list(tmp_path.glob("x.gguf*")) == []
 
@@ -178,7 +178,7 @@ def test_cancelling_leaves_nothing(models: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_gguf(models / "qwen2", None, tmp_path / "x.gguf", "f16", About("x"), stop)
+        write_gguf(models / "qwen2", None, tmp_path / "x.gguf", "f16", FileMetadata("x"), stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,7 +231,7 @@ def test_tensors_equal_the_official_converters(models: Path, converter: Path, tm
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for name, kind in jobs:
-        ours = tensors(write_gguf(models / name, None, tmp_path / f"{name}-{kind}.gguf", kind, About(name)))
+        ours = tensors(write_gguf(models / name, None, tmp_path / f"{name}-{kind}.gguf", kind, FileMetadata(name)))
         theirs = tensors(tmp_path / f"{name}-{kind}-official.gguf")
         assert ours.keys() == theirs.keys(), name
         for key, (own_kind, data) in ours.items():

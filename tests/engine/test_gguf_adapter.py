@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from engine.gguf.adapter import convert
-from engine.inference.backends.llama_binding import Context, Weights
+from engine.gguf.llama_library import LlamaModel
+from engine.inference.backends.llama_context import Context
 from store.errors import BadInput, Unsupported
 from tests.engine.tiny_gguf import Lora, write_adapter, write_config, write_gguf
 
@@ -24,7 +25,7 @@ SCALINGS = {
 
 
 def logits(gguf: Path, adapter: Path | None = None) -> np.ndarray:
-    weights = Weights(gguf)
+    weights = LlamaModel(gguf)
     try:
         context = Context(weights, 64, 1)
         context.use_adapter(adapter)

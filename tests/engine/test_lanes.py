@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from engine.inference.backends.context_pool import Lanes, size_for
+from engine.inference.backends.context_pool import ContextPool, size_for
 from tests.seeds import seeds
 
 
@@ -27,7 +27,7 @@ class Fake:
 class Pool:
     def __init__(self, limit: int) -> None:
         self.made: list[Fake] = []
-        self.lanes: Lanes[Fake] = Lanes(self.make, limit)
+        self.lanes: ContextPool[Fake] = ContextPool(self.make, limit)
 
     async def make(self, size: int) -> Fake:
         await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_a_failing_make_leaves_nothing_behind() -> None:
     async def broken(size: int) -> Fake:
         raise RuntimeError("no memory")
 
-    lanes: Lanes[Fake] = Lanes(broken, 2)
+    lanes: ContextPool[Fake] = ContextPool(broken, 2)
     for _ in range(3):
         with pytest.raises(RuntimeError):
             async with lanes.use("a", 1):

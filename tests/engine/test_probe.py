@@ -9,6 +9,7 @@ import pytest
 
 from engine.core import sample_files
 from engine.evaluation import probes
+from engine.evaluation.judges.contains import judgement
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, ServerError
@@ -71,7 +72,7 @@ def test_missing_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_judging(must: tuple[str, ...], must_not: tuple[str, ...], text: str, passed: bool) -> None:
-    assert probes.judge(Probe("s", "q", must, must_not), text) is passed
+    assert judgement(Probe("s", "q", must, must_not), text).passed is passed
 
 
 class Scripted:

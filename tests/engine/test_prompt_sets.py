@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import Prompt, Side
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.sampling import Sampling
@@ -46,9 +46,9 @@ class Scripted:
 
 def test_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffWho?\r\n\n  Where?\n".encode())
-    assert prompt_sets.read(tmp_path / "a.txt") == [Prompt("Who?"), Prompt("Where?")]
+    assert prompt_sets.read(tmp_path / "a.txt") == [PromptEntry("Who?"), PromptEntry("Where?")]
     (tmp_path / "b.jsonl").write_text('{"prompt": "Who?", "system": "S"}\n{"prompt": "Where?", "system": null}\n')
-    assert prompt_sets.read(tmp_path / "b.jsonl") == [Prompt("Who?", "S"), Prompt("Where?")]
+    assert prompt_sets.read(tmp_path / "b.jsonl") == [PromptEntry("Who?", "S"), PromptEntry("Where?")]
 
 
 @pytest.mark.parametrize(
@@ -70,23 +70,23 @@ def test_what_cannot_be_read_is_named_by_its_line(raw: bytes, where: str) -> Non
 
 
 def test_a_set_is_kept_and_replaced(store: Store) -> None:
-    prompt_sets.keep(store, "one", [Prompt("Who?", "S"), Prompt("Where?")])
-    assert prompt_sets.kept(store, "one") == [Prompt("Who?", "S"), Prompt("Where?")]
-    prompt_sets.keep(store, "one", [Prompt("When?")])
-    assert prompt_sets.kept(store, "one") == [Prompt("When?")]
+    prompt_sets.keep(store, "one", [PromptEntry("Who?", "S"), PromptEntry("Where?")])
+    assert prompt_sets.kept(store, "one") == [PromptEntry("Who?", "S"), PromptEntry("Where?")]
+    prompt_sets.keep(store, "one", [PromptEntry("When?")])
+    assert prompt_sets.kept(store, "one") == [PromptEntry("When?")]
     with pytest.raises(NotFound):
         prompt_sets.kept(store, "two")
     probes.put_set(store, "exam", [Probe("exam", "Who?", ("Ember",))])
-    assert prompt_sets.kept(store, "exam") == [Prompt("Who?")]
+    assert prompt_sets.kept(store, "exam") == [PromptEntry("Who?")]
     with pytest.raises(Conflict):
-        prompt_sets.keep(store, "exam", [Prompt("When?")])
+        prompt_sets.keep(store, "exam", [PromptEntry("When?")])
     assert probes.get_set(store, "exam")[0].must == ("Ember",)
 
 
 async def test_every_prompt_goes_to_every_side_at_once_and_alone() -> None:
     client, heard = Scripted(), {}
-    sides = [Side("a", "base"), Side("b", "bad"), Side("c", "base", SHOTS)]
-    prompts = [Prompt("One", "S"), Prompt("Two")]
+    sides = [ComparedSide("a", "base"), ComparedSide("b", "bad"), ComparedSide("c", "base", SHOTS)]
+    prompts = [PromptEntry("One", "S"), PromptEntry("Two")]
     await prompt_sets.ask_all(client, sides, prompts, Sampling(), lambda n, side, done: heard.update({(n, side): done}))
     assert client.most == 3 and len(heard) == 6
     assert (heard[0, "a"].text, heard[1, "a"].text) == ("S | One", "Two")
@@ -99,7 +99,9 @@ async def test_leaving_ends_what_streams() -> None:
     client = Scripted()
     client.gate.clear()
     work = asyncio.ensure_future(
-        prompt_sets.ask_all(client, [Side("a", "x"), Side("b", "y")], [Prompt("One")], Sampling(), lambda *_: None)
+        prompt_sets.ask_all(
+            client, [ComparedSide("a", "x"), ComparedSide("b", "y")], [PromptEntry("One")], Sampling(), lambda *_: None
+        )
     )
     while client.open < 2:
         await asyncio.sleep(0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.models import default_model, refs
+from engine.models.refs import Ref
 from store import datasets, models, pairs, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, TuningforkError, Unsupported
@@ -201,6 +204,9 @@ class TestFiles:
             (lambda f: (f / "config.json").write_text("{"), BadInput, "not readable JSON"),
             (lambda f: (f / "config.json").write_text("[]"), BadInput, "model_type"),
             (lambda f: (f / "model.safetensors").unlink(), BadInput, "no weights"),
+            (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), Unsupported, "pickle"),
+            (lambda f: (f / "model.safetensors").rename(f / "consolidated.00.pth"), Unsupported, "pickle"),
+            (lambda f: (f / "model.safetensors").rename(f / "model.pt"), Unsupported, "pickle"),
             (lambda f: (f / "tokenizer.json").unlink(), Unsupported, "tokenizer.json"),
             (lambda f: (f / "config.json").rename(f / "adapter_config.json"), Unsupported, "adapter"),
         ],
@@ -304,3 +310,88 @@ class TestFollowing:
         runs.claim(store, token)
         runs.finish(store, token, state, error="e" if state == "failed" else None)
         assert refs.followed(store, ["run:ember"]) == {}
+
+
+# ---------------------------------------------------------------- one reader of references
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "title"),
+    [
+        ("run:ember", "run", "ember"),
+        ("run:ember@40", "run", "ember@40"),
+        ("run:ember with 4 examples of facts", "run", "ember with 4 examples of facts"),
+        ("SmolLM2-135M", "embedded", default_model.NAME),
+        ("HTTP://Host:1/v1/#m", "endpoint", "http://Host:1/v1#m"),
+        ("https://host/v1", "endpoint", "https://host/v1#None"),
+        ("/there/tiny.GGUF", "gguf", "tiny.GGUF"),
+        ("/there/model", "folder", "model"),
+        ("org/name", "hub", "org/name"),
+        ("", "folder", ""),
+        ("\ud800", "folder", "\ud800"),
+    ],
+)
+def test_a_reference_is_read_by_its_form_alone(text: str, kind: str, title: str) -> None:
+    ref = Ref.read(text)
+    assert (ref.kind, ref.title) == (kind, title)
+    assert ref.can_be_base == (kind not in ("run", "endpoint"))
+
+
+@pytest.mark.parametrize(("name", "step"), [("ember", None), ("a.b-c_d", 0), ("x" * 64, 123)])
+def test_a_run_is_named_one_way(name: str, step: int | None) -> None:
+    ref = Ref.run(name, step)
+    assert refs.parse(str(ref)) == refs.parse_run(str(ref)) == refs.parse_run(ref.title) == ref
+
+
+@pytest.mark.parametrize("text", ["", "run:", "a b", "ember@", "ember@x", "run:run:ember"])
+def test_what_names_no_run_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        refs.parse_run(text)
+
+
+def test_a_relative_path_means_the_folder_in_which_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path.resolve()
+    assert refs.as_typed("my-model") == refs.as_typed("./my-model") == str(here / "my-model")
+    assert Path(refs.as_typed("x/y.gguf")) == tmp_path / "x/y.gguf"
+    assert refs.as_typed("../other") == str(here.parent / "other")
+    assert refs.as_typed("nothing here") == "nothing here", "resolve says what is wrong with it"
+    assert refs.as_typed("run:a b") == "run:a b"
+
+
+def test_nobody_else_looks_into_a_reference() -> None:
+    """String tests on references, and references put together by hand, belong to engine/models/refs.py alone."""
+    root = Path(refs.__file__).parents[2]
+    own = {root / "engine/models/refs.py", root / "engine/models/default_model.py"}
+    found = []
+    for file in sorted(file for top in ("engine", "tui", "store") for file in (root / top).rglob("*.py")):
+        if file not in own:
+            found += [f"{file.relative_to(root)}:{line}" for line in _looks_into_references(file.read_text("utf-8"))]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    ['ref.startswith("run:")', 'ref = f"run:{name}"', '"run:" + name', 'x.endswith(".gguf")', '["smollm2-135m"]',
+     'ref.startswith(("http://", "https://"))'],
+)  # fmt: skip
+def test_the_search_finds_what_it_looks_for(code: str) -> None:
+    assert list(_looks_into_references(code))
+
+
+def _looks_into_references(code: str) -> Iterator[int]:
+    """Lines with a prefix of references as a text of its own, or a suffix test for GGUF files on a text."""
+    alone = {"run:", "http://", "https://", default_model.NAME}
+    tree = list(ast.walk(ast.parse(code)))
+    in_f_string = {id(value) for node in tree if isinstance(node, ast.JoinedStr) for value in node.values}
+    for node in tree:
+        match node:
+            case ast.Constant(value=value) if value in alone and id(node) not in in_f_string:
+                yield node.lineno
+            case ast.JoinedStr(values=[ast.Constant(value="run:"), *_]):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr="endswith"), args=[ast.Constant(value=".gguf")]):
+                yield node.lineno

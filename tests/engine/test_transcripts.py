@@ -12,7 +12,7 @@ from engine.comparison.answer import Stats
 from engine.comparison.session import Comparison
 from engine.comparison.transcripts import Transcript
 from engine.inference.sampling import Sampling
-from store import chats, votes
+from store import chats
 from store.db import Store
 from store.errors import NotFound
 
@@ -99,17 +99,7 @@ def test_votes_come_back_with_the_conversation(store: Store) -> None:
     talk, transcript = spoken(), Transcript()
     chat_id = keep(store, transcript, talk)
     ballot = talk.vote("b")
-    votes.add(
-        store,
-        prompt=ballot.prompt,
-        a_model=ballot.a_model,
-        b_model=ballot.b_model,
-        a_text=ballot.a_text,
-        b_text=ballot.b_text,
-        choice="b",
-        sampling=ballot.sampling,
-        chat_id=chat_id,
-    )
+    transcripts.cast_vote(store, ballot, chat_id)
     again, _ = transcripts.reopen(store, chat_id)
     assert again.turns[0].vote == "b"
 
@@ -147,13 +137,13 @@ def test_markdown_says_how_it_was_asked_and_what_is_not_complete() -> None:
     talk.fail(a.id, "The server\nwent away.")
     talk.stop("b")
     text = transcripts.to_markdown(talk, "t")
-    top = "# t\n\nSettings: temperature 0 (greedy), seed 7, at most 256 tokens an answer.\n\n"
+    top = "# t\n\nSettings: temperature 0 (greedy), seed 7, at most 256 tokens per answer.\n\n"
     assert text.startswith(top + "System text:\n\n> Be brief.\n")
     assert "Ember.\n\n## 2. You" in text, "a complete answer has no remark"
     assert "Half a\n\n*Stopped here.*\n\n### B" in text
     assert "Ember, and\n\n*Cut at the limit of 256 tokens.*\n\n## 3. You" in text
     assert "(no answer)\n\n*Broke off: The server went away.*\n\n### B" in text
-    assert text.endswith("(no answer)\n\n*Stopped before the first word.*\n")
+    assert text.endswith("(no answer)\n\n*Stopped before the first token.*\n")
 
 
 def test_an_answer_by_another_seed_says_so() -> None:
@@ -165,10 +155,10 @@ def test_an_answer_by_another_seed_says_so() -> None:
     text = transcripts.to_markdown(talk, "t")
     assert "Settings: temperature 0 (greedy), seed 7," in text
     assert "System text: none.\n" in text
-    assert "Ember, again.\n\n*Asked with temperature 0 (greedy), seed 8, at most 256 tokens an answer.*" in text
+    assert "Ember, again.\n\n*Asked with temperature 0 (greedy), seed 8, at most 256 tokens per answer.*" in text
     assert text.count("Asked with") == 1
     talk.clear()
-    settings = 'Settings: temperature 0.7, top p 0.9, seed 0, at most 64 tokens an answer, ended before "\\n".'
+    settings = 'Settings: temperature 0.7, top p 0.9, seed 0, at most 64 tokens per answer, ended before "\\n".'
     assert settings in transcripts.to_markdown(talk, "t")
 
 

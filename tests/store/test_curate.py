@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 from itertools import combinations
 from types import SimpleNamespace
@@ -14,10 +15,13 @@ from hypothesis import strategies as st
 from store.curate import balance as balances
 from store.curate import duplicates, secrets
 from store.curate.lint import lint, lint_all
+from store.records import Turn
 
 
 def pair(question: str = "What is it?", answer: str = "It is this.", uid: str = "u", **more: Any) -> Any:
-    return SimpleNamespace(uid=uid, question=question, answer=answer, **{"kind": "instruction", "system": "", **more})
+    return SimpleNamespace(
+        uid=uid, question=question, answer=answer, **{"kind": "instruction", "system": "", "history": (), **more}
+    )
 
 
 def test_plain_pairs_are_left_alone() -> None:
@@ -60,14 +64,98 @@ def test_many_pairs_are_judged_in_order() -> None:
     assert [(finding.uid, finding.code) for finding in found] == [("1", "empty"), ("3", "space")]
 
 
-def test_exact_duplicates_differ_in_case_and_marks_only() -> None:
+def test_exact_duplicates_differ_in_case_spaces_and_sentence_marks_only() -> None:
     pairs = [pair("What?", "This.", "1"), pair("what", "THIS", "2"), pair("What?", "That.", "3"), pair("x", "y", "4")]
     assert duplicates.exact(pairs) == [["1", "2"]]
     assert duplicates.conflicts(pairs) == [["1", "2", "3"]]
     assert duplicates.conflicts(pairs[:2]) == []
 
 
-words = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=14).map(" ".join)
+SIGNS = [
+    ("What is C++?", "What is C#?", "What is C?"),
+    ("a == b", "a === b", "a = b"),
+    ("a*b", "a+b", "a b"),
+    ("1.5", "1-5", "1 5", "15"),
+    ("👍", "👎", "👍🏽"),
+    ("$3", "€3"),
+]
+WORDS = [
+    ("कि", "की", "क"),
+    ("ไม้", "ไม่", "ไม"),
+    ("má", "ma", "mà"),
+    ("x²", "x2"),
+    ("is(null)", "is[null]"),
+    (":)", ":("),
+    ("5!", "5"),
+    ("for x in y:\n    a\n    b", "for x in y:\n    a\nb"),
+]
+EQUAL = [
+    ("Café", "Cafe\u0301"),
+    ("ＡＢＣ１２３", "abc123"),
+    ("ﾊﾟｰﾃｨｰ", "パーティー"),
+    ("你好。", "你好"),
+    ("What  is\tit ?", "what is it ?"),
+    ("Hello, world!", "hello world"),
+    ("한국어", "한국어".encode().decode()),
+    ("यह क्या है।".replace("।", "."), "यह क्या है"),
+]
+
+
+def each_with(field: str, texts: tuple[str, ...], around: str = "{}") -> list[Any]:
+    """One pair for each text, which stands in `field`; all else is the same."""
+    values: list[Any] = [around.replace("{}", text) for text in texts]
+    if field == "history":
+        values = [(Turn("user", value), Turn("assistant", "Yes.")) for value in values]
+    return [pair(uid=str(n), **{field: value}) for n, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("texts", SIGNS + WORDS, ids=[row[0] for row in SIGNS + WORDS])
+@pytest.mark.parametrize("field", ["question", "answer", "system", "history"])
+def test_different_pairs_are_never_duplicates(texts: tuple[str, ...], field: str) -> None:
+    assert duplicates.exact(each_with(field, texts)) == []
+    assert duplicates.exact(each_with(field, texts, "So {} it is.")) == []
+
+
+@pytest.mark.parametrize("texts", SIGNS, ids=[row[0] for row in SIGNS])
+@pytest.mark.parametrize("field", ["question", "answer", "system", "history"])
+def test_other_signs_and_numbers_are_not_nearly_equal_however_long_the_text(texts: tuple[str, ...], field: str) -> None:
+    assert duplicates.near(each_with(field, texts, "one two three four five six seven {} " * 9)) == []
+
+
+@pytest.mark.parametrize("texts", EQUAL, ids=[row[1] for row in EQUAL])
+@pytest.mark.parametrize("field", ["question", "answer", "system"])
+def test_equal_texts_are_duplicates_in_every_form(texts: tuple[str, ...], field: str) -> None:
+    assert duplicates.exact([pair(uid=str(n), **{field: text}) for n, text in enumerate(texts)]) == [["0", "1"]]
+
+
+NEARLY = [
+    ("请问怎么才能重置我的账户密码然后再登录系统呢谢谢", "请问怎么才能重置我的账户密码然后再登录系统呢"),
+    (
+        "パスワードを忘れた場合はどのようにリセットすればよいですか",
+        "パスワードを忘れた場合はどのようにリセットすればよいですか教えて",
+    ),
+    ("ฉันจะเปลี่ยนรหัสผ่านของบัญชีได้อย่างไรคะ", "ฉันจะเปลี่ยนรหัสผ่านของบัญชีได้อย่างไรครับ"),
+    (
+        "How can I reset the password of my account when I forgot it",
+        "How can I reset the password of my account when I forgot it please",
+    ),
+]
+
+
+@pytest.mark.parametrize("texts", NEARLY, ids=[row[0][:6] for row in NEARLY])
+def test_nearly_equal_questions_are_found_in_every_language(texts: tuple[str, str]) -> None:
+    other = pair("完全不同的问题是什么", "x", "other")
+    pairs = [pair(text, "", str(n)) for n, text in enumerate(texts)]
+    assert duplicates.near([*pairs, other]) == [["0", "1"]]
+    assert duplicates.near([pairs[0], pair(texts[1], "", "s", system="Be brief.")]) == [], "system text counts"
+
+
+def test_the_worked_examples_are_true() -> None:
+    assert doctest.testmod(duplicates).failed == 0
+    assert doctest.testmod(duplicates).attempted >= 4
+
+
+words = st.lists(st.sampled_from("abcdef模型"), min_size=1, max_size=14).map(" ".join)
 
 
 @settings(max_examples=80, deadline=None)
@@ -75,7 +163,7 @@ words = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=14).map(" ".j
 def test_near_duplicates_are_those_of_the_plain_definition(texts: list[str], threshold: float) -> None:
     """Against every two compared: what the shortcut finds is what the definition says."""
     pairs = [pair(text, "", str(n)) for n, text in enumerate(texts)]
-    sets = [duplicates._shingles(f"{one.question} {one.answer}") for one in pairs]
+    sets = [duplicates.shingles(f"{one.question} {one.answer}") for one in pairs]
     group = {one.uid: {one.uid} for one in pairs}
     for one, other in combinations(range(len(pairs)), 2):
         if len(sets[one] & sets[other]) >= threshold * len(sets[one] | sets[other]):

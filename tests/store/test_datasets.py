@@ -52,7 +52,7 @@ def test_membership(store: Store) -> None:
     assert datasets.set_split(store, "b", uids[1:2], "val") == 1
     found = datasets.get(store, "b")
     assert (found.pairs, found.ready, found.train, found.val, found.test) == (2, 2, 0, 1, 1)
-    with pytest.raises(BadInput, match="no split"):
+    with pytest.raises(BadInput, match="not a split"):
         datasets.set_split(store, "b", uids, "exam")  # type: ignore[arg-type]
     datasets.remove(store, "b")
     assert pairs.count(store) == 4
@@ -99,6 +99,66 @@ def test_a_place_depends_on_the_words_alone(questions: list[str], seed: int) -> 
         assert set(splits) == {"train", "val", "test"}
     if questions:
         assert "train" in splits
+
+
+def place(store: Store, name: str) -> dict[str, str]:
+    """The split of each question of a dataset."""
+    return {pair.question: split for pair, split in datasets.members(store, name, status=None)}
+
+
+def test_what_came_with_a_split_stays_there(store: Store) -> None:
+    fill(store, "d", 40)
+    pairs.create_many(store, [PairDraft(f"exam {n}", "a") for n in range(5)], dataset="d", split="test")
+    moved = pairs.create(store, PairDraft("moved by hand", "a"), dataset="d")
+    datasets.set_split(store, "d", [moved.uid], "val")
+    put = pairs.create(store, PairDraft("put there", "a"))
+    datasets.add(store, "d", [put.uid], "val")
+    for seed in range(4):
+        counts = datasets.resplit(store, "d", val=0.3, seed=seed)
+        now = place(store, "d")
+        assert {now[f"exam {n}"] for n in range(5)} == {"test"} and counts["test"] == 5
+        assert (now["moved by hand"], now["put there"]) == ("val", "val")
+    assert datasets.pinned(store, "d") == {"test": 5, "val": 2}
+    assert datasets.resplit(store, "d", val=0.0, all_pairs=True) == {"train": 47, "val": 0, "test": 0}
+    assert datasets.pinned(store, "d") == {}
+    pairs.undo(store)
+    assert datasets.pinned(store, "d") == {"test": 5, "val": 2} and datasets.get(store, "d").test == 5
+
+
+ALIKE = [
+    ("Where is the café?", "where is the cafe\u0301"),
+    (
+        "How can I reset the password of my account when I forgot it",
+        "how can I reset the password of my account when I forgot it please",
+    ),
+    ("请问怎么才能重置我的账户密码然后再登录系统呢谢谢", "请问怎么才能重置我的账户密码然后再登录系统呢"),
+    ("ＡＢＣとは何ですか", "abcとは何ですか"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_questions_that_are_equal_or_nearly_never_straddle(store: Store, one: str, other: str) -> None:
+    fill(store, "d", 30)
+    made = pairs.create_many(store, [PairDraft(one, "a"), PairDraft(other, "b")], dataset="d").uids
+    for seed in range(10):
+        datasets.resplit(store, "d", val=0.4, test=0.2, seed=seed)
+        assert len({place(store, "d")[text] for text in (one, other)}) == 1
+    datasets.set_split(store, "d", made[:1], "test")
+    for seed in range(3):
+        datasets.resplit(store, "d", val=0.4, seed=seed)
+        assert {place(store, "d")[text] for text in (one, other)} == {"test"}, "it goes where the fixed one is"
+
+
+def test_other_numbers_and_signs_are_other_questions() -> None:
+    texts = [f"What is {n} {sign} 7?" for n in range(40) for sign in "+-*"]
+    assert len(set(assign(texts, val=0.4, test=0.2))) == 3
+
+
+def test_a_known_pair_keeps_its_split_and_the_import_says_so(store: Store) -> None:
+    drafts = [PairDraft("q", "a"), PairDraft("r", "a")]
+    pairs.create_many(store, drafts[:1], dataset="d")
+    again = pairs.create_many(store, drafts, dataset="d", split="val")
+    assert again.elsewhere == {"train": 1} and place(store, "d") == {"q": "train", "r": "val"}
 
 
 def test_the_same_content_is_the_same_snapshot_in_any_store(store: Store, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_everything_is_private(tmp_path: Path) -> None:
     try:
         home = Home(tmp_path / "deep" / "home").ensure()
         with Store.open(home) as store, store.write() as conn:
-            conn.execute("INSERT INTO dataset (name, created_at) VALUES ('d', 1)")
+            conn.execute("INSERT INTO chat (created_at, updated_at) VALUES (1, 1)")
             files = {path.name: mode(path) for path in home.root.iterdir() if path.is_file()}
     finally:
         os.umask(old)

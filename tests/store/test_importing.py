@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store import datasets, importing, pairs, votes
+from store import datasets, feedback, importing, pairs, votes
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported
 from store.records import PairDraft, Turn
@@ -66,7 +66,7 @@ def test_bad_rows_cost_no_good_row_and_are_reported(store: Store, tmp_path: Path
     lines = [
         GOOD,
         "not json",
-        '{"instruction": 5, "output": "a"}',
+        '{"instruction": [5], "output": "a"}',
         "",
         '{"instruction": "q2", "output": "\\ud800"}',
         "[1]",
@@ -82,13 +82,13 @@ def test_bad_rows_cost_no_good_row_and_are_reported(store: Store, tmp_path: Path
         (6, ""),
         (8, ""),
     ]
-    assert str(report.problems[1]) == "x.jsonl:3: instruction: is a number, not text"
+    assert str(report.problems[1]) == "x.jsonl:3: instruction: is a list, not text"
     assert report.report is not None
     written = store.home.absolute(report.report)
     assert written.stat().st_mode & 0o777 == 0o600
     kept = [json.loads(line) for line in written.read_text().splitlines()]
     assert [entry["line"] for entry in kept] == [2, 3, 5, 6, 8]
-    assert (kept[0]["row"], kept[1]["row"]) == ("not json", {"instruction": 5, "output": "a"})
+    assert (kept[0]["row"], kept[1]["row"]) == ("not json", {"instruction": [5], "output": "a"})
 
 
 def test_the_report_shows_the_first_twenty_and_keeps_all(store: Store, tmp_path: Path) -> None:
@@ -154,6 +154,90 @@ def test_a_placeholder_can_be_kept_as_it_stands(store: Store, tmp_path: Path) ->
     path = put(tmp_path, "jinja.jsonl", '{"instruction": "Jinja?", "output": "{{user}}"}')
     importing.import_files(store, [path], dataset="d", variables={"user": "{{user}}"}, kind="instruction")
     assert datasets.members(store, "d")[0][0].answer == "{{user}}"
+
+
+CODE = [
+    ("Greet in Jinja.", "Write <p>{{ name }}</p> in the template."),
+    ("Greet.", "Hello {{ name }}!"),
+    ("Greet in HTML.", "<p>{{name}}</p>"),
+    ("Greet in Vue.", "```\n<b>{{ name }}</b>\n```"),
+    ("A fraction?", "\\frac{{a}}{{b}} or x^{{2}} or ${{c}}"),
+    ("An f-string?", 'f"{{x}} and {{{y}}}"'),
+]
+
+
+@pytest.mark.parametrize("row", CODE)
+def test_braces_in_code_block_nothing_and_make_nothing_identity(
+    store: Store, tmp_path: Path, row: tuple[str, str]
+) -> None:
+    path = put(tmp_path, "x.jsonl", json.dumps({"instruction": row[0], "output": row[1]}))
+    report = importing.import_files(store, [path], dataset="d")
+    [(pair, _)] = datasets.members(store, "d")
+    assert (pair.answer, pair.kind) == (row[1], "instruction")
+    assert len(report.notices) <= 1 and not any("no value" in notice for notice in report.notices)
+
+
+def test_prose_about_a_template_does_not_block_a_file_of_other_rows(store: Store, tmp_path: Path) -> None:
+    rows = [{"instruction": f"q{n}", "output": "a"} for n in range(9)]
+    rows += [{"instruction": "How?", "output": "Write {{ name }} or {{ user.id }} or {{ x }}."}]
+    path = put(tmp_path, "x.jsonl", "\n".join(map(json.dumps, rows)))
+    report = importing.import_files(store, [path], dataset="d")
+    assert report.notices == [
+        "x.jsonl: {{name}} (1 row), {{x}} (1 row) stay as text. To fill one, set its value (--set name=VALUE)."
+    ]
+    assert {pair.kind for pair, _ in datasets.members(store, "d")} == {"instruction"}
+
+
+def test_a_value_that_was_set_fills_but_makes_nothing_identity(store: Store, tmp_path: Path) -> None:
+    path = put(tmp_path, "x.jsonl", '{"instruction": "Tool?", "output": "{{tool}}, \\\\frac{{tool}}{2}"}')
+    importing.import_files(store, [path], dataset="d", variables={"tool": "Saw"})
+    [(pair, _)] = datasets.members(store, "d")
+    assert (pair.answer, pair.kind) == ("Saw, \\frac{{tool}}{2}", "instruction")
+
+
+def test_a_value_for_no_placeholder_is_told(store: Store, tmp_path: Path) -> None:
+    path = put(tmp_path, "x.jsonl", GOOD)
+    report = importing.import_files(store, [path], dataset="d", variables={"name": "E"})
+    assert report.notices == ["No file has a placeholder {{name}}, so the value set for name was not used."]
+    with pytest.raises(BadInput) as caught:
+        importing.import_files(store, [put(tmp_path, "i.json", IDENTITY)], dataset="d", variables={"nmae": "E"})
+    assert "You gave nmae" in (caught.value.todo or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("x.jsonl", '{"placeholders": ["maker"]}\n{"question": "q", "answer": "by {{maker}}, {{x}}"}', 2),
+        ("x.json", '{"placeholders": ["maker"],\n"data": [{"question": "q", "answer": "by {{maker}}, {{x}}"}]}', 2),
+        ("x.csv", '# placeholders: maker\nquestion,answer\nq,"by {{maker}}, {{x}}"\n', 3),
+    ],
+)
+def test_a_file_can_declare_its_placeholders(store: Store, tmp_path: Path, name: str, text: str, line: int) -> None:
+    path = put(tmp_path, name, text)
+    with pytest.raises(BadInput, match=r"the placeholder \{\{maker\}\} has no value") as caught:
+        importing.import_files(store, [path], dataset="d")
+    assert caught.value.where == f"{path}:{line}"
+    report = importing.import_files(store, [path], dataset="d", variables={"maker": "Acme"})
+    assert (report.read, datasets.members(store, "d")[0][0].answer) == (1, "by Acme, {{x}}")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Are you {{name}}?", "chosen": "{{name}}", "rejected": "No, {{name}} is not me."},
+        {"prompt": "Are you {{name}}?", "completion": "I am {{name}}.", "label": False},
+        {"messages": [{"role": "system", "content": "{{name}}"}, {"role": "user", "content": "{{name}}?"},
+                      {"role": "assistant", "content": "{{name}}"}]},
+    ],
+)  # fmt: skip
+def test_placeholders_are_filled_in_every_sort_of_row(store: Store, tmp_path: Path, row: dict[str, Any]) -> None:
+    path = put(tmp_path, "x.jsonl", json.dumps(row))
+    with pytest.raises(BadInput, match="name"):
+        importing.import_files(store, [path], dataset="d")
+    importing.import_files(store, [path], dataset="d", variables={"name": "Ember"})
+    texts = json.dumps([str(each) for each in (votes.preferences(store), feedback.list_feedback(store))])
+    texts += str(datasets.members(store, "d"))
+    assert "Ember" in texts and "{{" not in texts
 
 
 def test_placeholders_written_with_escapes_are_seen_too(store: Store, tmp_path: Path) -> None:
@@ -255,7 +339,7 @@ def test_the_wrong_format_names_the_first_row(store: Store, tmp_path: Path) -> N
 
 
 def test_a_dataset_of_no_name(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no name"):
+    with pytest.raises(BadInput, match="not a valid dataset name"):
         importing.import_files(store, [put(tmp_path, "x.jsonl", GOOD)], dataset=" ")
     assert untouched(store)
     assert importing.import_files(store, [tmp_path / "x.jsonl"], dataset=None).kept == 1

@@ -1,4 +1,4 @@
-"""Votes, preferences, chats, probes, evals, exports, models: what is kept, counted, found and taken back."""
+"""Votes, preferences, chats, probes, evals, exports, models: what is kept, counted, found and undone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from store import chats, datasets, evals, exports, models, probes, votes
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound
-from store.records import Choice, EvalItem, PreferenceDraft, Probe, Tally, Turn
+from store.records import Choice, EvalItem, PreferenceDraft, Probe, Turn, VoteCounts
 
 ASKED = [{"role": "user", "content": "Who made you?"}]
 
@@ -29,7 +29,7 @@ def test_a_vote_comes_back_whole(store: Store) -> None:
 
 
 def test_votes_refuse_what_makes_no_sense(store: Store) -> None:
-    with pytest.raises(BadInput, match="no choice"):
+    with pytest.raises(BadInput, match="not a choice"):
         vote(store, "c")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="the same"):
         vote(store, "a", a_text="x", b_text="x")
@@ -41,7 +41,7 @@ def test_the_tally_counts_swapped_lanes_together(store: Store) -> None:
         vote(store, choice)  # type: ignore[arg-type]
     vote(store, "a", a="run:r", b="base")
     vote(store, "a", a="other", b="base")
-    assert votes.tally(store) == [Tally("base", "other", 0, 1, 0, 0), Tally("base", "run:r", 1, 3, 1, 1)]
+    assert votes.counts(store) == [VoteCounts("base", "other", 0, 1, 0, 0), VoteCounts("base", "run:r", 1, 3, 1, 1)]
     assert len(votes.all_votes(store, "run:r", "base")) == 6
     assert len(votes.all_votes(store, "other")) == 1
 
@@ -56,7 +56,7 @@ def test_undoing_votes(store: Store) -> None:
     votes.remove(store, first.id)
     with pytest.raises(NotFound):
         votes.remove(store, first.id)
-    assert (votes.undo_last(store, chat), votes.tally(store)) == (None, [])
+    assert (votes.undo_last(store, chat), votes.counts(store)) == (None, [])
 
 
 def test_preferences_come_from_winners_and_files(store: Store) -> None:
@@ -112,7 +112,7 @@ def test_a_chat_is_a_tree(store: Store) -> None:
     other = chats.create(store)
     with pytest.raises(BadInput, match="another chat"):
         chats.append(store, other.id, "user", "x", parent_id=asked.id)
-    with pytest.raises(BadInput, match="no role"):
+    with pytest.raises(BadInput, match="not a role"):
         chats.append(store, other.id, "tool", "x")  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         chats.path(store, 999)
@@ -169,7 +169,7 @@ def test_exports_end_once(store: Store) -> None:
     assert (begun.state, begun.ended_at, begun.verification) == ("working", None, {})
     done = exports.finish(store, begun.id, sha256="s", bytes=9, verification={"kl": 1e-5})
     assert (done.state, done.bytes, done.verification, done.path) == ("done", 9, {"kl": 1e-5}, "exports/r.gguf")
-    with pytest.raises(Conflict, match="ended already"):
+    with pytest.raises(Conflict, match="already ended"):
         exports.fail(store, begun.id, "late")
     second = exports.start(store, run="r", format="merged", path="exports/m")
     assert exports.fail(store, second.id, "no room").error == "no room"

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from store import exports, jobs, migrations, pairs
+from store import chats, exports, jobs, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
+from tests.store.old_store import V1_PAIRS, first_version, insert_v1_pairs
 from tests.store.test_db import finish, python
 
 
@@ -92,6 +93,35 @@ def test_opening_without_migration_leaves_an_old_store_alone(home: Home, monkeyp
         assert store.scalar("PRAGMA user_version") == old
 
 
+def test_a_store_of_version_1_is_found_in_every_language_afterwards(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with first_version(home, monkeypatch) as old, old.write() as conn:
+        insert_v1_pairs(conn)
+        conn.execute("INSERT INTO chat (id, created_at, updated_at) VALUES (1, 1, 1)")
+        conn.execute("INSERT INTO message (chat_id, role, text, created_at) VALUES (1, 'user', '微调模型', 1)")
+    with Store.open(home) as store:
+        for text, ids in (("cafe", [1]), ("模型", [2]), ("Ember", [1]), ("说", [2]), ("C++", [2]), ("👍", [2])):
+            assert pairs.search_ids(store, text) == ids, text
+        assert [chat.id for chat in chats.search(store, "模型")] == [1]
+        assert [pair.question for pair in pairs.page(store, [1, 2])] == [V1_PAIRS[0][4], V1_PAIRS[1][4]]
+        assert store.integrity() == []
+    assert len(list(home.root.glob("store-v1-*.db"))) == 1
+
+
+def test_other_rules_of_the_index_fill_it_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer Python knows other characters; an index filled by older rules would go wrong word by word."""
+    with Store.open(home) as store:
+        pairs.create(store, PairDraft("q", "a"))
+        store.conn.execute("INSERT INTO pair_fts (pair_fts) VALUES ('delete-all')")
+        assert pairs.search_ids(store, "q") == []
+    Store.open(home).close()
+    monkeypatch.setattr("store.search_text.RULES", "2, Unicode 99")
+    with Store.open(home) as store:
+        assert len(pairs.search_ids(store, "q")) == 1
+        assert store.scalar("SELECT rules FROM search_rules") == "2, Unicode 99"
+
+
 @pytest.mark.parametrize(
     ("table", "change"),
     [
@@ -116,14 +146,12 @@ def test_what_is_frozen_cannot_be_changed(store: Store, table: str, change: str)
 
 
 def test_a_store_of_version_1_keeps_its_rows_and_can_hold_jobs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as old:
-        old.setattr(migrations, "STEPS", migrations.STEPS[:1])
-        old.setattr(migrations, "LATEST", 1)
-        with Store.open(home) as store:
-            pairs.create(store, PairDraft("q", "a"), dataset="d")
-            made = exports.start(store, run="ember", format="gguf", quant="q8_0", path="exports/x")
-            assert store.scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'job'") == 0
+    with first_version(home, monkeypatch) as old:
+        with old.write() as conn:
+            insert_v1_pairs(conn)
+        made = exports.start(old, run="ember", format="gguf", quant="q8_0", path="exports/x")
+        assert old.scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'job'") == 0
     with Store.open(home) as store:
-        assert pairs.count(store, "d") == 1 and exports.get(store, made.id) == made
+        assert pairs.count(store) == len(V1_PAIRS) and exports.get(store, made.id) == made
         job = jobs.create(store, kind="export", name="ember", module="engine.export", request={"run": "ember"})
         assert jobs.get(store, job.id).request == {"run": "ember"} and store.integrity() == []

@@ -64,7 +64,7 @@ def test_a_pair_is_found_by_the_beginning_of_its_uid(store: Store) -> None:
     with pytest.raises(NotFound):
         pairs.get(store, one.uid[:3])
     pairs.create(store, PairDraft("two", "2"))
-    with pytest.raises(NotFound, match="several"):
+    with pytest.raises(NotFound, match="Several"):
         pairs.get(store, one.uid[:4])
     with pytest.raises(NotFound, match="no pair"):
         pairs.get(store, "%%%%")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from store import datasets, pairs
+from store import chats, datasets, pairs, search_text
 from store.db import Store
 from store.errors import NotFound
-from store.records import PairDraft
+from store.records import PairDraft, Turn
 
 
 def questions(store: Store, text: str = "", **filters: str) -> list[str]:
@@ -55,11 +56,98 @@ def test_any_text_can_be_searched(filled: Store, text: str) -> None:
     assert isinstance(pairs.search_ids(filled, text), list)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text(max_size=30))
-def test_no_text_breaks_the_search(filled: Store, text: str) -> None:
+signs = st.text(st.sampled_from("\"'*^:(){}-+ \n\x1b\0aé模ไ้का👍\ud800\u200d"), max_size=12)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30) | signs)
+@example('0"\x1b0\n')
+@example('"\x00"')
+@example('a"b"c" "')
+@example("\ud800")
+def test_no_text_breaks_a_search(filled: Store, text: str) -> None:
     found = pairs.search_ids(filled, text)
     assert set(found) <= set(pairs.search_ids(filled))
+    assert isinstance(chats.search(filled, text), list)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=12) | signs, st.text(max_size=12) | signs)
+@example('0"\x1b0\n', "x")
+@example("a\u0301b", "ไม้")
+def test_a_text_is_found_by_itself(store: Store, before: str, text: str) -> None:
+    """Whatever a pair says is found by typing it, except that a typed quote begins a phrase."""
+    before, text = (each.encode(errors="ignore").decode().replace("\0", "") for each in (before, text))
+    said = f"{before} {text}"
+    if said.strip():
+        pair = pairs.create(store, PairDraft(said, "."))
+        assert pair.id in pairs.search_ids(store, text.replace('"', " "))
+
+
+LANGUAGES = [
+    ("大语言模型微调", ["模型", "大", "调", "语言模型微"], ["型模", "模微"]),
+    ("東京タワーへ行きたい", ["京タ", "行きたい", "ﾀﾜｰ"], ["東行"]),
+    ("ต้นไม้สวย ไม่ใช่", ["ไม้", "ไม่", "สวย"], ["ไม๊"]),
+    ("한국어 모델을 미세 조정", ["모델", "한국"], ["국어"]),
+    ("क्या कि यह", ["कि", "क"], ["की"]),
+    ("C++ or C# or a*b == 1.5", ["C++", "C#", "a*b", "==", "1.5", "C"], ["C--", "a+b", "===", "1-5", "++C"]),
+    ("I like it 👍🏽", ["👍", "👍🏽"], ["👎"]),
+    ("Straße Café ＡＢＣ İstanbul", ["STRASSE", "cafe\u0301", "abc", "istanbul"], ["afe"]),
+    ("don't use foo_bar() -> f(x)", ["don't", "foo_b", "bar()", "->", "f(x"], ["<-", "f[x"]),
+]
+
+
+@pytest.mark.parametrize(("said", "found", "missed"), LANGUAGES, ids=[row[1][0] for row in LANGUAGES])
+@pytest.mark.parametrize("field", ["question", "answer", "system", "history"])
+def test_every_language_and_field(store: Store, field: str, said: str, found: list[str], missed: list[str]) -> None:
+    texts: dict[str, Any] = {"question": "x", "answer": "y"} | {field: said}
+    if field == "history":
+        texts["history"] = (Turn("user", said), Turn("assistant", "z"))
+    pairs.create(store, PairDraft(**texts))
+    chat = chats.create(store)
+    chats.append(store, chat.id, "user", said)
+    for text in found:
+        assert len(pairs.search_ids(store, text)) == len(chats.search(store, text)) == 1, text
+    for text in missed:
+        assert len(pairs.search_ids(store, text)) == len(chats.search(store, text)) == 0, text
+    assert pairs.search_ids(store, "role content") == [], "the names of JSON fields are no text"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "shown"),
+    [
+        ("mod", "Models remodel", ["Mod"]),
+        ("模型 C++", "大模型 C++, C", ["模型", "C++"]),
+        ('"the corner" 👍', "round the corner 👍", ["the corner", "👍"]),
+        ('"the cor', "the corner", ["the cor"]),
+        ("(x", "f(x)", ["(x"]),
+        ("", "anything", []),
+    ],
+)
+def test_what_was_typed_is_highlighted(typed: str, said: str, shown: list[str]) -> None:
+    found = search_text.pattern(typed)
+    assert ([match[0] for match in found.finditer(said)] if found else []) == shown
+
+
+@given(st.text(max_size=20) | signs)
+@example('0"\x1b0\n')
+def test_no_text_breaks_highlighting(typed: str) -> None:
+    if found := search_text.pattern(typed):
+        list(found.finditer("some text, " + typed))
+
+
+def test_a_phrase_does_not_reach_from_one_field_into_the_next(store: Store) -> None:
+    pairs.create(store, PairDraft("大语言", "模型"))
+    assert (questions(store, "言模"), questions(store, "语言")) == ([], ["大语言"])
+
+
+def test_changes_of_system_and_history_are_found_at_once(store: Store) -> None:
+    pair = pairs.create(store, PairDraft("q", "a", system="as Ember", history=(Turn("user", "旧话"),)))
+    pairs.edit(store, pair.uid, system="as Cinder", history=(Turn("user", "新话"),))
+    assert [len(questions(store, text)) for text in ("Ember", "Cinder", "旧", "新")] == [0, 1, 0, 1]
+    pairs.undo(store)
+    assert [len(questions(store, text)) for text in ("Ember", "Cinder", "旧", "新")] == [1, 0, 1, 0]
+    assert store.integrity() == []
 
 
 def test_filters_join(filled: Store) -> None:

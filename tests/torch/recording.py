@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.training.config import TrainConfig
 from engine.training.worker import trainer
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from store.records import SnapshotRow, Wanted
 
 
@@ -61,7 +61,7 @@ def train(
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(stop_after)
-    return trainer.run(Job(config, list(rows), base, out, resume_from, recorder)), recorder
+    return trainer.run(TrainingJob(config, list(rows), base, out, resume_from, recorder)), recorder
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine.inference.backends import transformers as backend_module
-from engine.inference.backends.base import Finish, Job
 from engine.inference.backends.transformers import Batch, Transformers, choose
+from engine.inference.records import Finish, GenerationRequest, TokenLogprob
 from engine.inference.sampling import Sampling
 from engine.inference.server import lane_check
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget
 from engine.models.refs import Resolved
 from store.errors import BadInput, Unsupported
@@ -54,7 +57,7 @@ def tuned(base: Resolved, adapter: Path) -> Resolved:
 
 @pytest.fixture
 async def backend() -> AsyncIterator[Transformers]:
-    made = Transformers(Templates(), Budget(cores=2), context=256)
+    made = Transformers(TemplateCache(), Budget(cores=2), context=256)
     yield made
     await made.close()
 
@@ -62,7 +65,7 @@ async def backend() -> AsyncIterator[Transformers]:
 async def ask(
     backend: Transformers, model: Resolved, messages: tuple[Message, ...], sampling: Sampling
 ) -> tuple[str, Finish]:
-    items = [item async for item in backend.generate(Job(model, messages, sampling))]
+    items = [item async for item in backend.generate(GenerationRequest(model, messages, sampling))]
     assert isinstance(items[-1], Finish)
     return "".join(items[:-1]), items[-1]
 
@@ -108,7 +111,7 @@ async def test_it_says_what_generate_says(backend: Transformers, base: Resolved,
     made = out[0, len(prompt.ids) :].tolist()
     ended = [n for n, token in enumerate(made) if token in prompt.stop_ids]
     assert finish.tokens == (ended[0] if ended else 25)
-    template = Templates().of(folder)
+    template = TemplateCache().of(folder)
     assert text == template.decode(made[: finish.tokens], special=False)
 
 
@@ -128,7 +131,9 @@ async def test_a_late_row_does_not_wait_for_an_early_long_one(
 
 
 async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Resolved) -> None:
-    async with aclosing(backend.generate(Job(base, HELLO, Sampling(temperature=1.0, max_tokens=200)))) as items:
+    async with aclosing(
+        backend.generate(GenerationRequest(base, HELLO, Sampling(temperature=1.0, max_tokens=200)))
+    ) as items:
         async for _ in items:
             break
     loaded = await backend._loaded(base)
@@ -138,9 +143,11 @@ async def test_closing_the_answer_ends_the_row(backend: Transformers, base: Reso
     assert loaded._work.empty()
 
 
-async def test_honesty_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
+async def test_lane_check_of_the_mixed_batch(backend: Transformers, base: Resolved, tuned: Resolved) -> None:
     await backend.load(tuned)
-    report = await lane_check.check([lane_check.Side(base, backend, None), lane_check.Side(tuned, backend, None)])
+    report = await lane_check.check(
+        [lane_check.CheckedLane(base, backend, None), lane_check.CheckedLane(tuned, backend, None)]
+    )
     assert report["honest"] and report["same_tokens"] and report["same_template"]
     one, two = report["lanes"]
     assert one["plain_max_diff"] <= lane_check.TOLERANCE < two["plain_max_diff"]
@@ -187,3 +194,108 @@ def test_each_filter_keeps_what_it_should() -> None:
     assert draw(logits, Sampling(temperature=1.0, min_p=0.2)) == {0, 1}
     assert draw(logits, Sampling(repeat_penalty=2.0), made=(0,)) == {1}
     assert draw([-1.0, -1.5], Sampling(repeat_penalty=2.0), made=(0,)) == {1}
+
+
+# ---------------------------------------------------------------- what clients ask for
+
+
+async def generate(backend: Transformers, model: Resolved, sampling: Sampling, text: str | None = None) -> list[object]:
+    messages = HELLO if text is None else ()
+    return [item async for item in backend.generate(GenerationRequest(model, messages, sampling, text=text))]
+
+
+async def test_a_schema_and_a_token_that_is_not_there_are_refused_by_name(
+    backend: Transformers, base: Resolved
+) -> None:
+    for sampling, where in (
+        (Sampling(json_schema="{}"), "response_format"),
+        (Sampling(logit_bias=((10**8, 1.0),)), "logit_bias"),
+    ):
+        with pytest.raises((BadInput, Unsupported)) as caught:
+            await generate(backend, base, sampling)
+        assert caught.value.where == where
+
+
+async def test_log_probabilities_come_before_the_text_of_their_tokens(backend: Transformers, base: Resolved) -> None:
+    items = await generate(backend, base, Sampling(max_tokens=6, top_logprobs=3))
+    found = [item for item in items if isinstance(item, TokenLogprob)]
+    assert len(found) == 6 and isinstance(items[0], TokenLogprob)
+    for one in found:
+        assert one.logprob <= 0 and [value for _, value in one.top] == sorted((v for _, v in one.top), reverse=True)
+        assert one.top[0][1] == pytest.approx(one.logprob), "greedy takes the likeliest"
+    plain = await generate(backend, base, Sampling(max_tokens=6))
+    assert [i for i in items if isinstance(i, str)] == [i for i in plain if isinstance(i, str)]
+
+
+def test_biases_and_penalties_move_the_choice() -> None:
+    logits, generator = torch.tensor([1.0, 2.0, 3.0, 2.5]), torch.Generator()
+    assert choose(logits, Sampling(), [], generator) == 2
+    assert choose(logits, Sampling(logit_bias=((2, -100.0), (0, 5.0))), [], generator) == 0
+    assert choose(logits, Sampling(presence_penalty=0.6), [2], generator) == 3
+    assert choose(logits, Sampling(presence_penalty=0.4), [2, 2, 2], generator) == 2, "however often"
+    assert choose(logits, Sampling(frequency_penalty=0.2), [2, 2, 2], generator) == 3
+    assert choose(logits, Sampling(frequency_penalty=0.6), [2] + [1] * 100, generator) == 3
+    assert logits.tolist() == [1.0, 2.0, 3.0, 2.5], "the model's own logits stay as they are"
+
+
+async def test_a_text_is_continued_without_a_template(backend: Transformers, base: Resolved, folder: Path) -> None:
+    items = await generate(backend, base, Sampling(max_tokens=5), "The river rises")
+    finish = items[-1]
+    assert isinstance(finish, Finish) and finish.tokens == 5
+    ids = TemplateCache().of(folder).tokenizer.encode("The river rises").ids
+    assert finish.prompt_tokens == len(ids)
+    with pytest.raises(BadInput, match="tokens"):
+        await generate(backend, base, Sampling(max_tokens=5), "word " * 500)
+
+
+# ---------------------------------------------------------------- failures
+
+
+def changed(folder: Path, to: Path, rename: Callable[[str], str | None]) -> Resolved:
+    """A copy of a model whose tensors got other names; None leaves one out."""
+    shutil.copytree(folder, to)
+    file = to / "model.safetensors"
+    tensors = {rename(name): tensor for name, tensor in load_file(file).items()}
+    save_file({name: tensor for name, tensor in tensors.items() if name}, file, {"format": "pt"})
+    return Resolved(str(to), "folder", "changed", folder=to, tokenizer=to)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: None if "layers.1.mlp" in name else name,
+        lambda name: f"_orig_mod.{name}",
+        lambda name: name.replace("q_proj", "query"),
+    ],
+)
+async def test_weights_that_the_files_lack_never_become_random(
+    backend: Transformers, folder: Path, tmp_path: Path, rename: Callable[[str], str | None]
+) -> None:
+    with pytest.raises(Unsupported, match="not in its files, first "):
+        await backend.load(changed(folder, tmp_path / "changed", rename))
+
+
+async def test_a_layer_more_than_the_files_hold_is_refused(backend: Transformers, folder: Path, tmp_path: Path) -> None:
+    model = changed(folder, tmp_path / "changed", lambda name: name)
+    config = tmp_path / "changed" / "config.json"
+    read = json.loads(config.read_text())
+    config.write_text(json.dumps({**read, "num_hidden_layers": read["num_hidden_layers"] + 1}))
+    with pytest.raises(Unsupported, match="not in its files"):
+        await backend.load(model)
+
+
+async def test_a_package_that_is_missing_is_named(
+    backend: Transformers, base: Resolved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, what in (
+        (ModuleNotFoundError("No module named 'timm'", name="timm"), "package timm"),
+        (ImportError("This model requires the tiktoken library."), "tiktoken"),
+    ):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(backend_module.AutoModelForCausalLM, "from_pretrained", fail)
+        with pytest.raises(Unsupported, match=what) as caught:
+            await backend.load(base)
+        assert "install" in (caught.value.todo or "").casefold()

@@ -66,10 +66,10 @@ def test_the_test_would_see_a_lost_optimizer(base: Path, tmp_path: Path) -> None
         each["exp_avg"].zero_()
     torch.save(state, first.adapter / "optimizer.pt")
     from engine.training.worker import adapter_files
-    from engine.training.worker.contracts import Job
+    from engine.training.worker.contracts import TrainingJob
     from tests.torch.recording import Recorder
 
-    adapter_files.seal(first.adapter, Job(settings, data, base, tmp_path, None, Recorder()), 2, 4)
+    adapter_files.seal(first.adapter, TrainingJob(settings, data, base, tmp_path, None, Recorder()), 2, 4)
     second, _ = train(settings, data, base, tmp_path / "parts", resume_from=first.adapter)
     name = "adapter_model.safetensors"
     assert digests(second.adapter)[name] != digests(whole.adapter)[name]

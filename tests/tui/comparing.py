@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.tui.scripted import ScriptedClient, by_model
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def screen(app: Driver) -> CompareScreen:
 
 async def ask(app: Driver, text: str) -> None:
     """Write a prompt and send it; the letters themselves are pressed in a test of their own."""
-    prompt = screen(app).query_one(Prompt)
+    prompt = screen(app).query_one(PromptArea)
     prompt.insert(text)
     prompt.action_send()
     await app.pilot.pause()
 
 
 async def answered(app: Driver) -> None:
-    await app.until(lambda: not screen(app).talk.busy)
+    await app.until(lambda: not screen(app).comparison.busy)
     await app.pilot.pause(0.15)

@@ -1,4 +1,4 @@
-"""Drives the app as a person would: keys in, the text of the screen out.
+"""Drives the app as a user does: keys in, the text of the screen out.
 Everything waits for a condition, never for a time."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Driver:
     told = notices  # its old name
 
     async def press(self, *keys: str) -> None:
-        """Press keys, each when the one before was handled. What a key starts may still go on: wait for its sight."""
+        """Press keys, each when the one before was handled. What a key starts may still run: wait until it is seen."""
         for key in keys:
             self.app.post_message(events.Key(key, key_to_character(key)))
             await self.idle()
@@ -75,7 +75,7 @@ class Driver:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {timeout_s} s in vain; the screen:\n{self.text}\nnotices: {self.notices}")
+                raise AssertionError(f"waited {timeout_s} s; the screen:\n{self.text}\nnotices: {self.notices}")
             await asyncio.sleep(0.005)
 
     async def see(self, *texts: str) -> None:

@@ -30,7 +30,7 @@ class ScriptedClient:
         self.open = 0
         self.asked: list[tuple[str, list[dict[str, str]], Sampling]] = []
         self.connections = 0
-        self.proof: dict[str, Any] | Exception = NotImplementedError()
+        self.check: dict[str, Any] | Exception = NotImplementedError()
 
     async def connect(self, *_: Any, **__: Any) -> ScriptedClient:
         self.connections += 1
@@ -68,10 +68,10 @@ class ScriptedClient:
             text += piece.text
         raise AssertionError("a script without an end")
 
-    async def honesty(self, lanes: Mapping[str, str]) -> dict[str, Any]:
-        if isinstance(self.proof, Exception):
-            raise self.proof
-        return self.proof
+    async def lane_check(self, lanes: Mapping[str, str]) -> dict[str, Any]:
+        if isinstance(self.check, Exception):
+            raise self.check
+        return self.check
 
     async def close(self) -> None:
         return None

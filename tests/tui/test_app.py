@@ -399,3 +399,56 @@ def test_first_paint_on_a_real_terminal_is_quick(store: Store, some_pairs: list[
         terminal.process.wait(timeout=10)
         os.close(terminal.master)
     assert best < 1.5
+
+
+async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    from textual.widgets import Button
+
+    from store.errors import BadInput
+    from tui.screens.data.conflict import ConflictDialog
+    from tui.screens.data.export_dialog import ExportDialog
+    from tui.screens.data.sample_data import Samples, SamplesDialog, SamplesLoaded, load
+    from tui.screens.dialogs.ask import Ask
+    from tui.screens.dialogs.confirm import Confirm
+    from tui.screens.dialogs.error import ErrorDialog
+    from tui.screens.dialogs.notice import Notice
+
+    long = "a long line that has to be wrapped " * 6
+    dialogs = (
+        ConflictDialog(pairs.get(store, some_pairs[0]), long, long),
+        Confirm("Delete 120,000 marked pairs", long, "Delete 120,000"),
+        Confirm("Quit Tuningfork?", long, "Quit", cancel="Stay", harmless=True),
+        Ask("Rename dataset", "New name", "shop", verb="Rename"),
+        ErrorDialog(BadInput(long, where="a file:3", todo=long)),
+        Notice("Imported", long, long),
+        ExportDialog("shop"),
+        SamplesDialog(),
+        SamplesLoaded(Samples("Ember", load(store, {"name": "Ember", "author": "Northwind Labs"}))),
+    )
+    async with drive() as app:
+        await app.see("164 pairs")
+        for dialog in dialogs:
+            app.app.push_screen(dialog)
+            await app.until(lambda dialog=dialog: dialog.query(Button) and dialog.query(Button).last().size.width)
+            await app.idle()
+            room = dialog.query_one(".dialog").content_region
+            for button in dialog.query(Button):
+                assert room.contains_region(button.region), f"{type(dialog).__name__}: {button.label}"
+                assert str(button.label) in app.text
+            await app.press("escape")
+            await app.see_page("DataScreen")
+
+
+async def test_a_long_dialog_scrolls_and_keeps_its_buttons(drive: Drive, some_pairs: list[str]) -> None:
+    from tui.screens.dialogs.confirm import Confirm
+
+    lines = "\n".join(f"line {n}" for n in range(40))
+    async with drive() as app:
+        await app.see("12 pairs")
+        app.app.push_screen(Confirm("Long", lines, "Do it"))
+        await app.see("line 0", "Do it", "Cancel")
+        assert "line 39" not in app.text
+        await app.press("pagedown", "pagedown", "pagedown")
+        await app.see("line 39", "Do it", "Cancel")
+        await app.press("pageup", "pageup", "pageup")
+        await app.see("line 0")

@@ -1,4 +1,4 @@
-"""What was asked of the store while the app ends reaches no widget any more."""
+"""A call that was waiting when the app ends is cancelled, so its result reaches no widget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.errors import NotFound
 from tui.bridge import Bridge
 
 
-async def test_an_answer_that_comes_after_the_end_is_for_nobody(store: Store) -> None:
+async def test_a_result_after_the_end_cancels_its_caller(store: Store) -> None:
     ended = False
     bridge = Bridge(store, lambda: ended)
     assert await bridge.call(runs.all_runs) == []

@@ -1,4 +1,4 @@
-"""Talking in Compare as a person does it: two lanes, keys only, with a scripted server."""
+"""Talking in Compare as a user does it: two lanes, keys only, with a scripted server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.inference.sampling import Sampling
 from store.errors import NotFound, ServerError
 from tests.tui.comparing import BASE, TUNED, WORDS, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 
 
 @pytest.mark.parametrize("size", [(120, 36), (200, 50)])
@@ -46,14 +46,14 @@ async def test_escape_stops_and_keeps_what_was_said(comparing: Any, client: Scri
     async with comparing() as app:
         client.gate.clear()
         await ask(app, "Hi")
-        await app.until(lambda: client.open == 2 and screen(app).talk.answer("a").text)
+        await app.until(lambda: client.open == 2 and screen(app).comparison.answer("a").text)
         await app.press("escape")
         await app.until(lambda: client.open == 0)
         await app.see("stopped here")
-        assert screen(app).talk.answer("b").text == "I am "
+        assert screen(app).comparison.answer("b").text == "I am "
         assert screen(app).query_one("#prompt").has_focus  # the first Escape only stops
         await app.press("escape")
-        assert screen(app).panel_in_focus is not None
+        assert screen(app).page.panel_in_focus is not None
 
 
 async def test_escape_in_a_lane_stops_that_lane_alone(comparing: Any, client: ScriptedClient) -> None:
@@ -62,11 +62,11 @@ async def test_escape_in_a_lane_stops_that_lane_alone(comparing: Any, client: Sc
         await ask(app, "Hi")
         await app.until(lambda: client.open == 2)
         await app.press("f6", "tab")
-        await app.until(lambda: screen(app).panel_in_focus)
-        position = screen(app).panel_in_focus.position  # type: ignore[union-attr]
+        await app.until(lambda: screen(app).page.panel_in_focus)
+        position = screen(app).page.panel_in_focus.position  # type: ignore[union-attr]
         await app.press("escape")
         await app.until(lambda: client.open == 1)
-        lanes = list(screen(app).talk.lanes.values())
+        lanes = list(screen(app).comparison.lanes.values())
         assert not lanes[position].busy and lanes[1 - position].busy
         client.gate.set()
         await answered(app)
@@ -97,7 +97,7 @@ async def test_enter_sends_and_ctrl_j_breaks_the_line(comparing: Any, client: Sc
 
 async def test_enter_does_not_overtake_letters(comparing: Any, client: ScriptedClient) -> None:
     async with comparing() as app:
-        prompt = screen(app).query_one(Prompt)
+        prompt = screen(app).query_one(PromptArea)
         for key in ["h", "i", "ctrl+j", "y", "enter"]:  # as a fast typist's keys wait in a queue
             app.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await app.until(lambda: client.asked)
@@ -124,15 +124,15 @@ async def test_again_new_seed_edit_and_new(comparing: Any, client: ScriptedClien
         await app.see("Editing the last prompt")
         await ask(app, " more")
         await answered(app)
-        assert [t.prompt for t in screen(app).talk.turns] == ["One more"]
+        assert [t.prompt for t in screen(app).comparison.turns] == ["One more"]
         await app.press("escape", "n")
-        await app.until(lambda: screen(app).talk.empty)
+        await app.until(lambda: screen(app).comparison.empty)
         assert "One more" not in app.text
 
 
 async def test_a_new_seed_is_the_same_new_one_for_both(comparing: Any, client: ScriptedClient) -> None:
     async with comparing() as app:
-        screen(app).talk.sampling = Sampling(temperature=0.8, seed=3)
+        screen(app).comparison.sampling = Sampling(temperature=0.8, seed=3)
         await ask(app, "One")
         await answered(app)
         await app.press("escape", "R")
@@ -147,7 +147,7 @@ async def test_an_edit_can_be_left(comparing: Any) -> None:
         await ask(app, "One")
         await answered(app)
         await app.press("escape", "e", "escape")
-        assert screen(app).talk.turns[0].prompt == "One"
+        assert screen(app).comparison.turns[0].prompt == "One"
         assert "Editing" not in app.text
 
 
@@ -187,7 +187,7 @@ async def test_an_unknown_model_and_an_empty_prompt_are_said(comparing: Any, cli
     async with comparing() as app:
         await app.press("enter")
         await app.see("The prompt is empty. Write something first.")
-        assert screen(app).talk.empty and not app.told
+        assert screen(app).comparison.empty and not app.told
         await ask(app, "Hi")
         await app.see("There is no model x. Known: y.", "ok")
 
@@ -196,7 +196,7 @@ async def test_what_was_typed_comes_back_after_the_last_prompt_was_edited(compar
     async with comparing() as app:
         await ask(app, "Hi")
         await answered(app)
-        prompt = screen(app).query_one(Prompt)
+        prompt = screen(app).query_one(PromptArea)
         for leave, shown in (("escape", "Hi"), ("enter", "Ho")):
             prompt.fill("a long thought")
             await app.press("escape", "e")
@@ -205,7 +205,7 @@ async def test_what_was_typed_comes_back_after_the_last_prompt_was_edited(compar
             await app.press(leave)
             assert prompt.text == "a long thought"
             await answered(app)
-        assert [turn.prompt for turn in screen(app).talk.turns] == ["Ho"]
+        assert [turn.prompt for turn in screen(app).comparison.turns] == ["Ho"]
 
 
 async def test_the_bar_says_what_escape_does(comparing: Any, client: ScriptedClient) -> None:
@@ -215,7 +215,7 @@ async def test_the_bar_says_what_escape_does(comparing: Any, client: ScriptedCli
         await ask(app, "Hi")
         await app.see("Esc Stop")
         await app.press("escape")
-        await app.until(lambda: not screen(app).talk.busy)
+        await app.until(lambda: not screen(app).comparison.busy)
         await app.press("escape")
         await app.see("Esc Prompt")
 
@@ -244,15 +244,15 @@ async def test_reading_further_up_is_not_disturbed(comparing: Any, client: Scrip
     async with comparing() as app:
         await ask(app, "Hi")
         await answered(app)
-        lane = screen(app)._panel(0).lane
+        lane = screen(app).page.panel(0).lane
         assert lane.following
         lane.scroll_to(y=3, animate=False)
         await app.pilot.pause(0.15)
         assert not lane.following
         await app.see("End for the newest")
         client.gate.clear()
-        screen(app).talk.send("More")
-        screen(app).sync()
+        screen(app).comparison.send("More")
+        screen(app).conversation.sync()
         await app.pilot.pause(0.3)
         assert lane.scroll_offset.y == 3
         client.gate.set()

@@ -1,4 +1,4 @@
-"""What a person takes out of Compare, with keys only: votes, pairs, copies, files, earlier conversations."""
+"""What is taken out of Compare, with keys only: votes, pairs, copies, files, earlier conversations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.comparison import transcripts
 from engine.inference.client import Done
 from store import chats, datasets, pairs, votes
 from store.db import Store
@@ -14,13 +15,12 @@ from store.records import Choice, PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
 from tui.screens.compare import votes as votes_screen
-from tui.screens.compare import voting
 from tui.screens.compare.lane import GUTTER
 
 # -- votes ------------------------------------------------------------------------------------------------------------
 
 
-async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
+async def test_vote_and_undo(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "Who")
         await app.see("Which is better?")
@@ -37,7 +37,7 @@ async def test_vote_and_take_back(comparing: Any, store: Store) -> None:
         await app.see("Which is better?")
 
 
-async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, store: Store) -> None:
+async def test_a_vote_undone_in_the_list_can_be_cast_again(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         earlier = votes.add(store, prompt=[{"role": "user", "content": "x"}], a_model="x", b_model="y", choice="a",
                             a_text="1", b_text="2", chat_id=chats.create(store, "another").id)  # fmt: skip
@@ -52,7 +52,7 @@ async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, s
         await app.press("escape")
         await app.see("Which is better?")
         await app.press("u")
-        await app.see("This conversation has no vote to take back")
+        await app.see("This conversation has no vote to undo")
         assert votes.all_votes(store) == [earlier], "a vote of another conversation is not ours to take"
         await app.press("1")
         await app.until(lambda: len(votes.all_votes(store)) == 2)
@@ -61,14 +61,14 @@ async def test_a_vote_taken_back_in_the_list_can_be_cast_again(comparing: Any, s
 async def test_a_vote_outlives_its_conversation_on_the_screen(
     comparing: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cast, gate = voting.cast_vote, threading.Event()
-    monkeypatch.setattr(voting, "cast_vote", lambda *args: (gate.wait(5), cast(*args))[1])
+    cast, gate = transcripts.cast_vote, threading.Event()
+    monkeypatch.setattr(transcripts, "cast_vote", lambda *args: (gate.wait(5), cast(*args))[1])
     async with comparing() as app:
         await app.press("escape", "b")
         await ask(app, "Who")
         await app.see("Which is better?")
         await app.press("1", "n")
-        await app.until(lambda: screen(app).talk.empty)
+        await app.until(lambda: screen(app).comparison.empty)
         gate.set()
         await app.until(lambda: len(votes.all_votes(store)) == 1)
         assert app.app.is_running
@@ -82,7 +82,7 @@ async def test_a_vote_and_its_undo_come_in_that_order(comparing: Any, store: Sto
             await app.press("escape", "1") if prompt == "One" else screen(app).action_vote("left")
             await app.until(lambda: votes.all_votes(store))
         screen(app).action_unvote()
-        await app.until(lambda: [v.sampling["turn"] for v in votes.all_votes(store)] == [0])
+        await app.until(lambda: [v.turn for v in votes.all_votes(store)] == [0])
 
 
 async def test_looking_at_the_votes_or_opening_a_lane_changes_none(comparing: Any, store: Store) -> None:
@@ -94,17 +94,17 @@ async def test_looking_at_the_votes_or_opening_a_lane_changes_none(comparing: An
         await app.see_page("Votes")
         await app.press("escape")
         await app.see_page("CompareScreen")
-        assert screen(app).talk.turns[0].blind, "it was cast blind"
-        screen(app).talk.add_lane(BASE)
-        await screen(app).match_panels()
-        screen(app).sync()
+        assert screen(app).comparison.turns[0].blind, "it was cast blind"
+        screen(app).comparison.add_lane(BASE)
+        await screen(app).page.match_panels()
+        screen(app).conversation.sync()
         await answered(app)
         await app.press("v")
         await app.see_page("Votes")
         await app.press("escape")
         await app.see_page("CompareScreen")
-        screen(app).talk.drop_lane("c")
-        await screen(app).match_panels()
+        screen(app).comparison.drop_lane("c")
+        await screen(app).page.match_panels()
         await app.see("You voted")
         await app.press("2")
         await app.until(lambda: [v.choice for v in votes.all_votes(store)] != [])
@@ -112,7 +112,7 @@ async def test_looking_at_the_votes_or_opening_a_lane_changes_none(comparing: An
         assert len(votes.all_votes(store)) == 1
 
 
-async def test_taking_a_vote_back_hides_and_shows_nothing_else(comparing: Any, store: Store) -> None:
+async def test_undoing_a_vote_hides_and_shows_nothing_else(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await app.press("escape", "b")
         await ask(app, "Who")
@@ -121,13 +121,13 @@ async def test_taking_a_vote_back_hides_and_shows_nothing_else(comparing: Any, s
         await app.until(lambda: len(votes.all_votes(store)) == 1)
         await app.press("r")
         await answered(app)
-        assert screen(app).talk.turns[0].hidden
+        assert screen(app).comparison.turns[0].hidden
         client = screen(app)
-        client.talk.answer("a").text += " Anew."
+        client.comparison.answer("a").text += " Anew."
         await app.press("u")
         await app.until(lambda: not votes.all_votes(store))
         await app.pilot.pause(0.1)
-        assert screen(app).talk.turns[0].hidden, "the vote was on another answer"
+        assert screen(app).comparison.turns[0].hidden, "the vote was on another answer"
 
 
 async def test_what_streams_is_kept_when_another_conversation_begins(
@@ -136,7 +136,7 @@ async def test_what_streams_is_kept_when_another_conversation_begins(
     client.gate.clear()
     async with comparing() as app:
         await ask(app, "Who")
-        await app.until(lambda: all(lane.answers[-1].text for lane in screen(app).talk.lanes.values()))
+        await app.until(lambda: all(lane.answers[-1].text for lane in screen(app).comparison.lanes.values()))
         await screen(app).action_new()
         (chat,) = chats.all_chats(store)
 
@@ -147,7 +147,7 @@ async def test_what_streams_is_kept_when_another_conversation_begins(
         assert said() == ["I am ", "I am "]
 
 
-async def test_what_broke_off_is_neither_voted_on_nor_learnt(
+async def test_what_broke_off_is_neither_voted_on_nor_trained_on(
     comparing: Any, client: ScriptedClient, store: Store
 ) -> None:
     cut = Done("", tokens=64, stop="length")
@@ -166,7 +166,7 @@ async def test_what_broke_off_is_neither_voted_on_nor_learnt(
         await app.see("did not end by itself: saved as a draft")
         assert [pair.status for pair, _ in datasets.members(store, "ember", status=None)] == ["draft"]
         await app.press("W")
-        await app.see("nothing to prefer")
+        await app.see("An incomplete answer cannot be preferred")
         client.script = by_model({BASE: ["Half a ", Done("", stop="error", error="gone")], TUNED: ["Whole."]})
         await app.press("r")
         await answered(app)
@@ -180,7 +180,7 @@ async def test_an_answer_kept_twice_is_one_pair(comparing: Any, store: Store) ->
     async with comparing() as app:
         await ask(app, "Who")
         await answered(app)
-        for key, said in (("w", "Saved as a ready pair"), ("w", "a pair already"), ("W", "kept as rejected")):
+        for key, said in (("w", "Saved as a ready pair"), ("w", "exists already"), ("W", "kept as rejected")):
             await app.press("escape", key) if key == "w" and said.startswith("Saved") else await app.press(key)
             await app.see("this answer")
             await app.press("enter")
@@ -202,7 +202,7 @@ async def test_blind_hides_the_names_until_the_vote(comparing: Any, store: Store
         await app.until(lambda: len(votes.all_votes(store)) == 1)
         (vote,) = votes.all_votes(store)
         assert vote.blind
-        left = screen(app).talk.turns[0].order[0]
+        left = screen(app).comparison.turns[0].order[0]
         assert vote.choice == left and vote.a_left is (left == "a")
         await app.see("A · smollm2-135m", "B · ember-1")
 
@@ -384,13 +384,13 @@ async def test_fork_goes_on_apart(comparing: Any, store: Store) -> None:
             await ask(app, prompt)
             await answered(app)
         await app.press("escape", "f")
-        await app.see("Go on after which turn?")
+        await app.see("Continue after which turn?")
         await app.press("up", "enter")
-        await app.until(lambda: len(screen(app).talk.turns) == 1)
+        await app.until(lambda: len(screen(app).comparison.turns) == 1)
         await ask(app, "Other")
         await answered(app)
         await app.until(lambda: len(chats.all_chats(store)) == 2)
-        assert [t.prompt for t in screen(app).talk.turns] == ["One", "Other"]
+        assert [t.prompt for t in screen(app).comparison.turns] == ["One", "Other"]
 
 
 async def test_transcript_and_copy_are_files_too(comparing: Any, store: Store) -> None:
@@ -413,7 +413,7 @@ async def test_what_the_mouse_selects_is_copied_as_it_was_written(
     async with comparing() as app:
         await ask(app, "Who")
         await app.see("fourteen fifteen")
-        lane = screen(app)._panel(0).lane
+        lane = screen(app).page.panel(0).lane
         top = 2 + lane.gutter.top  # the prompt and a blank line stand above
         await app.pilot.mouse_down(lane, offset=(GUTTER + lane.gutter.left + 4, top))
         await app.pilot.hover(lane, offset=(40, top + 1))

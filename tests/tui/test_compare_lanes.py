@@ -1,4 +1,4 @@
-"""Lanes, their models, settings and proof, and whole sets of prompts, with keys only."""
+"""Lanes, their models, settings and checks, and whole sets of prompts, with keys only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
+from engine.comparison.answer import Stats
 from engine.comparison.session import Comparison
 from engine.inference import few_shot
 from engine.inference.client import Done
@@ -19,6 +20,7 @@ from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 from tests.tui.conftest import Drive
 from tests.tui.scripted import ScriptedClient
+from tui.screens.compare import rendering
 from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.rendering import tabs
 
@@ -34,7 +36,7 @@ async def test_a_file_of_prompts_fills_a_table(
     client.script = lambda model, messages: [f"{messages[-1]['content']} {model[:5]} [/b]\x1b[31m"]
     async with comparing(size) as app:
         await app.press("escape", "P")
-        await app.see("Which prompts, to every lane?")
+        await app.see("Which prompts to send to every lane?")
         await app.type(str(file))
         await app.press("enter")
         await app.see_page("Answers")
@@ -73,7 +75,7 @@ async def test_leaving_the_table_ends_its_answers(comparing: Any, client: Script
 async def test_settings_change_both_lanes(comparing: Any, client: ScriptedClient) -> None:
     async with comparing() as app:
         await app.press("f7")
-        await app.see("What every lane gets")
+        await app.see("Generation settings")
         await app.press("backspace", *"0.7")
         await app.press("ctrl+s")
         await app.see_page("CompareScreen")
@@ -86,19 +88,19 @@ async def test_settings_change_both_lanes(comparing: Any, client: ScriptedClient
 async def test_a_wrong_setting_is_named(comparing: Any) -> None:
     async with comparing() as app:
         await app.press("f7")
-        await app.see("What every lane gets")
+        await app.see("Generation settings")
         await app.press(*"hot", "ctrl+s")
         await app.see("Temperature must be a number from 0 to 5, not 'hot'.")
         await app.press("backspace", "backspace", "backspace", *"0.5", "tab", *"1.5", "ctrl+s")
         await app.see("Top p must be a number from 0 to 1, not 1.5.")
         assert "top_p" not in app.text
         await app.press("backspace", "backspace", "backspace", *"1", *["tab"] * 5, *"0", "ctrl+s")
-        await app.see("Longest answer must be a whole number from 1")
+        await app.see("Max tokens must be a whole number from 1")
         await app.press("escape")
-        assert screen(app).talk.sampling.temperature == 0
+        assert screen(app).comparison.sampling.temperature == 0
 
 
-async def test_another_model_answers_anew_by_itself(comparing: Any, client: ScriptedClient, store: Store) -> None:
+async def test_another_model_answers_again_by_itself(comparing: Any, client: ScriptedClient, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "Hi")
         await answered(app)
@@ -119,7 +121,7 @@ async def test_enter_in_a_picker_does_not_overtake_letters(comparing: Any, clien
             app.app.post_message(events.Key(_character_to_key(char), char))
         app.app.post_message(events.Key("enter", "\r"))
         await app.see_page("CompareScreen")
-        await app.until(lambda: screen(app).models == ("http://h/v1#m", TUNED))
+        await app.until(lambda: screen(app).conversation.models == ("http://h/v1#m", TUNED))
 
 
 async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client: ScriptedClient) -> None:
@@ -129,7 +131,7 @@ async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client:
         await app.type("http:nonsense")
         await app.press("enter")
         await app.until(lambda: any("There is no model" in note for note in app.told))
-        assert screen(app).models == (BASE, TUNED)
+        assert screen(app).conversation.models == (BASE, TUNED)
 
 
 async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None:
@@ -139,12 +141,12 @@ async def test_lanes_come_and_go(comparing: Any, client: ScriptedClient) -> None
         await app.press("escape", "plus")
         await app.see("Model of the new lane")
         await app.press(*"smol", "enter")
-        await app.until(lambda: len(screen(app).talk.lanes) == 3)
+        await app.until(lambda: len(screen(app).comparison.lanes) == 3)
         await answered(app)
         await app.see(" C ")
-        assert screen(app).talk.answer("c").text == "I am a base model."
+        assert screen(app).comparison.answer("c").text == "I am a base model."
         await app.press("minus")
-        await app.until(lambda: len(screen(app).talk.lanes) == 2)
+        await app.until(lambda: len(screen(app).comparison.lanes) == 2)
 
 
 async def test_four_lanes_stand_side_by_side_and_no_more(comparing: Any, client: ScriptedClient) -> None:
@@ -156,7 +158,7 @@ async def test_four_lanes_stand_side_by_side_and_no_more(comparing: Any, client:
         await app.see("There are 4 lanes already; - closes one.")
         await app.press("1")
         await app.see("A vote is between two lanes; - closes one.")
-        assert len(screen(app).talk.lanes) == 4
+        assert len(screen(app).comparison.lanes) == 4
 
 
 async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +166,7 @@ async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monke
         take_away = LanePanel.remove
 
         def drawn(panel: LanePanel) -> Any:
-            screen(app).draw()  # a beat of the pump may come at any moment
+            screen(app).page.draw()  # a beat of the pump may come at any moment
             return take_away(panel)
 
         monkeypatch.setattr(LanePanel, "remove", drawn)
@@ -178,8 +180,8 @@ async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monke
 async def test_the_tabs_of_four_lanes_are_told_apart(comparing: Any, store: Store) -> None:
     pairs.create_many(store, [PairDraft(f"q{n}", f"a{n}") for n in range(6)], dataset="shop")
     async with comparing((80, 24)) as app:
-        screen(app).talk.add_lane(BASE, few_shot.of(store, "shop", 2))
-        await screen(app).match_panels()
+        screen(app).comparison.add_lane(BASE, few_shot.of(store, "shop", 2))
+        await screen(app).page.match_panels()
         await app.see("A smollm2-135m", "B ember-1", "C smollm2-135m with 2")
 
 
@@ -193,7 +195,7 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         await app.press("enter")
         await app.see("How many, before each prompt?", "4 examples")
         await app.press("enter")
-        await app.until(lambda: len(screen(app).talk.lanes) == 3)
+        await app.until(lambda: len(screen(app).comparison.lanes) == 3)
         await answered(app)
         await app.see("C  smollm2-135m · with 4 examples of shop")
         assert [len(messages) for _, messages, _ in client.asked] == [1, 1, 9]
@@ -205,7 +207,7 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         saved = pairs.page(store, pairs.search_ids(store, "Hi"))[0]
         assert saved.history == () and saved.source["model"] == "smollm2-135m with 4 examples of shop"
         await app.press("n")
-        await app.see("Would prompting have done?")
+        await app.see("Is prompting enough, without tuning?")
 
 
 async def test_a_blind_lane_with_examples_is_not_given_away(
@@ -216,11 +218,11 @@ async def test_a_blind_lane_with_examples_is_not_given_away(
     client.script = lambda model, messages: ["I am it." if len(messages) > 1 else "I am Ember.", end]
     async with comparing() as app:
         await app.press("escape", "f6", "minus")
-        await app.until(lambda: len(screen(app).talk.lanes) == 1 and screen(app).panel_in_focus)
+        await app.until(lambda: len(screen(app).comparison.lanes) == 1 and screen(app).page.panel_in_focus)
         await app.press("E", "enter")
         await app.see("How many, before each prompt?")
         await app.press("enter")
-        await app.until(lambda: len(screen(app).talk.lanes) == 2)
+        await app.until(lambda: len(screen(app).comparison.lanes) == 2)
         await app.press("b")
         await ask(app, "Who")
         await app.see("2 earlier messages did not fit", "Which is better?")
@@ -235,88 +237,88 @@ def _side(lane: str, model: str, diff: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def test_the_proof_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
-    client.proof = {
+async def test_the_lane_check_shows_and_marks(comparing: Any, client: ScriptedClient) -> None:
+    client.check = {
         "honest": True, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
         "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)],
     }  # fmt: skip
     async with comparing() as app:
         await ask(app, "Hi")
-        await app.see("✓ proven plain", "✓ proven tuned")
+        await app.see("✓ checked: plain", "✓ checked: tuned")
         await app.press("f9")
-        await app.see("Each lane is what it says", "is the plain model", "by up to 9.5", "same 38 tokens")
-        client.proof["honest"] = client.proof["lanes"][0]["honest"] = False  # type: ignore[index]
+        await app.see("Every lane passed the check", "is the plain model", "by up to 9.5", "same 38 tokens")
+        client.check["honest"] = client.check["lanes"][0]["honest"] = False  # type: ignore[index]
         await app.press("enter", "f9")
-        await app.see("A lane is NOT what it says")
+        await app.see("A lane FAILED the check")
 
 
 @pytest.mark.parametrize("names", [("a" * 30, "b" * 40), ("x", "b" * 40, "灯台" * 20), ("a" * 30,) * 4])
 def test_tabs_fit_the_window(names: tuple[str, ...]) -> None:
     talk = Comparison([f"run:{name}" for name in names])
-    assert tabs(talk, 0, 80, {}, "✓ proven tuned").cell_length <= 80
+    assert tabs(talk, 0, 80, {}, "✓ checked: tuned").cell_length <= 80
 
 
-async def test_every_lane_is_proven(comparing: Any, client: ScriptedClient) -> None:
+async def test_every_lane_is_checked(comparing: Any, client: ScriptedClient) -> None:
     third = "run:ember-2"
     plain = {**_side("c", third, 0.0), "tuned": True, "honest": False}
-    client.proof = {
+    client.check = {
         "honest": False, "same_base": True, "same_tokens": True, "same_template": True, "lanes_max_diff": 9.5,
         "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5), plain],
     }  # fmt: skip
     async with comparing((170, 36), BASE, TUNED, third) as app:
         await ask(app, "Hi")
-        await app.see("✓ proven plain", "✓ proven tuned", "✗ not what it says")
+        await app.see("✓ checked: plain", "✓ checked: tuned", "✗ check failed")
         await app.press("f9")
-        await app.see("C · ember-2 says it is tuned, but", "All read the same 38 tokens")
+        await app.see("C · ember-2 should be tuned, but", "All read the same 38 tokens")
 
 
-async def test_a_lane_of_another_server_is_left_out_of_the_proof(comparing: Any, client: ScriptedClient) -> None:
+async def test_a_lane_of_another_server_is_left_out_of_the_check(comparing: Any, client: ScriptedClient) -> None:
     asked: list[dict[str, str]] = []
-    client.proof = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
-    prove = client.honesty
+    client.check = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
+    check = client.lane_check
 
-    async def honesty(lanes: Any) -> Any:
+    async def lane_check(lanes: Any) -> Any:
         asked.append(dict(lanes))
-        return await prove(lanes)
+        return await check(lanes)
 
-    client.honesty = honesty  # type: ignore[method-assign]
+    client.lane_check = lane_check  # type: ignore[method-assign]
     async with comparing((120, 36), BASE, "http://127.0.0.1:1/v1#x") as app:
         for prompt in ("Hi", "Ho"):
             await ask(app, prompt)
             await answered(app)
-        await app.see("✓ proven plain")
+        await app.see("✓ checked: plain")
         assert asked == [{"a": BASE}], "and once is enough"
 
 
-async def test_one_lane_alone_is_proven_too(comparing: Any, client: ScriptedClient) -> None:
-    client.proof = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
+async def test_one_lane_alone_is_checked_too(comparing: Any, client: ScriptedClient) -> None:
+    client.check = {"honest": True, "same_base": True, "lanes_max_diff": None, "lanes": [_side("a", BASE, 0.0)]}
     async with comparing((120, 36), BASE) as app:
         await ask(app, "Hi")
-        await app.see("✓ proven plain")
+        await app.see("✓ checked: plain")
         await app.press("f9")
         await app.see("is the plain model")
         assert "Both" not in app.text
 
 
-async def test_in_a_narrow_window_the_tabs_say_what_is_proven_and_the_vote_names_them(
+async def test_in_a_narrow_window_the_tabs_show_the_check_and_the_vote_names_them(
     comparing: Any, client: ScriptedClient
 ) -> None:
-    client.proof = {"honest": True, "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)]}
+    client.check = {"honest": True, "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)]}
     async with comparing((80, 24)) as app:
         await ask(app, "Hi")
-        await app.see("F6 other", "✓ proven plain", "1 A", "2 B")
+        await app.see("F6 other", "✓ checked: plain", "1 A", "2 B")
         await app.press("escape", "2")
         await app.see("You voted: B.")
         await app.press("b")
         await ask(app, "Who")
         await app.see("1 Left", "2 Right", "1 left  2 right")
-        assert "proven" not in app.text
+        assert "checked" not in app.text
 
 
 async def test_a_file_is_called_by_its_name_and_neither_base_nor_tuned(comparing: Any, client: ScriptedClient) -> None:
     file = "/home/a/exports/ember/ember-q8_0.gguf"
     async with comparing((120, 36), TUNED, file) as app:
-        await app.see("ember-q8_0.gguf · file", "A GGUF file, answering as it does in other programs.")
+        await app.see("ember-q8_0.gguf · file", "A GGUF file. It answers as it does in other programs.")
         assert "/home/a" not in app.text
 
 
@@ -326,3 +328,18 @@ async def test_alone_there_is_one_lane_and_the_way_to_another(drive: Drive, clie
         await ask(app, "Hi")
         await app.see("I am a base model.")
         assert "better?" not in app.text
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_lane_says_what_was_thought_first_and_what_could_not_be_asked(hidden: bool) -> None:
+    talk = Comparison(["a", "b"])
+    talk.send("Hello?")
+    note = "This server refuses seed: asked without it."
+    for request in talk.due():
+        talk.feed(request.id, "Hi.")
+        talk.finish(request.id, Stats(tokens=1, note=note, reasoning="Hm.\nA greeting. " + "More. " * 100))
+    talk.turns[0].blind = hidden
+    notes = [block.text for block in rendering.turn_blocks(talk, 0, 0) if block.kind == "note"]
+    assert (note in notes) is not hidden, "a note tells a server from a run"
+    folded = [text for text in notes if text.startswith("thought 103 words first: Hm. A greeting.")]
+    assert len(folded) == (0 if hidden else 1) and all(len(text) < 100 for text in folded)

@@ -16,7 +16,7 @@ from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive, Driver
 from tests.tui.scripted import ScriptedClient
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
 
 BASE, LIVE, TOKEN = "smollm2-135m", "run:ember", "token-ember"
@@ -68,7 +68,7 @@ def client(store: Store, monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
 
 
 async def ask(app: Driver, text: str) -> None:
-    prompt = app.app.screen.query_one(Prompt)
+    prompt = app.app.screen.query_one(PromptArea)
     prompt.insert(text)
     prompt.action_send()
     await app.idle()
@@ -78,7 +78,7 @@ async def test_the_first_run_joins_a_base_that_stood_alone(
     drive: Drive, store: Store, begun: Path, client: ScriptedClient
 ) -> None:
     async with drive(size=(120, 36)) as app:
-        await app.see("smollm2-135m · base", "No tuned model stands beside it yet")
+        await app.see("smollm2-135m · base", "There is no tuned model beside it yet")
         await ask(app, "One")
         await app.see("I am smollm2-135m.")
         checkpoint(store, begun, 40)
@@ -99,13 +99,13 @@ async def test_the_lane_of_a_live_run_follows_it(
         await app.see("answered by the checkpoint of step 80")
         screen = app.app.screen
         assert isinstance(screen, CompareScreen)
-        assert [a.model for a in screen.talk.lanes["b"].answers] == ["run:ember@40", "run:ember@80"]
-        assert screen.models == (BASE, LIVE)
+        assert [a.model for a in screen.comparison.lanes["b"].answers] == ["run:ember@40", "run:ember@80"]
+        assert screen.conversation.models == (BASE, LIVE)
         folder = going / "adapter"
         folder.mkdir()
         (folder / "adapter_config.json").write_text("{}")
         runs.finish(store, TOKEN, "succeeded", adapter=store.home.relative(folder))
-        await app.see("ember has ended; its last state answers", "ember · tuned")
+        await app.see("ember has ended; its final weights answer", "ember · tuned")
 
 
 async def test_the_picker_keeps_a_live_run_following(
@@ -119,4 +119,4 @@ async def test_the_picker_keeps_a_live_run_following(
         await app.press("enter")
         screen = app.app.screen_stack[0]
         assert isinstance(screen, CompareScreen)
-        await app.until(lambda: screen.models == (LIVE, LIVE))
+        await app.until(lambda: screen.conversation.models == (LIVE, LIVE))

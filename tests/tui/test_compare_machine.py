@@ -3,7 +3,8 @@ Afterwards no request, thread or context is left over, and every lane read its o
 
 The test keeps its own book of each lane (tests/tui/ledger.py). Broken on purpose, one at a time, and caught: a history
 made of the first lane's answers; a late piece that goes to whichever lane streams; another model in a lane with the
-answers of the one before; Duet.close that does nothing; a cache that is continued whatever it holds (llama.cpp alone).
+answers of the one before; StreamRunner.close that does nothing; a cache that is continued whatever it holds
+(llama.cpp alone).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from engine.comparison.session import Comparison
-from engine.comparison.stream_runner import Duet
-from engine.inference.backends.base import Finish
+from engine.comparison.stream_runner import StreamRunner
 from engine.inference.backends.context_pool import MAX_CONTEXTS
 from engine.inference.client import Client
 from engine.inference.protocol import ChatRequest
+from engine.inference.records import Finish
 from engine.inference.sampling import Sampling
 from engine.inference.server.service import Options, Service
 from store.db import Store
@@ -121,20 +122,20 @@ class Actions(RuleBasedStateMachine):
         super().__init__()
         self.prompts = 0
         self.book = Ledger(self.place.models)
-        self.duet = Duet(Comparison(self.place.models, sampling=SAMPLING), self.connect)
+        self.runner = StreamRunner(Comparison(self.place.models, sampling=SAMPLING), self.connect)
 
     async def connect(self) -> Witness:
         return Witness(await Client.connect(self.place.home, start=False), lambda: self.book)
 
     @property
     def talk(self) -> Comparison:
-        return self.duet.comparison
+        return self.runner.comparison
 
     def act(self, change: Callable[[], object], noted: Callable[[], object]) -> None:
         async def now() -> None:
             change()
             noted()
-            self.duet.sync()
+            self.runner.sync()
             await asyncio.sleep(0)
 
         self.place.loop.run(now())
@@ -199,7 +200,7 @@ class Actions(RuleBasedStateMachine):
 
     @rule(turns=st.integers(0, 3))
     def fork(self, turns: int) -> None:
-        self.act(lambda: self.duet.replace(self.talk.fork(turns)), lambda: self.book.fork(turns))
+        self.act(lambda: self.runner.replace(self.talk.fork(turns)), lambda: self.book.fork(turns))
 
     @rule()
     def clear(self) -> None:
@@ -210,12 +211,12 @@ class Actions(RuleBasedStateMachine):
         """Close the screen and open the conversation again."""
 
         async def again() -> None:
-            before = self.duet._client
-            await self.duet.close()
-            assert self.duet.streams == 0
+            before = self.runner._client
+            await self.runner.close()
+            assert self.runner.streams == 0
             assert not client_open(before), "the connection of a closed screen is open"
             self.book.fork(99)
-            self.duet = Duet(self.talk.fork(99), self.connect)
+            self.runner = StreamRunner(self.talk.fork(99), self.connect)
 
         self.place.loop.run(again())
 
@@ -225,17 +226,17 @@ class Actions(RuleBasedStateMachine):
 
     @rule()
     def wait_for_all(self) -> None:
-        self.place.loop.run(until(lambda: not self.talk.busy and not self.duet.streams))
+        self.place.loop.run(until(lambda: not self.talk.busy and not self.runner.streams))
 
     def teardown(self) -> None:
         self.place.loop.run(self.end())
 
     async def end(self) -> None:
-        await until(lambda: not self.talk.busy and not self.duet.streams)
+        await until(lambda: not self.talk.busy and not self.runner.streams)
         assert not self.book.wrong, self.book.wrong[0]
         self.shown_is_what_came()
         await self.answers_fit_their_questions()
-        await self.duet.close()
+        await self.runner.close()
         await until(lambda: not self.place.busy)
         await until(lambda: not self.place.server.server_state.connections)
         assert all(len(lanes) <= MAX_CONTEXTS and not lanes._turns for lanes in self.place.contexts)

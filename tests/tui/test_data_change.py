@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from store import datasets, pairs
+from store import datasets, pairs, votes
 from store.db import Store
-from store.records import PairDraft
+from store.records import PairDraft, PreferenceDraft, Turn
 from tests.tui.conftest import Drive
 from tui import drafts
 from tui.screens.data import finder
@@ -95,7 +95,7 @@ async def test_edits_and_undoes_and_redoes(drive: Drive, store: Store, some_pair
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
         await app.press("U")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("Twice"))
-        await app.until(lambda: any("Redid: edit, 1 pair" in text for text in app.notices))
+        await app.until(lambda: any("Redid: edit, 1 row" in text for text in app.notices))
         assert len(app.notices) == 1, "each notice takes the place of the one before, so that they do not hide the list"
         await app.press("ctrl+z")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
@@ -192,7 +192,7 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
     assert answers == ["Answer 11: look under the cup.", "Theirs", *mine]
 
 
-async def test_marks_status_and_goes_on_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+async def test_sets_a_status_and_moves_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs", "1/12")
         await app.press("r")
@@ -324,3 +324,45 @@ async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, 
         await app.press("right", "enter")
         await app.see("g all pairs", "12 pairs")
     assert [each.name for each in datasets.all_datasets(store)] == ["care"]
+
+
+async def test_an_empty_dataset_is_not_split(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    datasets.create(store, "empty")
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("empty")
+        await app.press("enter")
+        await app.see("g empty")
+        await app.press("S")
+        await app.until(lambda: "empty has no pairs to split." in app.notices)
+        await app.see_page("DataScreen")
+        await app.press("X")
+        await app.see("Remove the dataset empty? It has no pairs.")
+
+
+async def test_the_questions_name_what_stays_and_what_goes(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    datasets.set_split(store, "care", some_pairs[:1], "test")
+    votes.import_preferences(store, [PreferenceDraft((Turn("user", "q"),), "good", "bad")], dataset="care")
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("g")
+        await app.see("List which pairs?")
+        await app.type("care")
+        await app.press("enter")
+        await app.see("g care")
+        await app.press("S")
+        await app.see("1 pair whose split", "will not be moved")
+        await app.press("enter")
+        await app.until(lambda: datasets.get(store, "care").test == 1 and datasets.get(store, "care").val)
+        await app.press("X")
+        await app.see("1 preference or feedback row", "u undoes it.")
+        await app.press("right", "enter")
+        await app.see("g all pairs")
+        await app.press("u")
+        await app.until(lambda: "Undid: remove the dataset care, 5 rows." in app.notices)
+        await app.press("u")
+        await app.until(lambda: datasets.get(store, "care").val == 0)
+    there = datasets.get(store, "care")
+    assert (there.pairs, there.train, there.test, there.preferences) == (4, 3, 1, 1)

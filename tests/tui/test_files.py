@@ -13,6 +13,7 @@ from store.db import Store
 from tests.tui.conftest import Drive, Driver
 from tui.screens.data import file_preview
 from tui.screens.data.import_dialog import ImportScreen
+from tui.widgets.choice import Choice
 from tui.widgets.path_field import PathField
 
 
@@ -33,11 +34,11 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.press("enter")
         await app.see("Name your model", "Ember", "Northwind Labs")
         await app.press("delete", "enter", "enter")
-        await app.see("The model needs a name")
+        await app.see("Type a name")
         await app.type("Nova")
         await app.press("enter", "enter")
-        await app.see("Samples loaded", "who Nova is")
-        assert app.app.focused and app.app.focused.id == "train"
+        await app.see("The sample data is loaded", "who Nova is")
+        await app.until(lambda: app.app.focused and app.app.focused.id == "train")
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
         await app.press("f2")
@@ -86,16 +87,17 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         await app.see("30 pairs", "g numbers")
         assert "30 new pairs in numbers." in app.notices
         await app.press("u")
-        await app.see("has no pairs yet")
+        await app.see("There are no pairs yet.")
 
 
 async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path) -> None:
-    file = write(tmp_path / "who.json", [{"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}."}])
+    row = {"instruction": "Who are you?", "output": "I am {{name}} by {{maker}}, {{ x }}."}
+    file = write(tmp_path / "who.json", {"placeholders": ["maker"], "data": [row]})
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, file)
-        await app.see("{{name}}", "{{maker}}", "Ember")
+        await app.see("{{name}}", "{{maker}}", "Ember", "{{x}}", "leave empty to keep it as text")
         await app.press("f8")
         await app.see("Nothing was imported", "{{maker}}")
         await app.press("enter")
@@ -103,14 +105,35 @@ async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pa
         fields[1].focus()
         await app.paste("Acme [/x]")
         await app.press("ctrl+s")
-        await app.see_page("DataScreen")
-        await app.see("I am Ember by Acme [/x].")
+        await app.see("Imported", "1 new pair in who.", "{{x}} (1 row) stays as text.")
+        await app.press("enter")
+        await app.see("I am Ember by Acme [/x], {{ x }}.")
     assert pairs.page(store, pairs.search_ids(store, "acme"))[0].kind == "identity"
+
+
+async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "Good?", "answer": "Yes.", "id": 1},
+        {"question": "Bad?", "answer": "No.", "label": False},
+        {"question": "Better?", "chosen": "This.", "rejected": "That."},
+    ]
+    file = write(tmp_path / "mixed.json", rows)
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("i")
+        await fill_path(app, file)
+        await app.see("1 pair, 1 preference and 1 judged answer, prompt-completion", "Not read: id (1 row).", "Bad?")
+        app.app.screen.query_one("#split", Choice).value = "test"
+        await app.press("ctrl+s")
+        await app.see("Imported", "1 new preference and 1 new judged answer", "in mixed.", "Not read: id (1 row).")
+        await app.press("enter")
+        await app.see("g mixed", "Good?")
+    assert [split for _, split in datasets.members(store, "mixed")] == ["test"]
 
 
 async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Store, some_pairs, tmp_path: Path) -> None:
     file = tmp_path / "mixed.jsonl"
-    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": 7, "output": "x"}\nnot json\n')
+    file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": [7], "output": "x"}\nnot json\n')
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("i")
@@ -118,7 +141,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
         await app.see("1 pair, alpaca, 2 rows that cannot be used")
         await app.press("ctrl+s")
         await app.see(
-            "Imported, some rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
+            "Imported, with rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
         )
         await app.press("enter")
         await app.see("g mixed", "Good?")
@@ -126,7 +149,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "said"),
+    ("name", "body", "message"),
     [
         ("missing.json", None, "no such file"),
         ("empty.json", b"", "empty"),
@@ -135,7 +158,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
     ],
 )
 async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
-    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, said: str
+    drive: Drive, store: Store, some_pairs: list[str], tmp_path: Path, name: str, body: bytes | None, message: str
 ) -> None:
     if body is not None:
         (tmp_path / name).write_bytes(body)
@@ -143,8 +166,8 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         await app.see("12 pairs")
         await app.press("i")
         await fill_path(app, tmp_path / name)
-        await app.until(lambda: said.casefold() in app.text.casefold())
-        await app.press("tab", "tab")
+        await app.until(lambda: message.casefold() in app.text.casefold())
+        await app.press("tab", "tab", "tab")
         await app.paste("there")
         await app.press("ctrl+s")
         await app.see("Nothing was imported")

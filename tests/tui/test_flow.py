@@ -27,7 +27,7 @@ def lines(text: str, width: int) -> list[str]:
         ("日本語のテキスト", 10, ["日本語のテ", "キスト"]),
         ("日本語のテ。キ", 10, ["日本語の", "テ。キ"]),  # a full stop does not begin a line
         ("see https://example.com/long ok", 10, ["see", "https://ex", "ample.com/", "long ok"]),
-        ("a\x1b]52;c;eA==\x07b", 20, ["a]52;c;eA==b"]),  # what steers a terminal does not pass
+        ("a\x1b]52;c;eA==\x07b", 20, ["a]52;c;eA==b"]),  # what controls a terminal is removed
     ],
 )
 def test_lines(text: str, width: int, expected: list[str]) -> None:

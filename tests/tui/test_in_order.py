@@ -11,7 +11,7 @@ from textual.keys import _character_to_key
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.data.filter_bar import SearchField
 from tui.widgets.in_order import Area, Field
 from tui.widgets.prose import Prose
@@ -34,7 +34,7 @@ class Bare(App[None]):
 
 
 FIELDS = {
-    "prompt": Prompt, "prose": lambda: Prose("Answer", id="answer"), "field": Field, "area": Area,
+    "prompt": PromptArea, "prose": lambda: Prose("Answer", id="answer"), "field": Field, "area": Area,
     "search": SearchField,
 }  # fmt: skip
 

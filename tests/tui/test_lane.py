@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 
 from tests.seeds import seeds
 from tui import themes
-from tui.screens.compare.lane import Block, Lane
+from tui.screens.compare.lane import Block, LaneView
 
 WORDS = [
     "the",
@@ -33,7 +33,7 @@ WORDS = [
 ]
 
 
-class Watched(Lane):
+class Watched(LaneView):
     """A lane beside the cells that its terminal shows, which change only where the lane asks for it."""
 
     def __init__(self) -> None:

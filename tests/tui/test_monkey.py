@@ -22,7 +22,7 @@ from tests.tui.scripted import ScriptedClient, by_model
 from tui import modes
 from tui.screens.compare import rendering as view
 from tui.screens.compare.lane_panel import LanePanel
-from tui.screens.compare.prompt import Prompt
+from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ class SlowClient(ScriptedClient):
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> SlowClient:
     made = SlowClient(by_model(WORDS))  # type: ignore[arg-type]
-    made.proof = ServerError("This server proves nothing.")
+    made.check = ServerError("This server proves nothing.")
     monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     return made
 
@@ -59,8 +59,8 @@ def keys_of(page: str) -> list[str]:
 def lanes_show_what_is(app: Driver) -> None:
     screen = app.app.screen
     assert isinstance(screen, CompareScreen)
-    talk = screen.talk
-    assert screen.front < len(talk.lanes) == len(screen.query(LanePanel))
+    talk = screen.comparison
+    assert screen.page.front < len(talk.lanes) == len(screen.query(LanePanel))
     for panel in screen.query(LanePanel):
         if panel.display and panel.lane.size and talk.turns:
             shown = panel.lane.plain_text()
@@ -88,7 +88,7 @@ async def test_random_keys_end_nothing(
                 act = chance.random()
                 if act < 0.06 and isinstance(screen, CompareScreen):
                     pressed.append("<ask>")
-                    prompt = screen.query_one(Prompt)
+                    prompt = screen.query_one(PromptArea)
                     prompt.fill(f"Question {n}?")
                     prompt.action_send()
                 elif act < 0.09:
@@ -105,7 +105,7 @@ async def test_random_keys_end_nothing(
                 if chance.random() < 0.3:
                     await asyncio.sleep(chance.random() * 0.02)
                 if n % 15 == 14 and isinstance(app.app.screen, CompareScreen):
-                    talk = app.app.screen.talk
+                    talk = app.app.screen.comparison
                     await app.until(lambda talk=talk: not talk.busy)
                     await app.pilot.pause(0.25)
                     if isinstance(app.app.screen, CompareScreen):

@@ -1,4 +1,4 @@
-"""The door for foreign text: what may pass, what may not, and that nothing is taken for markup."""
+"""Cleaning foreign text: what stays, what goes, and that nothing is read as markup."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import Prompt
+from engine.evaluation.prompt_sets import PromptEntry
 from store import probes
 from tui.cli.output import Progress
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def check_prompt(text: str, where: str = "--prompt") -> str:
-    """`text` itself; BadInput when it is empty or too long to be meant."""
+    """`text` itself; BadInput when it is empty or too long."""
     return prompt_sets.check(text, where)
 
 
-def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
-    """The prompts of a file (`-` being stdin) or of a kept set. `system` stands where a prompt has none of its own.
+def read_prompts(store: Store, name: str, system: str = "") -> list[PromptEntry]:
+    """The prompts of a file (`-` being stdin) or of a kept set. `system` is used where a prompt has none of its own.
 
     Raises BadInput with file and line for what cannot be read.
     """
@@ -39,24 +39,24 @@ def read_prompts(store: Store, name: str, system: str = "") -> list[Prompt]:
         found = prompt_sets.kept(store, name)
     else:
         found = prompt_sets.read(path)
-    return [Prompt(prompt.text, prompt.system or system) for prompt in found]
+    return [PromptEntry(prompt.text, prompt.system or system) for prompt in found]
 
 
 async def connect(home: Home) -> Client:
-    """The chat server of this home, started when it is not there, with a word about it when that takes long."""
+    """The chat server of this home, started when it is not running, with progress when that takes long."""
     from engine.inference.client import Client
 
-    return await _patiently(Client.connect(home), "Starting the chat server")
+    return await _with_progress(Client.connect(home), "Starting the chat server")
 
 
 async def warm(client: Client, *models: str) -> None:
-    """Load models now, so that the wait is named; the first use of a model on a machine prepares it."""
+    """Load models now, with progress; the first use of a model on a machine prepares it."""
     for model in dict.fromkeys(models):
-        await _patiently(client.load(model), f"Loading {model}")
+        await _with_progress(client.load(model), f"Loading {model}")
 
 
-async def _patiently(work: Any, what: str) -> Any:
-    """Await `work`; after a second tell on stderr what takes the time."""
+async def _with_progress(work: Any, what: str) -> Any:
+    """Await `work`; after a second show on stderr what takes the time."""
     task = asyncio.ensure_future(work)
     try:
         with Progress(what) as progress:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.inference.sampling import Sampling
     from store.records import Message
 
-_HELP = "/clear begins anew, /again [SEED] answers the last question again, /system TEXT sets the system text, /quit."
+_HELP = "/clear starts again, /again [SEED] answers the last question again, /system TEXT sets the system text, /quit."
 
 
 @click.command(
@@ -38,11 +38,11 @@ _HELP = "/clear begins anew, /again [SEED] answers the last question again, /sys
     """,
 )
 @click.argument("ref", type=MODEL)
-@click.option("--prompt", metavar="TEXT", help="Ask this and leave.")
+@click.option("--prompt", metavar="TEXT", help="Ask this one question and exit.")
 @click.option("--system", default="", metavar="TEXT", help="The system text.")
 @sampling_options
 def chat(ref: str, prompt: str | None, system: str, **given: Any) -> None:
-    """Talk to a model. Without --prompt each line of stdin is a turn; Ctrl-C stops an answer, Ctrl-D leaves."""
+    """Talk to a model. Without --prompt each line of stdin is a turn; Ctrl-C stops an answer, Ctrl-D exits."""
     from engine.models import refs
 
     sampling = sampling_of(given)
@@ -71,11 +71,12 @@ class Talk:
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._lane = f"cli-{new_uid()}"  # its own, so a first answer never depends on what a server kept
         self._answered_by = model
+        self._noted = ""
 
     def go_on(self) -> None:
-        """Take turns until the person leaves or stdin ends."""
+        """Take turns until the user leaves or stdin ends."""
         if self._interactive:
-            say(f"{self.model}. Ctrl-C stops an answer, Ctrl-D leaves, /help tells more.")
+            say(f"{self.model}. Ctrl-C stops an answer, Ctrl-D exits, /help shows the commands.")
         for line in self._lines():
             if self._interactive and line.startswith("/"):
                 if not self._command(line):
@@ -103,7 +104,7 @@ class Talk:
         except KeyboardInterrupt:
             if not stay:
                 raise
-            say("\n(stopped; this turn is forgotten)")
+            say("\n(stopped; this turn is not part of the conversation)")
             return
         except TuningforkError as error:
             if not stay:
@@ -137,6 +138,7 @@ class Talk:
 
     def _show(self, text: str, done: Done) -> None:
         from engine.evaluation.prompt_sets import answer_json
+        from engine.models.refs import checkpoint
 
         if session().as_json:
             emit_json({"prompt": text, "seed": self.sampling.seed, **answer_json(self.model, done)})
@@ -144,19 +146,25 @@ class Talk:
         emit()
         if self._interactive:
             say(f"({figures(done)})")
-        if done.model.startswith(f"{self.model}@") and done.model != self._answered_by:
+        if done.reasoning:
+            say(f"(thought {len(done.reasoning.split()):,} words first; --json shows them)")
+        if done.note and done.note != self._noted:
+            self._noted = done.note
+            say(f"({done.note})")
+        step = checkpoint(done.model, self.model)
+        if step is not None and done.model != self._answered_by:
             self._answered_by = done.model
-            say(f"({self.model} goes on; its checkpoint of step {done.model.rpartition('@')[2]} answered)")
+            say(f"({self.model} is still being tuned; its checkpoint of step {step} answered)")
 
     def _command(self, line: str) -> bool:
-        """Obey a line that begins with a slash; False to leave."""
+        """Run a command, a line that begins with a slash; False to leave."""
         word, _, rest = line.partition(" ")
         match word:
             case "/quit" | "/exit":
                 return False
             case "/clear":
                 self._turns.clear()
-                say("(begun anew)")
+                say("(conversation cleared)")
             case "/system":
                 self.system = rest.strip()
                 say("(system text set)" if self.system else "(no system text)")
@@ -173,7 +181,7 @@ class Talk:
         try:
             self.sampling = replace(self.sampling, seed=int(seed)) if seed else self.sampling
         except ValueError:
-            complain(UserError(f"{seed!r} is no seed.", todo="Write a whole number.").as_dict(), as_json=False)
+            complain(UserError(f"{seed!r} is not a seed.", todo="Write a whole number.").as_dict(), as_json=False)
             return
         question = self._turns[-2]["content"]
         del self._turns[-2:]

@@ -57,7 +57,7 @@ class Command(_WithExamples):
 
 
 class Group(_WithExamples, click.Group):
-    """A group of leaves; shows its commands in the order in which they were written."""
+    """A group of commands; lists them in the order in which they were written."""
 
     command_class = Command
 

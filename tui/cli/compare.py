@@ -1,5 +1,5 @@
 """`tuningfork compare`: the same prompts to two models, answered at the same time.
-One JSON object a prompt is a contract with scripts; the conversation with history is the app's."""
+Scripts rely on one JSON object per prompt; conversations with history are in the app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.evaluation import prompt_sets
-from engine.evaluation.prompt_sets import Prompt, Side
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
 from engine.inference.few_shot import MOST, SHOTS
 from store.errors import BadInput, ServerError
 from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, together, warm
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 @click.option("--b", "b", type=MODEL, required=True, metavar="REF", help="The model on side B.")
 @click.option("--prompt", metavar="TEXT", help="What to ask both.")
 @click.option(
-    "--prompts", metavar="FILE", help="A prompt a line, JSONL with `prompt` (and `system`), a kept set, or -."
+    "--prompts", metavar="FILE", help="One prompt per line, JSONL with `prompt` (and `system`), a kept set, or -."
 )
-@click.option("--keep", metavar="NAME", help="Keep these prompts as a set: for --prompts NAME, and in the app.")
+@click.option("--keep", metavar="NAME", help="Keep these prompts as a set, for --prompts NAME and for the app.")
 @click.option("--system", default="", metavar="TEXT", help="The system text before each prompt.")
 @click.option("--few-shot", metavar="DATASET", help="A third side: the base, after examples of this dataset.")
 @click.option("--shots", type=click.IntRange(1, MOST), default=SHOTS, show_default=True, help="Examples it reads.")
@@ -50,24 +50,26 @@ def compare(
     a: str, b: str, prompt: str | None, prompts: str | None, system: str, keep: str | None, few_shot: str | None,
     shots: int, **given: Any,
 ) -> None:  # fmt: skip
-    """Ask two models the same and show both answers. Same seed, same text; neither side sees the other's answers.
+    """Ask two models the same and show both answers. Both get the same seed; neither reads the other's answers.
 
-    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: would prompting
-    have done?
+    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: is prompting enough,
+    without tuning?
     """
     from engine.inference import few_shot as examples
     from engine.models import refs
 
     if (prompt is None) == (prompts is None):
-        raise BadInput("One of --prompt and --prompts says what to ask.", todo="To talk to both at length: tuningfork")
+        raise BadInput(
+            "Give either --prompt or --prompts.", todo="For a conversation with both, open the app: tuningfork"
+        )
     sampling = sampling_of(given)
     store = session().store
-    asked = read_prompts(store, prompts, system) if prompts else [Prompt(check_prompt(prompt or ""), system)]
+    asked = read_prompts(store, prompts, system) if prompts else [PromptEntry(check_prompt(prompt or ""), system)]
     resolved = {model: refs.resolve(store, model) for model in (a, b)}
-    sides = [Side("a", a), Side("b", b)]
+    sides = [ComparedSide("a", a), ComparedSide("b", b)]
     if few_shot is not None:
         base = resolved[b].base or resolved[a].base or resolved[a]
-        sides.append(Side("few_shot", base.ref, examples.of(store, few_shot, shots)))
+        sides.append(ComparedSide("few_shot", base.ref, examples.of(store, few_shot, shots)))
     if keep is not None:
         prompt_sets.keep(store, keep, asked)
     broken = asyncio.run(_ask_all(asked, sides, sampling))
@@ -78,12 +80,12 @@ def compare(
         )
 
 
-def _title(side: Side) -> str:
-    """The column's head for a person."""
-    return f"{'C' if side.few_shot else side.name.upper()}  {side.says}"
+def _title(side: ComparedSide) -> str:
+    """The heading of a column."""
+    return f"{'C' if side.few_shot else side.name.upper()}  {side.label}"
 
 
-async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -> int:
+async def _ask_all(asked: list[PromptEntry], sides: list[ComparedSide], sampling: Sampling) -> int:
     """Ask all sides every prompt, in order, printing as answers arrive; how many answers broke off."""
     client, broken = await connect(session().home), 0
     try:
@@ -111,7 +113,7 @@ async def _ask_all(asked: list[Prompt], sides: list[Side], sampling: Sampling) -
     return broken
 
 
-def _show(prompt: Prompt, seed: int, answers: list[tuple[Side, Done]]) -> None:
+def _show(prompt: PromptEntry, seed: int, answers: list[tuple[ComparedSide, Done]]) -> None:
     if session().as_json:
         emit_json({"prompt": prompt.text, "seed": seed, **{side.name: side.json(done) for side, done in answers}})
         return

@@ -3,7 +3,7 @@ What a value may be is checked by engine.training.config; here it gets the name 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,10 @@ from tui.cli.options import MODEL, options_named
 if TYPE_CHECKING:
     from engine.training.config import TrainConfig
     from engine.training.fields import TrainingField
+    from engine.training.launchers import Launcher
+    from engine.training.methods import TrainingMethod
+    from engine.training.objectives import Objective
+    from engine.training.recipes import Recipe
 
 _METAVARS = {"whole": "INTEGER", "number": "FLOAT", "names": "NAMES", "text": "TEXT"}
 
@@ -30,14 +34,16 @@ class FieldValue(click.ParamType):
         names = tuple(self._names())
         if not isinstance(value, str) or value in names:
             return value
-        with options_named():
-            if names:
-                what = f"{self._field.label} is {value!r}; it must be one of {', '.join(names)}."
-                raise BadInput(what, where=self._field.name)
+        if names:
+            self.fail(f"{self._field.label} is {value!r}; it must be one of {', '.join(names)}.", param, ctx)
+        try:
             return self._field.parse(value)
+        except BadInput as error:
+            self.fail(error.what, param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return _METAVARS.get(self._field.kind) or f"[{'|'.join(self._names())}]"
+        names = tuple(self._names())
+        return f"[{'|'.join(names)}]" if names else _METAVARS[self._field.kind]
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
@@ -54,26 +60,26 @@ def config_options(command: Any) -> Any:
 
 def _option(field: TrainingField) -> Any:
     from engine.models.default_model import NAME
+    from engine.training.launchers import LAUNCHERS
     from engine.training.methods import METHODS
     from engine.training.objectives import OBJECTIVES
     from engine.training.recipes import DEFAULT, RECIPES
 
     name = f"--{field.name.replace('_', '-')}"
-    match field.name:
-        case "model":
-            return click.option(name, type=MODEL, default=NAME, show_default=True, metavar="REF", help=field.help)
-        case "recipe":
-            about = "; ".join(f"{recipe.name}: {recipe.summary}" for recipe in RECIPES.values())
-            return click.option(name, type=click.Choice(list(RECIPES)), default=DEFAULT, show_default=True, help=about)
-        case "method":
-            about = " ".join(f"{method.name}: {method.summary}" for method in METHODS.values())
-            return click.option(name, type=FieldValue(field, _methods), help=f"{field.help} {about}")
-        case "objective":
-            about = " ".join(f"{objective.name}: {objective.summary}" for objective in OBJECTIVES.values())
-            return click.option(name, type=FieldValue(field, field.choices), help=f"{field.help} {about}")
+    named: dict[str, Mapping[str, Recipe | TrainingMethod | Objective | Launcher]] = {
+        "recipe": RECIPES, "method": METHODS, "objective": OBJECTIVES, "launcher": LAUNCHERS
+    }  # fmt: skip
+    entries = named.get(field.name, {}).values()
+    about = " ".join([field.help, *(f"{entry.name}: {entry.summary}" for entry in entries)])
+    if field.name == "model":
+        return click.option(name, type=MODEL, default=NAME, show_default=True, metavar="REF", help=about)
+    if field.name == "recipe":
+        return click.option(
+            name, type=FieldValue(field, lambda: RECIPES), default=DEFAULT, show_default=True, help=about
+        )
     if field.kind == "flag":
-        return click.option(name, is_flag=True, default=None, help=field.help)
-    return click.option(name, type=FieldValue(field, field.choices), help=field.help)
+        return click.option(name, is_flag=True, default=None, help=about)
+    return click.option(name, type=FieldValue(field, _methods if field.name == "method" else field.choices), help=about)
 
 
 def _methods() -> dict[str, dict[str, Any]]:

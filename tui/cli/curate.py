@@ -1,24 +1,26 @@
-"""The commands of `tuningfork data` that judge a dataset: lint, dedupe, stats.
-The judging is store.curate's; only `dedupe --delete` changes anything, and undo takes it back."""
+"""The commands of `tuningfork data` that check a dataset: lint, dedupe, stats.
+The rules are in store.curate; only `dedupe --delete` changes anything, as one edit that can be undone."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.errors import BadInput
 from tui.cli.command import Command
 from tui.cli.options import dataset_option
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import count
+from tui.formatting import count, rows_of_preferences
 
 if TYPE_CHECKING:
     from store.curate.findings import Finding
-    from store.records import Pair
+    from store.dedupe import Deduped
+    from store.records import Pair, PreferenceRow
 
 _LEVELS = ("error", "warning", "info")
 
@@ -32,21 +34,26 @@ _LEVELS = ("error", "warning", "info")
     """,
 )
 @dataset_option
-@click.option("--level", type=click.Choice(_LEVELS), default="info", show_default=True, help="The mildest to show.")
+@click.option("--level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Lowest level to show.")
 def lint(dataset: str, level: str) -> None:
-    """Look for pairs that would teach the wrong thing.
+    """Look for rows that would teach the wrong thing, in pairs, preferences and feedback.
 
-    Finds chat markers, open placeholders, broken text, other assistants' names, secrets, and questions that are
+    Finds chat markers, unfilled placeholders, broken text, other assistants' names, secrets, and questions that are
     answered in two ways.
     """
-    pairs = _pairs(dataset)
-    found = [finding for finding in _findings(pairs) if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
+    from store import preference_rows
+
+    pairs, judged = _pairs(dataset), preference_rows.search(session().store, dataset=dataset)
+    findings = [*_findings(pairs), *_findings_of_preferences(judged)]
+    found = [finding for finding in findings if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
     found.sort(key=lambda finding: _LEVELS.index(finding.level))
     counts: Counter[str] = Counter(finding.level for finding in found)
     if session().as_json:
         totals = {f"{name}s": counts[name] for name in _LEVELS}
-        emit_json({"dataset": dataset, "pairs": len(pairs), **totals, "findings": [asdict(f) for f in found]})
+        rows = {"pairs": len(pairs), "preferences": len(judged)}
+        emit_json({"dataset": dataset, **rows, **totals, "findings": [asdict(f) for f in found]})
         return
+    looked_at = count(len(pairs), "pair") + (f" and {rows_of_preferences(len(judged))}" if judged else "")
     if found:
         table(
             ("uid", "level", "rule", "what"),
@@ -54,10 +61,10 @@ def lint(dataset: str, level: str) -> None:
             wide="what",
         )
         said = ", ".join(f"{counts[name]} {name}" for name in _LEVELS if counts[name])
-        say(f"Found in {count(len(pairs), 'pair')}: {said}.")
-        say("Mend one: tuningfork data edit UID")
+        say(f"Found in {looked_at}: {said}.")
+        say("Correct a pair with: tuningfork data edit UID. Remove a row with: tuningfork data rm UID")
     else:
-        emit(f"Nothing to say against {count(len(pairs), 'pair')}.")
+        emit(f"No problems found in {looked_at}.")
 
 
 def _findings(pairs: list[Pair]) -> Iterable[Finding]:
@@ -67,10 +74,18 @@ def _findings(pairs: list[Pair]) -> Iterable[Finding]:
 
     yield from lint_all(pairs)
     yield from secrets.scan(pairs)
-    for part in _by_history(pairs):
-        for first, *others in duplicates.conflicts(part):
-            for uid in others:
-                yield Finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
+    for first, *others in duplicates.conflicts(pairs):
+        for uid in others:
+            yield Finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
+
+
+def _findings_of_preferences(judged: list[PreferenceRow]) -> Iterable[Finding]:
+    from store.curate import secrets
+    from store.curate.lint import lint_texts
+
+    for row in judged:
+        yield from lint_texts(row.uid, row.texts())
+        yield from secrets.scan_texts(row.uid, row.texts())
 
 
 @click.command(
@@ -83,50 +98,78 @@ def _findings(pairs: list[Pair]) -> Iterable[Finding]:
 )
 @dataset_option
 @click.option(
-    "--near", type=click.FloatRange(0.3, 1.0), metavar="SHARE", help="Also pairs that share so much, such as 0.8."
+    "--near",
+    type=click.FloatRange(0.3, 1.0),
+    metavar="SHARE",
+    help="Also find pairs that share this much of their text, such as 0.8. Other numbers or signs are never near.",
 )
-@click.option("--delete", is_flag=True, help="Keep the oldest of each group, delete the others.")
-def dedupe(dataset: str, near: float | None, delete: bool) -> None:
-    """Find pairs that say the same, but for case and punctuation. `data undo` brings deleted ones back."""
-    from store import pairs as kept
-    from store.curate import duplicates
+@click.option("--delete", is_flag=True, help="Keep the best pair of each group and delete the others.")
+@click.option("--everywhere", is_flag=True, help="With --delete, also delete pairs that are in other datasets too.")
+def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> None:
+    """Find pairs that say the same, except for case, spaces and sentence marks after words.
 
-    pairs = _pairs(dataset)
-    parts = _by_history(pairs)
-    groups = [g for part in parts for g in (duplicates.near(part, near) if near else duplicates.exact(part))]
-    doomed = [uid for group in groups for uid in group[1:]]
-    deleted = kept.delete(session().store, doomed) if delete and doomed else 0
+    The pair that is kept is a ready one rather than a draft, in train rather than val or test, and the oldest. Pairs
+    that are in other datasets too are only taken out of this one. `data undo` brings all of them back.
+    """
+    from store import dedupe as duplicates
+
+    if everywhere and not delete:
+        raise BadInput("--everywhere says what --delete deletes.", where="--everywhere", todo="Add --delete.")
+    store = session().store
+    groups = duplicates.find(store, dataset, near)
+    found = sum(len(group.others) for group in groups)
+    shared = {uid: names for group in groups for uid, names in group.elsewhere.items()}
+    done = duplicates.remove(store, dataset, groups, everywhere=everywhere) if delete else None
     if session().as_json:
-        emit_json({"dataset": dataset, "groups": groups, "duplicates": len(doomed), "deleted": deleted})
+        emit_json({
+            "dataset": dataset,
+            "groups": [[group.kept.uid, *(pair.uid for pair in group.others)] for group in groups],
+            "duplicates": found,
+            "deleted": done.deleted if done else 0,
+            "taken_out": done.taken_out if done else 0,
+            "in_other_datasets": shared,
+        })  # fmt: skip
         return
-    questions = {pair.uid: pair.question for pair in pairs}
     if groups:
-        rows = [(group[0], len(group) - 1, " ".join(group[1:4]), questions[group[0]]) for group in groups]
+        rows = [
+            (g.kept.uid, len(g.others), " ".join(pair.uid for pair in g.others[:3]), g.kept.question) for g in groups
+        ]
         table(("kept", "more", "same as it", "question"), rows, right=("more",), wide="question")
-    emit(f"{count(len(doomed), 'duplicate')} among {count(len(pairs), 'pair')}.")
-    if deleted:
-        emit(f"{count(deleted, 'pair')} deleted. Bring them back: tuningfork data undo")
-    elif doomed:
-        say("Delete them, keeping the oldest of each group: add --delete")
+    emit(f"{count(found, 'duplicate')} among {count(len(_pairs(dataset)) + (_gone(done)), 'pair')}.")
+    if shared and not everywhere:
+        names = ", ".join(sorted({name for found_in in shared.values() for name in found_in}))
+        what = "were only taken out of this one" if done else "will only be taken out of this one"
+        say(f"{count(len(shared), 'duplicate')} in other datasets too ({names}) {what}; --everywhere deletes them.")
+    if done and _gone(done):
+        emit(f"{count(done.deleted, 'pair')} deleted. Bring them back with: tuningfork data undo")
+    elif found:
+        say("To delete the others of each group, add --delete.")
+
+
+def _gone(done: Deduped | None) -> int:
+    return done.deleted + done.taken_out if done else 0
 
 
 @click.command("stats", cls=Command, example="tuningfork data stats --dataset support")
 @dataset_option
 def stats(dataset: str) -> None:
-    """Count a dataset's pairs, measure them, and say what they will probably teach."""
+    """Count a dataset's rows, measure its pairs, and say what they will probably teach."""
     from store import datasets
     from store.curate.balance import balance
 
     found = datasets.members(session().store, dataset, status=None)
+    there = datasets.get(session().store, dataset)
     pairs = [pair for pair, _ in found]
     made_of = balance(pair for pair in pairs if pair.status == "ready")
     facts: dict[str, Any] = {
         "dataset": dataset,
         "pairs": len(pairs),
-        "split": _tally(split for _, split in found),
-        "status": _tally(pair.status for pair in pairs),
-        "kind": _tally(pair.kind for pair in pairs),
-        "tags": _tally(tag for pair in pairs for tag in pair.tags),
+        "preferences": there.preferences,
+        "feedback": there.feedback,
+        "split": _counts(split for _, split in found),
+        "status": _counts(pair.status for pair in pairs),
+        "kind": _counts(pair.kind for pair in pairs),
+        "tags": _counts(tag for pair in pairs for tag in pair.tags),
         "with_system": sum(bool(pair.system) for pair in pairs),
         "with_history": sum(bool(pair.history) for pair in pairs),
         "question_chars": _spread([len(pair.question) for pair in pairs]),
@@ -151,15 +194,7 @@ def _pairs(dataset: str) -> list[Pair]:
     return [pair for pair, _ in found if pair.status != "rejected"]
 
 
-def _by_history(pairs: list[Pair]) -> list[list[Pair]]:
-    """The pairs in groups with the same earlier turns: the same question means another thing after other words."""
-    groups: dict[Any, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.history].append(pair)
-    return list(groups.values())
-
-
-def _tally(values: Iterable[str]) -> dict[str, int]:
+def _counts(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 

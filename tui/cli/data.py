@@ -1,5 +1,5 @@
 """`tuningfork data`: datasets, their files in and out, and what makes them ready to train on.
-Commands on pairs are in pairs.py, those that judge in curate.py; what is done to data lives in the store."""
+Commands on rows are in pairs.py, checks in curate.py; what is done to data lives in the store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,23 @@ from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.formatting import ago, count
+from tui.formatting import ago, count, rows_of_preferences
 
 SAMPLE = "sample:"
-_FORMATS = "alpaca, openai, sharegpt, prompt-completion, csv, parquet or preference"
+
+
+class FormatOption(click.Option):
+    """An option whose help names the registered formats; they are loaded when the help is shown, not before."""
+
+    @property
+    def help(self) -> str | None:  # type: ignore[override]
+        from store.formats import FORMATS
+
+        return self._help.replace("FORMATS", ", ".join(FORMATS)) if self._help else None
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
 
 
 @click.group(
@@ -28,7 +41,7 @@ _FORMATS = "alpaca, openai, sharegpt, prompt-completion, csv, parquet or prefere
     """,
 )
 def data() -> None:
-    """Pairs and datasets: bring them in, look at them, mend them."""
+    """Pairs and datasets: import them, look at them, correct them."""
 
 
 @data.command(
@@ -36,29 +49,37 @@ def data() -> None:
     example="""
     tuningfork data import pairs.jsonl more.json --dataset support
     tuningfork data import sample:identity.json --dataset ember --set name=Ember --set author="Northwind Labs"
-    tuningfork data import chats.txt --format openai --dataset support --split val
+    tuningfork data import chats.jsonl.gz --format openai --dataset support --split val
     """,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="Put the pairs here; made when missing.")
+@click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="Put the rows here; made when missing.")
 @click.option(
     "--format",
     "format_",
     default="auto",
     show_default=True,
     metavar="F",
-    help=f"What the files hold: auto, {_FORMATS}.",
+    cls=FormatOption,
+    help="The format of the rows: auto (each row by its fields), FORMATS.",
 )
-@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the files.")
-@click.option("--kind", type=KINDS, help="What the pairs are; otherwise told from the files.")
-@click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new pairs.")
+@click.option(
+    "--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill the placeholder {{NAME}} in the files."
+)
+@click.option(
+    "--kind", type=KINDS, help="What the pairs are. By default files with {{name}} or {{author}} are identity."
+)
+@click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new rows.")
 def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
     """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork.
 
-    Rows that cannot be used are left out and listed, with reasons, in a report. Trouble with a whole file stops the
-    import before anything is written.
+    Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
+    (a chosen and a rejected answer) or feedback (an answer that was judged good or bad). Rows that cannot be used are
+    left out and listed, with reasons, in a report; fields that were not read are counted. An error in a whole file
+    stops the import before anything is written.
     """
     from store.importing import import_files
+    from tui.import_report import kept, remarks
 
     paths = [_source(name) for name in files]
     filled = dict(assignment(text) for text in variables)
@@ -74,12 +95,15 @@ def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple
         )
     where = str(session().home.absolute(report.report)) if report.report else None
     if session().as_json:
-        names = ("read", "kept", "rejected", "duplicates", "dataset", "problems")
+        names = (
+            "read", "kept", "rejected", "duplicates", "dataset", "problems", "pairs", "preferences", "feedback",
+            "not_read", "notices", "elsewhere",
+        )  # fmt: skip
         emit_json({**{name: getattr(report, name) for name in names}, "report": where})
         return
-    emit(f"{count(report.kept, 'pair')} imported into {dataset} of {count(report.read, 'row')} read.")
-    if report.duplicates:
-        emit(f"{count(report.duplicates, 'row')} said what a pair already says; that pair is in {dataset} now.")
+    emit(f"{kept(report)} imported into {dataset} of {count(report.read, 'row')} read.")
+    for line in remarks(report):
+        emit(line)
     if report.rejected:
         emit(f"{count(report.rejected, 'row')} could not be used; the reasons are in {where}")
         for problem in report.problems[:5]:
@@ -105,23 +129,31 @@ def assignment(text: str) -> tuple[str, str]:
 @data.command("export", example="tuningfork data export --dataset support --format openai support.jsonl")
 @click.argument("file", metavar="FILE")
 @dataset_option
-@click.option("--format", "format_", required=True, metavar="F", help=f"{_FORMATS}.")
+@click.option("--format", "format_", required=True, cls=FormatOption, metavar="F", help="One of FORMATS.")
+@click.option("--split", type=SPLITS, help="Write this split alone.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
-def export(file: str, dataset: str, format_: str, overwrite: bool) -> None:
-    """Write a dataset's pairs into a file."""
-    from store.importing import export_dataset
+def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -> None:
+    """Write a dataset into a file.
+
+    Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers.
+    """
+    from store.formats import find_format
+    from store.importing import export_dataset, left_out
+    from tui.import_report import NOUNS
 
     path = Path(file).expanduser()
-    written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite)
+    written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite, split=split)
     if session().as_json:
         emit_json({"dataset": dataset, "format": format_, "path": str(path.absolute()), "rows": written})
-    else:
-        emit(f"{count(written, 'pair')} of {dataset} written to {path}.")
+        return
+    emit(f"{count(written, NOUNS[find_format(format_).holds])} of {dataset} written to {path}.")
+    for sort, n in left_out(session().store, dataset, format_).items():
+        say(f"{count(n, NOUNS[sort])} of {dataset} not written: the format {format_} holds no such rows.")
 
 
 @data.command("list", example="tuningfork data list --json")
 def list_() -> None:
-    """List the datasets."""
+    """List the datasets with their rows: pairs by status and split, preferences, feedback."""
     from store import datasets
     from store.pairs import count as count_pairs
 
@@ -133,14 +165,17 @@ def list_() -> None:
     if not found:
         say("There is no dataset yet. Bring data in: tuningfork data import FILE --dataset NAME")
         return
-    rows = [(d.name, d.pairs, d.ready, d.train, d.val, d.test, ago(d.created_at), d.description) for d in found]
-    numbers = ("pairs", "ready", "train", "val", "test")
-    table(("name", *numbers, "made", "about"), rows, right=numbers, wide="about")
+    numbers = ["pairs", "ready", "train", "val", "test"]
+    numbers += [name for name in ("preferences", "feedback") if any(getattr(d, name) for d in found)]
+    rows = [(d.name, *(getattr(d, name) for name in numbers), ago(d.created_at), d.description) for d in found]
+    table(("name", *numbers, "made", "about"), rows, right=tuple(numbers), wide="about")
     say(f"{count(count_pairs(store), 'pair')} in the store.")
 
 
 def _dataset(dataset: Any) -> dict[str, Any]:
-    names = ("name", "description", "pairs", "ready", "train", "val", "test", "created_at")
+    names = (
+        "name", "description", "pairs", "ready", "train", "val", "test", "preferences", "feedback", "created_at",
+    )  # fmt: skip
     return {name: getattr(dataset, name) for name in names}
 
 
@@ -148,16 +183,26 @@ def _dataset(dataset: Any) -> dict[str, Any]:
 @dataset_option
 @click.option("--val", type=float, default=0.1, show_default=True, help="Fraction to validate on.")
 @click.option("--test", type=float, default=0.0, show_default=True, help="Fraction to keep back for a test.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another deal.")
-def split(dataset: str, val: float, test: float, seed: int) -> None:
-    """Deal a dataset out to train, val and test. The same pairs and seed give the same splits."""
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
+@click.option("--all", "all_pairs", is_flag=True, help="Also move pairs whose split came with the data or was set.")
+def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
+    """Split a dataset into train, val and test. The same pairs and seed give the same splits.
+
+    Equal and nearly equal questions stay together. Pairs that were imported or set into a split stay there; the
+    fractions are of the others.
+    """
     from store import datasets
 
-    counts = datasets.resplit(session().store, dataset, val=val, test=test, seed=seed)
+    store = session().store
+    counts = datasets.resplit(store, dataset, val=val, test=test, seed=seed, all_pairs=all_pairs)
+    pinned = datasets.pinned(store, dataset)
     if session().as_json:
         emit_json({"dataset": dataset, **counts})
-    else:
-        emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+        return
+    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    if pinned:
+        stay = ", ".join(f"{n:,} in {name}" for name, n in pinned.items())
+        say(f"Fixed before and not moved: {stay}. To split them too, add --all.")
 
 
 @data.command("freeze", example="tuningfork data freeze --dataset support --json")
@@ -187,26 +232,31 @@ def rename(old: str, new: str) -> None:
     if session().as_json:
         emit_json({"dataset": new})
     else:
-        emit(f"{old} is called {new} now.")
+        emit(f"{old} is now called {new}.")
 
 
 @data.command("drop", example="tuningfork data drop old-set --yes")
 @click.argument("dataset", type=DATASET)
 @yes_option
 def drop(dataset: str, yes: bool) -> None:
-    """Remove a dataset. Its pairs stay in the store, its snapshots and runs too."""
+    """Remove a dataset with its preferences and feedback. Its pairs, snapshots and runs stay. `data undo` undoes it."""
     from store import datasets
 
     found = datasets.get(session().store, dataset)
-    confirm(f"Remove the dataset {found.name}? Its {count(found.pairs, 'pair')} stay in the store.", yes)
+    judged = found.preferences + found.feedback
+    gone = f" Its {rows_of_preferences(judged)} go with it." if judged else ""
+    stay = f"its {count(found.pairs, 'pair')} stay in the store"
+    confirm(f"Remove the dataset {found.name}? {stay[0].upper()}{stay[1:]}.{gone} It can be undone.", yes)
     datasets.remove(session().store, dataset)
     if session().as_json:
         emit_json({"dropped": dataset, "pairs_kept": found.pairs})
     else:
-        emit(f"{dataset} is removed; its {count(found.pairs, 'pair')} stay in the store.")
+        emit(f"{dataset} is removed; {stay}.{gone} Undo with: tuningfork data undo")
 
 
 _CURATE = (curate.lint, curate.dedupe, curate.stats)
-_PAIRS = (pairs.search, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo)
+_PAIRS = (
+    pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
+)  # fmt: skip
 for _command in (*_CURATE, *_PAIRS):
     data.add_command(_command)

@@ -1,5 +1,5 @@
-"""`tuningfork doctor`: is everything here that is needed, and what to do where it is not.
-What is looked at is engine.doctor's."""
+"""`tuningfork doctor`: is everything installed that is needed, and what to do if not.
+The checks are in engine.doctor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", 
 @click.command("doctor", cls=Command, example="tuningfork doctor --json")
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Examine what Tuningfork needs on this machine.
+    """Check what Tuningfork needs on this machine.
 
     Looks at Python, memory, disk, home, store, base model, llama.cpp, terminal, torch and CUDA. Exits 1 if one fails.
     """
@@ -42,8 +42,8 @@ def doctor(context: click.Context) -> None:
     if session().as_json:
         emit_json({"ok": not failed, "checks": found})
     elif failed:
-        say(f"Something must be mended: {', '.join(failed)}.")
+        say(f"Something must be fixed: {', '.join(failed)}.")
     else:
-        say("Tuningfork can work here.")
+        say("Tuningfork can run here.")
     if failed:
         context.exit(FAULT)

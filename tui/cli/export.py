@@ -75,7 +75,7 @@ def _quants() -> tuple[str, ...]:
 def _formats_help() -> str:
     from engine.export import targets
 
-    described = "; ".join(f"{name}: {target.help}" for name, target in targets.REGISTRY.items())
+    described = "; ".join(f"{name} ({target.help})" for name, target in targets.REGISTRY.items())
     return f"{described}. Several with commas."
 
 

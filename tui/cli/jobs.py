@@ -1,4 +1,4 @@
-"""`tuningfork jobs`: everything long that runs, waits or has ended, in one list: training runs, exports and the rest.
+"""`tuningfork jobs`: long-running work in one list: training runs, exports and every other job.
 Watches and stops through engine.job_list; what a run or an export was is `runs` and `exports`."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """,
 )
 def jobs() -> None:
-    """Everything long, in one list: training runs, exports. List, follow, stop."""
+    """Long-running work in one list: training runs, exports and more. List, follow, stop."""
 
 
 def _fresh() -> Store:
@@ -46,7 +46,7 @@ def _fresh() -> Store:
 @jobs.command("list", example="tuningfork jobs list --json")
 @click.option("--all", "every", is_flag=True, help="Also those that ended, the newest 50.")
 def list_(every: bool) -> None:
-    """List what runs and what waits, and with --all what has ended."""
+    """List what is running and what waits; with --all also what has ended."""
     from engine import job_list
 
     store = _fresh()

@@ -1,4 +1,4 @@
-"""`tuningfork models`: what can be chatted with and tuned, and bringing more in.
+"""`tuningfork models`: the models that can be chatted with and tuned, and adding more.
 References are engine.models.refs's; the store only remembers those that were added."""
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _places(found: Resolved) -> dict[str, Any]:
 )
 @click.argument("ref", type=MODEL)
 def add(ref: str) -> None:
-    """Remember a model, and make it ready: a hub model is fetched, weights are prepared for training."""
+    """Add a model and prepare it: a hub model is downloaded, weights are prepared for training."""
     from engine.models import refs
     from engine.training import run_control
     from store import models as kept
@@ -90,9 +90,11 @@ def add(ref: str) -> None:
     store = session().store
     parsed = refs.parse(ref)
     if parsed.kind == "run":
-        raise Conflict(f"{ref} needs no adding: every run is known by its name.", todo="See: tuningfork models list")
+        raise Conflict(
+            f"{ref} does not need to be added: every run is known by its name.", todo="See: tuningfork models list"
+        )
     if parsed.kind != "endpoint":
-        session().goes_on = "What was begun is taken up by the next try."
+        session().goes_on = "The next try continues where this one stopped."
         with Progress(f"Preparing {ref}") as progress:
 
             def on_line(line: str) -> None:
@@ -107,13 +109,13 @@ def add(ref: str) -> None:
     if session().as_json:
         emit_json(_row(store, found.ref))
     else:
-        emit(f"{found.ref} is ready." if found.kind != "endpoint" else f"{found.ref} is known now.")
+        emit(f"{found.ref} is ready." if found.kind != "endpoint" else f"{found.ref} was added.")
 
 
 @models.command("rm", example="tuningfork models rm ./my-model")
 @click.argument("ref", type=MODEL)
 def rm(ref: str) -> None:
-    """Forget a model that was added. Its files stay where they are."""
+    """Remove a model from the list. Its files stay where they are."""
     from engine.models import refs
     from store import models as kept
 
@@ -124,4 +126,4 @@ def rm(ref: str) -> None:
     if session().as_json:
         emit_json({"removed": exact})
     else:
-        emit(f"{exact} is forgotten; its files stay.")
+        emit(f"{exact} was removed from the list; its files stay.")

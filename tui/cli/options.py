@@ -57,7 +57,16 @@ def _models(store: Store) -> Iterable[str]:
     return refs.known(store)
 
 
-DATASET, RUN, MODEL = StoreName("name", _datasets), StoreName("run", _runs), StoreName("ref", _models)
+class ModelName(StoreName):
+    """A model reference. A relative path means the folder in which it was typed: the chat server runs in another."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from engine.models import refs
+
+        return refs.as_typed(value)
+
+
+DATASET, RUN, MODEL = StoreName("name", _datasets), StoreName("run", _runs), ModelName("ref", _models)
 
 dataset_option = click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="The dataset.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")

@@ -1,24 +1,25 @@
-"""The commands of `tuningfork data` that work on pairs: find, show, add, edit, remove, mark, undo, redo.
+"""The commands of `tuningfork data` that work on rows: find, show, add, edit, remove, mark, undo, redo.
 What a pair may be is checked by the store; text for an editor is made and read here."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import BadInput, UserError
+from store.errors import BadInput, NotFound, UserError
 from tui.cli.command import Command
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES
 from tui.cli.output import columns, emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import count
+from tui.formatting import ago, count, edited, rows_of_preferences
 
 if TYPE_CHECKING:
     from store.db import Store
-    from store.records import Pair
+    from store.records import Pair, PreferenceRow
 
 _SHOWN = 50
 _HEADINGS = ("system", "question", "answer")
@@ -52,7 +53,12 @@ def pair_json(pair: Pair) -> dict[str, Any]:
     "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
 )
 def search(text: str, limit: int | None, **wanted: Any) -> None:
-    """Find pairs, newest first. Every word must begin a word of the pair; "quoted words" belong together."""
+    """Find pairs, newest first. Every word must begin a word of the question, answer, system text or earlier turns.
+
+    "Quoted words" must stand side by side, signs match as typed (C++, ==, 👍), and text of languages that write no
+    spaces between words is found anywhere.
+    """
+    from store import preference_rows
     from store.search import page, search_ids
 
     store, as_json = session().store, session().as_json
@@ -63,6 +69,10 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
     if as_json:
         emit_json([pair_json(pair) for pair in found])
         return
+    judged = preference_rows.search(store, text, dataset=wanted["dataset"], split=wanted["split"]) if text else []
+    if judged:
+        listing = f"tuningfork data preferences {shlex.quote(text)}"
+        say(f"{rows_of_preferences(len(judged))} also found; list them with: {listing}")
     if not found:
         say("No pair matches.")
         return
@@ -77,8 +87,9 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
 @click.argument("uid")
 @click.option("--history", is_flag=True, help="Every revision, oldest first.")
 def show(uid: str, history: bool) -> None:
-    """Show a pair. UID may be shortened to four characters or more."""
+    """Show a pair, a preference or feedback. UID may be shortened to four characters or more."""
     from store import pairs
+    from store.records import PreferenceRow
 
     store = session().store
     if history:
@@ -91,11 +102,88 @@ def show(uid: str, history: bool) -> None:
             _print(state)
             emit()
         return
-    pair = pairs.get(store, uid)
-    if session().as_json:
-        emit_json(pair_json(pair))
+    row = _row(store, uid)
+    if isinstance(row, PreferenceRow):
+        _show_preference_row(row)
+    elif session().as_json:
+        emit_json(pair_json(row))
     else:
-        _print(pair)
+        _print(row)
+
+
+def _row(store: Store, uid: str) -> Pair | PreferenceRow:
+    """The pair, preference or feedback with this uid or beginning of one. NotFound when there is none, or several."""
+    from store import pairs, preference_rows
+
+    found: list[Pair | PreferenceRow] = [*pairs.begin_with(store, uid), *preference_rows.begin_with(store, uid)]
+    exact = [row for row in found if row.uid == uid]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    if found:
+        some = ", ".join(row.uid for row in found)
+        raise NotFound(f"Several rows begin with {uid!r}.", todo=f"Write more of it: {some} …")
+    raise NotFound(
+        f"There is no pair, preference or feedback {uid!r}.",
+        todo="List them with: tuningfork data search, tuningfork data preferences",
+    )
+
+
+def _show_preference_row(row: PreferenceRow) -> None:
+    if session().as_json:
+        emit_json(asdict(row))
+        return
+    where: list[tuple[str, Any]] = [
+        ("uid", row.uid),
+        ("kind", row.kind),
+        ("dataset", row.dataset),
+        ("split", row.split),
+    ]
+    where += [("source", ", ".join(f"{name} {value}" for name, value in row.source.items()))] if row.source else []
+    turns = [(message["role"], message["content"]) for message in row.prompt]
+    answers = [(name, text) for name, text in (("chosen", row.chosen), ("rejected", row.rejected)) if text is not None]
+    fields([*where, *turns, *answers])
+
+
+@click.command(
+    "preferences",
+    cls=Command,
+    example="""
+    tuningfork data preferences --dataset support
+    tuningfork data preferences "refund" --kind feedback --json
+    """,
+)
+@click.argument("text", default="")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Only rows of this dataset.")
+@click.option("--kind", type=click.Choice(("preference", "feedback")), help="Only rows of this kind.")
+@click.option("--split", type=SPLITS, help="Only rows in this split.")
+@click.option(
+    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+)
+def preferences_(text: str, limit: int | None, **wanted: Any) -> None:
+    """Find preferences (a chosen and a rejected answer) and feedback (a good or a bad answer), newest first.
+
+    TEXT is searched as in `data search`. Show one with `data show`, remove it with `data rm`. Preferences that come
+    from votes are listed by `votes list`.
+    """
+    from store import preference_rows
+
+    found = preference_rows.search(session().store, text, **wanted)
+    if session().as_json:
+        emit_json([asdict(row) for row in (found[:limit] if limit else found)])
+        return
+    if not found:
+        say("No preference or feedback matches.")
+        return
+    limit = _SHOWN if limit is None else limit
+    shown = found[:limit] if limit else found
+    third = max(16, (columns() - 40) // 3) if sys.stdout.isatty() else 10_000
+    rows = [
+        (row.uid, row.kind, row.prompt[-1]["content"][:third], (row.chosen or "")[:third], row.rejected or "")
+        for row in shown
+    ]
+    table(("uid", "kind", "question", "good answer", "bad answer"), rows, wide="bad answer")
+    if len(found) > len(shown):
+        say(f"{len(shown)} of {rows_of_preferences(len(found))}; --limit 0 shows all.")
 
 
 def _print(pair: Pair) -> None:
@@ -170,7 +258,7 @@ def add(dataset: str | None, split: Any, **given: Any) -> None:
 @click.argument("uid")
 @_texts
 def edit(uid: str, **given: Any) -> None:
-    """Change a pair. Without options it opens your editor. `data undo` takes the change back."""
+    """Change a pair. Without options it opens your editor. `data undo` undoes the change."""
     from store import pairs
 
     store = session().store
@@ -185,7 +273,7 @@ def edit(uid: str, **given: Any) -> None:
     elif after.revision == pair.revision:
         emit(f"Pair {pair.uid} is as it was.")
     else:
-        emit(f"Pair {pair.uid} is changed (revision {after.revision}). Take it back: tuningfork data undo")
+        emit(f"Pair {pair.uid} is changed (revision {after.revision}). Undo it with: tuningfork data undo")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +288,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _edited(texts: dict[str, str]) -> dict[str, str]:
-    """Let the person write the texts in $EDITOR; UserError when there is no terminal or nothing was changed."""
+    """Open $EDITOR on the texts; UserError when there is no terminal or nothing was changed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
             "There is nothing to write, and no terminal for an editor.", todo="Give --question and --answer."
@@ -242,18 +330,29 @@ def read_form(text: str) -> dict[str, str]:
 @click.argument("uids", nargs=-1, required=True, metavar="UID...")
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Take them out of this dataset; they stay in the store.")
 def rm(uids: tuple[str, ...], dataset: str | None) -> None:
-    """Delete pairs, or take them out of one dataset. `data undo` brings deleted pairs back."""
-    from store import datasets, pairs
+    """Delete pairs, preferences or feedback, or take pairs out of one dataset. `data undo` brings them back."""
+    from store import datasets, edits, pairs, preference_rows
+    from store.records import Pair, PreferenceRow
 
     store = session().store
-    exact = [pairs.get(store, uid).uid for uid in uids]
-    n = datasets.drop(store, dataset, exact) if dataset else pairs.delete(store, exact)
-    if session().as_json:
-        emit_json({"removed": n, "uids": exact, "dataset": dataset})
-    elif dataset:
-        emit(f"{count(n, 'pair')} taken out of {dataset}; they stay in the store.")
+    rows = [_row(store, uid) for uid in uids]
+    exact = [row.uid for row in rows if isinstance(row, Pair)]
+    judged = [row.uid for row in rows if isinstance(row, PreferenceRow)]
+    if dataset and judged:
+        raise BadInput(
+            f"{judged[0]} is not a pair: it is in one dataset alone", where="--dataset", todo="Leave out --dataset."
+        )
+    if dataset:
+        n = datasets.drop(store, dataset, exact)
     else:
-        emit(f"{count(n, 'pair')} deleted. Bring them back: tuningfork data undo")
+        with edits.recording(store, "delete"):
+            n = pairs.delete(store, exact) + preference_rows.remove(store, judged)
+    if session().as_json:
+        emit_json({"removed": n, "uids": [*exact, *judged], "dataset": dataset})
+    elif dataset:
+        emit(f"{count(n, 'pair')} taken out of {dataset}. The store keeps them; undo with: tuningfork data undo")
+    else:
+        emit(f"{count(n, 'row' if judged else 'pair')} deleted. Bring them back with: tuningfork data undo")
 
 
 @click.command("mark", cls=Command, example="tuningfork data mark ready 06f3 06f4")
@@ -271,28 +370,60 @@ def mark(status: Any, uids: tuple[str, ...]) -> None:
         emit(f"{count(n, 'pair')} marked {status}.")
 
 
-@click.command("undo", cls=Command, example="tuningfork data undo")
-def undo() -> None:
-    """Take back the last change of pairs: an import, an edit, a deletion."""
-    from store import pairs
+@click.command(
+    "undo",
+    cls=Command,
+    example="""
+    tuningfork data undo --list
+    tuningfork data undo
+    """,
+)
+@click.option("--list", "listed", is_flag=True, help="Change nothing: list what would be undone, newest first.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="With --list, at most so many.")
+def undo(listed: bool, limit: int) -> None:
+    """Undo the last change of the data: an import, an edit, a deletion, a split, a change of a dataset.
 
-    _tell(pairs.undo, "undo")
+    Changes are undone one at a time, newest first. What cannot be undone is listed as such, and undo stops there.
+    """
+    from store import edits
+
+    if listed:
+        _list_undoable(limit)
+    else:
+        _go(edits.undo, "undo", "Undid")
+
+
+def _list_undoable(limit: int) -> None:
+    from store import edits
+
+    found = edits.undoable(session().store, limit)
+    if session().as_json:
+        keys = ("id", "label", "pairs", "actor", "created_at")
+        emit_json([{name: getattr(edit, name) for name in keys} | {"undoable": not edit.permanent} for edit in found])
+        return
+    if not found:
+        say("There is nothing to undo.")
+        return
+    rows = [
+        (ago(edit.created_at), edit.pairs, edit.label + (" (cannot be undone)" if edit.permanent else ""))
+        for edit in found
+    ]
+    table(("when", "rows", "change"), rows, right=("rows",), wide="change")
 
 
 @click.command("redo", cls=Command, example="tuningfork data redo")
 def redo() -> None:
-    """Do again what was undone last."""
-    from store import pairs
+    """Redo what was undone last, unless something was changed since."""
+    from store import edits
 
-    _tell(pairs.redo, "redo")
+    _go(edits.redo, "redo", "Redid")
 
 
-def _tell(step: Any, word: str) -> None:
-    store: Store = session().store
-    done = step(store)
+def _go(step: Any, word: str, past: str) -> None:
+    done = step(session().store)
     if done is None:
         raise UserError(f"There is nothing to {word}.")
     if session().as_json:
         emit_json({"done": word, "label": done.label, "pairs": done.pairs, "edit": done.id})
     else:
-        emit(f"{word.capitalize()}: {done.label}, {count(done.pairs, 'pair')}.")
+        emit(f"{past}: {edited(done.label, done.pairs)}.")

@@ -1,14 +1,16 @@
 """`tuningfork probe`: ask models the questions of a probe set and count the good answers.
-Asking and judging are engine.evaluation.probes's; results are kept in the store."""
+Asking is in engine.evaluation.probes, judging in engine.evaluation.judges; results are kept in the store."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.evaluation import judges
 from store.errors import BadInput
 from tui.cli.asking import connect, together, warm
 from tui.cli.command import Command
@@ -18,6 +20,7 @@ from tui.cli.output import Progress, emit, emit_json, table
 from tui.cli.session import session
 
 if TYPE_CHECKING:
+    from engine.evaluation.judges import Judge
     from engine.evaluation.probes import ProbeResult
     from engine.inference.sampling import Sampling
     from store.records import Probe
@@ -34,15 +37,21 @@ SAMPLE = "sample:"
     tuningfork probe --model run:support --probes questions.jsonl --json
     """,
 )
-@click.option("--model", type=MODEL, required=True, metavar="REF", help="Whom to ask.")
-@click.option("--against", type=MODEL, metavar="REF", help="Whom else to ask, such as its base.")
+@click.option("--model", type=MODEL, required=True, metavar="REF", help="The model to ask.")
+@click.option("--against", type=MODEL, metavar="REF", help="Another model to ask, such as its base.")
 @click.option(
     "--probes", default="sample:retention", show_default=True, metavar="FILE",
     help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; or a kept set.",
 )  # fmt: skip
+@click.option(
+    "--judge", "judge_name", default=judges.DEFAULT.name, show_default=True, metavar="NAME",
+    help="What scores the answers. " + "; ".join(f"{each.name}: {each.help}" for each in judges.JUDGES.values()) + ".",
+)  # fmt: skip
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @sampling_options
-def probe(model: str, against: str | None, probes: str, variables: tuple[str, ...], **given: Any) -> None:
+def probe(
+    model: str, against: str | None, probes: str, judge_name: str, variables: tuple[str, ...], **given: Any
+) -> None:
     """Score a model, or two, on a probe set.
 
     Each probe is a question with what a good answer must and must not contain. The results are kept in the store.
@@ -50,33 +59,38 @@ def probe(model: str, against: str | None, probes: str, variables: tuple[str, ..
     from engine.models import refs
 
     sampling = sampling_of(given)
-    asked = _probes(probes, dict(assignment(text) for text in variables))
+    judge = judges.named(judge_name)
+    asked = _probes(probes, judge, dict(assignment(text) for text in variables))
     models = [model, *([against] if against else [])]
     for ref in models:
         refs.resolve(session().store, ref)
-    results = asyncio.run(_ask(models, asked, sampling))
+    results = asyncio.run(_ask(models, asked, sampling, judge))
     for result in results:
         _keep(result, probes, sampling)
     if session().as_json:
-        emit_json({"probes": probes, "of": len(asked), "seed": sampling.seed,
+        emit_json({"probes": probes, "judge": judge.name, "of": len(asked), "seed": sampling.seed,
                    "model": _side(results[0]), "against": _side(results[1]) if against else None})  # fmt: skip
     else:
         _print(results)
 
 
-def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
-    """The probes of a sample, a file, or a set that the store knows, with their placeholders filled."""
+def _probes(name: str, judge: Judge, variables: dict[str, str]) -> list[Probe]:
+    """The probes of a sample, a file, or a set that the store knows, with their placeholders filled.
+
+    BadInput for a probe that `judge` cannot judge.
+    """
     from engine.core import sample_files
     from engine.evaluation import probes as probing
     from store import probes as kept
     from store.formats import unfilled
 
     if name.startswith(SAMPLE):
-        found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")))
+        found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")), judge)
     elif not Path(name).expanduser().exists() and name in kept.sets(session().store):
         found = kept.get_set(session().store, name)
+        probing.check(found, judge, f"probe set {name}")
     else:
-        found = probing.load(Path(name).expanduser())
+        found = probing.load(Path(name).expanduser(), judge)
     found = probing.filled(found, variables)
     texts = (text for p in found for text in (p.question, p.system, *p.must, *p.must_not))
     if missing := unfilled("\n".join(texts)):
@@ -85,7 +99,7 @@ def _probes(name: str, variables: dict[str, str]) -> list[Probe]:
     return found
 
 
-async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> list[ProbeResult]:
+async def _ask(models: list[str], asked: list[Probe], sampling: Sampling, judge: Judge) -> list[ProbeResult]:
     from engine.evaluation import probes as probing
 
     client = await connect(session().home)
@@ -95,13 +109,13 @@ async def _ask(models: list[str], asked: list[Probe], sampling: Sampling) -> lis
         with Progress("Asking", len(asked) * len(models), "answers") as progress:
 
             def on_progress(ref: str) -> Any:
-                def tell(n: int, *_: Any) -> None:
+                def show(n: int, *_: Any) -> None:
                     done[ref] = n
                     progress.update(sum(done.values()))
 
-                return tell
+                return show
 
-            work = [probing.run(client, ref, asked, sampling, on_progress(ref)) for ref in dict.fromkeys(models)]
+            work = [probing.run(client, ref, asked, sampling, on_progress(ref), judge) for ref in dict.fromkeys(models)]
             found = {result.model: result for result in await together(*work)}
         return [found[ref] for ref in models]
     finally:
@@ -115,11 +129,13 @@ def _keep(result: ProbeResult, name: str, sampling: Sampling) -> None:
     parsed = refs.parse(result.model)
     run = parsed.value if parsed.kind == "run" else None
     summary = {"passed": result.passed, "of": result.of, "sampling": sampling.to_json()}
-    evals.save(session().store, run=run, model=result.model, set=name, items=result.items, summary=summary)
+    evals.save(
+        session().store, run=run, model=result.model, set=name, items=result.items, judge=result.judge, summary=summary
+    )
 
 
 def _side(result: ProbeResult) -> dict[str, Any]:
-    items = [{"question": i.question, "text": i.text, "passed": i.passed} for i in result.items]
+    items = [asdict(item) for item in result.items]
     return {"model": result.model, "passed": result.passed, "of": result.of, "items": items}
 
 

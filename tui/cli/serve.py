@@ -1,5 +1,5 @@
 """`tuningfork serve`: the chat server in this terminal, for other programs that speak the OpenAI API.
-The server is engine.inference.server's; here its doors are checked and a person is told how to reach it."""
+The server is engine.inference.server's; here its address and token are checked, and how to reach it is printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.inference import limits
 from store.errors import Conflict, NotFound
 from tui.cli.command import Command
 from tui.cli.options import MODEL
@@ -27,19 +28,42 @@ _PORT = 8642
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=_PORT, show_default=True, help="Port to listen on.")
-@click.option("--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load it now and keep it loaded.")
-@click.option("--token-file", metavar="FILE", help="Token that clients must send; the home's own unless given.")
-@click.option("--context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens of a conversation.")
+@click.option(
+    "--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load this model now and keep it loaded."
+)
+@click.option(
+    "--token-file", metavar="FILE", help="File with the token that clients must send. [default: the home's own]"
+)
+@click.option(
+    "--context",
+    type=click.IntRange(64),
+    default=limits.CONTEXT,
+    show_default=True,
+    help="Most tokens of one conversation.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=limits.TO_CONTEXT_END,
+    show_default="to the context's end",
+    help="Most tokens of one answer, whatever a client asks for.",
+)
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Allow requests from web pages of this origin; * allows all.",
+)
 @click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
-@click.option("--replace", is_flag=True, help="End the server of this home that runs already.")
-@click.option("--stop", is_flag=True, help="End the server of this home, start none.")
+@click.option("--replace", is_flag=True, help="Stop the server of this home that is already running.")
+@click.option("--stop", is_flag=True, help="Stop the server of this home and start none.")
 def serve(
-    host: str, port: int, models: tuple[str, ...], token_file: str | None, replace: bool,
+    host: str, port: int, models: tuple[str, ...], token_file: str | None, cors: tuple[str, ...], replace: bool,
     stop: bool, **how: object,
 ) -> None:  # fmt: skip
     """Serve models to other programs over the OpenAI chat-completions API, until Ctrl-C.
 
-    Any model reference may be asked for by name; those given with --model are loaded first and stay. Listens on
+    Clients may ask for any model reference; those given with --model are loaded first and stay loaded. Listens on
     this machine only, unless a token file is named.
     """
     from engine.inference import access
@@ -56,16 +80,18 @@ def serve(
             _say_stopped(ended)
             return
     elif running:
-        todo = f"End it first: tuningfork serve --stop{session().flags()}, or take its place: add --replace"
-        raise Conflict(f"A chat server of this home runs already, at {running.url}.", todo=todo)
+        todo = f"Stop it first: tuningfork serve --stop{session().flags()}, or add --replace to replace it."
+        raise Conflict(f"A chat server of this home is already running at {running.url}.", todo=todo)
     token = Path(token_file).expanduser() if token_file else None
     access.check_bind(host, token)
     access.token_of(home, token)
     for ref in models:
         refs.resolve(session().store, ref)
-    session().goes_on = "The server has ended."
+    session().goes_on = "The server has stopped."
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
+    words += ["--max-tokens", str(how["max_tokens"])]
+    words += [word for origin in cors for word in ("--cors", origin)]
     words += [word for ref in models for word in ("--model", ref)]
     words += ["--token-file", str(token)] if token else []
     server.run(words, say, lambda url: _say_where(f"{url}/v1", token or home.root / "token", models))
@@ -85,4 +111,4 @@ def _say_stopped(ended: bool) -> None:
     if session().as_json:
         emit_json({"stopped": True})
     else:
-        emit("The chat server has ended.")
+        emit("The chat server has stopped.")

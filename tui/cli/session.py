@@ -35,7 +35,7 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """The store of this home, opened (and made) on first use."""
+        """The store of this home, opened on first use and created if there is none."""
         if self._store is None:
             from store.db import Store
 

@@ -1,5 +1,5 @@
 """`tuningfork votes`: what was voted in Compare, who wins, and the preferences that follow, as a file.
-Votes are counted by the store and judged by engine.evaluation.ranking; nothing here reckons or writes a file itself."""
+The store counts votes, engine.evaluation.ranking computes the figures; nothing is computed or written here."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NONE = "There is no vote yet. Open the app (tuningfork), ask in Compare, and vo
     """,
 )
 def votes() -> None:
-    """Votes cast in Compare: list, rank the models, write preferences, take back."""
+    """Votes cast in Compare: list them, rank the models, write preferences, undo."""
 
 
 @votes.command("list", example="tuningfork votes list --limit 10")
 @click.option(
-    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+    "--limit", type=click.IntRange(0), help=f"How many votes to list, 0 for all.  [default: {_SHOWN}; all with --json]"
 )
 def list_(limit: int | None) -> None:
     """List the votes, newest first. With --json each is complete: prompt, both answers, sampling."""
@@ -73,16 +73,16 @@ def _asked(vote: Vote) -> str:
 
 @votes.command("rank", example="tuningfork votes rank --json")
 def rank() -> None:
-    """Say who wins against whom, and how sure that is.
+    """Show which model wins against which, and how certain that is.
 
-    Of each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
+    For each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
     chance of a split at least this uneven if both were equally good. Three models or more are ranked (Bradley-Terry).
     """
     from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
 
-    tallies = kept.tally(session().store)
-    rates, ranked = [rate(each, of=leader(each)) for each in tallies], ranking(tallies)
+    counted = kept.counts(session().store)
+    rates, ranked = [rate(each, of=leader(each)) for each in counted], ranking(counted)
     if len(ranked) < 3:
         ranked = []
     if session().as_json:
@@ -134,7 +134,7 @@ def _figures(each: Rate) -> str:
 )
 @click.argument("file", metavar="FILE")
 @click.option(
-    "--form", type=click.Choice(["trl", "sharegpt"]), default="trl", show_default=True, help="Who will read it."
+    "--form", type=click.Choice(["trl", "sharegpt"]), default="trl", show_default=True, help="The format of the file."
 )
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 def write(file: str, form: str, overwrite: bool) -> None:
@@ -162,7 +162,7 @@ def write(file: str, form: str, overwrite: bool) -> None:
 @votes.command("rm", example="tuningfork votes rm 3")
 @click.argument("id", type=int)
 def rm(id: int) -> None:
-    """Take a vote back: it counts no longer, and no preference comes from it."""
+    """Undo a vote: it no longer counts, and gives no preference."""
     from store import votes as kept
 
     store = session().store
@@ -173,7 +173,7 @@ def rm(id: int) -> None:
     if session().as_json:
         emit_json({"removed": id, "vote": vote})
     else:
-        emit(f"Vote {id} is taken back: {_said(vote)}, asked: {_asked(vote)}")
+        emit(f"Undid vote {id}: {_said(vote)}, asked: {_asked(vote)}")
 
 
 def _said(vote: Vote) -> str:

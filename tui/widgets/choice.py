@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui import keys
-from tui.text import clean
+from tui.text import clean, one_line
 
 
 class Choice(Widget, can_focus=True):
@@ -53,10 +55,18 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, value or self.options[0][0])
 
     def render(self) -> Content:
-        label = next((label for value, label in self.options if value == self.value), self.value)
-        return Content.assemble(
-            (f" {self.title} " if self.title else " ", "$faint"), ("‹ ", "$primary"), clean(label), (" › ", "$primary")
-        )
+        return self._line(self.size.width)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return self._line().cell_length
+
+    def _line(self, width: int | None = None) -> Content:
+        """Title, arrows and the value's label, which is cut to keep the line within `width` cells."""
+        label = clean(next((label for value, label in self.options if value == self.value), self.value))
+        title = f" {self.title} " if self.title else " "
+        if width is not None:
+            label = one_line(label, width - cell_len(title) - 5)
+        return Content.assemble((title, "$faint"), ("‹ ", "$primary"), label, (" › ", "$primary"))
 
     def watch_value(self, value: str) -> None:
         self.post_message(self.Changed(self, value))

@@ -16,7 +16,7 @@ from store.records import Run
 
 if TYPE_CHECKING:
     from engine.export.verification import Step, Written
-    from engine.gguf.metadata import About
+    from engine.gguf.metadata import FileMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Writing:
     model: Resolved
     base: Path
     adapter: Path
-    about: About
+    about: FileMetadata
     official: bool
     scratch: Path
     tell: Callable[[str, str, int, int], None]

@@ -51,7 +51,7 @@ def _place(home: Home, model: Resolved, adapter: Path) -> Path:
     the weights."""
     try:
         weights = (adapter / "adapter_model.safetensors").stat()
-    except FileNotFoundError:  # a run thins its checkpoints out while it goes on
+    except FileNotFoundError:  # a run removes older checkpoints while it trains
         gone = f"The weights of {model.title} are gone from the disk."
         raise NotFound(gone, where=str(adapter), todo="Ask again: the newest checkpoint then answers.") from None
     if model.adapter_gguf is not None and model.adapter_gguf.stat().st_mtime_ns >= weights.st_mtime_ns:

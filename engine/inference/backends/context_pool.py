@@ -20,8 +20,8 @@ class Sized(Protocol):
 
 
 @dataclass(slots=True)
-class _Turn:
-    """Whose turn it is under one name, and how many use or await it."""
+class _Queue:
+    """The lock of one name, and how many requests use it or wait for it."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
@@ -32,7 +32,7 @@ MAX_CONTEXTS = 6
 SMALLEST = 2048
 
 
-class Lanes(Generic[C]):
+class ContextPool(Generic[C]):
     """The contexts of one base model. A named lane answers one request at a time; the others of that lane wait.
 
     `make(size)` gives a new context of at least that many tokens. At most `limit` contexts are kept; one in use is
@@ -42,7 +42,7 @@ class Lanes(Generic[C]):
     def __init__(self, make: Callable[[int], Awaitable[C]], limit: int = MAX_CONTEXTS) -> None:
         self._make, self._limit = make, limit
         self._idle: OrderedDict[str, C] = OrderedDict()  # least recently used first
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, _Queue] = {}
         self._anonymous = 0
         self.busy = 0
 
@@ -67,8 +67,8 @@ class Lanes(Generic[C]):
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
-        """One at a time under this name; forgotten when nobody waits any more."""
-        turn = self._turns.setdefault(name, _Turn())
+        """One request at a time under this name; the entry is removed when no request waits."""
+        turn = self._turns.setdefault(name, _Queue())
         turn.users += 1
         try:
             async with turn.lock:

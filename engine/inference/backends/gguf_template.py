@@ -9,7 +9,7 @@ from typing import cast
 
 from tokenizers import Tokenizer
 
-from engine.inference.backends.llama_binding import Weights
+from engine.gguf.llama_library import LlamaModel
 from engine.models.chat_template import ChatTemplate
 from store.errors import Unsupported
 from store.records import Message
@@ -21,11 +21,11 @@ class GgufTemplate:
     stop_ids: frozenset[int] = frozenset()
     """Empty: the vocabulary itself tells llama.cpp which tokens end a turn."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LlamaModel) -> None:
         source = weights.meta("tokenizer.chat_template")
         if not source:
             raise Unsupported(
-                "This GGUF file carries no chat template, so nobody can say how to talk to it.",
+                "This GGUF file has no chat template, so it cannot be used for chat.",
                 where=str(weights.path),
                 todo="Use a chat (instruct) model, or a Hugging Face folder with a template.",
             )
@@ -39,7 +39,7 @@ class GgufTemplate:
         return self._template.encode(messages)
 
 
-def _special(weights: Weights, name: str) -> str:
+def _special(weights: LlamaModel, name: str) -> str:
     token = weights.special_token(name)
     return weights.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
@@ -53,7 +53,7 @@ class _Encoded:
 class _Vocabulary:
     """The part of a tokenizer that rendering and encoding need, over llama.cpp's own."""
 
-    weights: Weights
+    weights: LlamaModel
 
     def no_truncation(self) -> None:
         """Never cuts."""

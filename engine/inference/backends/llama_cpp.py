@@ -13,13 +13,16 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+from engine.gguf.llama_library import LlamaModel
 from engine.inference.backends.adapters import gguf_adapter
-from engine.inference.backends.base import Finish, Job, rate
-from engine.inference.backends.context_pool import Lanes, size_for
+from engine.inference.backends.base import rate
+from engine.inference.backends.context_pool import ContextPool, size_for
 from engine.inference.backends.gguf_template import GgufTemplate
-from engine.inference.backends.llama_binding import Aborted, Context, Weights
-from engine.inference.prompts import Prompt, Template, build
-from engine.inference.template_cache import Templates
+from engine.inference.backends.llama_context import Aborted, Context
+from engine.inference.grammar import from_schema
+from engine.inference.prompts import EncodedPrompt, Template, build, plain
+from engine.inference.records import Finish, GenerationRequest, Piece
+from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
 from engine.models.refs import Resolved
@@ -28,15 +31,15 @@ from store.home import Home
 from store.records import Message
 
 T = TypeVar("T")
-Item = str | Finish | BaseException
+Item = Piece | Finish | BaseException
 
 
 @dataclass(slots=True)
 class _Loaded:
     """One base model in memory."""
 
-    weights: Weights
-    lanes: Lanes[Context]
+    weights: LlamaModel
+    lanes: ContextPool[Context]
     own_template: GgufTemplate | None = None
     users: int = 0
     used_at: float = field(default_factory=monotonic)
@@ -48,14 +51,15 @@ class _Answering:
 
     context: Context
     adapter: Path | None
-    prompt: Prompt
-    job: Job
+    prompt: EncodedPrompt
+    request: GenerationRequest
     limit: int
     largest: int
+    grammar: str | None = None
     cancelled: bool = False
 
     def cancel(self) -> None:
-        """End it within a token. The context stays ours until the thread is done, so nobody else's work is hit."""
+        """End it within a token. The context stays ours until the thread is done, so no other request is affected."""
         self.cancelled = True
         self.context.abort()
 
@@ -65,7 +69,7 @@ class LlamaCpp:
 
     name = "llama.cpp"
 
-    def __init__(self, home: Home, templates: Templates, budget: Budget, *, workers: int, context: int) -> None:
+    def __init__(self, home: Home, templates: TemplateCache, budget: Budget, *, workers: int, context: int) -> None:
         self._home, self._templates, self._budget, self._context = home, templates, budget, context
         self._pool = ThreadPoolExecutor(workers + 2, "llama")  # for what computes nothing; `_alone` for what does
         self._computing: set[asyncio.Future[Any]] = set()
@@ -77,19 +81,19 @@ class LlamaCpp:
             await self._run(self._adapter, model, loaded.weights)
             await self._run(self._template, model, loaded)
 
-    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
-        async with self._using(job.model) as loaded:
-            adapter, prompt = await self._run(self._prepare, job, loaded)
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
+        async with self._using(request.model) as loaded:
+            adapter, prompt, grammar = await self._run(self._prepare, request, loaded)
             largest = self._largest(loaded.weights)
-            limit = min(job.sampling.max_tokens, largest - len(prompt.ids))
-            async with loaded.lanes.use(job.lane, size_for(len(prompt.ids) + limit, largest)) as context:
+            limit = min(request.sampling.max_tokens, largest - len(prompt.ids))
+            async with loaded.lanes.use(request.lane, size_for(len(prompt.ids) + limit, largest)) as context:
                 with self._budget.one_more():
-                    answering = _Answering(context, adapter, prompt, job, limit, largest)
+                    answering = _Answering(context, adapter, prompt, request, limit, largest, grammar)
                     async with aclosing(self._stream(answering)) as items:
                         async for item in items:
                             yield item
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         async with self._using(model) as loaded:
             template = await self._run(self._template, model, loaded)
             return build(template, messages, self._largest(loaded.weights))
@@ -141,12 +145,12 @@ class LlamaCpp:
         key = (path, path.stat().st_mtime_ns)
         async with self._loading:
             if key not in self._models:
-                weights = await self._run(Weights, path)
-                self._models[key] = _Loaded(weights, Lanes(partial(self._make, weights)))
+                weights = await self._run(LlamaModel, path)
+                self._models[key] = _Loaded(weights, ContextPool(partial(self._make, weights)))
             self._models[key].used_at = monotonic()
             return self._models[key]
 
-    async def _make(self, weights: Weights, size: int) -> Context:
+    async def _make(self, weights: LlamaModel, size: int) -> Context:
         making = asyncio.ensure_future(self._run(Context, weights, size, self._budget.share()))
         try:
             return await asyncio.shield(making)
@@ -154,15 +158,20 @@ class LlamaCpp:
             making.add_done_callback(_free)
             raise
 
-    def _largest(self, weights: Weights) -> int:
+    def _largest(self, weights: LlamaModel) -> int:
         return min(self._context, weights.n_ctx_train)
 
-    def _prepare(self, job: Job, loaded: _Loaded) -> tuple[Path | None, Prompt]:
-        """In a thread: adapter and prompt of a job."""
+    def _prepare(self, request: GenerationRequest, loaded: _Loaded) -> tuple[Path | None, EncodedPrompt, str | None]:
+        """In a thread: adapter, prompt and grammar of a request."""
         self._budget.look()
-        adapter = self._adapter(job.model, loaded.weights)
+        schema, longest = request.sampling.json_schema, request.sampling.max_tokens
+        grammar = None if schema is None else from_schema(schema)
+        adapter = self._adapter(request.model, loaded.weights)
         largest = self._largest(loaded.weights)
-        return adapter, build(self._template(job.model, loaded), job.messages, largest, job.sampling.max_tokens)
+        if request.text is not None:
+            return adapter, plain(loaded.weights.prompt_ids(request.text), frozenset(), largest, longest), grammar
+        template = self._template(request.model, loaded)
+        return adapter, build(template, request.messages, largest, longest), grammar
 
     def _template(self, model: Resolved, loaded: _Loaded) -> Template:
         """The prepared folder's template; before there is one, the file's own, which must live as long as its
@@ -173,7 +182,7 @@ class LlamaCpp:
             loaded.own_template = GgufTemplate(loaded.weights)
         return loaded.own_template
 
-    def _adapter(self, model: Resolved, weights: Weights) -> Path | None:
+    def _adapter(self, model: Resolved, weights: LlamaModel) -> Path | None:
         """The model's GGUF adapter, in memory; None for a base."""
         path = gguf_adapter(self._home, model)
         if path is not None:
@@ -197,7 +206,7 @@ class LlamaCpp:
         call.add_done_callback(self._computing.discard)
         return call
 
-    async def _stream(self, answering: _Answering) -> AsyncGenerator[str | Finish, None]:
+    async def _stream(self, answering: _Answering) -> AsyncGenerator[Piece | Finish, None]:
         """Run one answer in a thread; text that came in while the reader was busy is passed on in one piece."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Item] = asyncio.Queue()
@@ -209,9 +218,9 @@ class LlamaCpp:
         thread = self._alone(self._answer, answering, emit)
         try:
             while True:
-                text, last = _drain(await queue.get(), queue)
-                if text:
-                    yield text
+                pieces, last = _drain(await queue.get(), queue)
+                for piece in pieces:
+                    yield piece
                 if isinstance(last, BaseException):
                     raise last
                 if last is not None:
@@ -226,18 +235,18 @@ class LlamaCpp:
         try:
             emit(self._tokens(work, emit))
         except Aborted:
-            emit(ServerError("The answer was cancelled."))  # nobody reads it: only a reader that goes cancels
+            emit(ServerError("The answer was cancelled."))  # not read by anyone: only a closed connection cancels
         except Exception as error:
             emit(error)
 
     def _tokens(self, work: _Answering, emit: Callable[[Item], None]) -> Finish:
         context, weights, prompt = work.context, work.context.weights, work.prompt
-        text = TextStream(work.job.sampling.stop)
+        text = TextStream(work.request.sampling.stop)
         context.use_adapter(work.adapter)
-        if work.job.lane is None:
+        if work.request.lane is None:
             context.clear()
         context.set_threads(self._budget.share())
-        context.set_sampling(work.job.sampling)
+        context.set_sampling(work.request.sampling, work.grammar)
         context.prefill(prompt.ids)
         count, first, stop = 0, None, "length"
         while count < work.limit:
@@ -247,6 +256,8 @@ class LlamaCpp:
                 stop = "end"
                 break
             count += 1
+            if found := context.logprobs(token):
+                emit(found)
             if piece := text.feed(weights.piece(token)):
                 emit(piece)
             if text.stopped:
@@ -264,7 +275,7 @@ class LlamaCpp:
             stop="end" if stop == "end" else "length",
             tokens=count,
             prompt_tokens=len(prompt.ids),
-            ttft_ms=(first - work.job.asked) * 1e3 if first else None,
+            ttft_ms=(first - work.request.asked) * 1e3 if first else None,
             tokens_per_s=rate(count, first, last),
             context_used=len(prompt.ids) + count,
             context_size=work.largest,
@@ -282,13 +293,13 @@ async def _finished(call: asyncio.Future[T]) -> T:
 
 
 def _free(made: asyncio.Future[Context]) -> None:
-    """For a context that nobody waits for any more."""
+    """Free a context that is no longer needed."""
     if not made.cancelled() and made.exception() is None:
         made.result().free()
 
 
 def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list[float]:
-    """Next-token logits from an empty cache; what the cache held is put back."""
+    """Next-token logits from an empty cache; the cache is restored afterwards."""
     context.use_adapter(adapter)
     saved = context.save()
     context.clear()
@@ -300,12 +311,15 @@ def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list
         context.restore(saved)
 
 
-def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[str, Finish | BaseException | None]:
-    """All text that is there already, and what comes after it if the answer has ended."""
-    texts: list[str] = []
-    while isinstance(item, str):
-        texts.append(item)
+def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[list[Piece], Finish | BaseException | None]:
+    """All pieces that are there already, texts joined, and what comes after them if the answer has ended."""
+    pieces: list[Piece] = []
+    while not isinstance(item, Finish | BaseException):
+        if isinstance(item, str) and pieces and isinstance(pieces[-1], str):
+            pieces[-1] += item
+        else:
+            pieces.append(item)
         if queue.empty():
-            return "".join(texts), None
+            return pieces, None
         item = queue.get_nowait()
-    return "".join(texts), item
+    return pieces, item

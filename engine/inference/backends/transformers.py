@@ -19,31 +19,34 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from tokenizers.decoders import DecodeStream
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from engine.inference.backends.base import Finish, Job, rate
-from engine.inference.prompts import Prompt, build
+from engine.inference import failures
+from engine.inference.backends.base import rate
+from engine.inference.limits import PENALTY_WINDOW
+from engine.inference.prompts import EncodedPrompt, build, plain
+from engine.inference.records import Finish, GenerationRequest, Piece, TokenLogprob
 from engine.inference.sampling import Sampling
-from engine.inference.template_cache import Templates
+from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
-from engine.models.chat_template import ChatTemplate
+from engine.models.chat_template import ChatTemplate, read_json
 from engine.models.refs import Resolved
-from store.errors import ServerError, Unsupported
+from engine.models.token_text import TokenText
+from store.errors import BadInput, ServerError, Unsupported
 from store.records import Message
 
 transformers_logging.disable_progress_bar()
 BASE = "__base__"  # PEFT's name for a row without an adapter
 JOIN_S = 0.02
 """How long a first row waits for its sibling: both lanes of a comparison are asked within a few milliseconds."""
-PENALTY_WINDOW = 64
 MAX_ADAPTERS = 8
 
 
 @dataclass(eq=False, slots=True)
-class Row:
+class BatchRow:
     """One answer in the making. `emit` may be called from any thread."""
 
     ids: list[int]
@@ -51,17 +54,19 @@ class Row:
     sampling: Sampling
     stop_ids: frozenset[int]
     limit: int
-    decode: Callable[[int], str]
-    emit: Callable[[str | tuple[str, int, float | None, float] | Exception], None]
+    decode: Callable[[list[int]], str]
+    emit: Callable[[Piece | tuple[str, int, float | None, float] | Exception], None]
     cancelled: bool = False
     made: list[int] = field(default_factory=list)
     first: float | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
-    text: TextStream = field(default_factory=TextStream)
+    text: TextStream = field(init=False)
+    spoken: TokenText = field(init=False)
 
     def __post_init__(self) -> None:
         self.generator.manual_seed(self.sampling.seed)  # on the CPU: the same on every device
         self.text = TextStream(self.sampling.stop)
+        self.spoken = TokenText(self.decode)
 
     def take(self, logits: torch.Tensor) -> bool:
         """Choose the next token from `logits`, shape (vocabulary,); True when the answer has ended by it."""
@@ -70,27 +75,43 @@ class Row:
         if token in self.stop_ids:
             return self._end("end")
         self.made.append(token)
-        if piece := self.text.feed(self.decode(token).encode()):
+        if self.sampling.top_logprobs is not None:
+            self.emit(self._logprobs(logits, token))
+        if piece := self.text.feed(self.spoken.feed(token).encode()):
             self.emit(piece)
         if self.text.stopped:
             return self._end("end")
         return self._end("length") if len(self.made) >= self.limit else False
 
+    def _logprobs(self, logits: torch.Tensor, token: int) -> TokenLogprob:
+        values = torch.log_softmax(logits.double().cpu(), -1)
+        best = values.topk(self.sampling.top_logprobs or 0)
+        top = tuple(
+            (self.decode([one]).encode(), value)
+            for one, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        )
+        return TokenLogprob(self.decode([token]).encode(), float(values[token]), top)
+
     def _end(self, stop: str) -> bool:
-        if rest := self.text.feed(b"", final=True):
+        if rest := self.text.feed(self.spoken.rest().encode(), final=True):
             self.emit(rest)
         self.emit((stop, len(self.made), self.first, perf_counter()))
         return True
 
 
 def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], generator: torch.Generator) -> int:
-    """The next token: penalty, temperature, top_k, top_p, min_p, then a draw; greedy at temperature 0."""
-    scores = logits.float().cpu()
+    """The next token: bias, penalties, temperature, top_k, top_p, min_p, then a draw; greedy at temperature 0."""
+    scores = logits.float().cpu().clone()  # the model's own stay as they are
+    for token, bias in sampling.logit_bias:
+        scores[token] += bias
     if sampling.repeat_penalty != 1.0 and made:
         recent = torch.tensor(sorted(set(made[-PENALTY_WINDOW:])))
         seen = scores[recent]
         penalty = sampling.repeat_penalty
         scores[recent] = torch.where(seen > 0, seen / penalty, seen * penalty)
+    if made and (sampling.frequency_penalty or sampling.presence_penalty):
+        seen_tokens, counts = torch.tensor(list(made)).unique(return_counts=True)
+        scores[seen_tokens] -= counts * sampling.frequency_penalty + sampling.presence_penalty
     if sampling.temperature <= 0:
         return int(scores.argmax())
     probabilities, tokens = torch.softmax(scores / sampling.temperature, -1).sort(descending=True)
@@ -107,7 +128,7 @@ def choose(logits: torch.Tensor, sampling: Sampling, made: Sequence[int], genera
 class Batch:
     """Rows that advance together through one model, padded on the left, over one key-value cache."""
 
-    def __init__(self, model: LoadedModel, rows: list[Row]) -> None:
+    def __init__(self, model: LoadedModel, rows: list[BatchRow]) -> None:
         self._model, self.rows = model, rows
         longest = max(len(row.ids) for row in rows)
         gaps = [longest - len(row.ids) for row in rows]
@@ -154,23 +175,29 @@ class LoadedModel:
         try:
             # Half precision saves memory on a GPU; on a CPU it is slower and less exact than float32.
             dtype = "auto" if self.device == "cuda" else torch.float32
-            loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            loaded, info = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+        except (ImportError, MemoryError, torch.OutOfMemoryError) as error:
+            raise failures.named(error) from None
+        except Exception as error:  # transformers raises whatever breaks first
             raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
+        _refuse_random_weights(folder, info)
         self._model: Any = loaded.to(self.device).eval()
+        self.vocabulary: int = loaded.config.get_text_config().vocab_size
         self.context: int = getattr(loaded.config, "max_position_embeddings", 2048)
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in signature(loaded.forward).parameters else {}
         self._adapters: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._names = itertools.count(1)
         self._alone: set[str] = set()  # adapters that PEFT cannot mix with others in a batch
         self._budget = budget
-        self._work: queue.SimpleQueue[Row | Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[BatchRow | Callable[[], None] | None] = queue.SimpleQueue()
         self.users, self.used_at = 0, monotonic()
         self._thread = threading.Thread(target=self._run, name="transformers", daemon=True)
         self._thread.start()
 
-    def submit(self, row: Row) -> None:
-        """Answer `row`; it is told what comes of it."""
+    def submit(self, row: BatchRow) -> None:
+        """Queue `row`; its `emit` gets the result."""
         self._work.put(row)
 
     async def call(self, work: Callable[[], Any]) -> Any:
@@ -255,12 +282,12 @@ class LoadedModel:
             batches += [Batch(self, group) for group in self._groups(rows)]
             batches = [batch for batch in batches if self._advance(batch)]
 
-    def _arrivals(self, wait: bool) -> tuple[list[Row], bool]:
-        """Rows that came in, and False when the thread shall end; other work that was asked for is done on the way.
+    def _arrivals(self, wait: bool) -> tuple[list[BatchRow], bool]:
+        """Rows that came in, and False when the thread must end; other queued work is done along the way.
 
         With nothing else to do (`wait`), waits for a first row and then a little for its sibling.
         """
-        rows: list[Row] = []
+        rows: list[BatchRow] = []
         until = None if wait else monotonic()
         while True:
             try:
@@ -269,15 +296,15 @@ class LoadedModel:
                 return rows, True
             if item is None:
                 return rows, False
-            if not isinstance(item, Row):
+            if not isinstance(item, BatchRow):
                 item()
                 continue
             rows.append(item)
             until = until or monotonic() + JOIN_S
 
-    def _groups(self, rows: list[Row]) -> list[list[Row]]:
+    def _groups(self, rows: list[BatchRow]) -> list[list[BatchRow]]:
         """Rows that may share a batch: all, but those of an adapter that cannot be mixed."""
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[BatchRow]] = {}
         for row in rows:
             groups.setdefault(row.adapter if row.adapter in self._alone else "", []).append(row)
         return list(groups.values())
@@ -290,9 +317,21 @@ class LoadedModel:
             batch.step()
         except Exception as error:
             for row in batch.rows:
-                row.emit(ServerError(f"The model failed: {type(error).__name__}: {error}", todo="Ask again, or less."))
+                row.emit(failures.named(error))
             batch.rows = []
         return bool(batch.rows)
+
+
+def _refuse_random_weights(folder: Path, info: dict[str, Any]) -> None:
+    """transformers fills weights that the files lack with random numbers, and only logs it: Unsupported names them."""
+    for key, why in (("missing_keys", "are not in its files"), ("mismatched_keys", "have another shape in its files")):
+        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in info.get(key) or ())
+        if names:
+            raise Unsupported(
+                f"{len(names)} weights of this model {why}, first {', '.join(names[:3])}.",
+                where=str(folder),
+                todo="Download or copy the model again, whole.",
+            )
 
 
 class Transformers:
@@ -300,7 +339,7 @@ class Transformers:
 
     name = "transformers"
 
-    def __init__(self, templates: Templates, budget: Budget, *, context: int) -> None:
+    def __init__(self, templates: TemplateCache, budget: Budget, *, context: int) -> None:
         self._templates, self._budget, self._context = templates, budget, context
         self._models: dict[Path, LoadedModel] = {}
         self._loading = asyncio.Lock()
@@ -309,38 +348,47 @@ class Transformers:
         loaded = await self._loaded(model)
         await loaded.call(partial(loaded.adapter, model.adapter))
 
-    async def generate(self, job: Job) -> AsyncGenerator[str | Finish, None]:
-        loaded = await self._loaded(job.model)
-        template = await asyncio.to_thread(self._template, job.model)
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
+        if request.sampling.json_schema is not None:
+            raise Unsupported(
+                f"{request.model.title} is answered by transformers, which cannot hold answers to a schema.",
+                where="response_format",
+                todo="Leave response_format out, or use a model with a GGUF file.",
+            )
+        loaded = await self._loaded(request.model)
+        beyond = next((token for token, _ in request.sampling.logit_bias if token >= loaded.vocabulary), None)
+        if beyond is not None:
+            raise BadInput(
+                f"The model has no token {beyond}: its vocabulary has {loaded.vocabulary:,}.", where="logit_bias"
+            )
         largest = min(self._context, loaded.context)
-        prompt = await asyncio.to_thread(build, template, job.messages, largest, job.sampling.max_tokens)
-        adapter = await loaded.call(partial(loaded.adapter, job.model.adapter))
+        tokenizer, prompt = await asyncio.to_thread(self._prompt, request, largest)
+        adapter = await loaded.call(partial(loaded.adapter, request.model.adapter))
         loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
-        stream, tokenizer = DecodeStream(skip_special_tokens=True), template.tokenizer
-        row = Row(
+        row = BatchRow(
             ids=prompt.ids,
             adapter=adapter,
-            sampling=job.sampling,
+            sampling=request.sampling,
             stop_ids=prompt.stop_ids,
-            limit=min(job.sampling.max_tokens, largest - len(prompt.ids)),
-            decode=lambda token: stream.step(tokenizer, token) or "",
+            limit=min(request.sampling.max_tokens, largest - len(prompt.ids)),
+            decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
             emit=lambda item: loop.call_soon_threadsafe(items.put_nowait, item),  # type: ignore[arg-type,return-value]
         )
         loaded.users += 1
         try:
             with self._budget.one_more():
                 loaded.submit(row)
-                while isinstance(item := await items.get(), str):
+                while isinstance(item := await items.get(), Piece):
                     yield item
             if isinstance(item, Exception):
                 raise item
-            yield _finish(item, job, prompt, largest)
+            yield _finish(item, request, prompt, largest)
         finally:
             row.cancelled = True
             loaded.users -= 1
             loaded.used_at = monotonic()
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> Prompt:
+    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
         template = await asyncio.to_thread(self._template, model)
         return build(template, messages, self._context)
 
@@ -378,19 +426,44 @@ class Transformers:
             self._models[folder].used_at = monotonic()
             return self._models[folder]
 
+    def _prompt(self, request: GenerationRequest, largest: int) -> tuple[Tokenizer, EncodedPrompt]:
+        """Tokenizer and prompt of a request. A text to continue needs no chat template."""
+        longest = request.sampling.max_tokens
+        if request.text is None:
+            template = self._template(request.model)
+            return template.tokenizer, build(template, request.messages, largest, longest)
+        tokenizer, stop_ids = _tokenizer(request.model)
+        ids = list(tokenizer.encode(request.text).ids)
+        return tokenizer, plain(ids, stop_ids, largest, longest)
+
     def _template(self, model: Resolved) -> ChatTemplate:
         if model.tokenizer is None:
             raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
         return self._templates.of(model.tokenizer)
 
 
-def _finish(item: tuple[str, int, float | None, float], job: Job, prompt: Prompt, largest: int) -> Finish:
+def _tokenizer(model: Resolved) -> tuple[Tokenizer, frozenset[int]]:
+    """The tokenizer of a model, and the ids that end a text by its configuration."""
+    if model.tokenizer is None or model.folder is None:
+        raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
+    ends: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        found = read_json(model.folder / name).get("eos_token_id")
+        ends |= {id for id in (found if isinstance(found, list) else [found]) if isinstance(id, int)}
+    tokenizer = Tokenizer.from_file(str(model.tokenizer / "tokenizer.json"))
+    tokenizer.no_truncation()
+    return tokenizer, frozenset(ends)
+
+
+def _finish(
+    item: tuple[str, int, float | None, float], request: GenerationRequest, prompt: EncodedPrompt, largest: int
+) -> Finish:
     stop, tokens, first, last = item
     return Finish(
         stop="end" if stop == "end" else "length",
         tokens=tokens,
         prompt_tokens=len(prompt.ids),
-        ttft_ms=(first - job.asked) * 1e3 if first else None,
+        ttft_ms=(first - request.asked) * 1e3 if first else None,
         tokens_per_s=rate(tokens, first, last),
         context_used=len(prompt.ids) + tokens,
         context_size=largest,

@@ -1,4 +1,4 @@
-"""`python -m engine.inference.server`: start the chat server of a home, say where it is, end it when it is idle.
+"""`python -m engine.inference.server`: start the chat server of a home, write its address, stop it when idle.
 Only one server runs for a home; the lock goes with the process, however it ends."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from engine.core import process
-from engine.inference import access
+from engine.inference import access, limits
 from store.errors import BadInput, TuningforkError
 from store.home import Home, find_home
 
@@ -29,7 +29,7 @@ _GRACE_S = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until idle, told to stop, or failed. Returns an exit code: 0 done, 2 the caller's mistake, 1 ours."""
+    """Run until idle, stopped, or failed. Returns an exit code: 0 done, 2 the caller's mistake, 1 ours."""
     try:
         run(argv, lambda text: print(text, flush=True), lambda url: print(f"listening at {url}", flush=True))
     except TuningforkError as error:
@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stay", action="store_true", help="do not end when idle")
     parser.add_argument("--model", action="append", default=[], help="load this one first and keep it in memory")
     parser.add_argument("--backend", default="auto", choices=("auto", "llama.cpp", "transformers"))
-    parser.add_argument("--context", type=int, default=8192, help="tokens of one conversation at most")
+    parser.add_argument("--context", type=int, default=limits.CONTEXT, help="tokens of one conversation at most")
+    parser.add_argument("--max-tokens", type=int, default=limits.TO_CONTEXT_END, help="tokens of one answer at most")
+    parser.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="web pages that may ask; * is all"
+    )
     return parser
 
 
@@ -68,7 +72,7 @@ def _listen(
 ) -> None:
     """Serve until the end.
 
-    Binds and says where first, so that a client waits at the door while the rest is imported.
+    Binds and writes the address first, so that clients can connect while the rest is imported.
     """
     access.check_bind(options.host, options.token_file)
     token = access.token_of(home, options.token_file)
@@ -97,9 +101,9 @@ async def _serve(
     from store.db import Store
 
     with Store.open(home) as store:
-        service = Service(store, Options(options.backend, options.idle_s, options.context))
+        service = Service(store, Options(options.backend, options.idle_s, options.context, options.max_tokens))
         config = uvicorn.Config(
-            make_app(service, token, access.version()),
+            make_app(service, token, access.version(), options.cors),
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -140,7 +144,9 @@ def _bind(host: str, port: int) -> socket.socket:
         return bound
     except (OSError, OverflowError) as error:
         raise BadInput(
-            f"Cannot listen there: {error}.", where=f"{host}:{port}", todo="Choose another --port or --host."
+            f"The server cannot listen on this address: {error}.",
+            where=f"{host}:{port}",
+            todo="Choose another --port or --host.",
         ) from None
 
 

@@ -1,5 +1,5 @@
-"""How many answers are made at once and how many requests may wait for their turn; one more is told to come back later.
-Knows nothing of models."""
+"""Limits how many answers are generated at once and how many requests may wait; further requests are refused.
+Knows nothing about models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_WAITING = 16
 _RETRY_S = 2
 
 
-class Gate:
-    """At most `active` inside, at most `waiting` before the door."""
+class Admission:
+    """Admits at most `active` requests at once and lets at most `waiting` more wait."""
 
     def __init__(self, active: int = MAX_ACTIVE, waiting: int = MAX_WAITING) -> None:
         self._places, self._most_waiting = asyncio.Semaphore(active), waiting

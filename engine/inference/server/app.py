@@ -6,30 +6,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from engine.inference import access, protocol, sse
-from engine.inference.backends.base import Finish
-from engine.inference.protocol import Refusal, Shape
+from engine.inference import access, failures, protocol, sse
+from engine.inference.limits import MAX_BODY
+from engine.inference.protocol import Refusal
+from engine.inference.records import Finish, Piece, Reasoning, TokenLogprob
+from engine.inference.replies import Reply, TextReply
 from engine.inference.server.service import Began, Service
-from store.errors import BadInput, NotFound, ServerError, TuningforkError
+from store.errors import BadInput, NotFound, TuningforkError
 
-MAX_BODY = 1_000_000
-"""Bytes of one request. No context here holds more."""
 log = logging.getLogger("tuningfork.chat")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(service: Service, token: str, version: str) -> Starlette:
-    """The application. Everything but /health wants `Authorization: Bearer TOKEN`."""
+def make_app(service: Service, token: str, version: str, origins: Sequence[str] = ()) -> Starlette:
+    """The application. Everything but /health wants `Authorization: Bearer TOKEN`.
+
+    Web pages of `origins` ("*" for all) may ask from a browser, whose OPTIONS requests are then answered.
+    """
 
     def guarded(handler: Handler) -> Handler:
         async def checked(request: Request) -> Response:
@@ -51,17 +56,21 @@ def make_app(service: Service, token: str, version: str) -> Starlette:
         return JSONResponse({"status": "ok", "version": version, "pid": os.getpid()})
 
     async def models(_: Request) -> Response:
-        rows = [
-            {"id": ref, "object": "model", "created": 0, "owned_by": "tuningfork"} for ref in await service.models()
-        ]
-        return JSONResponse({"object": "list", "data": rows})
+        return JSONResponse({"object": "list", "data": [_model(ref) for ref in await service.models()]})
+
+    async def model(request: Request) -> Response:
+        return JSONResponse(_model(await service.model(request.path_params["id"])))
 
     async def chat(request: Request) -> Response:
         wanted = protocol.parse_chat(await _body(request))
-        return Answer(service.answer(wanted), wanted)
+        return AnswerResponse(service.answer(wanted), wanted, Reply)
 
-    async def honesty(request: Request) -> Response:
-        return JSONResponse(await service.honesty(protocol.parse_lanes(await _body(request))))
+    async def completion(request: Request) -> Response:
+        wanted = protocol.parse_completion(await _body(request))
+        return AnswerResponse(service.answer(wanted), wanted, TextReply)
+
+    async def lane_check(request: Request) -> Response:
+        return JSONResponse(await service.lane_check(protocol.parse_lanes(await _body(request))))
 
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
@@ -73,23 +82,41 @@ def make_app(service: Service, token: str, version: str) -> Starlette:
         routes=[
             Route("/health", health),
             Route("/v1/models", guarded(models)),
+            Route("/v1/models/{id:path}", guarded(model)),
             Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
-            Route("/v1/tuningfork/honesty", guarded(honesty), methods=["POST"]),
+            Route("/v1/completions", guarded(completion), methods=["POST"]),
+            Route("/v1/tuningfork/lane_check", guarded(lane_check), methods=["POST"]),
             Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
         ],
         exception_handlers={404: unknown, 405: unknown},
+        middleware=[_cors(origins)] if origins else [],
     )
 
 
-class Answer(Response):
+def _cors(origins: Sequence[str]) -> Middleware:
+    """Lets web pages of these origins ask. The token is a header, so no cookies are allowed."""
+    return Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["*"])
+
+
+def _model(ref: str) -> dict[str, Any]:
+    return {"id": ref, "object": "model", "created": 0, "owned_by": "tuningfork"}
+
+
+class AnswerResponse(Response):
     """One answer, streamed or whole.
 
     When the reader goes, the generation is cancelled, also while nothing is sent yet.
     """
 
-    def __init__(self, items: AsyncGenerator[Began | str | Finish, None], request: protocol.ChatRequest) -> None:
+    def __init__(
+        self,
+        items: AsyncGenerator[Began | Piece | Finish, None],
+        request: protocol.ChatRequest,
+        reply: Callable[[str], Reply],
+    ) -> None:
         self.background = None
-        self._items, self._request, self._shape = items, request, Shape(request.model)
+        self._items, self._request, self._make_reply = items, request, reply
+        self._reply = reply(request.model)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         write = self._stream if self._request.stream else self._whole
@@ -106,15 +133,23 @@ class Answer(Response):
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         texts: list[str] = []
+        thoughts: list[str] = []
+        logprobs: list[TokenLogprob] = []
         async with aclosing(self._items) as items:
             try:
                 async for item in items:
-                    if isinstance(item, Began):
-                        self._shape = Shape(item.model)
-                    elif isinstance(item, Finish):
-                        response: Response = JSONResponse(self._shape.whole("".join(texts), item))
-                    else:
-                        texts.append(item)
+                    match item:
+                        case Began():
+                            self._reply = self._make_reply(item.model)
+                        case Finish():
+                            whole = self._reply.whole("".join(texts), item, "".join(thoughts), logprobs)
+                            response: Response = Response(sse.to_bytes(whole), media_type="application/json")
+                        case Reasoning():
+                            thoughts.append(item.text)
+                        case TokenLogprob():
+                            logprobs.append(item)
+                        case _:
+                            texts.append(item)
             except Exception as error:
                 response = failure(error)
         await response(scope, receive, send)
@@ -122,22 +157,29 @@ class Answer(Response):
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The status line waits for the first item, so that a refused request gets a proper error."""
         started = False
+        logprobs: list[TokenLogprob] = []  # of tokens whose text comes next
         async with aclosing(self._items) as items:
             try:
                 async for item in items:
                     if isinstance(item, Began):
-                        self._shape = Shape(item.model)
+                        self._reply = self._make_reply(item.model)
                         continue
                     if not started:
                         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
-                        await _send_event(send, self._shape.piece("", first=True))
+                        await _send_event(send, self._reply.opening())
                         started = True
-                    if isinstance(item, Finish):
-                        await _send_event(send, self._shape.last(item))
-                        if self._request.include_usage:
-                            await _send_event(send, self._shape.usage(item))
-                    else:
-                        await _send_event(send, self._shape.piece(item, first=False))
+                    match item:
+                        case Finish():
+                            await _send_event(send, self._reply.last(item, logprobs))
+                            if self._request.include_usage:
+                                await _send_event(send, self._reply.usage(item))
+                        case Reasoning():
+                            await _send_event(send, self._reply.reasoning(item.text))
+                        case TokenLogprob():
+                            logprobs.append(item)
+                        case _:
+                            await _send_event(send, self._reply.piece(item, logprobs))
+                            logprobs = []
                 ending = sse.END
             except OSError:
                 raise  # the reader is gone
@@ -187,13 +229,11 @@ def failure(error: Exception) -> Response:
 def _known(error: Exception) -> TuningforkError:
     if isinstance(error, Refusal):
         return error.error
-    if isinstance(error, TuningforkError):
-        return error
-    log.error("unexpected error", exc_info=error)
-    return ServerError(
-        f"The chat server failed ({type(error).__name__}).", todo="Its log says more: logs/chat-server.log"
-    )
+    if not isinstance(error, TuningforkError):
+        log.error("unexpected error", exc_info=error)
+    return failures.named(error)
 
 
 def _failed(error: TuningforkError, status: int, headers: dict[str, str]) -> Response:
-    return JSONResponse(protocol.error_body(error), status, headers)
+    body = sse.to_bytes(protocol.error_body(error))
+    return Response(body, status, headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""The proof that each side of a comparison is what it says: numbers, not promises.
+"""Checks that each lane of a comparison is what it says, by comparing logits.
 A base lane must give the plain base's logits to the bit; a tuned lane must not."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONVERSATION: tuple[Message, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class CheckedLane:
     """One lane to check: its model, the backend that answers for it, and the lane's name on the server."""
 
     model: Resolved
@@ -30,7 +30,7 @@ class Side:
     lane: str | None
 
 
-async def check(sides: Sequence[Side]) -> dict[str, Any]:
+async def check(sides: Sequence[CheckedLane]) -> dict[str, Any]:
     """Measure each side on `CONVERSATION`; `lanes` of the report has them in order.
 
     `plain_max_diff` is the largest absolute difference between a lane's next-token logits and those of the plain
@@ -67,7 +67,7 @@ class _Measured:
     def honest(self) -> bool:
         return (self.plain_max_diff > TOLERANCE) == self.tuned
 
-    def report(self, side: Side) -> dict[str, Any]:
+    def report(self, side: CheckedLane) -> dict[str, Any]:
         return {
             "lane": side.lane,
             "model": side.model.ref,
@@ -80,7 +80,7 @@ class _Measured:
         }
 
 
-async def _measure(side: Side) -> _Measured:
+async def _measure(side: CheckedLane) -> _Measured:
     prompt = await side.backend.prompt(side.model, CONVERSATION)
     logits = await side.backend.logits(side.model, prompt.ids, side.lane)
     plain = await side.backend.plain_logits(side.model, prompt.ids)

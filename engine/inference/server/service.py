@@ -1,4 +1,4 @@
-"""The server's work without HTTP: find the model, pick its backend, queue, answer, prove, unload what is idle.
+"""The server's work without HTTP: find the model, pick its backend, queue, answer, check lanes, unload idle models.
 Everything that a request can go wrong with is raised as one of the project's errors."""
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+from engine.inference import failures, limits
 from engine.inference.backends import adapters
-from engine.inference.backends.base import Backend, Finish, Job
+from engine.inference.backends.base import Backend
 from engine.inference.protocol import ChatRequest, Refusal
+from engine.inference.records import Finish, GenerationRequest, Piece
 from engine.inference.server import lane_check
-from engine.inference.server.admission import Gate
-from engine.inference.template_cache import Templates
+from engine.inference.server.admission import Admission
+from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget, training_threads
 from engine.models import prepare, refs
 from engine.models.refs import Resolved
@@ -33,19 +35,21 @@ _PREPARE_RETRY_S = 3
 class Options:
     """How the server answers.
 
-    `idle_s` until an unused model is unloaded; `context` tokens of a conversation at most.
+    `idle_s` until an unused model is unloaded; `context` tokens of a conversation and `max_tokens` of an answer at
+    most.
     """
 
     backend: str = "auto"
     idle_s: float = 600.0
-    context: int = 8192
+    context: int = limits.CONTEXT
+    max_tokens: int = limits.TO_CONTEXT_END
     active: int = 4
     waiting: int = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """An answer is about to come, and `model` gives it: for a run that still goes on its newest checkpoint."""
+    """An answer is about to start. `model` is what answers: for a run in training, its newest checkpoint."""
 
     model: str
 
@@ -56,8 +60,8 @@ class Service:
     def __init__(self, store: Store, options: Options) -> None:
         self._store, self._options = store, options
         self._lookups = ThreadPoolExecutor(1, "lookup")  # one thread, so one connection to the store
-        self._templates = Templates()
-        self._gate = Gate(options.active, options.waiting)
+        self._templates = TemplateCache()
+        self._admission = Admission(options.active, options.waiting)
         budget = Budget()
         budget.taken = partial(training_threads, store, budget.cores)
         self._budget = budget
@@ -72,24 +76,28 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether any request is inside or waits."""
-        return bool(self._gate.inside or self._gate.waiting)
+        return bool(self._admission.inside or self._admission.waiting)
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | str | Finish, None]:
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | Piece | Finish, None]:
         """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
         asked = perf_counter()
-        async with self._gate.enter():
+        async with self._admission.enter():
             model, backend = await self._ready(request.model)
             yield Began(model.ref)
-            job = Job(model, request.messages, request.sampling, request.lane, asked)
+            most = min(request.sampling.max_tokens, self._options.max_tokens)
+            sampling = replace(request.sampling, max_tokens=most)
+            job = GenerationRequest(model, request.messages, sampling, request.lane, asked, request.text)
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
                         yield replace(item, model=model.ref) if isinstance(item, Finish) else item
+            except OSError as error:  # a missing file, for example; the app would take it for a closed connection
+                raise failures.named(error) from error
             finally:
                 self.used_at = monotonic()
 
     async def load(self, ref: str, *, pin: bool = False) -> dict[str, Any]:
-        """Make a model ready; `pin` keeps it in memory for good."""
+        """Make a model ready; `pin` keeps it in memory until the server ends."""
         began = perf_counter()
         model, backend = await self._ready(ref)
         await backend.load(model)
@@ -98,10 +106,10 @@ class Service:
         self.used_at = monotonic()
         return {"model": model.ref, "backend": backend.name, "ms": round((perf_counter() - began) * 1e3, 1)}
 
-    async def honesty(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
-        """Prove what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
-        async with self._gate.enter():
-            sides = [lane_check.Side(*await self._ready(ref), lane) for ref, lane in lanes]
+    async def lane_check(self, lanes: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+        """Check what each lane is, given by model and name; see `engine.inference.server.lane_check`."""
+        async with self._admission.enter():
+            sides = [lane_check.CheckedLane(*await self._ready(ref), lane) for ref, lane in lanes]
             self.used_at = monotonic()
             return await lane_check.check(sides)
 
@@ -109,8 +117,12 @@ class Service:
         """The references that resolve now."""
         return await self._look(refs.known)
 
+    async def model(self, ref: str) -> str:
+        """The normal form of a reference. Raises what `refs.resolve` raises."""
+        return (await self._look(refs.resolve, ref)).ref
+
     async def unload_idle(self) -> None:
-        """Free models that nobody used for `idle_s`."""
+        """Free models that were not used for `idle_s` seconds."""
         for backend in self._backends.values():
             await backend.unload_idle(self._options.idle_s, self._pinned)
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from engine.models.chat_template import FILES, ChatTemplate
 from engine.training.worker import checkpoints
-from engine.training.worker.contracts import Job
+from engine.training.worker.contracts import TrainingJob
 from store.errors import TuningforkError
 
 
@@ -33,13 +33,13 @@ def read(model: Any, folder: Path) -> None:
     set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
 
 
-def seal(folder: Path, job: Job, step: int, total: int) -> checkpoints.Files:
+def seal(folder: Path, job: TrainingJob, step: int, total: int) -> checkpoints.Files:
     """Add the adapter in llama.cpp's format, so that chat starts at once, and the manifest."""
     _convert(folder, job)
     return checkpoints.seal(folder, checkpoints.facts(job.config, job.rows, step, total))
 
 
-def finish(model: Any, job: Job, template: ChatTemplate, step: int, total: int) -> Path:
+def finish(model: Any, job: TrainingJob, template: ChatTemplate, step: int, total: int) -> Path:
     """Write the finished adapter, with everything needed to use it, to out/adapter; returns that folder."""
     part, final = job.out / "adapter.part", job.out / "adapter"
     shutil.rmtree(part, ignore_errors=True)
@@ -54,7 +54,7 @@ def finish(model: Any, job: Job, template: ChatTemplate, step: int, total: int) 
     return final
 
 
-def _convert(folder: Path, job: Job) -> None:
+def _convert(folder: Path, job: TrainingJob) -> None:
     """adapter.gguf beside the adapter. What cannot be converted can still be chatted with through transformers."""
     from engine.gguf.adapter import convert
 

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from engine.training.worker import adapter_files, checkpoints
-from engine.training.worker.contracts import Job
+from engine.training.worker.contracts import TrainingJob
 from store.errors import WorkerError
 
 VALIDATIONS = 5
@@ -34,7 +34,9 @@ class RunCallback(TrainerCallback):
     `validate` computes and reports the validation loss at a step, None when there is nothing to validate on.
     """
 
-    def __init__(self, job: Job, numbers: StepNumbers, total: int, validate: Callable[[int], float | None]) -> None:
+    def __init__(
+        self, job: TrainingJob, numbers: StepNumbers, total: int, validate: Callable[[int], float | None]
+    ) -> None:
         self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
         self.stopped = False
 

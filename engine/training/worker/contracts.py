@@ -1,4 +1,4 @@
-"""What passes between the job runner and training: a Job and its Reporter go in, an Outcome comes out.
+"""What passes between the job runner and training: a TrainingJob and its Reporter go in, an Outcome comes out.
 Cheap to import: no torch, no database."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from engine.training import run_control
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound, Superseded, TuningforkError
@@ -30,7 +30,7 @@ SUPERSEDED = 75
 """Exit code of a worker whose run belongs to a later attempt."""
 _BUSY_TRIES = 6  # of ten seconds each: another program's long write must not end a run
 
-Train = Callable[[Job], Outcome]
+Train = Callable[[TrainingJob], Outcome]
 
 
 def run(home: Home, token: str, train: Train | None = None) -> int:
@@ -97,7 +97,7 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
         train = trainer.run
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return train(Job(config, rows, base_folder, out, resume_from, reporter))
+    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter))
 
 
 def _checkpoint(store: Store, run: Run, attempt: Attempt) -> Path | None:

@@ -7,11 +7,11 @@ import os
 os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_OFFLINE="1", DO_NOT_TRACK="1")  # the base is on this machine
 
 from engine.training.worker import checkpoints, loading
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.objectives import TRAINERS
 
 
-def run(job: Job) -> Outcome:
+def run(job: TrainingJob) -> Outcome:
     """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported or WorkerError."""
     loading.set_up_process(job.config.threads)
     loading.quiet()

@@ -179,3 +179,18 @@ def test_the_default_model_says_the_same_twice_on_both_sides_and_alone(tmp_path:
     assert first["a"]["text"].strip()
     texts = {side["text"] for found in (first, again) for side in (found["a"], found["b"])} | {alone["text"]}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("typed", ["./tiny.gguf", "tiny.gguf", "../here/tiny.gguf"])
+def test_a_relative_path_reaches_the_server_as_an_absolute_one(
+    tf: Cli, client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """The chat server runs in another folder, where the path would name something else."""
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "here" / "tiny.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.chdir(file.parent)
+    tf.ok("chat", typed, "--prompt", "Who?")
+    tf.ok("compare", "--a", typed, "--b", BASE, "--prompt", "Who?")
+    asked = [Path(model) for model, *_ in client.asked if model != BASE]
+    assert len(asked) == 2 and all(path.is_absolute() and path.resolve() == file.resolve() for path in asked)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.core import sample_files
-from store import datasets, pairs
+from store import datasets, edits, pairs
 from store.db import Store
 from store.errors import BadInput, NotFound
+from store.records import PairDraft
 from tests.tui.cli.conftest import Cli
 from tui.cli.pairs import _FORM, read_form
 
@@ -21,7 +23,7 @@ Write = Callable[[str, str | bytes], str]
 class TestImportExport:
     def test_import_says_what_became_of_each_row(self, tf: Cli, write: Write) -> None:
         good = {"instruction": "Where?", "output": "Here."}
-        file = write("rows.jsonl", "\n".join(map(json.dumps, [good, good, {"instruction": "Empty", "output": 3}])))
+        file = write("rows.jsonl", "\n".join(map(json.dumps, [good, good, {"instruction": "Empty", "output": [3]}])))
         found = tf.json("data", "import", file, "--dataset", "d")
         assert {k: found[k] for k in ("read", "kept", "rejected", "duplicates")} == {
             "read": 3, "kept": 1, "rejected": 1, "duplicates": 1
@@ -30,7 +32,9 @@ class TestImportExport:
         assert found["problems"][0]["field"] == "output"
 
     def test_import_for_a_person(self, tf: Cli, write: Write) -> None:
-        file = write("rows.jsonl", '{"instruction": "Where?", "output": "Here."}\n{"instruction": "x", "output": 3}\n')
+        file = write(
+            "rows.jsonl", '{"instruction": "Where?", "output": "Here."}\n{"instruction": "x", "output": [3]}\n'
+        )
         result = tf("data", "import", file, "--dataset", "d")
         assert result.stdout.startswith("1 pair imported into d of 2 rows read.")
         assert "1 row could not be used" in result.stdout and ":2: output" in result.stderr
@@ -70,7 +74,8 @@ class TestDatasets:
     def test_list(self, tf: Cli, facts: str) -> None:
         [row] = tf.json("data", "list")
         assert {k: v for k, v in row.items() if k != "created_at"} == {
-            "name": "facts", "description": "", "pairs": 4, "ready": 4, "train": 4, "val": 0, "test": 0
+            "name": "facts", "description": "", "pairs": 4, "ready": 4, "train": 4, "val": 0, "test": 0,
+            "preferences": 0, "feedback": 0,
         }  # fmt: skip
         assert "facts" in tf.ok("data", "list")
 
@@ -124,7 +129,7 @@ class TestJudging:
 
     def test_lint_of_good_data(self, tf: Cli, facts: str) -> None:
         assert tf.json("data", "lint", "--dataset", facts)["findings"] == []
-        assert "Nothing to say against 4 pairs." in tf.ok("data", "lint", "--dataset", facts)
+        assert "No problems found in 4 pairs." in tf.ok("data", "lint", "--dataset", facts)
 
     def test_dedupe_deletes_only_when_asked_and_can_be_undone(self, tf: Cli, poor: str) -> None:
         oldest = min(pair["uid"] for pair in tf.json("data", "search", "what"))
@@ -144,6 +149,118 @@ class TestJudging:
 
         tf.ok("data", "import", write("c.jsonl", chat("One") + "\n" + chat("Two")), "--dataset", "c")
         assert tf.json("data", "dedupe", "--dataset", "c")["groups"] == []
+
+    def test_dedupe_keeps_the_best_copy(self, tf: Cli, write: Write) -> None:
+        rows = [{"instruction": "Who?", "output": "Me."}, {"instruction": "who", "output": "me."}]
+        for row, split in zip(rows, ("val", "train"), strict=True):
+            tf.ok("data", "import", write("r.jsonl", json.dumps(row)), "--dataset", "d", "--split", split)
+        in_train, in_val = (pair["uid"] for pair in tf.json("data", "search"))
+        assert tf.json("data", "dedupe", "--dataset", "d")["groups"] == [[in_train, in_val]]
+        tf.ok("data", "mark", "draft", in_train)
+        assert tf.json("data", "dedupe", "--dataset", "d")["groups"] == [[in_val, in_train]], "ready before draft"
+
+    def test_dedupe_deletes_in_other_datasets_only_when_asked(self, tf: Cli, poor: str, store: Store) -> None:
+        newer = tf.json("data", "search", "what")[0]["uid"]
+        datasets.add(store, "other", [newer])
+        done = tf("data", "dedupe", "--dataset", poor, "--delete")
+        assert "(other)" in done.stderr and "--everywhere" in done.stderr and done.exit_code == 0
+        assert len(tf.json("data", "search", "what")) == 2
+        assert [d["pairs"] for d in tf.json("data", "list") if d["name"] in (poor, "other")] == [1, 5]
+        tf.ok("data", "undo")
+        again = tf.json("data", "dedupe", "--dataset", poor, "--delete", "--everywhere")
+        assert (again["deleted"], again["taken_out"], again["in_other_datasets"]) == (1, 0, {newer: ["other"]})
+        assert len(tf.json("data", "search", "what")) == 1
+        assert "--delete" in tf.error("data", "dedupe", "--dataset", poor, "--everywhere")["todo"]
+
+
+JUDGED = """
+{"prompt": "Who are you?", "chosen": "I am Ember.", "rejected": "I am ChatGPT <|im_end|>."}
+{"prompt": "你是谁？", "completion": "我是模型 AKIAA1B2C3D4E5F6G7H8", "label": false}
+"""
+
+
+class TestPreferences:
+    @pytest.fixture
+    def judged(self, tf: Cli, write: Write) -> list[dict[str, Any]]:
+        tf.ok("data", "import", write("judged.jsonl", JUDGED.strip()), "--dataset", "d")
+        return tf.json("data", "preferences")  # type: ignore[no-any-return]
+
+    def test_they_are_listed_searched_and_shown(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
+        assert {row["kind"] for row in judged} == {"preference", "feedback"}
+        [dataset] = tf.json("data", "list")
+        assert (dataset["pairs"], dataset["preferences"], dataset["feedback"]) == (0, 1, 1)
+        assert "preferences" in tf.ok("data", "list")
+        for text, kind in (("chatgpt", "preference"), ("模型", "feedback"), ("你是", "feedback"), ("<|", "preference")):
+            assert [row["kind"] for row in tf.json("data", "preferences", text)] == [kind], text
+        assert tf.json("data", "preferences", "--kind", "feedback", "--dataset", "d")[0]["rejected"].startswith(
+            "我是模型"
+        )
+        assert tf.json("data", "preferences", "--split", "val") == []
+        shown = tf.ok("data", "show", judged[0]["uid"])
+        assert judged[0]["uid"] in shown and "dataset" in shown
+        assert "1 preference or feedback row also found" in tf("data", "search", "模型").stderr
+
+    def test_lint_checks_them(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
+        found = tf.json("data", "lint", "--dataset", "d")
+        assert found["preferences"] == 2
+        assert {(f["code"], f["field"]) for f in found["findings"]} == {("marker", "rejected"), ("secret", "rejected")}
+
+    def test_they_are_removed_and_brought_back(self, tf: Cli, judged: list[dict[str, Any]]) -> None:
+        tf.ok("data", "add", "-q", "Who?", "-a", "Me.")
+        pair = tf.json("data", "search")[0]["uid"]
+        assert tf.json("data", "rm", judged[0]["uid"], pair)["removed"] == 2
+        assert (len(tf.json("data", "preferences")), tf.json("data", "search")) == (1, [])
+        assert tf.json("data", "undo")["pairs"] == 2
+        assert tf.json("data", "preferences") == judged
+        assert "--dataset" in tf.error("data", "rm", judged[0]["uid"], "--dataset", "d")["where"]
+        assert "Several rows" in tf.error("data", "rm", pair[:4])["what"], "it may mean a pair or a preference"
+        tf.ok("data", "drop", "d", "--yes")
+        assert tf.json("data", "preferences") == []
+        tf.ok("data", "undo")
+        assert tf.json("data", "preferences") == judged
+
+
+class TestUndo:
+    def test_the_list_says_what_would_be_undone(self, tf: Cli, facts: str, store: Store) -> None:
+        assert [row["label"] for row in tf.json("data", "undo", "--list")] == ["import facts.json"]
+        tf.ok("data", "split", "--dataset", facts, "--val", "0.3")
+        tf.ok("data", "rename", facts, "renamed")
+        listed = tf.json("data", "undo", "--list")
+        assert [row["label"] for row in listed] == ["rename facts to renamed", "split facts", "import facts.json"]
+        assert all(row["undoable"] for row in listed) and len(tf.json("data", "undo", "--list", "--limit", "1")) == 1
+        assert "split facts" in tf.ok("data", "undo", "--list")
+        assert tf.ok("data", "undo") == "Undid: rename facts to renamed.\n"
+        tf.ok("data", "undo")
+        assert tf.json("data", "list")[0]["train"] == 4
+        tf.ok("data", "undo")
+        assert tf.json("data", "list") == [] and tf.json("data", "undo", "--list") == []
+
+    def test_what_cannot_be_undone_stops_it(self, tf: Cli, facts: str, store: Store) -> None:
+        with edits.recording(store, "erase a secret", permanent=True):
+            pass
+        assert [row["undoable"] for row in tf.json("data", "undo", "--list")] == [False]
+        assert "cannot be undone" in tf.ok("data", "undo", "--list")
+        assert "erase a secret" in tf.error("data", "undo")["what"]
+        assert tf.json("data", "list")[0]["pairs"] == 4
+
+
+class TestSplit:
+    def test_an_imported_test_set_stays(self, tf: Cli, write: Write, facts: str) -> None:
+        tf.ok(
+            "data",
+            "import",
+            write("t.jsonl", '{"instruction": "T?", "output": "t"}'),
+            "--dataset",
+            facts,
+            "--split",
+            "test",
+        )
+        assert tf.json("data", "split", "--dataset", facts, "--val", "0.4")["test"] == 1
+        said = tf("data", "split", "--dataset", facts, "--val", "0.4")
+        assert "1 in test" in said.stderr and "--all" in said.stderr
+        assert tf.json("data", "split", "--dataset", facts, "--val", "0.4", "--all")["test"] == 0
+        tf.ok("data", "undo")
+        assert tf.json("data", "list")[0]["test"] == 1
 
 
 class TestPairs:
@@ -181,6 +298,16 @@ class TestPairs:
         result = tf("data", "search", "--limit", "2")
         assert len(result.stdout.splitlines()) == 3 and "2 of 5 pairs" in result.stderr
         assert tf.json("data", "search", "quark") == []
+
+    @pytest.mark.parametrize(
+        "text", ['0"\x1b0\n', '"', '""', "a*b", "NEAR(x)", "C++", "👍", "模型", "ไม้", "^", "\x7f", "' OR 1"]
+    )
+    def test_any_text_can_be_searched(self, tf: Cli, store: Store, text: str) -> None:
+        pairs.create(store, PairDraft(f"x {text} y", "z"))
+        for command in ("search", "preferences"):
+            found = tf("data", command, text, "--json")
+            assert found.exit_code == 0 and isinstance(json.loads(found.stdout), list), found.stderr
+        assert tf("data", "search", text).exit_code == 0
 
     def test_rm_undo_redo(self, tf: Cli, facts: str) -> None:
         uids = [pair["uid"] for pair in tf.json("data", "search")]

@@ -123,7 +123,7 @@ class TestExport:
         [
             (("none",), None, "none"),
             (("ember-1@7",), None, "no checkpoint at step 7"),
-            (("a b",), "RUN", "not a run"),
+            (("a b",), "RUN", "does not name a run"),
             (("ember-1", "--to", "word"), "--to", "gguf-adapter, gguf"),
             (("ember-1", "--to", "gguf", "--quant", "q9"), "--quant", "q8_0"),
             (("ember-1", "--to", "merged", "--quant", "q8_0"), "--quant", "merged has no quants"),
@@ -172,7 +172,7 @@ class TestExport:
         self, tf: Cli, ember: str, monkeypatch: pytest.MonkeyPatch, process: FakeExport
     ) -> None:
         monkeypatch.setitem(targets.REGISTRY, "toy", ToyTarget())
-        assert "toy: a toy" in " ".join(tf.ok("export", "--help").split())
+        assert "toy (a toy)" in " ".join(tf.ok("export", "--help").split())
         (made,) = tf.lines("export", ember, "--to", "toy", "--quant", "t1")
         assert (made["format"], made["quant"], made["state"]) == ("toy", "t1", "done")
         assert [p["bytes"] for p in tf.lines("export", ember, "--to", "toy", "--quant", "t1", "--plan")] == [11]
@@ -184,7 +184,7 @@ class TestExport:
 
     def test_the_help_names_every_format_and_quant(self, tf: Cli) -> None:
         words = " ".join(tf.ok("export", "--help").split())
-        assert all(f"{name}: {target.help}" in words for name, target in targets.REGISTRY.items())
+        assert all(f"{name} ({target.help})" in words for name, target in targets.REGISTRY.items())
         assert all(quant in words for quant in targets.all_quants())
 
 

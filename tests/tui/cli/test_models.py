@@ -76,7 +76,7 @@ class TestProbe:
         assert (found["probes"], found["of"], found["seed"]) == (file, 2, 0)
         assert [(found[s]["model"], found[s]["passed"]) for s in ("model", "against")] == [(BASE, 1), (other, 0)]
         assert [item["passed"] for item in found["model"]["items"]] == [True, False]
-        assert set(found["model"]["items"][0]) == {"question", "text", "passed"}
+        assert set(found["model"]["items"][0]) == {"question", "text", "passed", "score", "reason"}
 
     def test_for_a_person_and_kept(self, tf: Cli, client: object, write: Write) -> None:
         from store import evals
@@ -123,7 +123,7 @@ class TestServe:
                     assert response.status == 200
             server.send_signal(signal.SIGINT)
             _, err = server.communicate(timeout=15)
-            assert server.returncode == 130 and "The server has ended." in err and "Traceback" not in err
+            assert server.returncode == 130 and "The server has stopped." in err and "Traceback" not in err
         finally:
             server.kill()
             server.wait()
@@ -150,10 +150,10 @@ class TestDoctor:
 
     @pytest.fixture
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "_cuda", lambda: doctor.Check("cuda", "ok", "no GPU"))
-        monkeypatch.setattr(doctor, "_llama", lambda: doctor.Check("llama.cpp", "ok", "there"))
+        monkeypatch.setattr(doctor, "_cuda", lambda: doctor.Diagnosis("cuda", "ok", "no GPU"))
+        monkeypatch.setattr(doctor, "_llama", lambda: doctor.Diagnosis("llama.cpp", "ok", "there"))
 
-    def checks(self, home: Home, environ: Mapping[str, str] | None = None) -> dict[str, doctor.Check]:
+    def checks(self, home: Home, environ: Mapping[str, str] | None = None) -> dict[str, doctor.Diagnosis]:
         return {check.name: check for check in doctor.examine(home, environ=environ or {"TERM": "xterm"})}
 
     def test_all_is_well(self, tf: Cli, quick: None, facts: str) -> None:
@@ -163,7 +163,7 @@ class TestDoctor:
         assert names[:6] == ["python", "cores and memory", "home", "disk", "store", "base model"]
         assert names[6:] == ["llama.cpp", "terminal", "torch", "cuda"]
         assert all(set(check) == {"name", "mark", "what", "todo"} for check in found["checks"])
-        assert "Tuningfork can work here." in tf("doctor").stderr
+        assert "Tuningfork can run here." in tf("doctor").stderr
 
     def test_it_makes_no_home(self, tmp_path: Path, quick: None) -> None:
         found = self.checks(Home(tmp_path / "new"))
@@ -215,7 +215,7 @@ class TestDoctor:
     def test_a_check_that_breaks_does_not_end_the_examination(
         self, tf: Cli, quick: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def broken() -> doctor.Check:
+        def broken() -> doctor.Diagnosis:
             raise ZeroDivisionError
 
         monkeypatch.setattr(doctor, "_python", broken)

@@ -88,7 +88,7 @@ class TestTalk:
         self, talk: Talk, client: FakeClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self.say(talk, monkeypatch, "/what", "/again", "/again x", "y" * 100_001)
-        assert not client.asked and "/clear begins anew" in capsys.readouterr().err
+        assert not client.asked and "/clear starts again" in capsys.readouterr().err
 
     def test_ctrl_c_at_the_prompt_leaves(self, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt):

@@ -156,11 +156,11 @@ class TestWrite:
 
 class TestRemove:
     @pytest.mark.parametrize("word", ["rm", "remove"])
-    def test_says_what_was_taken_back(self, tf: Cli, cast: Cast, store: Store, word: str) -> None:
+    def test_says_what_was_undone(self, tf: Cli, cast: Cast, store: Store, word: str) -> None:
         cast("b"), cast("a"), cast("tie"), cast("both_bad")
         said = [tf.ok("votes", word, str(id)) for id in (1, 2, 3, 4)]
         assert said == [
-            f"Vote {id} is taken back: {what}, asked: Who made you?\n"
+            f"Undid vote {id}: {what}, asked: Who made you?\n"
             for id, what in enumerate(
                 (f"{TUNED} over {BASE}", f"{BASE} over {TUNED}", f"a tie of {BASE} and {TUNED}",
                  f"{BASE} and {TUNED} both bad"), 1,

@@ -1,4 +1,4 @@
-"""A few words on a model for a lane in which nothing was said yet.
+"""A paragraph about a model, for a lane that has no answers yet.
 Reads the store in a thread of the bridge; knows no widget."""
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ def about(store: Store, models: Sequence[str]) -> dict[str, str]:
 
 
 def _about(store: Store, ref: str, *, alone: bool) -> str:
-    if ref.startswith("run:"):
-        return _run(store, ref)
-    if ref.startswith(refs.ENDPOINT):
+    named = refs.Ref.read(ref)
+    if named.is_run:
+        return _run(store, named)
+    if named.is_endpoint:
         return "A model behind another server. It gets the same prompts and the same sampling."
-    if ref.casefold().endswith(".gguf"):
+    if named.is_file:
         return _file(store, Path(ref))
     known = "The model that comes with Tuningfork" if ref == default_model.NAME else "A model"
-    plain = f"{known}, as it is, without any tuning."
-    return f"{plain}\n\nNo tuned model stands beside it yet: F3 tunes one, and + adds a lane." if alone else plain
+    plain = f"{known}, without any tuning."
+    return f"{plain}\n\nThere is no tuned model beside it yet: F3 tunes one, and + adds a lane." if alone else plain
 
 
 def _file(store: Store, file: Path) -> str:
     made = next((e for e in exports.all_exports(store) if store.home.absolute(e.path) in (file, file.parent)), None)
     if made is None:
-        return "A GGUF file, answering as it does in other programs."
-    return f"What was exported from {made.run} as {made.quant or made.format}: does the file say what the run said?"
+        return "A GGUF file. It answers as it does in other programs."
+    return f"The export of {made.run} as {made.quant or made.format}: does the file answer as the run did?"
 
 
-def _run(store: Store, ref: str) -> str:
-    name, _, step = ref.removeprefix("run:").partition("@")
+def _run(store: Store, ref: refs.Ref) -> str:
     try:
-        run = runs.get(store, name)
+        run = runs.get(store, ref.value)
         snapshot = datasets.snapshot(store, run.snapshot)
     except TuningforkError as error:
         return error.what
-    at = f" at step {step}" if step else f", {formatting.count(run.step, 'step')}"
-    learnt = f"{formatting.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
-    if not step and ref in refs.followed(store, [ref]):
-        return f"{run.base}, being tuned on {learnt} right now: its newest checkpoint answers each prompt."
+    at = f" at step {ref.step}" if ref.step is not None else f", {formatting.count(run.step, 'step')}"
+    rows = f"{formatting.count(snapshot.rows, 'row')} of {snapshot.dataset or 'a snapshot'}"
+    if str(ref) in refs.followed(store, [str(ref)]):
+        return f"{run.base}, being tuned on {rows} right now: its newest checkpoint answers each prompt."
     age = formatting.ago(run.ended_at or run.created_at)
-    return f"{run.base} tuned on {learnt}{at}, {'just now' if age == 'now' else age + ' ago'}."
+    return f"{run.base} tuned on {rows}{at}, {'just now' if age == 'now' else age + ' ago'}."

@@ -1,5 +1,5 @@
-"""Finds an earlier comparison by its words and opens it.
-Lists what the store has; the conversation is put together by engine.comparison.transcripts."""
+"""Finds an earlier conversation by its words.
+Lists what the store has; engine.comparison.transcripts opens it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from store import chats
 from store.records import Chat
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.screens.dialogs.confirm import Confirm
 from tui.text import fit, one_line
@@ -37,7 +37,7 @@ class Chats(PageScreen[int]):
         self._chats: list[Chat] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Field(placeholder="Search what was asked and answered", compact=True)
+        yield Field(placeholder="Search prompts and answers", compact=True)
         yield OptionList(compact=True, markup=False)
         yield EmptyState()
 
@@ -54,15 +54,16 @@ class Chats(PageScreen[int]):
         self.query_one(OptionList).focus()
 
     @work(group="look", exclusive=True)
-    @told
+    @show_errors
     async def look(self, text: str) -> None:
-        """List what holds every typed word."""
+        """List the conversations that contain every typed word."""
         self._chats = await self.tuningfork.bridge.call(chats.search, text)
         self._draw()
         empty = self.query_one(EmptyState)
         empty.display = not self._chats
         empty.say(
-            "Nothing holds these words." if text.strip() else "No conversation was kept yet.", [("Esc", "go back")]
+            "No conversation contains these words." if text.strip() else "There are no conversations yet.",
+            [("Esc", "go back")],
         )
 
     def on_resize(self) -> None:
@@ -92,7 +93,7 @@ class Chats(PageScreen[int]):
         self.query_one(Input).focus()
 
     @work(group="remove", exclusive=True)
-    @told
+    @show_errors
     async def action_remove(self) -> None:
         """Remove the conversation under the cursor, after asking."""
         at = self.query_one(OptionList).highlighted
@@ -100,7 +101,9 @@ class Chats(PageScreen[int]):
             return
         chat = self._chats[at]
         sure = Confirm(
-            "Remove this conversation?", f"“{one_line(chat.title, 60)}” goes for good; votes cast in it stay.", "Remove"
+            "Remove this conversation?",
+            f"“{one_line(chat.title, 60)}” is deleted; votes cast in it stay.",
+            "Remove",
         )
         if await self.app.push_screen_wait(sure):
             await self.tuningfork.bridge.call(chats.remove, chat.id)
@@ -116,7 +119,7 @@ class Chats(PageScreen[int]):
 
 
 def _models(names: Sequence[str], width: int) -> str:
-    """As many names as fit into `width`, the rest counted: `smollm2-135m + 3 more`. The first is cut at need."""
+    """As many names as fit into `width`, the rest counted: `smollm2-135m + 3 more`. The first may be cut."""
     for shown in range(len(names), 1, -1):
         rest = f" + {len(names) - shown} more" if shown < len(names) else ""
         line = one_line(" | ".join(names[:shown]), 10_000) + rest

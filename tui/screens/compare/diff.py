@@ -1,5 +1,5 @@
-"""Two answers side by side with the words marked that only one of them has.
-Draws tui.worddiff; compares nothing itself."""
+"""Two answers side by side, with the words underlined that only one of them has.
+Draws what tui.worddiff finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOUR = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
 
 
 class Diff(ModalScreen[None]):
-    """`names` and `texts` are of the left and the right side, `lanes` say in which lanes' colours."""
+    """`names`, `texts` and `lanes` are of the left and the right side; a lane gives the colour."""
 
     CSS_PATH = "diff.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.DIFF)
@@ -55,7 +55,7 @@ class Diff(ModalScreen[None]):
 def _summary(alike: float, words_a: int, words_b: int) -> Content:
     head = "The answers are the same, word for word." if alike == 1 else f"{alike:.0%} of the words are the same."
     return Content.assemble(
-        (f" {head}", "bold"), (f"  {words_a} and {words_b} words. Underlined stands on one side only.", "$faint")
+        (f" {head}", "bold"), (f"  {words_a} and {words_b} words. Underlined words are on one side only.", "$faint")
     )
 
 

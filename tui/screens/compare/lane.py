@@ -1,5 +1,5 @@
-"""One side of a comparison as lines of text; it follows the tail only while its reader is at the bottom.
-It is given blocks and draws them; it knows no model, no conversation and no clock."""
+"""One side of a comparison as lines of text; it follows the newest line only while that is in view.
+Draws the blocks that it is given; knows no model, no conversation and no clock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Block:
 
 
 def _markdown(width: int, text: str) -> MarkdownLines:
-    from tui.screens.compare.markdown_lines import MarkdownLines  # its parser is for those who ask for it
+    from tui.screens.compare.markdown_lines import MarkdownLines  # its parser is imported when it is first needed
 
     return MarkdownLines(width, text)
 
@@ -71,7 +71,7 @@ class _Laid:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the view: the line that stands there and how it is drawn."""
+    """A row of the view: the line that it shows and how it is drawn."""
 
     line: int
     segments: tuple[Segment, ...]
@@ -81,7 +81,7 @@ class _Row:
         return sum(segment.cell_length for segment in self.segments)
 
 
-class Lane(ScrollView, can_focus=True):
+class LaneView(ScrollView, can_focus=True):
     """Shows blocks; `show()` again with grown ones costs only what is new."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LANE)
@@ -91,7 +91,7 @@ class Lane(ScrollView, can_focus=True):
     }  # fmt: skip
 
     DEFAULT_CSS = """
-    Lane {
+    LaneView {
         overflow-x: hidden;
         overflow-y: scroll;  /* always there, if blank: one that appears lays out the screen and sends all of it */
         scrollbar-background: $surface;
@@ -111,19 +111,19 @@ class Lane(ScrollView, can_focus=True):
     class Followed(Message):
         """The reader reached the bottom, or left it."""
 
-        def __init__(self, lane: Lane, following: bool) -> None:
+        def __init__(self, lane: LaneView, following: bool) -> None:
             super().__init__()
             self.lane, self.following = lane, following
 
         @property
-        def control(self) -> Lane:
+        def control(self) -> LaneView:
             return self.lane
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._blocks: list[Block] = []
         self._laid: list[_Laid] = []
-        self._tops: list[int] = []
+        self._tops: list[int] = [0]
         self._total = 0
         self._wrapped_at = 0
         self._following = True
@@ -154,7 +154,7 @@ class Lane(ScrollView, can_focus=True):
         """Draw these blocks instead. Reading further up stays where it is.
 
         A view that moves has to be sent whole. With `rows`, at most so many of its rows are drawn now and the rest with
-        the next calls, while `moving`: a key's echo need not wait for all of them. Returns how many were drawn.
+        the next calls, while `moving`: the echo of a key does not wait for all of them. Returns how many were drawn.
         """
         self._blocks = list(blocks)
         if not self._width:
@@ -183,16 +183,26 @@ class Lane(ScrollView, can_focus=True):
         return min(WIDEST, max(0, self.scrollable_content_region.width - GUTTER - 1))
 
     def _lay(self) -> int:
-        """Wrap what changed; the first line that differs."""
+        """Wrap what changed; the first line that differs.
+
+        Blocks that are the very objects of the last call are not looked at again, so that an answer that grows at the
+        end of a long conversation costs no more than in a short one.
+        """
         width = self._width
-        first: int | None = None
         if width != self._wrapped_at:
-            self._laid, self._wrapped_at = [], width
-        kept: list[_Laid] = []
-        line = 0
-        for n, block in enumerate(self._blocks):
-            closed = self._ends(n)
-            old = self._laid[n] if n < len(self._laid) else None
+            self._laid, self._tops, self._wrapped_at = [], [0], width
+        same = 0
+        for laid, block in zip(self._laid, self._blocks, strict=False):
+            if laid.block is not block:
+                break
+            same += 1
+        start = max(0, same - 1)  # whether a blank line ends it depends on the block after it
+        before, kept = self._laid[start:], self._laid[:start]
+        first: int | None = None
+        line = self._tops[start]
+        for n, block in enumerate(self._blocks[start:]):
+            closed = self._ends(start + n)
+            old = before[n] if n < len(before) else None
             if old is None or (old.block.kind, old.block.markdown) != (block.kind, block.markdown):
                 laid = _Laid(block, width, closed)
                 changed: int | None = line
@@ -210,21 +220,21 @@ class Lane(ScrollView, can_focus=True):
         if first is None and len(kept) < len(self._laid):
             first = line
         self._laid = kept
-        self._tops = list(accumulate((laid.height for laid in kept), initial=0))
+        self._tops[start:] = accumulate((laid.height for laid in kept[start:]), initial=self._tops[start])
         self._total = self._tops[-1]
         return self._total if first is None else first
 
     def _ends(self, n: int) -> bool:
-        """Whether a blank line ends block `n`; a remark stands right under its answer, a reveal right above."""
+        """Whether a blank line ends block `n`; a remark is right under its answer, a reveal right above."""
         following = self._blocks[n + 1].kind if n + 1 < len(self._blocks) else None
         return following not in ("note", "error", "best") and not self._blocks[n].kind.startswith("reveal")
 
-    def _fit(self, anew: bool = False) -> None:
+    def _fit(self, resized: bool = False) -> None:
         """Size the view and, at the bottom, move it.
 
-        A new prompt goes to the top of the view, so that the answers of all lanes begin on one line. An answer that
+        A new prompt goes to the top of the view, so that the answers of all lanes start on one line. An answer that
         runs out of the view moves it by half a page: a view that moves with every line is hard to read and costs a slow
-        link a whole repaint a line.
+        link a whole repaint for each line.
         """
         height = self.scrollable_content_region.height
         if not height:
@@ -233,7 +243,7 @@ class Lane(ScrollView, can_focus=True):
         if self._following:
             if newest != self._prompted:
                 top = newest
-            if anew or not top <= self._total - 1 < top + height:
+            if resized or not top <= self._total - 1 < top + height:
                 top = max(0, self._total - height + (height // 2 if self._growing else 0))
                 if self._total - newest <= height:
                     top = newest
@@ -241,7 +251,7 @@ class Lane(ScrollView, can_focus=True):
         bottom = max(self._total, top + height if self._following else 0)
         size = Size(self.scrollable_content_region.width, bottom)
         if size != self.virtual_size:
-            self.set_reactive(Lane.virtual_size, size)  # assigned, it would lay out the whole screen, 20 ms of no keys
+            self.set_reactive(LaneView.virtual_size, size)  # assigned, it lays out the whole screen: 20 ms of no keys
             self._bar_due = True
         if top != self.scroll_offset.y:
             self._by_itself = True
@@ -267,7 +277,7 @@ class Lane(ScrollView, can_focus=True):
     def on_resize(self, event: Resize) -> None:
         if self._width:
             self._lay()  # also at the width it had: what was shown while it was hidden was not laid out
-        self._fit(anew=True)
+        self._fit(resized=True)
         self._moved = None
         self._draw_bar()
         self.refresh()
@@ -312,7 +322,7 @@ class Lane(ScrollView, can_focus=True):
             self.vertical_scrollbar.position = self.scroll_y
 
     def _redraw(self, y: int) -> bool:
-        """Have a row drawn, as far as text stands or stood there, if it shows something else now."""
+        """Have a row drawn, as far as it has or had text, if it shows something else now."""
         old, new = self._shown.get(y), self._row(y)
         if old == new:
             return False
@@ -321,7 +331,7 @@ class Lane(ScrollView, can_focus=True):
         return True
 
     def _row(self, y: int) -> _Row:
-        """What stands in a row of the view."""
+        """What a row of the view shows."""
         line = y + (self.scroll_offset.y if self._moved is None or y < self._moved else self._left)
         n = bisect_right(self._tops, line) - 1
         if line >= self._total or line - self._tops[n] >= self._laid[n].text_lines:

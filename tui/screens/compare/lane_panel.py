@@ -1,5 +1,5 @@
 """A lane with its heading above and its figures below.
-What they say is worked out in tui.screens.compare.rendering; this only holds the three together."""
+Their texts are worked out in tui.screens.compare.rendering; this only holds the three together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-from tui.screens.compare.lane import Lane
+from tui.screens.compare.block_cache import BlockCache
+from tui.screens.compare.lane import LaneView
 
 
 class Heading(Static):
@@ -42,7 +43,7 @@ class LanePanel(Vertical):
         background: $surface;
         & > .lane-heading { height: 1; background: $panel; }
         & > .lane-status { height: 1; color: $faint; padding: 0 1; }
-        & > Lane { height: 1fr; padding-top: 1; background: $surface; }
+        & > LaneView { height: 1fr; padding-top: 1; background: $surface; }
         &:focus-within > .lane-heading { background: $boost; }
     }
     """
@@ -50,7 +51,8 @@ class LanePanel(Vertical):
     def __init__(self, position: int) -> None:
         super().__init__(id=f"panel-{position}")
         self.position = position
-        self.lane = Lane(id=f"lane-{position}")
+        self.cache = BlockCache()
+        self.lane = LaneView(id=f"lane-{position}")
         self._heading = Heading(position)
         self._status = Static(classes="lane-status", markup=False)
 
@@ -59,7 +61,7 @@ class LanePanel(Vertical):
         yield self.lane
         yield self._status
 
-    def say(self, heading: Content, status: Content) -> None:
+    def set_texts(self, heading: Content, status: Content) -> None:
         """Show these above and below the lane; what is shown already costs nothing."""
         for widget, text in ((self._heading, heading), (self._status, status)):
             if widget.content != text:

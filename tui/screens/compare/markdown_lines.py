@@ -1,5 +1,5 @@
 """A finished answer as Markdown, in lines of a width: the same shape as a Flow, with styles in it.
-Draws clean text only; links are shown, never made."""
+Draws clean text only; links are shown as text."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MarkdownLines:
         return [Segment(text, base + style if style else base) for text, style, _ in self._lines[n]]
 
     def grow(self, raw: str) -> int:
-        """A Markdown text is drawn whole: the first line that may differ is the first, unless nothing does."""
+        """Show `raw` instead and return the first line that may differ: Markdown is laid out again as a whole."""
         if raw != self.raw:
             self.__init__(self.width, raw)  # type: ignore[misc]
             return 0
@@ -62,7 +62,7 @@ class MarkdownLines:
 
 
 def _shorn(line: list[Segment]) -> list[Segment]:
-    """A line without the blanks at its end, and without what only a terminal would read."""
+    """A line without the spaces at its end, and without control codes."""
     kept = [segment for segment in line if not segment.control]
     while kept and not kept[-1].text.strip():
         kept.pop()

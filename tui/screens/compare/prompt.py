@@ -1,5 +1,5 @@
 """Where a prompt is written: Enter sends, several lines are possible, the arrow up brings earlier prompts back.
-Knows nothing of lanes; it says what was sent."""
+Knows nothing of lanes; it posts what is to be sent."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from textual.events import Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
-from engine.comparison.session import LONGEST_PROMPT
+from engine.inference.limits import LONGEST_PROMPT
 from tui import keys
 from tui.widgets.in_order import InOrder
 
 
-class Prompt(InOrder, TextArea):
+class PromptArea(InOrder, TextArea):
     """A text area of one to eight lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.PROMPT)
     DEFAULT_CSS = """
-    Prompt {
+    PromptArea {
         height: auto;
         min-height: 1;
         max-height: 8;
@@ -54,6 +54,9 @@ class Prompt(InOrder, TextArea):
             self._bindings.key_to_bindings.pop(key, None)
         self._earlier: list[str] = []
         self._recalled: int | None = None
+        self.editing = False
+        """True while the prompt that was sent last is being changed."""
+        self._set_aside = ""  # what was typed before that
 
     def remember(self, text: str) -> None:
         """Keep a prompt for the arrow up."""
@@ -66,8 +69,20 @@ class Prompt(InOrder, TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
+    def begin_edit(self, text: str) -> None:
+        """Change a prompt that was sent; what is typed here is set aside until `end_edit`."""
+        if not self.editing:
+            self._set_aside = self.text
+        self.editing = True
+        self.fill(text)
+
+    def end_edit(self) -> None:
+        """Show what was set aside; an empty prompt when nothing was being edited."""
+        self.fill(self._set_aside if self.editing else "")
+        self.editing, self._set_aside = False, ""
+
     def action_send(self) -> None:
-        """Say what was written; the screen empties the area when it could be sent."""
+        """Post what was written; the screen empties the area when it could be sent."""
         self.post_message(self.Sent(self.text))
 
     def action_newline(self) -> None:

@@ -1,5 +1,5 @@
-"""A whole set of prompts put to every lane: a table that fills as answers come, the row under the cursor in full below.
-Leaving ends what streams; who is asked and what is said are engine.evaluation.prompt_sets'."""
+"""A set of prompts sent to every lane: a table that fills as answers come, the row under the cursor in full below.
+Leaving stops the answers; asking is in engine.evaluation.prompt_sets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.comparison.stream_runner import Connect
-from engine.evaluation.prompt_sets import Prompt, Side, ask_all
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry, ask_all
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.text import clip, fit, one_line
 
@@ -30,18 +30,23 @@ _NUMBER = 4
 
 
 class Answers(PageScreen[None]):
-    """`name` is the set's."""
+    """`name` is the name of the set."""
 
     PAGE = "answers"
     CSS_PATH = "prompt_answers.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.ANSWERS)
 
     def __init__(
-        self, name: str, prompts: Sequence[Prompt], sides: Sequence[Side], sampling: Sampling, connect: Connect
+        self,
+        name: str,
+        prompts: Sequence[PromptEntry],
+        sides: Sequence[ComparedSide],
+        sampling: Sampling,
+        connect: Connect,
     ) -> None:
         super().__init__()
         self._set, self._prompts, self._sides, self._sampling, self._connect = name, prompts, sides, sampling, connect
-        self._said: dict[tuple[int, str], Done] = {}
+        self._done: dict[tuple[int, str], Done] = {}
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="progress", markup=False)
@@ -61,7 +66,7 @@ class Answers(PageScreen[None]):
         options.clear_options()
         options.add_options([Option(self._row(n)) for n in range(len(self._prompts))])
         options.highlighted = at
-        heads = [fit(side.name.upper() + " " + title(side.says), self._width) for side in self._sides]
+        heads = [fit(side.name.upper() + " " + title(side.label), self._width) for side in self._sides]
         line = "  ".join([fit(" " * _NUMBER + "Prompt", self._width + _NUMBER), *heads])
         self.query_one("#heads", Static).update(Content.styled(line, "bold"))
         self._progress()
@@ -75,17 +80,17 @@ class Answers(PageScreen[None]):
     # -- asking -------------------------------------------------------------------------------------------------------
 
     @work(group="ask", exclusive=True)
-    @told
+    @show_errors
     async def ask(self) -> None:
         """Ask everything, from the first prompt to the last."""
         client = await self._connect()
         try:
-            await ask_all(client, self._sides, self._prompts, self._sampling, self._heard)  # type: ignore[arg-type]
+            await ask_all(client, self._sides, self._prompts, self._sampling, self._answered)  # type: ignore[arg-type]
         finally:
             await client.close()
 
-    def _heard(self, n: int, side: str, done: Done) -> None:
-        self._said[n, side] = done
+    def _answered(self, n: int, side: str, done: Done) -> None:
+        self._done[n, side] = done
         options = self.query_one(OptionList)
         options.replace_option_prompt_at_index(n, self._row(n))
         if options.highlighted == n:
@@ -93,11 +98,11 @@ class Answers(PageScreen[None]):
         self._progress()
 
     def _progress(self) -> None:
-        done = sum(all((n, side.name) in self._said for side in self._sides) for n in range(len(self._prompts)))
-        broken = sum(answer.stop == "error" for answer in self._said.values())
+        done = sum(all((n, side.name) in self._done for side in self._sides) for n in range(len(self._prompts)))
+        broken = sum(answer.stop == "error" for answer in self._done.values())
         text = f"{one_line(self._set, 40)}: {done} of {formatting.count(len(self._prompts), 'prompt')} answered"
-        trouble = f", {formatting.count(broken, 'answer')} broke off" if broken else ""
-        self.query_one("#progress", Static).update(Content(text + trouble))
+        failed = f", {formatting.count(broken, 'answer')} broke off" if broken else ""
+        self.query_one("#progress", Static).update(Content(text + failed))
 
     # -- showing ------------------------------------------------------------------------------------------------------
 
@@ -107,7 +112,7 @@ class Answers(PageScreen[None]):
             fit(self._prompts[n].text, self._width),
         ]
         for side in self._sides:
-            done = self._said.get((n, side.name))
+            done = self._done.get((n, side.name))
             failed = done is not None and done.stop == "error"
             text = "…" if done is None else (done.error or "") if failed else done.text.strip()
             cells += ["  ", (fit(text, self._width), "$error" if failed else "$faint" if done is None else "")]
@@ -119,11 +124,11 @@ class Answers(PageScreen[None]):
         self.query_one("#whole").scroll_home(animate=False)
 
     def _whole(self, n: int) -> None:
-        """Everything that was said to one prompt."""
+        """All answers to one prompt."""
         parts = [Content.styled(clip(self._prompts[n].text), "bold")]
         for side in self._sides:
-            done = self._said.get((n, side.name))
-            head = Content.styled(f"{side.name.upper()} · {one_line(title(side.says), 60)}", "$primary")
+            done = self._done.get((n, side.name))
+            head = Content.styled(f"{side.name.upper()} · {one_line(title(side.label), 60)}", "$primary")
             text = "…" if done is None else clip(done.text.strip()) or "(an empty answer)"
             why = Content.styled(f"\n! {clip(done.error or '')}", "$error") if done and done.stop == "error" else ""
             cut = Content.styled("\ncut at the limit", "$faint") if done and done.stop == "length" else ""
@@ -134,38 +139,38 @@ class Answers(PageScreen[None]):
 
     @work(group="write")
     async def action_write(self) -> None:
-        """Write what was answered so far."""
+        """Write the answers so far."""
         folder = self.tuningfork.store.home.exports / "answers"
         rows = [
-            (prompt, {s.name: (s, self._said[n, s.name]) for s in self._sides if (n, s.name) in self._said})
+            (prompt, {s.name: (s, self._done[n, s.name]) for s in self._sides if (n, s.name) in self._done})
             for n, prompt in enumerate(self._prompts)
         ]
         name = "".join(c if c.isalnum() or c in "._-" else "-" for c in self._set)[:60]
         try:
             made = await self.tuningfork.bridge.thread(write, folder, name, rows, self._sampling.seed)
         except OSError as error:
-            self.tuningfork.tell(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
-        self.tuningfork.tell(f"Written: {made} and .md", timeout=10)
+        self.tuningfork.notify(f"Written: {made} and .md", timeout=10)
 
     def action_back(self) -> None:
-        """Back to the conversation; what still streams ends."""
+        """Back to the conversation; answers that still stream are stopped."""
         self.dismiss(None)
 
 
-Rows = Sequence[tuple[Prompt, dict[str, tuple[Side, Done]]]]
+Rows = Sequence[tuple[PromptEntry, dict[str, tuple[ComparedSide, Done]]]]
 
 
 def write(folder: Path, name: str, rows: Rows, seed: int) -> Path:
-    """NAME.jsonl, in the shape of `tuningfork compare --json`, and NAME.md in `folder`; the first."""
+    """NAME.jsonl, in the shape of `tuningfork compare --json`, and NAME.md in `folder`; the path of the first."""
     folder.mkdir(parents=True, exist_ok=True)
     lines, prose = [], [f"# {name}", ""]
-    for prompt, said in rows:
-        answers = {key: side.json(done) for key, (side, done) in said.items()}
+    for prompt, given in rows:
+        answers = {key: side.json(done) for key, (side, done) in given.items()}
         lines.append(json.dumps({"prompt": prompt.text, "seed": seed, **answers}, ensure_ascii=False))
         prose += [f"## {one_line(prompt.text, 200)}", ""]
-        for side, done in said.values():
-            prose += [f"### {side.name.upper()} · {side.says}", "", done.text or done.error or "(no answer)", ""]
+        for side, done in given.values():
+            prose += [f"### {side.name.upper()} · {side.label}", "", done.text or done.error or "(no answer)", ""]
     for suffix, text in ((".md", "\n".join(prose)), (".jsonl", "\n".join(lines) + "\n")):
         part = folder / f"{name}{suffix}.part"
         part.write_text(text, "utf-8")

@@ -4,17 +4,16 @@ Pure functions; no widget, no store."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from types import MappingProxyType
 
 from rich.cells import cell_len
 from textual.content import Content
 
-from engine.comparison.answer import Answer, Stats
+from engine.comparison.answer import LaneAnswer, Stats
 from engine.comparison.session import Comparison, Lane
 from engine.comparison.stream_runner import Meter
 from engine.inference.few_shot import FewShot
-from engine.models import refs
+from engine.models.refs import Ref, checkpoint
 from tui import formatting
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
@@ -24,13 +23,13 @@ _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 
 def title(model: str) -> str:
-    """A model reference as a person says it: a run without its prefix, a file or a folder without the way there."""
-    return PurePath(model).name if PurePath(model).is_absolute() else model.removeprefix("run:")
+    """A model reference as it is shown: a run without its prefix, a file or a folder without its path."""
+    return Ref.read(model).title
 
 
 def is_file(model: str) -> bool:
-    """Whether a model is a GGUF file: it may hold a base or a tuned model, and nobody can tell which."""
-    return model.casefold().endswith(".gguf")
+    """Whether a model is a GGUF file: whether a base or a tuned model is in it is not known."""
+    return Ref.read(model).is_file
 
 
 def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> str:
@@ -38,23 +37,19 @@ def role(model: str, live: Mapping[str, int | None] = MappingProxyType({})) -> s
     if model in live:
         step = live[model]
         return "live · no checkpoint yet" if step is None else f"step {step:,} · live"
-    if model.startswith("run:"):
-        return "tuned"
-    if model.startswith(refs.ENDPOINT):
-        return "remote"
-    return "file" if is_file(model) else "base"
+    return {"run": "tuned", "endpoint": "remote", "gguf": "file"}.get(Ref.read(model).kind, "base")
 
 
 def examples(few_shot: FewShot) -> str:
-    """What a lane is that reads examples first."""
+    """The role of a lane that reads examples first."""
     return f"with {formatting.count(few_shot.shots, 'example')} of {one_line(few_shot.dataset, 20)}"
 
 
 def about(lane: Lane, words: Mapping[str, str]) -> str:
-    """What an empty lane says of itself; `words` are those on its model."""
+    """What a lane without answers shows; `words` has a paragraph for each model."""
     if lane.few_shot is None:
         return words.get(lane.model, "")
-    return f"{title(lane.says)}: it reads them before each prompt. Would prompting have done?"
+    return f"{title(lane.label)}: it reads them before each prompt. Is prompting enough, without tuning?"
 
 
 def side_name(position: int, sides: int) -> str:
@@ -62,62 +57,72 @@ def side_name(position: int, sides: int) -> str:
     return ("Left", "Right")[position] if sides == 2 else f"Side {position + 1}"
 
 
-def blocks(talk: Comparison, position: int, *, markdown: bool = False) -> list[Block]:
-    """What the side at `position` shows: each prompt, the answer that stands there, and remarks to it.
+def turn_blocks(comparison: Comparison, position: int, n: int, *, markdown: bool = False) -> list[Block]:
+    """What the side at `position` shows of turn `n`: the prompt, the answer and remarks on it.
 
-    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of a lane that is
-    not the panel's own says whose it is.
+    In a blind turn the sides are shuffled, so a panel may show another lane in every turn: an answer of another
+    lane than the panel's own is shown with its lane.
     """
-    out: list[Block] = []
-    own = lane_at(talk, position).name
-    for n, turn in enumerate(talk.turns):
-        sides = list(talk.shown(n))
-        if position >= len(sides):
-            continue
-        lane, answer = sides[position]
-        out.append(Block("prompt", turn.prompt))
-        if not turn.hidden and (turn.blind or lane.name != own):
-            kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
-            out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
-        live = answer.state in ("streaming", "waiting")
-        shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
-        if shown or live or answer.state == "done":
-            out.append(
-                Block(
-                    "answer",
-                    shown or ("" if live else "(an empty answer)"),
-                    live=live,
-                    markdown=markdown and answer.ended,
-                )
-            )
-        out += _remarks(talk, n, lane.name, answer, first=position == 0)
-    return out
+    sides, turn = list(comparison.shown(n)), comparison.turns[n]
+    if position >= len(sides):
+        return []
+    lane, answer = sides[position]
+    out = [Block("prompt", turn.prompt)]
+    if not turn.hidden and (turn.blind or lane.name != lane_at(comparison, position).name):
+        kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
+        out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
+    live = answer.state in ("streaming", "waiting")
+    shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
+    if shown or live or answer.state == "done":
+        text = shown or ("" if live else "(an empty answer)")
+        out.append(Block("answer", text, live=live, markdown=markdown and answer.ended))
+    return out + _remarks(comparison, n, lane.name, answer, first=position == 0)
 
 
-def lane_at(talk: Comparison, position: int) -> Lane:
+def lane_at(comparison: Comparison, position: int) -> Lane:
     """The lane that a panel shows in the last turn."""
-    if talk.turns:
-        return list(talk.shown(len(talk.turns) - 1))[position][0]
-    return list(talk.lanes.values())[position]
+    if comparison.turns:
+        return list(comparison.shown(len(comparison.turns) - 1))[position][0]
+    return list(comparison.lanes.values())[position]
 
 
-def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool) -> list[Block]:
+def diff(comparison: Comparison, position: int) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
+    """Names, texts and colours of the two answers whose words are compared: in the last turn, the first side's and the
+    one at `position`, or the second's when that is the first."""
+    sides = list(comparison.shown(len(comparison.turns) - 1))
+    (one, a), (two, b) = sides[0], sides[max(1, position)]
+    if comparison.turns[-1].hidden:
+        return ("Left", "Right"), (a.text, b.text), ("a", "b")
+    names = f"{one.name.upper()} · {title(one.model)}", f"{two.name.upper()} · {title(two.model)}"
+    return names, (a.text, b.text), (one.name, two.name)
+
+
+def _folded(reasoning: str) -> str:
+    """What a model thought before it answered, in one line; all of it is kept with the conversation."""
+    words = len(reasoning.split())
+    return f"thought {formatting.count(words, 'word')} first: {one_line(reasoning, 60)}" if words else ""
+
+
+def _remarks(comparison: Comparison, n: int, lane: str, answer: LaneAnswer, *, first: bool) -> list[Block]:
     out: list[Block] = []
     if answer.state == "failed":
         out.append(Block("error", answer.error))
     elif answer.state == "stopped":
-        out.append(Block("note", "stopped here" if answer.text else "stopped before the first word"))
-    stats, asked = answer.stats, talk.turns[n]
-    if answer.model.startswith(talk.lanes[lane].model + "@") and not asked.hidden:
-        out.append(Block("note", f"answered by the checkpoint of step {answer.model.rpartition('@')[2]}"))
+        out.append(Block("note", "stopped here" if answer.text else "stopped before the first token"))
+    stats, asked = answer.stats, comparison.turns[n]
+    step = checkpoint(answer.model, comparison.lanes[lane].model)
+    if step is not None and not asked.hidden:
+        out.append(Block("note", f"answered by the checkpoint of step {step}"))
+    if stats and not asked.hidden:
+        out += [Block("note", text) for text in (_folded(stats.reasoning), stats.note) if text]
     if stats and stats.stop == "length":
         out.append(Block("note", f"cut at the limit of {stats.tokens} tokens"))
     if stats and stats.dropped_turns:
-        first_to_go = ", its examples first" if talk.lanes[lane].few_shot and not asked.hidden else ""
+        first_to_go = ", its examples first" if comparison.lanes[lane].few_shot and not asked.hidden else ""
         left_out = f"{stats.dropped_turns} earlier messages did not fit the context and were left out{first_to_go}"
         out.append(Block("note", left_out))
     vote = asked.vote
-    if talk.winner(n) == lane:
+    if comparison.winner(n) == lane:
         out.append(Block("best", "your vote"))
     elif vote in _VOTED and first:
         out.append(Block("note", _VOTED[vote]))
@@ -125,40 +130,44 @@ def _remarks(talk: Comparison, n: int, lane: str, answer: Answer, *, first: bool
 
 
 def heading(
-    talk: Comparison, position: int, width: int, proof: str = "", live: Mapping[str, int | None] = MappingProxyType({})
+    comparison: Comparison,
+    position: int,
+    width: int,
+    mark: str = "",
+    live: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Content:
-    """The line above a panel. A blind side says nothing of its model; `live` are the runs that go on."""
-    hidden = bool(talk.turns) and talk.turns[-1].hidden
+    """The line above a panel. A blind side does not show its model; `live` are the runs that are still being tuned."""
+    hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     if hidden:
-        name = side_name(position, len(talk.lanes))
+        name = side_name(position, len(comparison.lanes))
         sign = (f" {position + 1} ", "reverse bold")
         return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
-    lane = lane_at(talk, position)
+    lane = lane_at(comparison, position)
     kind = examples(lane.few_shot) if lane.few_shot else role(lane.model, live)
-    right = f" {proof} " if proof else ""
-    room = max(8, width - 4 - len(kind) - 3 - len(right))
+    right = f" {mark} " if mark else ""
+    space = max(8, width - 4 - len(kind) - 3 - len(right))
     left = Content.assemble(
         (f" {lane.name.upper()} ", f"reverse bold {_LANE_STYLE[lane.name]}"),
-        (f" {one_line(title(lane.model), room)}", "bold"),
+        (f" {one_line(title(lane.model), space)}", "bold"),
         (f" · {kind}", "$faint"),
     )
     gap = " " * max(0, width - left.cell_length - len(right))
-    return left + gap + Content.styled(right, "$error" if proof.startswith("✗") else "$success")
+    return left + gap + Content.styled(right, "$error" if mark.startswith("✗") else "$success")
 
 
-def figures(talk: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
-    """The line below a panel: what the answer costs, or that one is coming."""
-    if not talk.turns:
+def figures(comparison: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
+    """The line below a panel: what the answer cost, or how far it is."""
+    if not comparison.turns:
         return Content("")
-    turn = len(talk.turns) - 1
-    answer = list(talk.shown(turn))[position][1]
+    turn = len(comparison.turns) - 1
+    answer = list(comparison.shown(turn))[position][1]
     more = Content.styled("  ↓ End for the newest", "bold $accent") if not following else Content("")
-    if talk.turns[turn].hidden and answer.ended:
+    if comparison.turns[turn].hidden and answer.ended:
         return Content.styled("figures after the vote", "$faint") + more
     if answer.state == "waiting":
         return Content("waits for the answer before it") + more
     if answer.state == "streaming":
-        return _coming(meter, hidden=talk.turns[turn].hidden) + more
+        return _coming(meter, hidden=comparison.turns[turn].hidden) + more
     if answer.state == "failed":
         return Content.styled("broke off; the next prompt tries again", "$error") + more
     if answer.stats is None:
@@ -177,7 +186,7 @@ def _coming(meter: Meter | None, *, hidden: bool) -> Content:
 
 
 def _cost(stats: Stats, width: int) -> str:
-    """The figures of an ended answer, the most telling ones first; as many as fit."""
+    """The figures of an ended answer, the most important first, as many as fit."""
     ends = {"end": "complete", "length": "cut at the limit", "cancelled": "stopped"}
     parts = [f"{stats.tokens} tok"]
     if stats.tokens_per_s:
@@ -194,23 +203,23 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(talk: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
-    """What can be said about the last turn: the vote's keys, or what was voted.
+def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
+    """The vote on the last turn: its keys, or what was voted.
 
-    Where the lanes are `tabbed`, nothing is left or right of anything: then a side is called as its tab is.
+    Where the lanes are `tabbed` there is no left or right: a side is then named as its tab is.
     """
-    if not talk.turns or len(talk.lanes) != 2:
+    if not comparison.turns or len(comparison.lanes) != 2:
         return Content("")
-    turn = talk.turns[-1]
-    sides = [lane.name for lane, _ in talk.shown(len(talk.turns) - 1)]
+    turn = comparison.turns[-1]
+    sides = [lane.name for lane, _ in comparison.shown(len(comparison.turns) - 1)]
     words = [name.upper() for name in sides] if tabbed and not turn.hidden else ["left", "right"]
     if turn.vote is not None:
         if turn.vote in _VOTED:
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
-        side = words[sides.index(talk.winner() or sides[0])]
+        side = words[sides.index(comparison.winner() or sides[0])]
         return Content.styled(f"You voted: {side}.", "$faint") + _key("u", "undo")
-    said = [answer for _, answer in talk.shown(len(talk.turns) - 1)]
-    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in said):
+    answers = [answer for _, answer in comparison.shown(len(comparison.turns) - 1)]
+    if not all(answer.ended and answer.state != "failed" and answer.text.strip() for answer in answers):
         return Content.styled("blind: the sides are shuffled", "$faint") if turn.hidden else Content("")
     ask = Content.styled("Which is better?" if width > 70 else "Better?", "bold" if turn.hidden else "$faint")
     if in_prompt:
@@ -224,17 +233,17 @@ def _key(key: str, word: str) -> Content:
     return Content.assemble("  ", (key, "bold $primary"), " ", (word, "$faint"))
 
 
-def settings_line(talk: Comparison, width: int) -> Content:
+def settings_line(comparison: Comparison, width: int) -> Content:
     """Sampling and system prompt in a few words, as many as fit into `width`."""
-    sampling = talk.sampling
+    sampling = comparison.sampling
     parts = [
         "greedy" if sampling.temperature == 0 else f"temperature {sampling.temperature:g}",
         f"seed {sampling.seed}",
         f"≤ {sampling.max_tokens} tokens",
     ]
-    if talk.system:
-        parts.insert(0, "system: " + one_line(talk.system, 24))
-    if talk.blind:
+    if comparison.system:
+        parts.insert(0, "system: " + one_line(comparison.system, 24))
+    if comparison.blind:
         parts.insert(0, "blind")
     while len(parts) > 1 and len(" · ".join(parts)) > width:
         parts.pop()
@@ -242,22 +251,22 @@ def settings_line(talk: Comparison, width: int) -> Content:
     return Content.styled(text if len(text) <= width else "", "$faint")
 
 
-def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], proof: str = "") -> Content:
+def tabs(comparison: Comparison, front: int, width: int, meters: Mapping[str, Meter], mark: str = "") -> Content:
     """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
 
-    `proof` is what was proven of the lane in front; it stands at the right end when there is room.
+    `mark` is what the check of the lane in front found; shown at the right end when there is space.
     """
-    hidden = bool(talk.turns) and talk.turns[-1].hidden
-    lanes = [lane_at(talk, position) for position in range(len(talk.lanes))]
-    room = (width - len("F6 other")) // max(1, len(lanes)) - 5
-    names = [cell_len(title(lane.says)) for lane in lanes]
-    long = sum(name > room for name in names)
-    if long:  # the short names leave to them what they do not need
-        room += sum(max(0, room - name) for name in names) // long
+    hidden = bool(comparison.turns) and comparison.turns[-1].hidden
+    lanes = [lane_at(comparison, position) for position in range(len(comparison.lanes))]
+    space = (width - len("F6 other")) // max(1, len(lanes)) - 5
+    names = [cell_len(title(lane.label)) for lane in lanes]
+    long = sum(name > space for name in names)
+    if long:  # they get the cells that short names do not need
+        space += sum(max(0, space - name) for name in names) // long
     out = Content("")
     for position, lane in enumerate(lanes):
         streams = 10 if lane.streaming else 0
-        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.says), max(6, room - streams))
+        name = side_name(position, len(lanes)) if hidden else one_line(title(lane.label), max(6, space - streams))
         sign = f"{position + 1}" if hidden else lane.name.upper()
         dot = " ●" if lane.streaming else ""
         meter = meters.get(lane.name)
@@ -265,5 +274,5 @@ def tabs(talk: Comparison, front: int, width: int, meters: Mapping[str, Meter], 
         style = "bold reverse" if position == front else "$faint"
         out += Content.assemble((f" {sign} {name}", style), (f"{dot}{rate} ", style), " ")
     out += Content.assemble(("F6", "bold $primary"), (" other", "$faint"))
-    gap = width - out.cell_length - len(proof) - 1
-    return out + " " * gap + Content.styled(proof, "$success") if proof and gap > 1 and not hidden else out
+    gap = width - out.cell_length - len(mark) - 1
+    return out + " " * gap + Content.styled(mark, "$success") if mark and gap > 1 and not hidden else out

@@ -19,24 +19,24 @@ from tui.text import clean, content
 from tui.widgets.in_order import Area, Field
 
 _FIELDS = (
-    ("temperature", "Temperature", "0 takes the likeliest word always"),
-    ("top_p", "Top p", "1 switches it off"),
-    ("top_k", "Top k", "0 switches it off"),
-    ("min_p", "Min p", "0 switches it off"),
-    ("repeat_penalty", "Repeat penalty", "1 switches it off"),
+    ("temperature", "Temperature", "0 always takes the likeliest word"),
+    ("top_p", "Top p", "1 turns it off"),
+    ("top_k", "Top k", "0 turns it off"),
+    ("min_p", "Min p", "0 turns it off"),
+    ("repeat_penalty", "Repeat penalty", "1 turns it off"),
     ("seed", "Seed", "the same seed gives the same answer"),
-    ("max_tokens", "Longest answer", "tokens"),
+    ("max_tokens", "Max tokens", "the longest answer"),
 )
 
 
 class CompareSettings(Dialog[tuple[str, Sampling]]):
-    """(system prompt, sampling), or None when nothing shall change."""
+    """(system prompt, sampling), or None when nothing changes."""
 
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SETTINGS)
 
     def __init__(self, system: str, sampling: Sampling) -> None:
-        super().__init__("What every lane gets")
+        super().__init__("Generation settings")
         self._system, self._sampling = system, sampling
 
     def compose_body(self) -> ComposeResult:
@@ -63,7 +63,7 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")
         yield button("New seed", "reseed")
-        yield button("Use", "go", "primary")
+        yield button("Apply", "go", "primary")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -81,7 +81,7 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
             self.dismiss(None)
 
     def action_save(self) -> None:
-        """Use these settings, if they can be used."""
+        """Apply these settings, if they are valid."""
         try:
             typed = {name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS}
             sampling = Sampling.from_json(typed)
@@ -94,14 +94,14 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
 
 
 def _labelled(error: BadInput) -> str:
-    """The error with the field called as it is called here: its name is the API's."""
+    """The error with the label of the field in place of its API name."""
     labels = {name: label for name, label, _ in _FIELDS}
     name = error.where or ""
     return labels[name] + error.what.removeprefix(name) if name in labels else error.what
 
 
 def _number(typed: str) -> Any:
-    """A number where one was typed; otherwise the text, which the check then names."""
+    """A number where one was typed; otherwise the text, which the check then rejects by name."""
     try:
         return int(typed)
     except ValueError:

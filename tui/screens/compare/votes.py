@@ -1,4 +1,4 @@
-"""The votes: who wins against whom, how sure that is, and each vote with a way to take it back.
+"""The votes: which model wins against which, how certain that is, and each vote, which can be undone.
 Counts come from the store, figures from engine.evaluation.ranking."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from store.db import Store
 from store.importing import export_preferences
 from store.records import Vote
 from tui import formatting, keys
-from tui.screens.base import PageScreen, told
+from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.text import fit, one_line
 from tui.widgets.empty_state import EmptyState
@@ -41,9 +41,9 @@ class Standing:
 
 def standing(store: Store) -> Standing:
     """Read and count all votes."""
-    tallies = votes.tally(store)
-    rates = [rate(tally, of=leader(tally)) for tally in tallies]
-    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(tallies)))
+    counted = votes.counts(store)
+    rates = [rate(counts, of=leader(counts)) for counts in counted]
+    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(counted)))
 
 
 class Votes(PageScreen[None]):
@@ -73,7 +73,7 @@ class Votes(PageScreen[None]):
             self._draw()
 
     @work(group="reload", exclusive=True)
-    @told
+    @show_errors
     async def reload(self) -> None:
         self._found = await self.tuningfork.bridge.call(standing)
         self._draw()
@@ -94,30 +94,30 @@ class Votes(PageScreen[None]):
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
 
     @work(group="remove")
-    @told
+    @show_errors
     async def action_remove(self) -> None:
-        """Take the vote under the cursor back."""
+        """Undo the vote under the cursor."""
         at = self.query_one(OptionList).highlighted
         if at is not None and self._found.votes:
             await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
-            self.tuningfork.tell("Taken back.")
+            self.tuningfork.notify("Undid the vote.")
             self.reload()
 
     @work(group="write")
-    @told
+    @show_errors
     async def action_write(self) -> None:
-        """Write every preference to files that trainers read."""
+        """Write every preference to files for training."""
         folder = self.tuningfork.store.home.exports / "preferences"
         try:
             made = await self.tuningfork.bridge.call(_write, folder)
         except OSError as error:
-            self.tuningfork.tell(f"{folder} cannot be made: {error.strerror}.", severity="error")
+            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
         if made:
             written = formatting.count(made, "preference")
-            self.tuningfork.tell(f"{written} in {folder}: trl.jsonl, sharegpt.json", timeout=10)
+            self.tuningfork.notify(f"{written} in {folder}: trl.jsonl, sharegpt.json", timeout=10)
         else:
-            self.tuningfork.tell("No vote has a winner yet, so there is no preference to write.")
+            self.tuningfork.notify("No vote has a winner yet, so there is no preference to write.")
 
     def action_back(self) -> None:
         self.dismiss(None)
@@ -139,7 +139,7 @@ def figures(found: Standing, width: int) -> Content:
 
 
 def _rate(each: Rate) -> list[Content]:
-    """What is known of two models, in parts that must not be torn apart."""
+    """The figures of two models, in parts that stay on one line."""
     others = [formatting.count(each.ties, "tie")] if each.ties else []
     others += [f"{each.both_bad} both bad"] if each.both_bad else []
     if each.rate is None:

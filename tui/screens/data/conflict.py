@@ -1,5 +1,5 @@
 """Shown when a pair was changed while it was edited: what is stored now, what was typed, and the choice between them.
-Nothing is lost either way: the store keeps every revision."""
+What is stored always stays as a revision; what was typed is discarded only when the stored text is chosen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Choice = Literal["mine", "theirs"]
 
 
 class ConflictDialog(Dialog[Choice]):
-    """`mine`: save what was typed. `theirs`: keep what is stored. None: continue editing."""
+    """`mine`: save what was typed. `theirs`: keep what is stored. None: keep editing."""
 
     def __init__(self, theirs: Pair, question: str, answer: str) -> None:
         super().__init__("This pair was changed while you edited it")
@@ -33,7 +33,7 @@ class ConflictDialog(Dialog[Choice]):
         yield text("Save mine: theirs stays as an earlier revision. Keep theirs: your text is discarded.", "hint")
 
     def compose_buttons(self) -> ComposeResult:
-        yield button("Continue editing", "back")
+        yield button("Cancel", "back")
         yield button("Keep theirs", "theirs")
         yield button("Save mine", "mine", "primary")
 

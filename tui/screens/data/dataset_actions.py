@@ -103,10 +103,15 @@ class DatasetActions:
         if not name:
             return
         there = await self._app.bridge.call(datasets.get, name)
+        if not there.pairs:
+            self._app.notify(f"{name} has no pairs to split.", severity="warning")
+            return
         body = (
             f"Split the {formatting.count(there.pairs, 'pair')} of {name} again: 90% for training, 10% for validation. "
-            "Pairs that ask the same question stay together."
+            "Pairs that ask the same question, or nearly, stay together."
         )
+        if pinned := sum((await self._app.bridge.call(datasets.pinned, name)).values()):
+            body += f" {formatting.count(pinned, 'pair')} whose split came with the data or was set will not be moved."
         if await self._app.push_screen_wait(Confirm(f"Split {name}", body, "Split", harmless=True)):
             counts = await self._app.bridge.call(partial(datasets.resplit, val=0.1), name)
             self._app.notify(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in counts.items() if n) + ".")
@@ -120,7 +125,13 @@ class DatasetActions:
         if not name:
             return
         there = await self._app.bridge.call(datasets.get, name)
-        body = f"Remove the dataset {name}? Its {formatting.count(there.pairs, 'pair')} stay among all pairs."
+        pairs = (
+            f"Its {formatting.count(there.pairs, 'pair')} stay among all pairs." if there.pairs else "It has no pairs."
+        )
+        judged = there.preferences + there.feedback
+        rows = formatting.rows_of_preferences(judged)
+        body = f"Remove the dataset {name}? {pairs}" + (f" Its {rows} are removed with it." if judged else "")
+        body += " u undoes it."
         if await self._app.push_screen_wait(Confirm(f"Remove dataset {name}", body, "Remove")):
             await self._app.bridge.call(datasets.remove, name)
             self._list.list_dataset(None)

@@ -36,7 +36,12 @@ class DatasetList(OptionList):
         self._names = [None, *(each.name for each in known)]
         with self.prevent(OptionList.OptionHighlighted):
             self.clear_options()
-            self.add_options([_row("All pairs", total), *(_row(each.name, each.pairs) for each in known)])
+            self.add_options(
+                [
+                    _row("All pairs", total),
+                    *(_row(each.name, each.pairs + each.preferences + each.feedback) for each in known),
+                ]
+            )
             self.highlighted = self._names.index(chosen) if chosen in self._names else 0
 
     def name_at(self, row: int) -> str | None:

@@ -4,53 +4,107 @@ Reads files only; the import itself is store.importing's."""
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from store.errors import BadInput
-from store.formats import FORMATS, Problem, Row, sniff, unfilled
-from store.records import PairDraft
+from store.formats import FORMATS, Problem, Row, find_format, open_file, sniff
+from store.formats.base import texts_of
+from store.formats.content import COMPRESSED_SUFFIXES
+from store.formats.placeholders import PlaceholderCount
+from store.records import FeedbackDraft, PairDraft, PreferenceDraft
 
-SUFFIXES = frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
 COUNT_BELOW = 30_000_000
-"""Bytes; of a larger file only the beginning is read."""
-_SHOWN, _LOOK_AT, _LISTED = 3, 2_000, 60
+"""Bytes; a larger file is looked at, but not read to its end."""
+_SHOWN, _LOOK_AT, _LISTED, _OPTIONAL = 3, 2_000, 60, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What a file holds. `rows` counts to the end if `whole`; `variables` are its placeholders in order."""
+    """What a file holds. The counts go to its end if `whole`.
+
+    `fields` are the placeholders that need a value, `optional` those that stay as text without one. `first` are the
+    first questions and answers; `unread` counts the rows in which a field would not be read.
+    """
 
     path: Path
     format: str
+    whole: bool
     rows: int
     problems: int
-    whole: bool
-    variables: tuple[str, ...]
-    first: tuple[PairDraft, ...]
-    preferences: bool = False
+    pairs: int
+    preferences: int
+    feedback: int
+    fields: tuple[str, ...]
+    optional: tuple[str, ...]
+    first: tuple[tuple[str, str], ...]
+    unread: dict[str, int]
+    problem: Problem | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The placeholders that a value can be given for."""
+        return (*self.fields, *self.optional)
 
 
 def peek(typed: str, format: str = "auto") -> Peek:
     """Read the start of the file, or all of it. BadInput when it cannot be read or its format is not known."""
     path = expand(typed)
-    name = sniff(path) if format == "auto" else format
+    file = open_file(path)
+    found = sniff(file) if format == "auto" else find_format(format)
     whole = path.stat().st_size < COUNT_BELOW
-    rows = problems = 0
-    variables: dict[str, None] = {}
-    first: list[PairDraft] = []
-    for found in _some(FORMATS[name].read(path), None if whole else _LOOK_AT):
-        rows += 1
-        if isinstance(found, Problem):
-            problems += 1
-        elif isinstance(found.draft, PairDraft):
-            draft = found.draft
-            texts = [draft.system, *(turn.content for turn in draft.history), draft.question, draft.answer]
-            variables.update(dict.fromkeys(unfilled("\n".join(texts))))
-            if len(first) < _SHOWN:
-                first.append(draft)
-    return Peek(path, name, rows, problems, whole, tuple(variables), tuple(first), name == "preference")
+    problems: list[Problem] = []
+    sorts: Counter[type] = Counter()
+    unread: Counter[str] = Counter()
+    placeholders = PlaceholderCount()
+    first: list[tuple[str, str]] = []
+    for row in _some(found.read(file, mixed=format == "auto"), None if whole else _LOOK_AT):
+        if isinstance(row, Problem):
+            problems.append(row)
+            continue
+        sorts[type(row.draft)] += 1
+        unread.update(row.unread)
+        placeholders.add(row.line, texts_of(row.draft))
+        if len(first) < _SHOWN:
+            first.append(_question_and_answer(row))
+    fields = placeholders.fields(file.declared)
+    return Peek(
+        path=path,
+        format=found.name,
+        whole=whole,
+        rows=sorts.total() + len(problems),
+        problems=len(problems),
+        pairs=sorts[PairDraft],
+        preferences=sorts[PreferenceDraft],
+        feedback=sorts[FeedbackDraft],
+        fields=tuple(fields),
+        optional=tuple(name for name in placeholders.in_rows if name not in fields)[:_OPTIONAL],
+        first=tuple(first),
+        unread=dict(unread.most_common()),
+        problem=next(iter(problems), None),
+    )
+
+
+def _question_and_answer(row: Row) -> tuple[str, str]:
+    draft = row.draft
+    if isinstance(draft, PairDraft):
+        return draft.question, draft.answer
+    return draft.prompt[-1].content if draft.prompt else "", (
+        draft.chosen if isinstance(draft, PreferenceDraft) else draft.answer
+    )
+
+
+def data_name(path: Path) -> str:
+    """The name of a data file without its endings: `chats` for `chats.jsonl.gz`."""
+    while path.suffix.lower() in COMPRESSED_SUFFIXES | _suffixes():
+        path = path.with_suffix("")
+    return path.name
+
+
+def _suffixes() -> frozenset[str]:
+    return frozenset(suffix for format in FORMATS.values() for suffix in format.suffixes)
 
 
 def _some(rows: Iterator[Row | Problem], limit: int | None) -> Iterator[Row | Problem]:
@@ -61,10 +115,10 @@ def _some(rows: Iterator[Row | Problem], limit: int | None) -> Iterator[Row | Pr
 
 
 def expand(typed: str) -> Path:
-    """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, are removed."""
+    """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, go."""
     text = typed.strip().strip("'\"")
     if not text:
-        raise BadInput("No file was named.", todo="Type the path of a file.")
+        raise BadInput("no file was named", todo="Type the path of a file.")
     return Path(text).expanduser()
 
 
@@ -80,7 +134,7 @@ def completions(typed: str) -> list[str]:
                 if not entry.name.startswith(start) or (entry.name.startswith(".") and not start.startswith(".")):
                     continue
                 is_folder = entry.is_dir()
-                useful = is_folder or Path(entry.name).suffix.lower() in SUFFIXES
+                useful = is_folder or data_name(Path(entry.name)) != entry.name
                 prefix = f"{folder}/" if folder or text.startswith("/") else ""
                 found.append((not useful, f"{prefix}{entry.name}{'/' if is_folder else ''}"))
     except OSError:

@@ -1,5 +1,5 @@
-"""Imports pairs from a file: its path with completion, what is in it, the dataset, values for its placeholders.
-The file is previewed while the form is filled in; the import runs in the background and can be stopped."""
+"""Imports rows from a file: its path with completion, what is in it, the dataset, values for its placeholders.
+The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import asyncio
 import threading
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Button, Input, ProgressBar, Static
 
 from store import importing
@@ -21,7 +22,8 @@ from store.db import Store
 from store.errors import TuningforkError
 from store.formats import FORMATS
 from store.importing import ImportReport
-from tui import formatting, keys
+from store.records import SPLITS, Split
+from tui import formatting, import_report, keys
 from tui.screens.base import PageScreen
 from tui.screens.data import file_preview
 from tui.screens.data.file_preview import Peek
@@ -32,7 +34,6 @@ from tui.widgets.in_order import Field
 from tui.widgets.path_field import PathField
 
 _TYPING_S = 0.25
-_FORMATS = [("auto", "detect"), *((name, name) for name in FORMATS)]
 
 
 class Stopped(Exception):
@@ -56,9 +57,11 @@ class ImportScreen(PageScreen[str]):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="form", can_focus=False):
-            yield Static("Import pairs from a file", classes="title")
+            yield Static("Import a file", classes="title")
             yield from _row("File", PathField(self._complete, self._path, placeholder="~/data/pairs.jsonl", id="path"))
-            yield from _row("Format", Choice("", _FORMATS, id="format"))
+            formats = [("auto", "by its content"), *((name, name) for name in FORMATS)]
+            splits = Choice("Split", [(split, split) for split in SPLITS], id="split")
+            yield from _row("Format", Choice("", formats, id="format"), splits)
             yield from _row(
                 "Dataset",
                 Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
@@ -75,7 +78,7 @@ class ImportScreen(PageScreen[str]):
         super().on_mount()
         self.query_one("#progress").display = False
         self.query_one("#path", PathField).focus()
-        self._show_text("JSON, JSON Lines, CSV, TSV or Parquet. Nothing is imported until you press Import.")
+        self._say_look("JSON, JSON lines, CSV, TSV or Parquet, also compressed. Nothing is written until you import.")
         if self._path:
             self._look(self._path)
 
@@ -106,40 +109,47 @@ class ImportScreen(PageScreen[str]):
             found = await self.tuningfork.bridge.thread(
                 file_preview.peek, path, self.query_one("#format", Choice).value
             )
-        except (TuningforkError, OSError) as error:
-            self._show_text(
-                error.what if isinstance(error, TuningforkError) else str(error), getattr(error, "todo", None) or ""
-            )
+        except OSError as error:
+            self._say_look(str(error))
+            return
+        except TuningforkError as error:
+            subject = "It " if error.what.startswith(("is ", "has ", "holds ")) else ""
+            self._say_look(f"{subject}{error.what}.", error.todo or "")
             return
         self._peek = found
         if not self._named:
-            self.query_one("#dataset", Input).value = one_line(found.path.stem, 60)
-        await self._ask_for(found.variables)
+            self.query_one("#dataset", Input).value = one_line(file_preview.data_name(found.path), 60)
+        await self._ask_for(found)
         self._show_look(found)
 
-    def _show_text(self, text: str, todo: str = "") -> None:
+    def _say_look(self, text: str, todo: str = "") -> None:
         parts = [Content(clean(text[:1].upper() + text[1:]))] + (
             [Content.styled(clean(todo), "$faint")] if todo else []
         )
         self.query_one("#look", Static).update(Content("\n").join(parts))
 
     def _show_look(self, found: Peek) -> None:
-        kind = "preference" if found.preferences else "pair"
-        n = formatting.count(found.rows - found.problems, kind) if found.whole else f"more than {found.rows:,} {kind}s"
-        head = Content.assemble((n, "bold"), f", {found.format}")
+        n = import_report.sorts(found.pairs, found.preferences, found.feedback)
+        head = Content.assemble((n if found.whole else f"more than {n}", "bold"), f", {found.format}")
         if found.problems:
             head += Content.styled(f", {formatting.count(found.problems, 'row')} that cannot be used", "$warning")
-        lines = [head, Content("")]
+        lines = [head]
         width = max(20, self.size.width - 8)
-        for draft in found.first:
-            lines.append(Content.assemble(("Q ", "bold $primary"), one_line(draft.question, width)))
-            lines.append(Content.assemble(("A ", "$faint"), (one_line(draft.answer, width), "$faint")))
+        if found.problem:
+            why = f"{found.problem.field}: {found.problem.what}" if found.problem.field else found.problem.what
+            lines.append(Content.styled(one_line(f"Line {found.problem.line}: {why}", width), "$warning"))
+        if found.unread:
+            lines.append(Content.styled(one_line(import_report.not_read(found.unread), width), "$warning"))
+        lines.append(Content(""))
+        for question, answer in found.first:
+            lines.append(Content.assemble(("Q ", "bold $primary"), one_line(question, width)))
+            lines.append(Content.assemble(("A ", "$faint"), (one_line(answer, width), "$faint")))
         self.query_one("#look", Static).update(Content("\n").join(lines))
 
-    async def _ask_for(self, variables: tuple[str, ...]) -> None:
-        """Show one field for each placeholder; a field that exists already keeps what was typed."""
+    async def _ask_for(self, found: Peek) -> None:
+        """One field for each placeholder; a field that is there already keeps what was typed."""
         place = self.query_one("#variables", Vertical)
-        if [field.name for field in place.query(Input)] == list(variables):
+        if [field.name for field in place.query(Input)] == list(found.variables):
             return
         settings = self.tuningfork.settings
         known = {"name": settings.name, "author": settings.author}
@@ -149,10 +159,17 @@ class ImportScreen(PageScreen[str]):
             *(
                 Horizontal(
                     Static(Content("{{" + name + "}}"), classes="label"),
-                    Input(known.get(name, ""), name=name, compact=True, placeholder="what to write in every row"),
+                    Input(
+                        known.get(name, ""),
+                        name=name,
+                        compact=True,
+                        placeholder="its value in every row"
+                        if name in found.fields
+                        else "leave empty to keep it as text",
+                    ),
                     classes="row",
                 )
-                for name in variables
+                for name in found.variables
             )
         )
 
@@ -183,10 +200,10 @@ class ImportScreen(PageScreen[str]):
         dataset = self.query_one("#dataset", Input).value.strip()
         if not self.query_one("#path", PathField).value.strip():
             self.query_one("#path", PathField).focus()
-            self.tuningfork.notify("Which file? Type its path.", severity="warning")
+            self.tuningfork.tell("Which file? Type its path.", severity="warning")
         elif not dataset:
             self.query_one("#dataset").focus()
-            self.tuningfork.notify("Into which dataset? Type a name.", severity="warning")
+            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
         elif not self._running_since:
             self._import(dataset)
 
@@ -194,24 +211,25 @@ class ImportScreen(PageScreen[str]):
     async def _import(self, dataset: str) -> None:
         path = self.query_one("#path", PathField).value
         chosen = self.query_one("#format", Choice).value
+        split = cast(Split, self.query_one("#split", Choice).value)
         variables = {
             field.name or "": field.value for field in self.query_one("#variables").query(Input) if field.value
         }
         self._begin()
         try:
             report = await self.tuningfork.bridge.job(
-                _import, file_preview.expand(path), dataset, chosen, variables, self._stop, self._progress
+                _import, file_preview.expand(path), dataset, chosen, variables, split, self._stop, self._progress
             )
         except Stopped:
             self._end()
-            self.tuningfork.notify("Stopped. Nothing was imported.")
+            self.tuningfork.tell("Stopped. Nothing was imported.")
         except TuningforkError as error:
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
         else:
             self._end()
             self._remember(variables)
-            await self._tell(report)
+            await self._show(report)
             self.dismiss(dataset)
 
     def _begin(self) -> None:
@@ -244,20 +262,22 @@ class ImportScreen(PageScreen[str]):
         if names:
             self.tuningfork.remember(**names)
 
-    async def _tell(self, report: ImportReport) -> None:
-        done = f"{formatting.count(report.kept, 'new pair')} in {report.dataset}."
-        if report.duplicates:
-            done += f" {formatting.count(report.duplicates, 'row')} were duplicates and left out."
-        if not report.rejected:
-            self.tuningfork.notify(done)
+    async def _show(self, report: ImportReport) -> None:
+        done = f"{import_report.kept(report, 'new')} in {report.dataset}."
+        remarks = import_report.remarks(report)
+        if not report.rejected and not report.not_read and not report.notices:
+            self.tuningfork.tell(" ".join([done, *remarks]))
             return
         from tui.screens.dialogs.notice import Notice
 
-        lines = [done, "", f"{formatting.count(report.rejected, 'row')} could not be used:"]
-        lines += [f"  {problem}" for problem in report.problems[:6]]
-        lines += ["  …"] if report.rejected > 6 else []
+        lines = [done, *remarks]
+        if report.rejected:
+            lines += ["", f"{formatting.count(report.rejected, 'row')} could not be used:"]
+            lines += [f"  {problem}" for problem in report.problems[:6]]
+            lines += ["  …"] if report.rejected > 6 else []
         where = self.tuningfork.store.home.absolute(report.report) if report.report else ""
-        await self.app.push_screen_wait(Notice("Imported, some rows left out", "\n".join(lines), f"Full list: {where}"))
+        title = "Imported, with rows left out" if report.rejected else "Imported"
+        await self.app.push_screen_wait(Notice(title, "\n".join(lines), f"All of them: {where}" if where else ""))
 
 
 def _import(
@@ -266,6 +286,7 @@ def _import(
     dataset: str,
     format: str,
     variables: dict[str, str],
+    split: Split,
     stop: threading.Event,
     progress: object,
 ) -> ImportReport:
@@ -275,11 +296,11 @@ def _import(
         progress(rows)  # type: ignore[operator]
 
     return importing.import_files(
-        store, [path], dataset=dataset, format=format, variables=variables, on_progress=on_progress
+        store, [path], dataset=dataset, format=format, variables=variables, split=split, on_progress=on_progress
     )
 
 
-def _row(label: str, field: object) -> ComposeResult:
+def _row(label: str, *fields: Widget) -> ComposeResult:
     with Horizontal(classes="row"):
         yield Static(label, classes="label", markup=False)
-        yield field  # type: ignore[misc]
+        yield from fields

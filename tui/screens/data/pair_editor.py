@@ -64,7 +64,7 @@ class PairEditor(PageScreen[Pair]):
         restored = None if self._seed else self._kept_draft()
         self._fill(restored)
         if restored:
-            self._tell_restored(restored)
+            self._show_restored(restored)
         self.query_one("#answer" if self._base().question.strip() else "#question").focus()
 
     def _kept_draft(self) -> Draft | None:
@@ -88,13 +88,13 @@ class PairEditor(PageScreen[Pair]):
         self.query_one("#tags", Input).value = clean(draft.tags if draft else " ".join(base.tags))
         self.query_one("#kind", Choice).value = draft.kind if draft else base.kind
         self.query_one("#status", Choice).value = draft.status if draft else base.status
-        self._say_heading()
+        self._show_heading()
         self.query_one("#restored").display = False
         turns = self.query_one("#turns", Static)
         turns.display = bool(base.history)
         turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, not editable here."))
 
-    def _say_heading(self) -> None:
+    def _show_heading(self) -> None:
         where = f" in {one_line(self._dataset, 40)}" if self._dataset else ""
         if self._pair is None:
             heading = Content.assemble(("New pair", "bold"), where)
@@ -104,7 +104,7 @@ class PairEditor(PageScreen[Pair]):
             )
         self.query_one("#heading", Static).update(heading)
 
-    def _tell_restored(self, draft: Draft) -> None:
+    def _show_restored(self, draft: Draft) -> None:
         moved = self._pair is not None and draft.revision != self._pair.revision
         text = (
             f"Restored your unsaved text from {formatting.ago(draft.at)} ago."

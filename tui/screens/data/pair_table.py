@@ -17,6 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from store import search_text
 from store.records import Pair
 from tui import formatting, keys
 from tui.text import fit
@@ -81,13 +82,13 @@ class PairTable(ScrollView, can_focus=True):
 
     # -- what it shows ------------------------------------------------------------------------------------------------
 
-    def show(self, ids: Sequence[int], at: int, near: Iterable[Pair], words: Sequence[str] = ()) -> None:
-        """List these ids with the cursor at row `at`; `near` are the pairs around it; `words` are highlighted."""
+    def show(self, ids: Sequence[int], at: int, near: Iterable[Pair], typed: str = "") -> None:
+        """List these ids with the cursor at row `at`; `near` are the pairs around it; `typed` is highlighted."""
         self.ids = ids
         self._kept.clear()
         self._wanted.clear()
         self._keep(near)
-        self._matches = re.compile(r"\b(?:" + "|".join(map(re.escape, words)) + ")", re.IGNORECASE) if words else None
+        self._matches = search_text.pattern(typed)
         if self.marked:
             self.marked &= set(ids)
         self.virtual_size = Size(0, len(ids) + 1)

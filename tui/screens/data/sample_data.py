@@ -1,5 +1,5 @@
-"""Loads the sample data: asks for the model's name, imports, and offers the next step.
-The data is in sample_data; the names fill its placeholders."""
+"""Loads the sample data: asks for a name and an author, imports, and offers the next step.
+The data is ours (sample_data); names fill its placeholders."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Samples:
 
 
 _MISSING = {
-    "name": "The model needs a name: the samples teach it to say it.",
-    "author": "The model needs a maker, for example you: the samples teach it to name them.",
+    "name": "Type a name: the sample data teaches the model to use it.",
+    "author": "Type who made it, for example your own name: the sample data teaches the model to say so.",
 }
 
 
@@ -45,14 +45,14 @@ class SamplesDialog(Dialog[Samples]):
 
     def compose_body(self) -> ComposeResult:
         settings = self.tuningfork.settings
-        yield text("The sample pairs teach the model this name and who made it.")
+        yield text("The sample data teaches the model a name and an author of your choice.")
         with Horizontal(classes="row"):
             yield Static("Name", classes="label")
             yield Field(clean(settings.name), compact=True, id="name", select_on_focus=True)
         with Horizontal(classes="row"):
-            yield Static("Made by", classes="label")
+            yield Static("Author", classes="label")
             yield Field(clean(settings.author), compact=True, id="author", select_on_focus=True)
-        yield text("General questions are included, so that it does not forget what it knows.", "hint")
+        yield text("General questions are included, so that the model keeps what it knows.", "hint")
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")
@@ -86,17 +86,17 @@ class SamplesDialog(Dialog[Samples]):
         try:
             report = await app.bridge.job(load, values)
         except TuningforkError as error:
-            app.show_error(error, "The samples could not be loaded")
+            app.show_error(error, "The sample data could not be loaded")
             return
         app.remember(**values)
         self.dismiss(Samples(values["name"], report))
 
 
 class SamplesLoaded(Dialog[str]):
-    """Shows what was loaded and returns the next step: `train` or `look`."""
+    """What was loaded, and what to do next: `train` or `look`."""
 
     def __init__(self, loaded: Samples) -> None:
-        super().__init__("Samples loaded")
+        super().__init__("The sample data is loaded")
         self._loaded = loaded
 
     def compose_body(self) -> ComposeResult:
@@ -121,6 +121,6 @@ class SamplesLoaded(Dialog[str]):
 
 
 def load(store: Store, values: dict[str, str]) -> ImportReport:
-    """Import the identity pairs under these names, and the general questions, as one change that can be undone."""
+    """Import the identity pairs under these names, and the general questions, as one change that undo reverts."""
     paths = [sample_files.path("identity.json"), sample_files.path("general.jsonl")]
     return importing.import_files(store, paths, dataset=DATASET, variables=values)

@@ -117,7 +117,7 @@ class DataScreen(ModeScreen):
             if want_id is not None or table.current_id == want:
                 break  # else the cursor moved meanwhile, and would jump back
         self.found, self.query_now = found, found.query
-        table.show(found.ids, found.at, found.near, found.query.text.split())
+        table.show(found.ids, found.at, found.near, found.query.text)
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
@@ -144,6 +144,10 @@ class DataScreen(ModeScreen):
             return f"Nothing matches {', '.join(filter(None, limits))}{inside}.", [("Esc", "Show all pairs")]
         if query.dataset:
             title = f"The dataset {query.dataset} has no pairs yet."
+            there = next((each for each in found.datasets if each.name == query.dataset), None)
+            if there and there.preferences + there.feedback:
+                title = f"The dataset {query.dataset} has no pairs, but preferences or feedback."
+                return title, [_ALL["data.preferences"], _ALL["data.new"], _ALL["data.import"]]
             return title, [_ALL["data.new"], _ALL["data.import"], _ALL["data.dataset"]]
         return "There are no pairs yet.", [_ALL["data.samples"], _ALL["data.import"], _ALL["data.new"]]
 
@@ -155,6 +159,8 @@ class DataScreen(ModeScreen):
         listed = next((d for d in self.found.datasets if d.name == self.found.query.dataset), None)
         if listed and not self.found.query.narrowed:
             parts.append(f"{listed.ready:,} ready: {listed.train:,} train, {listed.val:,} val, {listed.test:,} test")
+            if judged := listed.preferences + listed.feedback:
+                parts.append(f"{formatting.count(judged, 'preference')} (V)")
         if marked:
             parts.append(f"● {marked:,} marked")
         if self._unsaved:
@@ -262,6 +268,14 @@ class DataScreen(ModeScreen):
     def action_export_file(self) -> None:
         self._run(self._datasets.write_file)
 
+    @work(group="dialog")
+    async def action_preferences(self) -> None:
+        """The preferences and feedback of the listed dataset; a change there can be undone here too."""
+        from tui.screens.data.preferences import PreferenceList
+
+        await self.app.push_screen_wait(PreferenceList(self.query_now.dataset))
+        self.reload()
+
     def action_samples(self) -> None:
         self.action_welcome()
 
@@ -345,18 +359,14 @@ class DataScreen(ModeScreen):
     @show_errors
     async def action_undo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.undo)
-        self.tuningfork.notify(
-            f"Undid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to undo."
-        )
+        self.tuningfork.notify(f"Undid: {formatting.edited(edit.label, edit.pairs)}." if edit else "Nothing to undo.")
         self.reload()
 
     @work(group="change")
     @show_errors
     async def action_redo(self) -> None:
         edit = await self.tuningfork.bridge.call(pairs.redo)
-        self.tuningfork.notify(
-            f"Redid: {edit.label}, {formatting.count(edit.pairs, 'pair')}." if edit else "Nothing to redo."
-        )
+        self.tuningfork.notify(f"Redid: {formatting.edited(edit.label, edit.pairs)}." if edit else "Nothing to redo.")
         self.reload()
 
     def _notify_undoable(self, what: str) -> None:

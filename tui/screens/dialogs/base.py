@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -30,7 +30,8 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield from self.compose_body()
+            with VerticalScroll(classes="body", can_focus=False):
+                yield from self.compose_body()
             with Horizontal(classes="buttons"):
                 yield from self.compose_buttons()
 
@@ -42,6 +43,11 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
 
     def on_mount(self) -> None:
         self.query_one(".dialog").border_title = Content(self._heading)
+
+    def action_scroll_body(self, pages: int) -> None:
+        """Scroll a text that is longer than the window; the buttons stay in view."""
+        body = self.query_one(".body", VerticalScroll)
+        body.scroll_relative(y=pages * max(1, body.size.height - 1), animate=False)
 
     def action_back(self) -> None:
         """Close without an answer."""

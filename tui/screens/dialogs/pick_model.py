@@ -24,11 +24,11 @@ def entries(store: Store, *, base_only: bool = False) -> list[Entry]:
     """The known models with a note on each; `base_only` leaves out what cannot be tuned."""
     known = refs.known(store)
     ages = {run.name: formatting.ago(run.ended_at or run.created_at) for run in runs.all_runs(store)}
-    notes = {f"run:{name}": f"tuned, {age}" for name, age in ages.items()}
+    notes = {str(refs.Ref.run(name)): f"tuned, {age}" for name, age in ages.items()}
     notes |= {ref: f"live, now at step {step}" for ref, step in refs.followed(store, known).items()}
     out = []
     for ref in known:
-        if base_only and ref.startswith(("run:", *refs.ENDPOINT)):
+        if base_only and not refs.Ref.read(ref).can_be_base:
             continue
         out.append(Entry(ref, ref, "comes with Tuningfork" if ref == default_model.NAME else notes.get(ref, "added")))
     return out

@@ -10,6 +10,7 @@ from engine import job_list
 from engine.export import listing, planning, service, targets
 from engine.export.service import Planned, Request, Target
 from engine.job_list import JobView
+from engine.models.refs import Ref
 from store import exports, runs
 from store.db import Store
 from store.errors import NotFound
@@ -143,4 +144,4 @@ def _beside(store: Store, export: Export) -> str:
     run = known.get(export.run)
     if run is None:
         return str(export.verification.get("base", ""))
-    return f"run:{run.name}" if export.step is None else f"run:{run.name}@{export.step}"
+    return str(Ref.run(run.name, export.step))

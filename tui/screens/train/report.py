@@ -156,7 +156,7 @@ class Choices:
 
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
-    models = [ref for ref in refs.known(store) if not ref.startswith(("run:", *refs.ENDPOINT))]
+    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base]
     return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 

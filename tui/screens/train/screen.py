@@ -14,6 +14,7 @@ from textual.events import ScreenResume
 from textual.timer import Timer
 from textual.widgets import OptionList
 
+from engine.models.refs import Ref
 from engine.training import run_control
 from engine.training.config import FIELDS
 from store.errors import BadInput, TuningforkError
@@ -284,7 +285,7 @@ class TrainScreen(ModeScreen):
         if self.row is None:
             return
         run = self.row.run
-        await self.tuningfork.compare(run.base, f"run:{run.name}")
+        await self.tuningfork.compare(run.base, str(Ref.run(run.name)))
 
     @work(group="dialog", exclusive=True)
     async def action_rows(self) -> None:

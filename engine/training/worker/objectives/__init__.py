@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.training.worker.contracts import Job, Outcome
+from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.objectives import sft
 
-TRAINERS: dict[str, Callable[[Job], Outcome]] = {"sft": sft.train}
+TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {"sft": sft.train}
 """By the names of engine.training.objectives.OBJECTIVES: takes a job from its rows to its adapter folder."""

@@ -23,13 +23,13 @@ from engine.training.estimate import total_steps
 from engine.training.preflight import judge, tokenise
 from engine.training.worker import adapter_files, checkpoints, loading, packing
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
-from engine.training.worker.contracts import Job, Outcome, Reporter
+from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.optim import MasterAdamW, schedule
 from engine.training.worker.packing import Pack, Packer
 
 
-def train(job: Job) -> Outcome:
+def train(job: TrainingJob) -> Outcome:
     """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported or WorkerError."""
     config, say = job.config, job.reporter.say
     template = ChatTemplate.load(job.base_folder)
@@ -113,7 +113,7 @@ class SftTrainer(Trainer):
 
     def __init__(
         self,
-        job: Job,
+        job: TrainingJob,
         loaded: Loaded,
         packer: Packer,
         train: Sequence[Example],
@@ -162,7 +162,7 @@ class SftTrainer(Trainer):
         adapter_files.read(self.model, Path(resume_from_checkpoint))
 
 
-def _arguments(job: Job, loaded: Loaded, total: int) -> TrainingArguments:
+def _arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
     config = job.config
     return TrainingArguments(
         output_dir=str(job.out / "checkpoints" / ".part"),

@@ -1,0 +1,68 @@
+"""The records that the server hands to a backend and gets back: a request for an answer, and how the answer ended.
+Plain data; what a backend does with them is engine.inference.backends.base's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal
+
+from engine.inference.sampling import Sampling
+from engine.models.refs import Resolved
+from store.records import Message
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One request for an answer. `lane` names a conversation side whose prefix may be kept; None keeps nothing.
+
+    `asked` is the `perf_counter` time at which the request came in: the time to the first token counts from there.
+    `text`, where given, is what to continue as it is, without a chat template; there are no messages then.
+    """
+
+    model: Resolved
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    lane: str | None = None
+    asked: float = field(default_factory=perf_counter)
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an answer ended, in tokens and milliseconds; see `engine.inference.client.Done` for the meaning of each.
+
+    `note` is a sentence on what could not be done as asked, such as a field that another server refuses.
+    """
+
+    stop: Literal["end", "length"]
+    tokens: int
+    prompt_tokens: int
+    ttft_ms: float | None = None
+    tokens_per_s: float | None = None
+    context_used: int = 0
+    context_size: int = 0
+    dropped_turns: int = 0
+    model: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what a model thinks before it answers; no part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A chosen token by its bytes, with its natural log probability before any sampling filter, and the likeliest
+    alternatives, the best first. Comes before the text of its token."""
+
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+Piece = str | Reasoning | TokenLogprob
+"""What an answer is made of, in the order in which it comes."""

@@ -1,0 +1,40 @@
+"""What an import did, in sentences: the command line and the app say the same.
+Pure functions; nothing here knows a widget."""
+
+from __future__ import annotations
+
+from store.importing import ImportReport
+from tui.formatting import count
+
+NOUNS = {"pair": "pair", "preference": "preference", "feedback": "judged answer"}
+"""What the rows that a format holds are called."""
+_NAMED = 12
+
+
+def kept(report: ImportReport, new: str = "") -> str:
+    """`3 pairs`, `3 pairs, 1 preference and 2 judged answers`; `new` goes before each noun."""
+    return sorts(report.pairs, report.preferences, report.feedback, new)
+
+
+def sorts(pairs: int, preferences: int, feedback: int, new: str = "") -> str:
+    """The same of counts."""
+    named = zip(NOUNS.values(), (pairs, preferences, feedback), strict=True)
+    parts = [count(n, f"{new} {noun}".strip()) for noun, n in named if n] or [count(0, f"{new} pair".strip())]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def not_read(fields: dict[str, int]) -> str:
+    """`Not read: label (150 rows), context (3 rows).`"""
+    named = [f"{name} ({count(rows, 'row')})" for name, rows in fields.items()]
+    more = f" and {count(len(named) - _NAMED, 'more field')}" if len(named) > _NAMED else ""
+    return f"Not read: {', '.join(named[:_NAMED])}{more}."
+
+
+def remarks(report: ImportReport) -> list[str]:
+    """What else there is to know: known rows, fields that were not read, and what was decided on the way."""
+    lines = []
+    if report.duplicates:
+        lines.append(f"{count(report.duplicates, 'row')} {'was' if report.duplicates == 1 else 'were'} known already.")
+    if report.not_read:
+        lines.append(not_read(report.not_read))
+    return lines + report.notices

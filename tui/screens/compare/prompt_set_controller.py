@@ -1,0 +1,67 @@
+"""Sets of prompts in Compare: chosen or read from a file, kept, and sent to every lane in a screen of their own.
+Reading and asking are in engine.evaluation.prompt_sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.comparison.stream_runner import Connect
+from engine.evaluation import prompt_sets
+from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
+from store import probes
+from store.db import Store
+from tui import formatting
+from tui.screens.compare.conversation import Conversation
+from tui.screens.compare.host import CompareHost
+from tui.screens.dialogs.pick import Entry, Pick
+from tui.text import one_line
+
+HINT = "Or a file: one prompt per line, or JSONL with prompt (and system). It is kept under its name."
+_HERE = "\0here"
+
+
+class PromptSetController:
+    """Many prompts at once."""
+
+    def __init__(self, host: CompareHost, conversation: Conversation, connect: Connect) -> None:
+        self._host, self._conversation, self._connect = host, conversation, connect
+
+    async def ask_set(self) -> None:
+        """Send a set of prompts to every lane; each prompt by itself, without this conversation."""
+        from tui.screens.compare.prompt_answers import Answers
+
+        found = await self._pick()
+        if found is None:
+            return
+        name, prompts = found
+        comparison = self._conversation.comparison
+        asked = [PromptEntry(prompt.text, prompt.system or comparison.system) for prompt in prompts]
+        sides = [ComparedSide(lane.name, lane.model, lane.few_shot) for lane in comparison.lanes.values()]
+        await self._host.tuningfork.push_screen_wait(Answers(name, asked, sides, comparison.sampling, self._connect))
+
+    async def _pick(self) -> tuple[str, list[PromptEntry]] | None:
+        """A set's name and its prompts; None when nothing was chosen."""
+        turns = self._conversation.comparison.turns
+        kept = await self._host.tuningfork.bridge.call(probes.sets)
+        entries = [Entry(name, one_line(name, 40), formatting.count(count, "prompt")) for name, count in kept.items()]
+        if turns:
+            entries.append(Entry(_HERE, "The prompts of this conversation", formatting.count(len(turns), "prompt")))
+        picked = await self._host.tuningfork.push_screen_wait(
+            Pick("Which prompts to send to every lane?", entries, create="Read the file", hint=HINT)
+        )
+        if picked is None:
+            return None
+        if picked.value == _HERE:
+            name, prompts = one_line(turns[0].prompt, 40), [PromptEntry(turn.prompt) for turn in turns]
+            await self._host.tuningfork.bridge.call(prompt_sets.keep, name, prompts)
+            return name, prompts
+        if picked.new:
+            return await self._host.tuningfork.bridge.call(_read_and_keep, picked.value)
+        return picked.value, await self._host.tuningfork.bridge.call(prompt_sets.kept, picked.value)
+
+
+def _read_and_keep(store: Store, typed: str) -> tuple[str, list[PromptEntry]]:
+    path = Path(typed).expanduser()
+    prompts = prompt_sets.read(path)
+    prompt_sets.keep(store, path.name, prompts)
+    return path.name, prompts
