@@ -33,7 +33,7 @@ FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
-"""What `ChatTemplate.load` reads of a folder, and what has to travel with an adapter."""
+"""What `ChatTemplate.load` reads of a folder, and what goes with an adapter."""
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _PROBE = "tuningfork"  # an answer that no template writes by itself
@@ -108,7 +108,7 @@ class ChatTemplate:
                 todo="Many templates take no system text, and want user and assistant in turn.",
             ) from None
         lost = [m["content"] for m in messages if m["role"] == "system" and m["content"].strip() not in text]
-        if lost:  # without a word, the model would be tuned on another conversation than the one that was written
+        if lost:  # else the model would silently be tuned on another conversation than the one that was written
             raise BadInput(
                 "The model's chat template leaves the system text out.",
                 where=_short(lost[0]),
@@ -129,7 +129,7 @@ class ChatTemplate:
             text.encode()
         except UnicodeEncodeError as error:
             raise BadInput(
-                "The text holds half of a surrogate pair, which no tokenizer can read.",
+                "The text contains half of a surrogate pair, which no tokenizer can read.",
                 where=_short(text[max(0, error.start - 40) : error.start]),
                 todo="Delete the broken character after this place.",
             ) from None

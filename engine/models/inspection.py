@@ -446,8 +446,8 @@ def _targets(targets: str | Sequence[str], tensors: Mapping[str, TensorHeader]) 
             found.append(
                 ModelIssue(
                     "error",
-                    f"The target {target} is the output matrix, which the training loss reads directly: an adapter "
-                    "there would not be trained.",
+                    f"The target {target} is the output matrix, which many models share with their embeddings: an "
+                    "adapter there is not supported.",
                     "Leave it out of the targets.",
                     "targets",
                 )

@@ -16,7 +16,7 @@ from engine.models.chat_template import ChatTemplate
 from engine.training.worker import adapter_files, checkpoints, loading
 from engine.training.worker.methods import qlora
 from engine.training.worker.optim import MasterAdamW, schedule
-from store.errors import BadInput, Conflict, WorkerError
+from store.errors import BadInput, Conflict, Unsupported, WorkerError
 from tests.chat_templates import FAMILIES
 from tests.tiny import CHATML, config, make_tiny_llama, row, rows
 from tests.torch.recording import train
@@ -250,7 +250,7 @@ def test_an_adapter_is_read_back_exactly(base: Path, tmp_path: Path) -> None:
 
 
 def test_an_adapter_on_the_head_is_refused(base: Path) -> None:
-    with pytest.raises(BadInput, match="output head"):
+    with pytest.raises(Unsupported, match="output matrix"):
         loading.load(config(targets=("q_proj", "lm_head")), base, "cpu")
 
 

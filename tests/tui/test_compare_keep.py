@@ -436,3 +436,16 @@ async def test_diff_marks_what_differs(comparing: Any) -> None:
         await app.see("of the words are the same", "I am a base model.", "Northwind Labs.")
         await app.press("escape")
         await app.see_page("CompareScreen")
+
+
+async def test_earlier_answers_of_a_kept_conversation_are_context_only(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        for prompt in ("One", "Two", "Three"):
+            await ask(app, prompt)
+            await answered(app)
+            await app.press("escape")
+        draft = screen(app).keeping.draft()
+        assert draft is not None and [turn.role for turn in draft.history] == ["user", "assistant"] * 2
+        pair = pairs.create(store, draft)
+        weights = [m.get("weight") for m in pair.training_messages() if m["role"] == "assistant"]
+        assert weights == [0, 0, None], "only the answer that was chosen is trained"

@@ -1,5 +1,5 @@
 """Command line of the process with torch: `run` an attempt, `prepare` a model, compute a `reference`, `merge`.
-Started by the engine only; a person uses the `tuningfork` command."""
+Started by the engine only; users run the `tuningfork` command."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code of the process."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.worker")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="work on the attempt that carries this token")
+    run = commands.add_parser("run", help="train the attempt that has this token")
     run.add_argument("--token", required=True)
     prepare = commands.add_parser("prepare", help="make the safetensors folder of a model")
     prepare.add_argument("ref")
     reference = commands.add_parser("reference", help="logits and answers of transformers for a request file")
     reference.add_argument("request", type=Path)
-    merge = commands.add_parser("merge", help="an adapter into its base, with PEFT")
+    merge = commands.add_parser("merge", help="merge an adapter into its base with PEFT")
     for place in ("base", "adapter", "out"):
         merge.add_argument(place, type=Path)
     for command in (run, prepare):
         command.add_argument("--home", required=True, type=Path)
     options = parser.parse_args(argv)
     if options.command == "reference":
-        from engine.training.worker import reference as referee
+        from engine.training.worker import reference as comparison
 
-        return referee.main(options.request)
+        return comparison.main(options.request)
     if options.command == "merge":
         from engine.training.worker import merge as merger
 

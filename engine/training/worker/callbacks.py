@@ -1,5 +1,5 @@
-"""What happens between the steps of a run, on any trainer of transformers or TRL: numbers are reported, wishes of the
-user are followed, checkpoints are kept, and a broken number ends the run."""
+"""What happens between the steps of a run, on any trainer of transformers or TRL: numbers are reported, requests to
+stop are followed, checkpoints are kept, and a loss or gradient that is not finite ends the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALIDATIONS = 5
 
 @dataclass
 class StepNumbers:
-    """Numbers of the step at work: the trainer counts its `tokens`, `started` is a monotonic time in seconds."""
+    """Numbers of the current step: the trainer counts its `tokens`, `started` is a monotonic time in seconds."""
 
     tokens: int = 0
     started: float = 0.0
@@ -89,15 +89,15 @@ class RunCallback(TrainerCallback):
         checkpoints.place(made, final)
         self._job.reporter.checkpoint(step, final, files, val_loss)
         self._job.reporter.say(f"Saved a checkpoint at step {step}", step=step)
-        for gone in checkpoints.prune(folder, self._job.config.keep_checkpoints):
-            self._job.reporter.pruned(gone)
+        for deleted in checkpoints.prune(folder, self._job.config.keep_checkpoints):
+            self._job.reporter.pruned(deleted)
 
 
 def refuse_broken(step: int, value: float, name: str) -> None:
     """WorkerError when a loss or gradient is no finite number: no later step could repair the weights."""
     if not math.isfinite(value):
         raise WorkerError(
-            f"The {name} became {value} at step {step}; training cannot go on from there.",
+            f"The {name} became {value} at step {step}; training cannot continue from there.",
             where=f"step {step}",
             todo="Lower the learning rate, or look for broken rows; the last checkpoint is still good.",
         )

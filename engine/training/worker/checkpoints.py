@@ -1,5 +1,5 @@
-"""Folders that a run leaves behind, whole or not at all: manifests of hashes, checks before a resume, pruning.
-Files and hashes only; what goes into a checkpoint is the trainer's."""
+"""Checkpoint and adapter folders, complete or not there at all: manifests of hashes, checks before a resume, pruning.
+Files and hashes only; the trainer decides what goes into a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from store.records import SnapshotRow
 
 MANIFEST = "manifest.json"
 NEEDED = ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
-"""What a checkpoint must hold to be resumed from; without one of them training would silently begin afresh."""
+"""What a checkpoint needs to be resumed from; without one of them training would silently start from the beginning."""
 
 Files = dict[str, dict[str, Any]]
 """File name -> {"sha256", "bytes"}."""
 
 
 def data_hash(rows: Sequence[SnapshotRow]) -> str:
-    """One hash over what the rows say and where they are used: equal data trains equally."""
+    """One hash over the content and split of all rows in their order: equal data trains equally."""
     return sha256(canonical([[row.split, row.content_hash] for row in sorted(rows, key=lambda row: row.ord)]))
 
 
@@ -42,7 +42,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Files:
 
 
 def facts(config: TrainConfig, rows: Sequence[SnapshotRow], step: int, total: int) -> dict[str, Any]:
-    """What a manifest says besides its files."""
+    """What a manifest records besides its files."""
     return {
         "format": 1,
         "base": config.model,
@@ -60,7 +60,7 @@ def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> in
     BadInput when it is incomplete or a file changed since it was written; Conflict when it belongs to another
     configuration or to other data.
     """
-    other = "Resume from another checkpoint, or train afresh."
+    other = "Resume from another checkpoint, or start a new run."
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         step, files = int(manifest["step"]), dict(manifest["files"])
@@ -77,7 +77,7 @@ def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> in
         ("data_hash", data_hash(rows), "other data"),
     ):
         if manifest.get(key) != now:
-            todo = "A resumed run must go on exactly as it began; start a new run instead."
+            todo = "A resumed run must continue exactly as it began; start a new run instead."
             raise Conflict(f"The checkpoint was made with {what}.", where=str(folder), todo=todo)
     return step
 
@@ -90,15 +90,15 @@ def place(folder: Path, final: Path) -> None:
 
 
 def saved(folder: Path) -> list[tuple[int, Path]]:
-    """The whole checkpoints in `folder`, oldest step first."""
+    """The complete checkpoints in `folder`, oldest step first."""
     found = [path for path in folder.glob("step-*") if (path / MANIFEST).is_file() and path.name[5:].isdigit()]
     return sorted((int(path.name[5:]), path) for path in found)
 
 
 def prune(folder: Path, keep: int) -> list[Path]:
     """Delete all but the last `keep` checkpoints; returns what was deleted."""
-    gone = [path for _, path in saved(folder)[:-keep]]
-    for path in gone:
-        (path / MANIFEST).unlink()  # first, so that what is half deleted never counts as whole
+    old = [path for _, path in saved(folder)[:-keep]]
+    for path in old:
+        (path / MANIFEST).unlink()  # first, so that a half-deleted checkpoint never counts as complete
         shutil.rmtree(path)
-    return gone
+    return old

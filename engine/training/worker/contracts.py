@@ -1,5 +1,5 @@
-"""What the job runner hands to training and hears back: a TrainingJob, a Reporter, an Outcome.
-Importing this is light: no torch, no store; the Reporter carries what the run says."""
+"""What passes between the job runner and training: a TrainingJob and its Reporter go in, an Outcome comes out.
+Cheap to import: no torch, no database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.records import SnapshotRow, Wanted
 
 
 class Reporter(Protocol):
-    """Where a run's news goes. Called from the training thread only."""
+    """Takes what a run reports. Called from the training thread only."""
 
     def total(self, steps: int, env: dict[str, Any]) -> None:
         """The run will take `steps` optimizer steps in all; `env` describes the machine and the libraries."""
@@ -21,16 +21,16 @@ class Reporter(Protocol):
         """Numbers after optimizer step `step`: loss, lr, grad_norm, tokens_per_s, step_s; val_loss comes by itself."""
 
     def say(self, text: str, *, level: str = "info", **body: Any) -> None:
-        """One event of the run's log."""
+        """Add an event to the run's log."""
 
     def checkpoint(self, step: int, path: Path, manifest: dict[str, Any], val_loss: float | None) -> None:
-        """A whole, verified checkpoint lies at `path` (absolute). `manifest` maps file name to {"sha256", "bytes"}."""
+        """A complete checkpoint was saved at `path` (absolute). `manifest` maps file name to {"sha256", "bytes"}."""
 
     def pruned(self, path: Path) -> None:
-        """The checkpoint at `path` was deleted to make room."""
+        """The checkpoint at `path` was deleted: only the latest ones are kept."""
 
     def wanted(self) -> Wanted:
-        """What the user wants of this run: run, stop (after a checkpoint) or kill (at once)."""
+        """What the user wants of this run: run, stop (after saving a checkpoint) or kill (at once). Asked each step."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Turns weights that cannot be trained as they are (a GGUF file) into a folder of safetensors with a true tokenizer.
-The only place that reads a GGUF for training; slow, so cache.py runs it once and keeps the result."""
+"""Turns weights that cannot be trained as they are (a GGUF file) into a folder of safetensors with an exact tokenizer.
+Slow, so model_cache.py runs it once and keeps the result."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from store.errors import NoSpace, Unsupported
 Say = Callable[[str], None]
 
 _JOINED = "joined.gguf"
-_BYTES_A_WEIGHT = 2  # kept as bfloat16: what training computes in
-_ROOM_BESIDE = 64 * 1024**2
+_BYTES_PER_WEIGHT = 2  # kept as bfloat16: what training computes in
+_SPARE_BYTES = 64 * 1024**2
 REFERENCE_LINES: tuple[str, ...] = (
     "Hello world",
     " leading and  double  spaces ",
@@ -40,7 +40,7 @@ REFERENCE_LINES: tuple[str, ...] = (
     "…—–“”‘’«»",
     "",
 )
-"""Texts that tell tokenizers apart."""
+"""Texts on which tokenizers differ."""
 
 
 def prepare(source: Path, out: Path, say: Say) -> Path:
@@ -52,12 +52,12 @@ def prepare(source: Path, out: Path, say: Say) -> Path:
     parts = header.shards(source)
     files = sum(part.stat().st_size for part in parts) if len(parts) > 1 else 0
     weights = sum(prod(tensor.shape) for part in parts for tensor in header.read(part).tensors)
-    _require_room(out.parent, weights * _BYTES_A_WEIGHT + files + _ROOM_BESIDE)
+    _require_space(out.parent, weights * _BYTES_PER_WEIGHT + files + _SPARE_BYTES)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
     try:
-        with _told_when_full(out.parent):
+        with _explained_when_full(out.parent):
             if len(parts) > 1:  # transformers reads one file only, and would fill the other shards' weights at random
                 say(f"Joining the {len(parts)} shards of {source.name}")
                 source = header.join(parts, part / _JOINED)
@@ -102,13 +102,13 @@ def _convert(source: Path, part: Path, say: Say) -> None:
             todo="Chatting with it works; to tune it, use the model's Hugging Face folder (safetensors) instead.",
         ) from error
     inspection.require_complete(info, source)
-    model.config._name_or_path = ""  # a local path or a title: neither belongs into files that travel
+    model.config._name_or_path = ""  # a local path or a title: neither belongs in files that are passed on
     say("Writing safetensors")
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
 
 
-# --- tokenizer: proven against the GGUF's own -----------------------------------------------------------------------
+# --- tokenizer: compared with the GGUF's own ------------------------------------------------------------------------
 
 
 def _correct_tokenizer(source: Path, folder: Path) -> None:
@@ -153,7 +153,7 @@ def _prepend_space(path: Path) -> None:
 
 
 def differing(folder: Path, true_ids: Callable[[str], list[int]], lines: Sequence[str]) -> list[str]:
-    """Which of `lines` the folder's tokenizer.json reads otherwise than `true_ids`."""
+    """Which of `lines` the folder's tokenizer.json tokenises differently from `true_ids`."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -172,10 +172,10 @@ def gguf_tokenizer(path: Path) -> Iterator[Callable[[str], list[int]]]:
         model.close()
 
 
-# --- room on the disk -----------------------------------------------------------------------------------------------
+# --- space on the disk ----------------------------------------------------------------------------------------------
 
 
-def _require_room(folder: Path, needed: int) -> None:
+def _require_space(folder: Path, needed: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -187,12 +187,12 @@ def _require_room(folder: Path, needed: int) -> None:
 
 
 @contextlib.contextmanager
-def _told_when_full(folder: Path) -> Iterator[None]:
-    """Tell a disk that fills up meanwhile by its name; libraries wrap the reason in errors of their own."""
+def _explained_when_full(folder: Path) -> Iterator[None]:
+    """Raise NoSpace when the disk fills up meanwhile; libraries wrap the reason in errors of their own."""
     try:
         yield
     except Exception as error:
         if is_disk_full(error) or shutil.disk_usage(folder).free < 1024**2:
-            todo = "Free some space and try again; nothing half-made was left behind."
+            todo = "Free some space and try again; nothing incomplete was left behind."
             raise NoSpace("The disk filled up while the model was prepared.", where=str(folder), todo=todo) from error
         raise

@@ -1,5 +1,5 @@
-"""What went wrong in a worker, in a person's words: one sentence, what to do, and where the log is.
-Looks at errors by name, so that no library needs to be importable for its failure to be told."""
+"""Explains what went wrong in a worker: one sentence, what to do next, and where the log is.
+Recognises errors by name, so that a library need not be importable for its failure to be explained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def explain(error: BaseException, log: Path) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """One or two lines for an error that is not ours: a known trouble by its name, else its type and first line."""
+    """One or two lines for an error that is not ours: a known problem by its name, else its type and first line."""
     if is_disk_full(error):
         return "The disk is full.\n  Free some space, then resume the run: it continues from its last checkpoint."
     if is_out_of_memory(error):
@@ -37,7 +37,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"A library ended the process (exit code {error.code})."
     line = first_line(error)
-    return f"{type(error).__name__}: {line}" if line else f"{type(error).__name__}, without a word."
+    return f"{type(error).__name__}: {line}" if line else f"{type(error).__name__} without a message."
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -51,5 +51,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
-    """The first line with something on it of an error's text."""
+    """The first line of an error's text that is not blank."""
     return next((line.strip()[:limit] for line in str(error).splitlines() if line.strip()), "")

@@ -95,7 +95,7 @@ def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str) -> Any:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk or the system failed, not the model
         what = f"The base model cannot be loaded: {str(error).splitlines()[0]}"
-        raise Unsupported(what, where=str(folder), todo="See the log for the whole reason.") from error
+        raise Unsupported(what, where=str(folder), todo="See the log for the full reason.") from error
     model.config.use_cache = False
     return model
 
@@ -126,10 +126,9 @@ def load_whole(folder: Path, **options: Any) -> Any:
 def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     """Put a fresh adapter on the model; everything else is frozen. Seeded by the caller.
 
-    BadInput when the adapter does not fit the model, or sits on its head.
+    BadInput when the adapter does not fit the model.
     """
     from peft import get_peft_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
 
     model.config._name_or_path = config.model  # what adapter_config.json will name as its base
     model.name_or_path = config.model
@@ -140,10 +139,6 @@ def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
         raise BadInput(
             f"The adapter does not fit this model: {error}", where="targets", todo="Use targets all-linear."
         ) from error
-    if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):  # often tied to the embeddings, which are frozen
-        raise BadInput(
-            "An adapter on the model's output head is not supported.", where="targets", todo="Use targets all-linear."
-        )
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(method.adapter_dtype(name, dtype))

@@ -1,5 +1,5 @@
 """Merges an adapter into its base with PEFT: for adapters that are more than B @ A (DoRA, saved modules), which the
-export's own merge cannot express. Writes weights and config; the tokenizer is the caller's."""
+export's own merge cannot express. Writes weights and config; the caller adds the tokenizer."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Prepared models: makes the cached folder of a model once, under a lock, and sweeps up what a cut-off try left.
-How a folder is made is prepare.py's; this decides whether, where, and by whom."""
+"""Prepared models: makes the cached folder of a model once, under a lock, and deletes what an interrupted attempt left.
+convert_gguf.py makes the folder; this decides whether, where, and which process does it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
 
 @contextlib.contextmanager
 def _lock(out: Path, say: Say) -> Iterator[None]:
-    """Held by the one process that makes `out`. The system frees it when that process dies, however it dies."""
+    """A lock for the one process that makes `out`. The system frees it when that process dies, however it dies."""
     out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(out.with_name(f".{out.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -80,7 +80,7 @@ def _lock(out: Path, say: Say) -> Iterator[None]:
 
 
 def _sweep(out: Path) -> None:
-    """Under the lock, whatever lies at `out` without being whole is a left-over of a try that was cut off."""
+    """Delete what an interrupted attempt left at `out`; nobody else works there while we have the lock."""
     for left in (out, *out.parent.glob(f"{out.name}.part*")):
         if left.is_dir():
             shutil.rmtree(left)
@@ -89,7 +89,7 @@ def _sweep(out: Path) -> None:
 
 
 def _fetch(name: str, say: Say) -> Path:
-    """Download a hub model; asked for by a person, never on our own account."""
+    """Download a hub model: only when the user asked for it."""
     found = refs.hub_snapshot(name)
     if found is not None:
         return found

@@ -1,5 +1,5 @@
-"""What transformers and PEFT make of a model: logits for given tokens and greedy answers, for exports to be held
-against. One request, one file of arrays; judging them is engine.export's."""
+"""Logits and greedy answers of a model in transformers and PEFT, which exports are compared with.
+One request gives one file of arrays; engine.export judges them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a job to its adapter: sets the process up, checks what is resumed from, and hands over to the objective."""
+"""Runs a job: sets up the process, verifies the checkpoint to resume from, and calls the objective's trainer."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ class KeepController:
             comparison.turns[turn].prompt,
             answer.text.strip(),
             system=comparison.system,
-            history=tuple(Turn(m["role"], m["content"]) for m in earlier if m["role"] != "system"),  # type: ignore[arg-type]
+            # Earlier answers are context: only the last one was chosen, and only it is to be trained.
+            history=tuple(Turn(m["role"], m["content"], train=False) for m in earlier if m["role"] != "system"),  # type: ignore[arg-type]
             tags=("compare",),
             status="ready" if answer.whole else "draft",
             source=self._source(model=answer.model, seed=answer.sampling.seed, lane=lane, turn=turn),
