@@ -123,8 +123,6 @@ class TuningforkApp(App[int]):
         """Show what happened, where, and what to do."""
         self.notify(str(error), title="That did not work", severity="error", timeout=10)
 
-    tell, tell_error = notify, notify_error  # their old names
-
     def show_error(self, error: TuningforkError, title: str = "That did not work") -> None:
         """Show it in a dialog, for what stopped a longer piece of work."""
         from tui.screens.dialogs.error import ErrorDialog

@@ -43,14 +43,6 @@ class AppServices(Protocol):
     def notify_error(self, error: TuningforkError) -> None:
         """Show an error as a notice."""
 
-    def tell(
-        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float = 5
-    ) -> None:
-        """The old name of `notify`."""
-
-    def tell_error(self, error: TuningforkError) -> None:
-        """The old name of `notify_error`."""
-
     def show_error(self, error: TuningforkError, title: str = ...) -> None:
         """Show an error in a dialog."""
 

@@ -43,8 +43,6 @@ class Driver:
         """The notices of this session, oldest first."""
         return [str(notice.message) for notice in self.app._notifications]
 
-    told = notices  # its old name
-
     async def press(self, *keys: str) -> None:
         """Press keys, each when the one before was handled. What a key starts may still run: wait until it is seen."""
         for key in keys:

@@ -107,7 +107,7 @@ async def test_enter_does_not_overtake_letters(comparing: Any, client: ScriptedC
         await app.paste("pasted\ntext")  # to the app, as a terminal does: a paste given to a widget comes round again
         assert prompt.text == "pasted\ntext"
         await app.paste("x" * 100_001)
-        await app.until(lambda: any("100,001" in note for note in app.told))
+        await app.until(lambda: any("100,001" in note for note in app.notices))
         assert prompt.text == "pasted\ntext"
 
 
@@ -119,7 +119,7 @@ async def test_again_new_seed_edit_and_new(comparing: Any, client: ScriptedClien
         await answered(app)
         assert [m[-1]["content"] for _, m, _ in client.asked] == ["One"] * 4
         await app.press("R")
-        assert any("temperature" in note for note in app.told)  # greedy: a seed would change nothing
+        assert any("temperature" in note for note in app.notices)  # greedy: a seed would change nothing
         await app.press("e")
         await app.see("Editing the last prompt")
         await ask(app, " more")
@@ -187,7 +187,7 @@ async def test_an_unknown_model_and_an_empty_prompt_are_said(comparing: Any, cli
     async with comparing() as app:
         await app.press("enter")
         await app.see("The prompt is empty. Write something first.")
-        assert screen(app).comparison.empty and not app.told
+        assert screen(app).comparison.empty and not app.notices
         await ask(app, "Hi")
         await app.see("There is no model x. Known: y.", "ok")
 

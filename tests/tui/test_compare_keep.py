@@ -157,7 +157,7 @@ async def test_what_broke_off_is_neither_voted_on_nor_trained_on(
         await app.see("gone", "cut at the limit")
         assert "better?" not in app.text
         await app.press("escape", "2")
-        await app.until(lambda: any("broke off" in note for note in app.told))
+        await app.until(lambda: any("broke off" in note for note in app.notices))
         assert not votes.all_votes(store)
         await app.press("w")
         await app.see("Save this answer as a pair of")
@@ -213,7 +213,7 @@ async def test_the_same_answers_cannot_win(comparing: Any, client: ScriptedClien
         await ask(app, "Who")
         await answered(app)
         await app.press("escape", "1")
-        await app.until(lambda: any("same, word for word" in note for note in app.told))
+        await app.until(lambda: any("same, word for word" in note for note in app.notices))
         await app.press("3")
         await app.until(lambda: len(votes.all_votes(store)) == 1)
 

@@ -130,7 +130,7 @@ async def test_a_model_that_is_not_there_changes_nothing(comparing: Any, client:
         await app.see("Model of lane A")
         await app.type("http:nonsense")
         await app.press("enter")
-        await app.until(lambda: any("There is no model" in note for note in app.told))
+        await app.until(lambda: any("There is no model" in note for note in app.notices))
         assert screen(app).conversation.models == (BASE, TUNED)
 
 

@@ -69,7 +69,7 @@ async def test_two_enters_make_a_verified_file(
         await app.see("✓ gguf q8_0", "✓ ember-1  gguf q8_0  done", "145 MB · KL 0.0004")
         roomy = ("✓ passed   tokens", "! warn     top-1", "– skipped  probes")
         await app.see(*(roomy if size[0] > 80 else ("✓ tokens", "! top-1", "– probes")), "llama.cpp", "llama-cli -m")
-        assert app.told == []  # it is all on the screen
+        assert app.notices == []  # it is all on the screen
 
 
 async def test_formats_quants_step_and_folder_are_chosen(
@@ -125,7 +125,7 @@ async def test_progress_and_cancel(exporting: Any, store: Store, process: FakeEx
         await app.until(lambda: process.cancelled)
         await app.see("Export ember-1", "‹ gguf ›", "nothing running")
         assert exports.all_exports(store) == [] and "s Cancel" not in app.text
-        await app.until(lambda: any("nothing of it is left" in note for note in app.told))
+        await app.until(lambda: any("nothing of it is left" in note for note in app.notices))
 
 
 async def test_leaving_the_app_leaves_the_export(exporting: Any, store: Store, process: FakeExport) -> None:
@@ -156,7 +156,7 @@ async def test_a_second_export_waits_for_the_first(exporting: Any, store: Store,
         await app.press("enter")
         await app.see("◐ ember-1  waits", "It starts when the export before it has ended.", "● export ember-2 30% +1")
         process.gate.set()
-        await app.until(lambda: any("It passed its verification" in note for note in app.told))  # ember-2, not watched
+        await app.until(lambda: any("It passed its verification" in note for note in app.notices))  # ember-2, not watched
         await app.see("✓ ember-1  gguf q8_0  done")  # the cursor stays where it was put
         assert [request.run for request in process.asked] == ["ember-2", "ember-1"]
 

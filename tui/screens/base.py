@@ -38,9 +38,6 @@ def show_errors(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[N
     return run
 
 
-told = show_errors  # its old name
-
-
 class ResultScreen(Screen[Answer]):
     """A screen that gives back a result, also when it finishes while another mode or a dialog covers it: after a slow
     write, for example. The framework's own `dismiss` would close whatever is on top."""

@@ -83,5 +83,5 @@ class ExportDialog(Dialog[str]):
             others = [
                 f"{formatting.count(count, import_report.NOUNS[sort])} not written." for sort, count in left.items()
             ]
-            app.tell(" ".join([f"{formatting.count(n, noun)} written to {path}.", *others]), timeout=8)
+            app.notify(" ".join([f"{formatting.count(n, noun)} written to {path}.", *others]), timeout=8)
             self.dismiss(str(path))

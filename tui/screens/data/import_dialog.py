@@ -200,10 +200,10 @@ class ImportScreen(PageScreen[str]):
         dataset = self.query_one("#dataset", Input).value.strip()
         if not self.query_one("#path", PathField).value.strip():
             self.query_one("#path", PathField).focus()
-            self.tuningfork.tell("Which file? Type its path.", severity="warning")
+            self.tuningfork.notify("Which file? Type its path.", severity="warning")
         elif not dataset:
             self.query_one("#dataset").focus()
-            self.tuningfork.tell("Into which dataset? Type a name.", severity="warning")
+            self.tuningfork.notify("Into which dataset? Type a name.", severity="warning")
         elif not self._running_since:
             self._import(dataset)
 
@@ -222,7 +222,7 @@ class ImportScreen(PageScreen[str]):
             )
         except Stopped:
             self._end()
-            self.tuningfork.tell("Stopped. Nothing was imported.")
+            self.tuningfork.notify("Stopped. Nothing was imported.")
         except TuningforkError as error:
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
@@ -266,7 +266,7 @@ class ImportScreen(PageScreen[str]):
         done = f"{import_report.kept(report, 'new')} in {report.dataset}."
         remarks = import_report.remarks(report)
         if not report.rejected and not report.not_read and not report.notices:
-            self.tuningfork.tell(" ".join([done, *remarks]))
+            self.tuningfork.notify(" ".join([done, *remarks]))
             return
         from tui.screens.dialogs.notice import Notice
 

@@ -229,7 +229,7 @@ class TrainScreen(ModeScreen):
         listed.go_to(run.name)
         listed.focus()
         if run.state == "queued":
-            self.tuningfork.tell(f"{run.name} waits in the queue; it starts when the run before it ends.")
+            self.tuningfork.notify(f"{run.name} waits in the queue; it starts when the run before it ends.")
         self.reload_choices()
 
     # -- a run --------------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class TrainScreen(ModeScreen):
         try:
             await self.tuningfork.bridge.call(call, *args, **kwargs)
         except TuningforkError as error:
-            self.tuningfork.tell_error(error)
+            self.tuningfork.notify_error(error)
             return False
         self.reload()
         return True
@@ -248,7 +248,7 @@ class TrainScreen(ModeScreen):
     async def action_stop(self) -> None:
         """Ask for a checkpoint and an end."""
         if self.row and await self._do(run_control.stop, self.row.run.name):
-            self.tuningfork.tell("It saves a checkpoint and stops; r resumes it.")
+            self.tuningfork.notify("It saves a checkpoint and stops; r resumes it.")
 
     @work(group="act")
     async def action_stop_now(self) -> None:
@@ -297,7 +297,7 @@ class TrainScreen(ModeScreen):
             config = form.config()
             found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
         except TuningforkError as error:
-            self.tuningfork.tell_error(error)
+            self.tuningfork.notify_error(error)
             return
         self.app.push_screen(Rows(found.preflight))
 
