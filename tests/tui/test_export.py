@@ -156,7 +156,8 @@ async def test_a_second_export_waits_for_the_first(exporting: Any, store: Store,
         await app.press("enter")
         await app.see("◐ ember-1  waits", "It starts when the export before it has ended.", "● export ember-2 30% +1")
         process.gate.set()
-        await app.until(lambda: any("It passed its verification" in note for note in app.notices))  # ember-2, not watched
+        # ember-2, which is not watched
+        await app.until(lambda: any("It passed its verification" in note for note in app.notices))
         await app.see("✓ ember-1  gguf q8_0  done")  # the cursor stays where it was put
         assert [request.run for request in process.asked] == ["ember-2", "ember-1"]
 
