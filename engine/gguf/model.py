@@ -15,7 +15,6 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
-from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.hyperparameters import made_tensors, text_config, write_hparams
 from engine.gguf.llama_library import library
@@ -67,7 +66,7 @@ def write_gguf(
     what GGUF or the native path cannot express.
     """
     weights = MergedWeights(base, adapter)
-    c = text_config(read_json(base / "config.json"))
+    c = text_config(weights.config())
     part = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
         pre = find_pre(base, c, part)
