@@ -16,13 +16,15 @@ from typing import Any
 
 from engine.core.files import is_disk_full, sha256_of
 from engine.evaluation import probes
-from engine.export import card, listing, planning, targets, verification
+from engine.export import card, listing, planning, quant_mix, targets, verification
+from engine.export.advice import advise
 from engine.export.planning import Planned, Selection
 from engine.export.public_names import public_base
 from engine.export.reference_measurements import ReferenceMeasurements
 from engine.export.request import Request, Target
 from engine.export.targets.base import Writing
 from engine.gguf.metadata import FileMetadata
+from engine.gguf.tensors import is_plain
 from engine.models.licence import licence_of
 from store import datasets, exports
 from store.db import Store
@@ -93,9 +95,11 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
             report = verification.NOT_VERIFIED
             if measurements is not None:
                 report = verification.verify(measurements, written, kind.checks())
+            held = quant_mix.in_file(written.gguf) if written.gguf and target.quant else {}
             report = report | {
+                "bytes_by_type": held, "mostly": quant_mix.mostly(held, target.quant),
                 "base": work.run.base, "run": work.run.name, "step": work.chosen.step, "snapshot": work.run.snapshot,
-                "advice": None if verification.passed(report) else _advice(store, work.run, target),
+                "advice": None if verification.passed(report) else _advice(work, target, report),
             }  # fmt: skip
             sums = _finish_folder(work, target, planned, part, report)
             path, size = _place(planned, part, report)
@@ -223,17 +227,16 @@ def _locked(store: Store, export_id: int, part: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _advice(store: Store, run: Run, target: Target) -> str:
-    """The nearest quant that loses less: one that passed for this run, else a better one in general."""
-    order = list(targets.all_quants())
-    verified = {
-        e.quant for e in exports.all_exports(store, run.name) if e.state == "done" and e.verification.get("checks")
-    }
-    better = [quant for quant in order[: order.index(target.quant)] if quant] if target.quant in order else []
-    near = next((quant for quant in reversed(better) if quant in verified), None)
-    if near:
-        return f"{near} of this run passed its verification: export that, or the adapter (--to gguf-adapter)."
-    return "Try --quant q8_0, or --to gguf-adapter, which changes no weight of the base."
+def _advice(work: MakeContext, target: Target, report: dict[str, Any]) -> str:
+    """What to export instead, by what was made and verified of the same weights."""
+    made: dict[Target, str] = {}
+    for e in exports.all_exports(work.store, work.run.name):
+        if e.step == work.chosen.step and e.verification.get("checks") and e.state in ("done", "rejected"):
+            made.setdefault(Target(e.format, e.quant), e.state)
+    failed = {str(check["name"]) for check in report["checks"] if check["state"] == "failed"}
+    adapter = work.chosen.model.adapter
+    plain = adapter is not None and is_plain(adapter)
+    return advise(target, failed, made, plain=plain, official=work.request.converter == "official")
 
 
 def _sentence(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.export import targets
+from engine.export import quant_mix, targets
 from engine.export.request import Request, Target
 from engine.models import refs
 from engine.models.refs import Ref, Resolved
@@ -39,7 +39,7 @@ class Planned:
     """A target before it is made. `path` is what will be its file or folder, `bytes` an estimate of its size,
     `scratch_bytes` what is needed besides; `kl` how far (mean KL divergence, nats) the last verified export of this
     base and quant was from the run; `taken` says that something is there already. `single`: one GGUF file at a path of
-    the user's choice, without a folder of its own."""
+    the user's choice, without a folder of its own. `mostly` is what will really be in it, see quant_mix."""
 
     target: Target
     path: Path
@@ -49,6 +49,12 @@ class Planned:
     kl: float | None
     taken: bool
     single: bool = False
+    mostly: str = ""
+
+    @property
+    def title(self) -> str:
+        """`gguf q4_k_m (mostly Q5_0)`: with what is really in it, where that is not what the quant is named after."""
+        return self.target.title + (f" ({self.mostly})" if self.mostly else "")
 
 
 def select(store: Store, text: str) -> Selection:
@@ -119,6 +125,7 @@ def _planned(
         kl=known.get(target.quant) if target.quant else None,
         taken=path.exists() if single else folder.exists(),
         single=single,
+        mostly=quant_mix.mostly(quant_mix.expected(chosen.model, target.quant), target.quant) if target.quant else "",
     )
 
 

@@ -92,8 +92,8 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     telling line.
 
     None for a SentencePiece-like vocabulary, which has none. A vocabulary-only file is written to `scratch` for
-    llama.cpp to read
-    (0.1-0.3 s a try). The lines are compared as the tokenizer's normaliser leaves them: llama.cpp has none. Raises Unsupported when no known name agrees, with the closest one.
+    llama.cpp to read (0.1-0.3 s a try). The lines are compared as the tokenizer's normaliser leaves them, since
+    llama.cpp has none. Raises Unsupported when no known name agrees, with the closest one.
     """
     file = tokenizer_file.load(folder)
     raw, tokenizer = file.raw, file.tokenizer

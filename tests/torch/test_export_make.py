@@ -244,7 +244,9 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     (number,) = here(store, request(verify=True))
     made = exports.get(store, number)
     path = store.home.absolute(made.path)
-    assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.verification["advice"]
+    assert made.state == "rejected" and made.error == "The tuning got lost."
+    advice = made.verification["advice"]
+    assert "--to gguf-adapter" in advice and "q8_0" not in advice, "a coarser quant is no way out"
     assert path.name == "ember-f16.gguf.rejected" and path.parent.name == "ember-f16.rejected" and path.is_file()
     assert not (store.home.exports / "ember" / "ember-f16").exists()
     assert listing.commands(store.home, made) == []

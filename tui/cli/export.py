@@ -312,12 +312,14 @@ def check_end(made: Sequence[Export]) -> None:
 def _tell_plan(planned: Sequence[Planned]) -> None:
     if session().as_json:
         for each in planned:
-            emit_json({"format": each.target.format, "quant": each.target.quant, "path": str(each.path),
-                       "bytes": each.bytes, "kl": each.kl, "taken": each.taken})  # fmt: skip
+            emit_json({
+                "format": each.target.format, "quant": each.target.quant, "path": str(each.path), "bytes": each.bytes,
+                "kl": each.kl, "taken": each.taken, "mostly": each.mostly or None,
+            })  # fmt: skip
         return
     table(
         ("what", "size, about", "KL", "there", "path"),
-        [(p.target.title, size(p.bytes), divergence(p.kl).removeprefix("KL "), p.taken, p.path) for p in planned],
+        [(p.title, size(p.bytes), divergence(p.kl).removeprefix("KL "), p.taken, p.path) for p in planned],
         right=("size, about", "KL"),
         wide="path" if columns() > 40 else None,
     )
