@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +88,7 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
     target, store = planned.target, work.store
     kind = targets.get(target.format)
     planning.check_place(planned, work.request.overwrite)
-    planned.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    planned.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _begun(work, planned) as (number, part):
         try:
             part.mkdir(mode=0o700)
@@ -170,26 +171,33 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
     """Rename what was built to where it belongs. Returns its path and its size in bytes."""
     size = sum(path.stat().st_size for path in part.iterdir())
     main = part / planned.path.name if planned.path != planned.folder else None
-    suffix = "" if verification.passed(report) else ".rejected"
+    suffix = "" if verification.passed(report) else planning.REJECTED
     if main is not None and suffix:
         main = main.rename(main.with_name(main.name + suffix))
     if planned.single:
         assert main is not None
-        planned.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = planned.folder / main.name
-        report["files"] = [f"{final.name}.{name}" for name in ("README.md", "SHA256SUMS", "proof.json")] + [final.name]
-        for name in ("README.md", "SHA256SUMS", "proof.json"):
-            (part / name).replace(planned.folder / f"{final.name}.{name}")
-        main.replace(final)
+        report["files"] = [*planning.beside(final.name), final.name]
+        for made, name in ((part / name, f"{final.name}.{name}") for name in planning.BESIDE):
+            _replace(made, planned.folder / name)
+        _replace(main, final)
         part.rmdir()
         return final, size
     place = planned.folder.with_name(planned.folder.name + suffix)
     old = part.with_name(part.name + ".old")
     if place.exists():
+        part.chmod(stat.S_IMODE(place.stat().st_mode))
         place.rename(old)
     part.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return (place / main.name if main else place), size
+
+
+def _replace(made: Path, place: Path) -> None:
+    """Rename a file to where it belongs; it gets the mode of the file that it replaces."""
+    if place.is_file():
+        made.chmod(stat.S_IMODE(place.stat().st_mode))
+    made.replace(place)
 
 
 @contextlib.contextmanager
@@ -207,7 +215,7 @@ def _begun(work: MakeContext, planned: Planned) -> Iterator[tuple[int, Path]]:
                 step=work.chosen.step,
                 path=store.home.relative(planned.path),
             )
-            part = listing.part_of(planned.folder, export.id)
+            part = listing.part_of(planned.place, export.id)
             stack.enter_context(_locked(store, export.id, part))
         yield export.id, part
 
