@@ -73,9 +73,10 @@ def data() -> None:
 )
 @click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new rows.")
 def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
-    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork.
+    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork, and
+    `-` the standard input.
 
-    `-` is the standard input. Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
+    Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
     (a chosen and a rejected answer) or feedback (an answer that was judged good or bad). Rows that cannot be used are
     left out and listed, with reasons, in a report; fields that were not read are counted. An error in a whole file
     stops the import before anything is written.
