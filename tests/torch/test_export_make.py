@@ -28,7 +28,8 @@ from engine.export import listing, make, merged, planning, service, targets, ver
 from engine.export.__main__ import do
 from engine.export.service import Request, Target
 from engine.gguf import model, tokenizer_file
-from engine.models import refs
+from engine.models import pinning, refs
+from engine.models.refs import Resolved
 from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
@@ -200,6 +201,128 @@ def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
     assert planning.plan(store, request(out=tmp_path / "out"))[0].folder == tmp_path / "out" / "ember-f16"
     with pytest.raises(BadInput, match="one GGUF file"):
         planning.plan(store, request(F16, Target("merged"), out=file))
+
+
+def test_one_file_is_replaced_at_its_real_path_with_its_mode(store: Store, adapter: Path, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "link.gguf"
+    disk.mkdir()
+    (disk / "m.gguf").write_text("old")
+    (disk / "m.gguf").chmod(0o640)
+    link.symlink_to(disk / "m.gguf")
+    with pytest.raises(Conflict, match="there already"):
+        service.export(store, request(out=link))
+    (made,) = service.export(store, request(out=link, overwrite=True))
+    assert link.is_symlink() and store.home.absolute(made.path) == disk / "m.gguf"
+    assert (disk / "m.gguf").stat().st_mode & 0o777 == 0o640 and (disk / "m.gguf").read_bytes()[:4] == b"GGUF"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_one_file_needs_no_right_to_write_above_its_folder(store: Store, adapter: Path, tmp_path: Path) -> None:
+    place = planning.plan(store, request(out=tmp_path / "x" / "m.GGUF"))[0]
+    assert place.single and listing.part_of(place.place, 1).parent == tmp_path / "x"
+
+
+def test_what_lies_beside_one_file_is_not_replaced_unasked(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf.README.md").write_text("my notes")
+    with pytest.raises(Conflict, match=r"README\.md is there already"):
+        service.export(store, request(out=tmp_path / "m.gguf"))
+    (tmp_path / "m.gguf.README.md").unlink()
+    (tmp_path / "m.gguf.proof.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="not a plain file"):
+        service.export(store, request(out=tmp_path / "m.gguf", overwrite=True))
+
+
+@pytest.mark.parametrize(
+    ("out", "what"),
+    [
+        ("-", "output of the program"),
+        ("notes.txt", "not an export|not a folder"),
+        ("notes.txt/below", "not a folder"),
+        ("folder.gguf", "a folder"),
+        ("pipe.gguf", "a device or a pipe"),
+        ("loop", "cannot be used|loop"),
+        ("/dev/null", "not an export|not a folder"),
+        ("mine.rejected/..", "not an export"),
+    ],
+)
+def test_an_out_that_cannot_be_is_refused_before_anything_is_written(
+    store: Store, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, what: str
+) -> None:
+    place = tmp_path / "place"
+    for folder in ("folder.gguf", "mine.rejected", "ember-f16.rejected"):
+        (place / folder).mkdir(parents=True)
+    (place / "notes.txt").write_text("mine")
+    os.mkfifo(place / "pipe.gguf")
+    (place / "loop").symlink_to(place / "loop")
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(UserError, match=what) as caught:
+        service.export(store, request(out=Path(out), overwrite=True))
+    assert caught.value.exit_code == 2 and caught.value.todo
+    assert sorted(place.rglob("*")) == before and (place / "notes.txt").read_text() == "mine"
+    assert exports.all_exports(store) == []
+
+
+@pytest.mark.parametrize("name", ["..", "../../elsewhere", "a/b", "-rf", ".hidden", "/tmp/abs"])
+def test_a_run_of_an_earlier_version_with_a_bad_name_stays_inside(store: Store, adapter: Path, name: str) -> None:
+    with store.write() as conn:
+        conn.execute("UPDATE run SET name = ?", (name,))
+    run = runs.all_runs(store)[0]
+    chosen = planning.Selection(run, 5, "", Resolved("x", "run", name, adapter=adapter))
+    for target in EVERY:
+        (planned,) = planning.plan(store, request(target), chosen)
+        assert planned.folder.resolve().parent.parent == store.home.exports.resolve()
+        assert planned.folder.name.startswith(f"run-{run.uid}-step5-")
+
+
+def test_a_link_in_the_exports_folder_leads_nowhere(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (store.home.exports / "ember").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="leads out"):
+        service.export(store, request(overwrite=True))
+    (store.home.exports / "ember").unlink()
+    (store.home.exports / "ember").mkdir()
+    (tmp_path / "elsewhere" / "proof.json").write_text("{}")
+    for link in ("ember-f16", "ember-f16.rejected"):
+        place = store.home.exports / "ember" / link
+        place.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(Conflict, match="is a link"):
+            service.export(store, request(overwrite=True))
+        place.unlink()
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["proof.json"]
+
+
+def test_removing_follows_no_link(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (made,) = service.export(store, request())
+    folder = store.home.absolute(made.path).parent
+    outside = tmp_path / "outside"
+    shutil.move(folder, outside)
+    (outside / "other.txt").write_text("mine")
+    folder.symlink_to(outside)
+    listing.remove(store, made.id)
+    assert (outside / "other.txt").read_text() == "mine" and not (outside / "ember-f16.gguf").exists()
+
+
+# ---------------------------------------------------------------- the base that was trained on
+
+
+@pytest.mark.parametrize("change", ["weights", "config.json", "tokenizer.json"])
+def test_a_base_whose_files_changed_is_not_exported(store: Store, adapter: Path, base: Path, change: str) -> None:
+    with store.write() as conn:
+        conn.execute("UPDATE run SET env = ?", (json.dumps({pinning.KEY: pinning.fingerprint_of(None, base)}),))
+    words = ("export", "ember", "--to", "merged,gguf", "--no-verify", "--home", str(store.home.root))
+    assert CliRunner().invoke(cli, (*words, "--plan")).exit_code == 0
+    if change == "weights":
+        file = base / "model.safetensors"
+        save_file({name: values + 1 for name, values in load_file(file).items()}, file)
+    else:
+        (base / change).write_text((base / change).read_text() + " ")
+    for more in ((), ("--plan",), ("--out", str(base.parent / "x"), "--overwrite")):
+        result = CliRunner().invoke(cli, (*words, *more))
+        assert result.exit_code == 2, result.stderr
+        assert "base of run ember changed" in result.stderr
+        assert ("model.safetensors" if change == "weights" else change) in result.stderr
+    assert not finished_looking(store) and exports.all_exports(store) == []
 
 
 def test_the_quants_that_are_offered_are_those_that_can_be_written() -> None:
