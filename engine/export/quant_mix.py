@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 
 from engine.gguf import header
-from engine.models import inspection
+from engine.models import weight_files
 from engine.models.refs import Resolved
 from store.errors import UserError
 
@@ -85,7 +85,7 @@ def _shapes(model: Resolved) -> dict[str, tuple[int, ...]]:
     """Names and shapes (rows, row length) of a model's tensors, from its headers."""
     try:
         if model.folder is not None:
-            return {name: tuple(found.shape) for name, found in inspection.read_tensors(model.folder).items()}
+            return {name: tuple(found.shape) for name, found in weight_files.read_tensors(model.folder).items()}
         if model.gguf is not None:
             return {tensor.name: tensor.shape[::-1] for tensor in header.read(model.gguf).tensors}
     except UserError:
