@@ -34,7 +34,7 @@ from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
 from store.records import JobProgress, PairDraft, Run
-from tests import in_thread
+from tests import archs, in_thread
 from tests.tiny import config, make_tiny_llama
 from tests.toy_target import ToyTarget
 from tui.cli import cli
@@ -49,7 +49,7 @@ def lora(folder: Path, base: Path, rng: np.random.Generator, **options: Any) -> 
     folder.mkdir(parents=True)
     tensors = {}
     for name, weight in load_file(base / "model.safetensors").items():
-        if "_proj" in name:
+        if name.endswith("_proj.weight"):
             module = f"base_model.model.{name.removesuffix('.weight')}"
             tensors[f"{module}.lora_A.weight"] = rng.normal(0, 0.2, (RANK, weight.shape[1])).astype(np.float32)
             tensors[f"{module}.lora_B.weight"] = rng.normal(0, 0.2, (weight.shape[0], RANK)).astype(np.float32)
@@ -301,6 +301,40 @@ def test_removing_follows_no_link(store: Store, adapter: Path, tmp_path: Path) -
     folder.symlink_to(outside)
     listing.remove(store, made.id)
     assert (outside / "other.txt").read_text() == "mine" and not (outside / "ember-f16.gguf").exists()
+
+
+# ---------------------------------------------------------------- what is in it, and what its tokenizer does
+
+
+def test_plan_list_and_card_say_what_is_really_in_a_file(store: Store, adapter: Path) -> None:
+    home = ("--home", str(store.home.root))
+    words = ("export", "ember", "--to", "gguf", "--quant", "q4_k_m,f16", "--no-verify", *home)
+    planned = CliRunner().invoke(cli, (*words, "--plan"))
+    assert "gguf q4_k_m (" in planned.stdout and "Q5_0" in planned.stdout and "gguf f16 (" not in planned.stdout
+    (first, second) = map(json.loads, CliRunner().invoke(cli, (*words, "--plan", "--json")).stdout.splitlines())
+    assert "Q5_0" in first["mostly"] and second["mostly"] is None
+    made = CliRunner().invoke(cli, words)
+    assert made.exit_code == 0, made.stderr
+    listed = CliRunner().invoke(cli, ("exports", "list", *home)).stdout
+    assert "gguf q4_k_m (" in listed and "Q5_0" in listed and "gguf f16 (" not in listed
+    export = next(e for e in exports.all_exports(store) if e.quant == "q4_k_m")
+    held = export.verification["bytes_by_type"]
+    assert held["Q5_0"] + held["Q8_0"] > sum(held.values()) / 2
+    card = (store.home.absolute(export.path).parent / "README.md").read_text()
+    assert export.verification["mostly"].replace("_", r"\_") in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["qwen2", "qwen3"])
+def test_a_model_whose_tokenizer_normalises_passes_its_verification(store: Store, tmp_path: Path, arch: str) -> None:
+    base = archs.make(arch, tmp_path / arch)
+    run, token = begin(store, base)
+    folder = lora(store.home.run_dir(run.uid) / "adapter", base, np.random.default_rng(0), target_modules="all-linear")
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
+    (made,) = service.export(store, request(F16, verify=True))
+    assert made.state == "done", made.error
+    states = {check["name"]: check["state"] for check in made.verification["checks"]}
+    assert states["tokens"] == "passed" and states["normaliser"] == "warn"
 
 
 # ---------------------------------------------------------------- the base that was trained on
