@@ -3,7 +3,6 @@ Every scale is folded into B: llama.cpp knows alpha / rank alone, and would get 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.metadata import FileMetadata, write_metadata
 from engine.gguf.tensors import LoraFactors, cannot, read_adapter
+from store.files import replacing
 
 
 def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = None) -> Path:
@@ -24,12 +24,8 @@ def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = N
     """
     shape = shape_of(read_json(base / "config.json"))
     deltas = read_adapter(adapter)
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
+    with replacing(out) as part:
         _write(deltas, shape, part, about)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 
