@@ -117,9 +117,7 @@ def _default_quants() -> str:
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
-@click.option(
-    "--probes", metavar="FILE", help="Also ask these probes: a JSONL file, sample:identity, …, or -."
-)
+@click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, sample:identity, …, or -.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
