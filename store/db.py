@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from store import migrations, search_text
 from store.errors import BadInput, Conflict, NoSpace, TuningforkError
+from store.files import replacing
 from store.home import NO_ROOM, Home
 from store.sqlite import now, sqlite_utils
 
@@ -154,20 +155,13 @@ class Store:
 
     def backup(self, path: Path) -> Path:
         """Writes a consistent copy of the store to `path` (mode 0600), complete or not at all."""
-        part = path.with_name(path.name + ".part")
-        with translated(path, OSError):
-            part.unlink(missing_ok=True)
-            os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with translated(path, OSError), replacing(path, 0o600) as part:
+            source, target = _connect(self.home.database), sqlite3.connect(part)
             try:
-                source, target = _connect(self.home.database), sqlite3.connect(part)
-                try:
-                    source.backup(target)
-                finally:
-                    target.close()
-                    source.close()
-                part.replace(path)
+                source.backup(target)
             finally:
-                part.unlink(missing_ok=True)
+                target.close()
+                source.close()
         return path
 
     def integrity(self) -> list[str]:

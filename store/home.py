@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store.errors import BadInput, NoSpace
+from store.files import check_inside
 
 _NETWORK_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "fuse.s3fs", "lustre", "ceph"}
@@ -64,6 +65,12 @@ class Home:
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise BadInput("the home folder cannot be written", where=str(self.root), todo=_ELSEWHERE)
         return self
+
+    def export_folder(self, name: str) -> Path:
+        """The folder `name` under exports. Conflict when a link on the way leads out of the exports folder."""
+        folder = self.exports / name
+        check_inside(folder, self.exports)
+        return folder
 
     def relative(self, path: Path | str) -> str:
         """`path` as the store keeps it: relative when it is inside the home, so that a moved home still works."""

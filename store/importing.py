@@ -18,6 +18,7 @@ from store.canon import new_uid
 from store.db import Store, translated
 from store.edits import recording
 from store.errors import BadInput, Conflict, Unsupported
+from store.files import target_of
 from store.formats import DataFile, Problem, Row, fill, find_format, open_file, preference, read
 from store.formats.base import Draft, texts_of, with_texts
 from store.formats.placeholders import CONVENTIONAL, PlaceholderCount
@@ -424,7 +425,10 @@ def export_preferences(store: Store, path: Path | str, *, form: str = "trl", ove
 
 
 def _free(path: Path | str, overwrite: bool) -> Path:
+    """The path, when a file may be written there. Conflict when there is one and `overwrite` is not set, BadInput when
+    what is there is no file."""
     path = Path(path)
+    target_of(path)
     if path.exists() and not overwrite:
         raise Conflict("the file exists already", where=str(path), todo="Choose another name, or add --overwrite.")
     return path

@@ -50,3 +50,16 @@ def _why_not(name: str, folder: bool) -> str:
     if folder and not _FOLDER_NAME.fullmatch(name):
         return "it holds characters other than letters, digits, dots, dashes and underscores"
     return ""
+
+
+def name_from(text: str, *, folder: bool = False, otherwise: str = "unnamed") -> str:
+    """A name that `check_name` takes, as near to a text (a question, a file's name) as can be; `otherwise` when nothing
+    of it can be in a name.
+
+    >>> name_from("../What is 1/2?")
+    'What is 1 2?'
+    """
+    limit = LONGEST_FOLDER if folder else LONGEST
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text) if folder else " ".join(_FORBIDDEN.sub(" ", text).split())
+    plain = plain.lstrip(" .-")[:limit].rstrip()
+    return plain if plain and not _why_not(plain, folder) else otherwise

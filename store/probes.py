@@ -10,6 +10,7 @@ from store.canon import canonical
 from store.datasets import near
 from store.db import Store
 from store.errors import BadInput, NotFound
+from store.names import check_name
 from store.records import Probe
 
 
@@ -22,10 +23,9 @@ def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
         (name, n, p.question, p.system, canonical(list(p.must)), canonical(list(p.must_not)))
         for n, p in enumerate(probes)
     ]
-    if not rows or not name.strip():
-        raise BadInput(
-            "a probe set needs a name and at least one probe", where=f"probe set {name}", todo="Add a question."
-        )
+    check_name(name, "probe set")
+    if not rows:
+        raise BadInput("a probe set needs at least one probe", where=f"probe set {name}", todo="Add a question.")
     for row in rows:
         if not row[2].strip():
             raise BadInput(

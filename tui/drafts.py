@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from store.files import replacing
 from store.home import Home
 
 NEW = "new"
@@ -40,11 +41,9 @@ def save(home: Home, draft: Draft) -> None:
     """Write a draft in one rename. Raises OSError when the home cannot be written."""
     target = _path(home, draft.key)
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    part = target.with_suffix(".part")
     fields = asdict(draft) | {"at": int(time.time() * 1000)}
-    part.write_text(json.dumps(fields, ensure_ascii=True), "utf-8")
-    part.chmod(0o600)
-    part.replace(target)
+    with replacing(target, 0o600) as part:
+        part.write_text(json.dumps(fields, ensure_ascii=True), "utf-8")
 
 
 def load(home: Home, key: str) -> Draft | None:

@@ -33,8 +33,10 @@ class CheckLine:
 
 
 def title(export: Export) -> str:
-    """`gguf q8_0`, `merged` …"""
-    return f"{export.format} {export.quant}" if export.quant else export.format
+    """`gguf q8_0`, `merged`, `gguf q4_k_m (mostly Q5_0)` where something else is in it than its quant says."""
+    named = f"{export.format} {export.quant}" if export.quant else export.format
+    mostly = export.verification.get("mostly")
+    return f"{named} ({mostly})" if mostly else named
 
 
 def model_name(export: Export) -> str:

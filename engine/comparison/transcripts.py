@@ -19,6 +19,7 @@ from engine.models import default_model
 from store import chats, votes
 from store.db import Store
 from store.errors import NotFound
+from store.files import replacing
 from store.records import Chat, ChatMessage, Vote
 
 _TITLE = 60
@@ -315,8 +316,7 @@ def export(comparison: Comparison, folder: Path, name: str, title: str) -> tuple
     )
     for suffix, text in texts:
         target = folder / f"{name}{suffix}"
-        part = target.with_name(target.name + ".part")
-        part.write_text(text(), "utf-8")
-        part.replace(target)
+        with replacing(target) as part:
+            part.write_text(text(), "utf-8")
         written.append(target)
     return written[0], written[1]

@@ -7,12 +7,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from store.errors import BadInput, NoSpace
+from store.files import replacing
 from store.home import NO_ROOM
 
 _DISK_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large", "file write failed")
@@ -22,22 +22,10 @@ _DISK_WORDS = ("no space left on device", "disk is full", "disk quota exceeded",
 def write_whole(path: Path, data: str | bytes, mode: int = 0o600) -> None:
     """Write a file so that others see the old content or the new, never a part of it, also after a power cut.
 
-    Written beside its place under a name of its own, flushed to the disk, then renamed. The folder must exist. OSError
-    when it cannot be written; then `path` is as it was and nothing is left beside it.
+    The folder must exist. Raises what `store.files.replacing` raises; then `path` is as it was.
     """
-    body = data.encode("utf-8") if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(mode)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path, mode) as part:
+        part.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 def write_json(path: Path, body: Any, mode: int = 0o600) -> None:

@@ -149,6 +149,8 @@ def _front(facts: CardFacts) -> str:
 
 def _what(facts: CardFacts) -> str:
     made = f"{facts.format} {facts.quant}" if facts.quant else facts.format
+    if mostly := facts.verification.get("mostly"):
+        made += f" ({mostly})"
     at = f", at step {facts.step}" if facts.step is not None else ""
     text = f"{_md(facts.base)}, tuned with LoRA by Tuningfork{at}; exported on {_md(facts.date)} as **{_md(made)}**: "
     text += _md(targets.get(facts.format).help) + "."

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from engine.core.files import read_json
@@ -42,9 +42,9 @@ def sweep(store: Store) -> list[Export]:
     return left
 
 
-def part_of(folder: Path, export_id: int) -> Path:
+def part_of(place: Path, export_id: int) -> Path:
     """The hidden folder in which an export is built, beside its final place."""
-    return folder.parent / f".{folder.name}.{export_id}.part"
+    return place.parent / f".{place.name[:40]}.{export_id}.part"
 
 
 def _sweep_part(lock: Path) -> None:
@@ -91,11 +91,17 @@ def files_of(home: Home, export: Export) -> list[Path]:
     """The files and folders that an export consists of and that are there: its own folder when that is in the home,
     else only what its verification lists as written."""
     path = home.absolute(export.path)
-    inside = next((p for p in (path, path.parent) if p.is_dir() and p.parent.parent == home.exports), None)
+    inside = next((p for p in (path, path.parent) if p.is_dir() and _is_own_folder(home, p)), None)
     if inside is not None:
         return [inside]
     folder = path if path.is_dir() else path.parent
-    return [folder / name for name in export.verification.get("files", []) if (folder / name).exists()]
+    names = [name for name in export.verification.get("files", []) if PurePath(name).name == name]
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def _is_own_folder(home: Home, folder: Path) -> bool:
+    """Whether a folder is exports/RUN/EXPORT of this home, with no link or `..` on the way."""
+    return folder.resolve() == home.exports.resolve() / folder.parent.name / folder.name and not folder.is_symlink()
 
 
 def commands(home: Home, export: Export) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +17,15 @@ from typing import Any
 
 from engine.core.files import is_disk_full, sha256_of
 from engine.evaluation import probes
-from engine.export import card, listing, planning, targets, verification
+from engine.export import card, listing, planning, quant_mix, targets, verification
+from engine.export.advice import advise
 from engine.export.planning import Planned, Selection
 from engine.export.public_names import public_base
 from engine.export.reference_measurements import ReferenceMeasurements
 from engine.export.request import Request, Target
 from engine.export.targets.base import Writing
 from engine.gguf.metadata import FileMetadata
+from engine.gguf.tensors import is_plain
 from engine.models.licence import licence_of
 from store import datasets, exports
 from store.db import Store
@@ -85,7 +88,7 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
     target, store = planned.target, work.store
     kind = targets.get(target.format)
     planning.check_place(planned, work.request.overwrite)
-    planned.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    planned.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _begun(work, planned) as (number, part):
         try:
             part.mkdir(mode=0o700)
@@ -93,9 +96,11 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
             report = verification.NOT_VERIFIED
             if measurements is not None:
                 report = verification.verify(measurements, written, kind.checks())
+            held = quant_mix.in_file(written.gguf) if written.gguf and target.quant else {}
             report = report | {
+                "bytes_by_type": held, "mostly": quant_mix.mostly(held, target.quant),
                 "base": work.run.base, "run": work.run.name, "step": work.chosen.step, "snapshot": work.run.snapshot,
-                "advice": None if verification.passed(report) else _advice(store, work.run, target),
+                "advice": None if verification.passed(report) else _advice(work, target, report),
             }  # fmt: skip
             sums = _finish_folder(work, target, planned, part, report)
             path, size = _place(planned, part, report)
@@ -166,26 +171,33 @@ def _place(planned: Planned, part: Path, report: dict[str, Any]) -> tuple[Path, 
     """Rename what was built to where it belongs. Returns its path and its size in bytes."""
     size = sum(path.stat().st_size for path in part.iterdir())
     main = part / planned.path.name if planned.path != planned.folder else None
-    suffix = "" if verification.passed(report) else ".rejected"
+    suffix = "" if verification.passed(report) else planning.REJECTED
     if main is not None and suffix:
         main = main.rename(main.with_name(main.name + suffix))
     if planned.single:
         assert main is not None
-        planned.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = planned.folder / main.name
-        report["files"] = [f"{final.name}.{name}" for name in ("README.md", "SHA256SUMS", "proof.json")] + [final.name]
-        for name in ("README.md", "SHA256SUMS", "proof.json"):
-            (part / name).replace(planned.folder / f"{final.name}.{name}")
-        main.replace(final)
+        report["files"] = [*planning.beside(final.name), final.name]
+        for made, name in ((part / name, f"{final.name}.{name}") for name in planning.BESIDE):
+            _replace(made, planned.folder / name)
+        _replace(main, final)
         part.rmdir()
         return final, size
     place = planned.folder.with_name(planned.folder.name + suffix)
     old = part.with_name(part.name + ".old")
     if place.exists():
+        part.chmod(stat.S_IMODE(place.stat().st_mode))
         place.rename(old)
     part.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return (place / main.name if main else place), size
+
+
+def _replace(made: Path, place: Path) -> None:
+    """Rename a file to where it belongs; it gets the mode of the file that it replaces."""
+    if place.is_file():
+        made.chmod(stat.S_IMODE(place.stat().st_mode))
+    made.replace(place)
 
 
 @contextlib.contextmanager
@@ -203,7 +215,7 @@ def _begun(work: MakeContext, planned: Planned) -> Iterator[tuple[int, Path]]:
                 step=work.chosen.step,
                 path=store.home.relative(planned.path),
             )
-            part = listing.part_of(planned.folder, export.id)
+            part = listing.part_of(planned.place, export.id)
             stack.enter_context(_locked(store, export.id, part))
         yield export.id, part
 
@@ -223,17 +235,16 @@ def _locked(store: Store, export_id: int, part: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _advice(store: Store, run: Run, target: Target) -> str:
-    """The nearest quant that loses less: one that passed for this run, else a better one in general."""
-    order = list(targets.all_quants())
-    verified = {
-        e.quant for e in exports.all_exports(store, run.name) if e.state == "done" and e.verification.get("checks")
-    }
-    better = [quant for quant in order[: order.index(target.quant)] if quant] if target.quant in order else []
-    near = next((quant for quant in reversed(better) if quant in verified), None)
-    if near:
-        return f"{near} of this run passed its verification: export that, or the adapter (--to gguf-adapter)."
-    return "Try --quant q8_0, or --to gguf-adapter, which changes no weight of the base."
+def _advice(work: MakeContext, target: Target, report: dict[str, Any]) -> str:
+    """What to export instead, by what was made and verified of the same weights."""
+    made: dict[Target, str] = {}
+    for e in exports.all_exports(work.store, work.run.name):
+        if e.step == work.chosen.step and e.verification.get("checks") and e.state in ("done", "rejected"):
+            made.setdefault(Target(e.format, e.quant), e.state)
+    failed = {str(check["name"]) for check in report["checks"] if check["state"] == "failed"}
+    adapter = work.chosen.model.adapter
+    plain = adapter is not None and is_plain(adapter)
+    return advise(target, failed, made, plain=plain, official=work.request.converter == "official")
 
 
 def _sentence(error: BaseException) -> str:

@@ -47,7 +47,7 @@ def write_merged(
             if on_progress:
                 on_progress(done, len(table))
     weights.check_consumed()
-    config = read_json(base / "config.json")
+    config = weights.config()
     config.pop("_name_or_path", None)  # no path of this machine leaves it
     _write_json(out / "config.json", config)
     return ["model.safetensors", "config.json", *copy_tokenizer(base, tokenizer, out)]

@@ -7,16 +7,22 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.export import targets
+from engine.export import quant_mix, targets
 from engine.export.request import Request, Target
 from engine.models import refs
 from engine.models.refs import Ref, Resolved
 from store import exports, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace
+from store.files import check_inside, target_of
+from store.names import check_name
 from store.records import Run
 
 SPARE_BYTES = 64 << 20
+BESIDE = ("README.md", "SHA256SUMS", "proof.json")
+"""What every export has besides what was asked for."""
+REJECTED = ".rejected"
+"""How the name of an export ends that failed its verification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,16 @@ class Selection:
     @property
     def name(self) -> str:
         """How its files begin: `ember`, `ember-step40`."""
-        return self.run.name + (f"-step{self.step}" if self.step is not None else "")
+        return self.folder + (f"-step{self.step}" if self.step is not None else "")
+
+    @property
+    def folder(self) -> str:
+        """The run's folder under exports: its name, or for a run whose name is no name of a folder (from an earlier
+        version, which allowed `..` and slashes) its uid."""
+        try:
+            return check_name(self.run.name, "run", folder=True)
+        except BadInput:
+            return f"run-{self.run.uid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,7 @@ class Planned:
     """A target before it is made. `path` is what will be its file or folder, `bytes` an estimate of its size,
     `scratch_bytes` what is needed besides; `kl` how far (mean KL divergence, nats) the last verified export of this
     base and quant was from the run; `taken` says that something is there already. `single`: one GGUF file at a path of
-    the user's choice, without a folder of its own."""
+    the user's choice, without a folder of its own. `mostly` is what will really be in it, see quant_mix."""
 
     target: Target
     path: Path
@@ -49,6 +64,17 @@ class Planned:
     kl: float | None
     taken: bool
     single: bool = False
+    mostly: str = ""
+
+    @property
+    def place(self) -> Path:
+        """What is replaced: the file of the user's choice, else the folder."""
+        return self.path if self.single else self.folder
+
+    @property
+    def title(self) -> str:
+        """`gguf q4_k_m (mostly Q5_0)`: with what is really in it, where that is not what the quant is named after."""
+        return self.target.title + (f" ({self.mostly})" if self.mostly else "")
 
 
 def select(store: Store, text: str) -> Selection:
@@ -99,10 +125,11 @@ def _planned(
     kind = targets.get(target.format)
     stem = kind.stem(target.quant)
     file = f"{chosen.name}-{stem}.gguf" if kind.one_file else None
-    out, single = request.out and request.out.expanduser().resolve(), False
+    out, single = request.out and _real(request.out), False
     if out is None:
-        folder = store.home.exports / chosen.run.name / f"{chosen.name}-{stem}"
-    elif out.suffix == ".gguf":
+        folder = store.home.exports / chosen.folder / f"{chosen.name}-{stem}"
+        check_inside(folder.parent, store.home.exports)
+    elif out.suffix.lower() == ".gguf":
         if file is None or len(request.targets) > 1:
             raise BadInput(f"{out.name} names one GGUF file.", where="--out", todo="Give a folder instead.")
         folder, file, single = out.parent, out.name, True
@@ -119,7 +146,22 @@ def _planned(
         kl=known.get(target.quant) if target.quant else None,
         taken=path.exists() if single else folder.exists(),
         single=single,
+        mostly=quant_mix.mostly(quant_mix.expected(chosen.model, target.quant), target.quant) if target.quant else "",
     )
+
+
+def _real(out: Path) -> Path:
+    """Where --out leads. BadInput for `-`, and for a link that leads to itself."""
+    if str(out) == "-":
+        raise BadInput(
+            "An export is several files, which cannot go to the output of the program.",
+            where="--out",
+            todo="Name a folder, or one .gguf file; a folder called - is ./-",
+        )
+    try:
+        return out.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"It cannot be used: {error}.", where=f"--out {out}", todo="Name another place.") from None
 
 
 def _known_kl(store: Store, base: str) -> dict[str, float | None]:
@@ -144,17 +186,54 @@ def check(planned: list[Planned], *, overwrite: bool) -> None:
 
 
 def check_place(planned: Planned, overwrite: bool) -> None:
-    """Raise Conflict when something is there and may not be replaced; what is not an export never is."""
-    place = planned.path if planned.single else planned.folder
-    if not place.exists():
+    """Raise Conflict when something is there and may not be replaced. What is not an export never is: another folder,
+    a file where a folder goes, a link, a device."""
+    _check_parent(planned.folder.parent)
+    if planned.single:
+        _check_file(planned, overwrite)
         return
-    if not overwrite:
-        todo = "Choose another --out, or give --overwrite to replace it."
-        raise Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
-    if place.is_dir() and not (place / "proof.json").is_file():
-        raise Conflict(
-            f"{place.name} is not an export, so it is not replaced.", where=str(place), todo="Choose another --out."
-        )
+    for place in (planned.folder, planned.folder.with_name(planned.folder.name + REJECTED)):
+        if not place.is_symlink() and not place.exists():
+            continue
+        if place.is_symlink() or not (place / "proof.json").is_file():
+            what = "is a link" if place.is_symlink() else "is not an export"
+            raise Conflict(
+                f"{place.name} {what}, so it is not replaced.", where=str(place), todo="Choose another --out."
+            )
+        if place == planned.folder and not overwrite:
+            raise _taken(place)
+
+
+def _check_file(planned: Planned, overwrite: bool) -> None:
+    """The same for one GGUF file at a path of the user's choice, and for what is written beside it."""
+    target_of(planned.path)
+    _check_parent(planned.folder)
+    for place in (planned.path, *(planned.folder / name for name in beside(planned.path.name))):
+        if place.is_symlink() or (place.exists() and not place.is_file()):
+            raise Conflict(
+                f"{place.name} is not a plain file, so it is not replaced.",
+                where=str(place),
+                todo="Choose another --out.",
+            )
+        if place.exists() and not overwrite:
+            raise _taken(place)
+
+
+def beside(name: str) -> tuple[str, ...]:
+    """The names of the files that are written beside one GGUF file."""
+    return tuple(f"{name}.{end}" for end in BESIDE)
+
+
+def _check_parent(folder: Path) -> None:
+    """Raise Conflict when a file is where a folder is needed."""
+    there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        raise Conflict(f"{there.name} is not a folder.", where=str(there), todo="Choose another --out.")
+
+
+def _taken(place: Path) -> Conflict:
+    todo = "Choose another --out, or give --overwrite to replace it."
+    return Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
 
 
 def _check_space(planned: Planned) -> None:

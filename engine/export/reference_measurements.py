@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from store.home import Home
 from store.records import Message, Probe, SnapshotRow
 
 QUESTIONS = 10
-ANSWER_TOKENS, BASE_TOKENS = 48, 24  # of the base, the beginning is enough
+ANSWER_TOKENS = 48
+"""Of every answer, the base's too: two answers that were cut at different places always differ."""
 ROW_TOKENS = 64
 SAMPLING = Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS)
 _NEUTRAL = "Name three things that every kitchen has, and say what each of them is for."
@@ -79,8 +80,8 @@ class ReferenceMeasurements:
 
     @cached_property
     def base_answers(self) -> list[GivenAnswer]:
-        """The first words of the base model to the questions of the data, as its lane in Compare gives them."""
-        return self._lane(self.base, len(self.conversations) - len(self.probes), BASE_TOKENS)
+        """The base model's to the questions of the data, as its lane in Compare gives them."""
+        return self._lane(self.base, len(self.conversations) - len(self.probes))
 
     @cached_property
     def tuned_answers(self) -> list[GivenAnswer]:
@@ -93,26 +94,26 @@ class ReferenceMeasurements:
         self.tell("Asking transformers", 0, 1)
         return self._reference.result()[0]
 
-    def _lane(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[GivenAnswer]:
+    def _lane(self, model: Resolved, first: int | None = None) -> list[GivenAnswer]:
         if model.gguf is not None:
             with contextlib.suppress(Unsupported):  # an adapter that llama.cpp cannot hold
-                return self.ask(model, first, tokens)
+                return self.ask(model, first)
         return self.reference(self.folder, model.adapter, first)[1]
 
     # -- instruments ---------------------------------------------------------------------------------------------------
 
-    def ask(self, model: Resolved, first: int | None = None, tokens: int = ANSWER_TOKENS) -> list[GivenAnswer]:
+    def ask(self, model: Resolved, first: int | None = None) -> list[GivenAnswer]:
         """Greedy answers of a GGUF file or a lane to the `first` conversations (None: all), through the chat server's
         own backend."""
-        return asyncio.run(self._ask(model, self.conversations[:first], replace(SAMPLING, max_tokens=tokens)))
+        return asyncio.run(self._ask(model, self.conversations[:first]))
 
-    async def _ask(self, model: Resolved, conversations: list[list[Message]], sampling: Sampling) -> list[GivenAnswer]:
+    async def _ask(self, model: Resolved, conversations: list[list[Message]]) -> list[GivenAnswer]:
         backend = LlamaCpp(self.home, self._templates, Budget(), workers=2, context=2048)
         answers = []
         try:
             for number, messages in enumerate(conversations, 1):
                 text, stopped = "", False
-                async for item in backend.generate(GenerationRequest(model, tuple(messages), sampling)):
+                async for item in backend.generate(GenerationRequest(model, tuple(messages), SAMPLING)):
                     if isinstance(item, Finish):
                         stopped = item.stop == "end"
                     elif isinstance(item, str):

@@ -85,5 +85,5 @@ def running(store: Store) -> list[Job]:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    """A path as it was meant where it was typed: the job runs elsewhere."""
-    return None if path is None else path.expanduser().absolute()
+    """A path as it was meant where it was typed: the job runs elsewhere. `-` stays, for planning to refuse."""
+    return path if path is None or str(path) == "-" else path.expanduser().absolute()

@@ -18,8 +18,10 @@ from gguf.quants import dequantize
 from engine.evaluation.judges import contains
 from engine.export import ollama
 from engine.export.reference_measurements import GivenAnswer, ReferenceMeasurements, kl
+from engine.gguf import tokenizer_file
 from engine.gguf.llama_library import vocabulary
 from engine.gguf.model import types_of
+from engine.gguf.normaliser import Normaliser
 from engine.gguf.tensors import MergedWeights, float32, is_plain, read_adapter, table_of
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
@@ -35,6 +37,8 @@ _LINES = (
     "def f(x):\n    return x**2  # ok", "it's I'LL we've CAN'T",
     "<|im_start|>user", "</s><s>[INST]", "\u00a0\u2003\u200b", "", " ", "a" * 200,
 )  # fmt: skip
+_NORMALISED = ("e\u0301", "Zu\u0308rich", "\ufb01ne", "\uff21\u00b2 \u2460", "Hello WORLD", "\u1112\u1161\u11ab")
+"""Texts that common normalisers change."""
 _RANDOM_LINES = 300
 ADAPTER_FILE = "adapter_model.safetensors"
 
@@ -109,17 +113,45 @@ def _gguf_contents(measured: ReferenceMeasurements, written: Written, report: Re
 
 def _gguf_tokens(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     assert written.gguf is not None
-    lines = [*_LINES, *_random_lines()]
     with vocabulary(written.gguf) as vocab:
         if vocab is None:
             yield VerificationCheck("tokens", "failed", "llama.cpp refuses the file's vocabulary.")
             return
-        wrong = [line for line in lines if vocab.tokenize(line) != measured.template.ids(line)]
-        said = f"The same ids as Hugging Face's tokenizer on {len(lines)} texts."
-        yield _verdict("tokens", not wrong, said, f"{len(wrong)} of {len(lines)} texts differ, first {wrong[:1]!r}.")
+        normaliser = tokenizer_file.load(measured.model.tokenizer or measured.folder).normaliser
+        yield from compare_tokens(vocab.tokenize, measured.template.ids, normaliser)
         eot = measured.template.eot_id
         name = measured.template.decode([eot])
         yield _verdict("end of turn", vocab.ends(eot), f"Generation ends at {name}.", f"It would not stop at {name}.")
+
+
+def compare_tokens(
+    theirs: Callable[[str], list[int]], ours: Callable[[str], list[int]], normaliser: Normaliser
+) -> Checks:
+    """Token ids of llama.cpp (`theirs`) and of Hugging Face's tokenizer (`ours`) on the test texts.
+
+    They must be equal on texts that the tokenizer's normaliser leaves as they are. llama.cpp has no normaliser: where
+    one changes a text, other ids are a warning that says what differs in use.
+    """
+    texts = [*_LINES, *_random_lines()]
+    lines = [line for line in dict.fromkeys(map(normaliser, texts)) if normaliser(line) == line]
+    wrong = [line for line in lines if theirs(line) != ours(line)]
+    said = f"The same ids as Hugging Face's tokenizer on {len(lines)} texts."
+    yield _verdict("tokens", not wrong, said, f"{len(wrong)} of {len(lines)} texts differ, first {wrong[:1]!r}.")
+    if not normaliser.names:
+        return
+    changed = [line for line in [*_NORMALISED, *texts] if normaliser(line) != line]
+    other = [line for line in changed if theirs(line) != ours(line)]
+    same = f"llama.cpp gives the same ids for texts that the tokenizer normalises ({', '.join(normaliser.names)})."
+    if not other:
+        yield VerificationCheck("normaliser", "passed", same)
+        return
+    yield VerificationCheck(
+        "normaliser",
+        "warn",
+        f"The tokenizer {normaliser.words} before it reads a text; llama.cpp does not. {len(other)} of {len(changed)} "
+        f"texts that this changes get other ids in llama.cpp and what is built on it, first {other[0]!r}. Send "
+        f"{normaliser(other[0])!r} there, or chat in Tuningfork, which normalises.",
+    )
 
 
 def _gguf_logits(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
@@ -186,8 +218,12 @@ def _folder_tensors(measured: ReferenceMeasurements, written: Written, report: R
     broken = [key for key, tensor in tensors.items() if not np.isfinite(float32(tensor)).all()]
     for tensor in tensors.values():
         report["types"][tensor.dtype] = report["types"].get(tensor.dtype, 0) + 1
-    own = table_of(measured.adapter / name, "Train it again.") if is_adapter else MergedWeights(measured.folder).tensors
-    whole = not broken and tensors.keys() == own.keys()
+    if is_adapter:
+        own = table_of(measured.adapter / name, "Train it again.")
+    else:
+        own = MergedWeights(measured.folder, measured.adapter if is_plain(measured.adapter) else None).tensors
+    # what PEFT merged may have an output matrix of its own, see engine.training.worker.merge
+    whole = not broken and own.keys() <= tensors.keys() <= own.keys() | {"lm_head.weight"}
     yield _verdict(
         "tensors", whole, f"{len(tensors)} tensors, all finite.", f"{len(tensors)} of {len(own)}; {broken[:3]}."
     )

@@ -3,7 +3,6 @@ Every scale is folded into B: llama.cpp knows alpha / rank alone, and would get 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.metadata import FileMetadata, write_metadata
 from engine.gguf.tensors import LoraFactors, cannot, read_adapter
+from store.files import replacing
 
 
 def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = None) -> Path:
@@ -24,12 +24,8 @@ def convert(adapter: Path, base: Path, out: Path, about: FileMetadata | None = N
     """
     shape = shape_of(read_json(base / "config.json"))
     deltas = read_adapter(adapter)
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
+    with replacing(out) as part:
         _write(deltas, shape, part, about)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 
@@ -46,8 +42,9 @@ def _write(deltas: Mapping[str, LoraFactors], shape: ModelShape, out: Path, abou
             write_metadata(writer, about)
         for module, delta in deltas.items():
             name = names.get_name(f"{module}.weight", try_suffixes=(".weight",))
-            if name is None or (module == "lm_head" and shape.tied):
-                raise cannot(f"a LoRA on {module}")
+            if name is None or (shape.tied and (delta.embedding or module == "lm_head")):
+                tied = ", whose table is embedding and output at once" if name or module == "lm_head" else ""
+                raise cannot(f"a LoRA on {module}{tied}")
             for side, array in zip("ab", _factors(module, delta, shape), strict=True):
                 writer.add_tensor(f"{name}.lora_{side}", np.ascontiguousarray(array))
         writer.write_header_to_file()
@@ -60,6 +57,6 @@ def _write(deltas: Mapping[str, LoraFactors], shape: ModelShape, out: Path, abou
 def _factors(module: str, delta: LoraFactors, shape: ModelShape) -> tuple[np.ndarray, np.ndarray]:
     """A of shape (rank, in) and B of shape (out, rank) as float32, B scaled and its rows in GGUF order."""
     a, b = delta.factors()
-    if module.endswith("embed_tokens"):
+    if delta.embedding:
         a = a.T  # llama.cpp looks the rows of an embedding's A up by token id
     return a, permute_for(module, b, shape)

@@ -15,7 +15,6 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
-from engine.core.files import read_json
 from engine.gguf.architectures import ModelShape, permute_for, shape_of
 from engine.gguf.hyperparameters import made_tensors, text_config, write_hparams
 from engine.gguf.llama_library import library
@@ -23,6 +22,7 @@ from engine.gguf.metadata import FileMetadata, write_metadata
 from engine.gguf.tensors import MergedWeights
 from engine.gguf.vocabulary import find_pre, write_vocab
 from store.errors import TuningforkError, Unsupported
+from store.files import replacing
 
 # What the single pass writes: file type, and the type of two-dimensional tensors.
 DIRECT: dict[str, tuple[FileType, Kind]] = {
@@ -67,9 +67,8 @@ def write_gguf(
     what GGUF or the native path cannot express.
     """
     weights = MergedWeights(base, adapter)
-    c = text_config(read_json(base / "config.json"))
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
+    c = text_config(weights.config())
+    with replacing(out) as part:
         pre = find_pre(base, c, part)
         writer = gguf.GGUFWriter(part, shape_of(c).arch.name)
         try:
@@ -77,9 +76,6 @@ def write_gguf(
         finally:
             writer.close()
         weights.check_consumed()
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 
@@ -89,15 +85,11 @@ def quantise(source: Path, out: Path, quant: str, threads: int = 0) -> Path:
     params = lib.llama_model_quantize_default_params()
     params.ftype = getattr(lib, QUANTISED[quant])
     params.nthread = threads or os.cpu_count() or 1
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
+    with replacing(out) as part:
         if lib.llama_model_quantize(str(source).encode(), str(part).encode(), params) != 0:
             raise TuningforkError(
                 f"llama.cpp could not make {quant} of the model.", where=str(source), todo="Try --quant q8_0."
             )
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 

@@ -19,9 +19,14 @@ from store.errors import BadInput, Unsupported
 # PEFT options that change what the adapter computes in a way that B @ A alone cannot express.
 INEXPRESSIBLE = (
     "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication", "target_parameters",
-    "use_qalora", "use_bdlora", "fan_in_fan_out", "alora_invocation_tokens",
+    "use_qalora", "use_bdlora", "fan_in_fan_out", "alora_invocation_tokens", "ensure_weight_tying",
 )  # fmt: skip
 _SIDES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_embedding_A": "a", ".lora_embedding_B": "b"}
+EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in")
+"""What families call the table of token embeddings, which `lm_head` may share."""
+_OUTPUT = "lm_head"
+_PACKED = {".qweight": "GPTQ or AWQ", ".weight_packed": "compressed-tensors", ".weight.quant_state": "bitsandbytes"}
+"""Tensors that stand in for, or beside, a packed weight."""
 _NUMPY = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32}
 
 
@@ -56,19 +61,27 @@ def float32(tensor: LocalTensor) -> np.ndarray:
 @dataclass(frozen=True, slots=True)
 class LoraFactors:
     """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is
-    multiplied by."""
+    multiplied by. Of an `embedding`, a table of shape (in, out), PEFT adds the transpose: (B @ A).T."""
 
     a: LocalTensor
     b: LocalTensor
     scale: float
+    embedding: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the weight that it belongs to."""
+        out, into = self.b.shape[0], self.a.shape[1]
+        return (into, out) if self.embedding else (out, into)
 
     def factors(self) -> tuple[np.ndarray, np.ndarray]:
         """A and the scaled B as float32."""
         return float32(self.a), float32(self.b) * np.float32(self.scale)
 
     def dense(self) -> np.ndarray:
-        """scale * B @ A as float32: what PEFT adds when it merges a float32 base."""
-        product = float32(self.b) @ float32(self.a)
+        """scale * B @ A, or its transpose, as float32: what PEFT adds when it merges a float32 base."""
+        a, b = float32(self.a), float32(self.b)
+        product = a.T @ b.T if self.embedding else b @ a
         product *= np.float32(self.scale)
         return product
 
@@ -92,6 +105,7 @@ def read_adapter(folder: Path) -> dict[str, LoraFactors]:
     _refuse_inexpressible(options)
     todo = "Pick another checkpoint."
     sides: dict[str, dict[str, LocalTensor]] = {}
+    embeddings: set[str] = set()
     for full, tensor in table_of(folder / "adapter_model.safetensors", todo).items():
         name = full.removeprefix("base_model.model.")
         if name.endswith(".base_layer.weight"):
@@ -99,21 +113,27 @@ def read_adapter(folder: Path) -> dict[str, LoraFactors]:
         suffix = next((s for s in _SIDES if name.endswith(s)), None)
         if suffix is None:
             raise cannot(f"the tensor {name}")
-        sides.setdefault(name.removesuffix(suffix), {})[_SIDES[suffix]] = tensor
+        module = name.removesuffix(suffix)
+        sides.setdefault(module, {})[_SIDES[suffix]] = tensor
+        if "embedding" in suffix:
+            embeddings.add(module)
     if not sides:
         raise BadInput("The adapter file holds no LoRA tensors.", where=str(folder), todo=todo)
     deltas = {}
     for module, pair in sides.items():
         if set(pair) != {"a", "b"}:
             raise BadInput(f"The adapter holds only one of the two factors of {module}.", where=str(folder), todo=todo)
-        deltas[module] = LoraFactors(pair["a"], pair["b"], _scale(module, pair["a"].shape[0], options))
+        scale = _scale(module, pair["a"].shape[0], options)
+        deltas[module] = LoraFactors(pair["a"], pair["b"], scale, module in embeddings)
     return deltas
 
 
 class MergedWeights:
     """A base folder's tensors by Hugging Face name, with `adapter` merged in when it is read.
 
-    Raises BadInput when a file is missing, cut off or of another base, Unsupported for a quantised checkpoint.
+    `untied`: the base has one table for embedding and output, and the adapter changes only one of the two, so that the
+    merged model has both: `lm_head.weight` is among the tensors, and `config` says so. Raises BadInput when a file is
+    missing, cut off or of another base, Unsupported for a quantised checkpoint.
     """
 
     def __init__(self, base: Path, adapter: Path | None = None) -> None:
@@ -123,6 +143,7 @@ class MergedWeights:
         for part in _parts(base):
             self.tensors |= table_of(base / part, todo)
         self.deltas = read_adapter(adapter) if adapter else {}
+        self.untied = self._untie()
         for module, delta in self.deltas.items():
             self._check_fits(module, delta)
         self.merged: set[str] = set()
@@ -140,6 +161,15 @@ class MergedWeights:
         merged += float32(tensor)
         return merged
 
+    def config(self) -> dict[str, Any]:
+        """The base's config.json, as it is for the merged weights."""
+        found = read_json(self.base / "config.json")
+        if self.untied:
+            found["tie_word_embeddings"] = False
+            if isinstance(found.get("text_config"), dict):
+                found["text_config"] = found["text_config"] | {"tie_word_embeddings": False}
+        return found
+
     def check_consumed(self) -> None:
         """Raise when some delta never went into a tensor: the export would be less than the run."""
         if left := sorted(set(self.deltas) - self.merged):
@@ -148,16 +178,76 @@ class MergedWeights:
                 todo="Export the adapter instead.",
             )
 
+    def _untie(self) -> bool:
+        """Add the output matrix to the tensors where only embedding or output is adapted, and the base has one table
+        for both. PEFT computes it like that: a LoRA on one leaves the other as it was."""
+        tables = [name for name in self.tensors if name.removesuffix(".weight").rpartition(".")[2] in EMBEDDINGS]
+        touched = [m for m in self.deltas if m == _OUTPUT or m.rpartition(".")[2] in EMBEDDINGS]
+        if not touched or len(tables) != 1 or not _is_tied(self.base, self.tensors):
+            return False
+        self.tensors[f"{_OUTPUT}.weight"] = self.tensors[tables[0]]
+        return True
+
     def _check_fits(self, module: str, delta: LoraFactors) -> None:
         tensor = self.tensors.get(f"{module}.weight")
-        shape = (delta.b.shape[0], delta.a.shape[1])
-        if tensor is None or tuple(tensor.shape) != shape:
-            has = "no such module" if tensor is None else f"the shape {tuple(tensor.shape)}, not {shape}"
-            raise BadInput(
-                f"The adapter belongs to another base: {module} has {has} in this one.",
+        if tensor is not None and tuple(tensor.shape) == delta.shape:
+            return
+        ends = tuple(name.removeprefix(module) for name in self.tensors if name.startswith(f"{module}."))
+        if kind := next((kind for begin, kind in _PACKED.items() if any(end.startswith(begin) for end in ends)), ""):
+            kind = f"{kind}: "
+        if kind or (tensor is not None and tensor.dtype in ("U8", "I8", "F8_E4M3", "F8_E5M2")):
+            raise Unsupported(
+                f"The base's weights are packed ({kind}{module}), and an adapter cannot be added to packed weights.",
                 where=str(self.base),
-                todo="Export with the base model that the run was made from.",
+                todo="Export the adapter (--to adapter), or train on the model's 16-bit weights.",
             )
+        if tensor is None:
+            raise self._no_such_module(module)
+        has = tuple(tensor.shape)
+        what, todo = f"{module} has the shape {has} in this one, not {delta.shape}", ""
+        if has == delta.shape[::-1] and has[0] != has[1]:
+            raise Unsupported(
+                f"The base stores {module} transposed: {has}, where the adapter has {delta.shape}.",
+                where=str(self.base),
+                todo="Export the adapter (--to adapter), which transformers applies itself.",
+            )
+        if module == _OUTPUT or module.rpartition(".")[2] in EMBEDDINGS:
+            rows = f"{has[0]:,} rows, not {delta.shape[0]:,}"
+            what, todo = f"its vocabulary has another size ({module} has {rows})", " with the same vocabulary"
+        raise BadInput(
+            f"The adapter belongs to another base: {what}.",
+            where=str(self.base),
+            todo=f"Export with the base model that the run was made from{todo}.",
+        )
+
+    def _no_such_module(self, module: str) -> BadInput | Unsupported:
+        """Why a module of the adapter is not among the tensors."""
+        if module == _OUTPUT:
+            return Unsupported(
+                "The adapter changes the output matrix (lm_head), and this base's files hold none.",
+                where=str(self.base),
+                todo="Export the adapter (--to adapter), or train without the target lm_head.",
+            )
+        inner = module[found.start() :] if (found := re.search(r"\d+\.", module)) else module.rpartition(".")[2]
+        other = next((n for n in self.tensors if n == f"{inner}.weight" or n.endswith(f".{inner}.weight")), None)
+        if other is not None:
+            return Unsupported(
+                f"The base's files name their weights otherwise than transformers does: {other} is {module} there.",
+                where=str(self.base),
+                todo="Load the base with transformers, save it again with save_pretrained, and train on that folder.",
+            )
+        return BadInput(
+            f"The adapter belongs to another base: this one has no module {module}.",
+            where=str(self.base),
+            todo="Export with the base model that the run was made from.",
+        )
+
+
+def _is_tied(base: Path, tensors: Mapping[str, LocalTensor]) -> bool:
+    """Whether a model has one table for embedding and output: its configuration says so, or it has no output."""
+    config = read_json(base / "config.json", optional=True)
+    said = config.get("tie_word_embeddings", (config.get("text_config") or {}).get("tie_word_embeddings"))
+    return bool(said) or f"{_OUTPUT}.weight" not in tensors
 
 
 def cannot(what: str) -> Unsupported:

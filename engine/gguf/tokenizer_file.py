@@ -13,6 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from engine.gguf.normaliser import Normaliser
 from store.errors import BadInput
 
 _KEPT = 4
@@ -24,7 +25,7 @@ _lock = threading.Lock()
 class TokenizerFile:
     """One content. `raw` is its JSON, `tokenizer` what Hugging Face's library makes of it: shared, do not change them.
 
-    Both raise BadInput for a file that cannot be read.
+    All raise BadInput for a file that cannot be read.
     """
 
     def __init__(self, path: Path, body: bytes) -> None:
@@ -46,6 +47,11 @@ class TokenizerFile:
             return Tokenizer.from_buffer(self._body)
         except Exception as error:  # tokenizers raises bare Exception for everything
             raise self._broken(error) from error
+
+    @cached_property
+    def normaliser(self) -> Normaliser:
+        """What it does to a text before it splits it, and llama.cpp does not."""
+        return Normaliser(self.raw)
 
     def _broken(self, why: object) -> BadInput:
         return BadInput(f"The model's tokenizer.json cannot be read: {why}", where=str(self._path), todo=_TODO)

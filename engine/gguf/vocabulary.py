@@ -92,14 +92,15 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
     telling line.
 
     None for a SentencePiece-like vocabulary, which has none. A vocabulary-only file is written to `scratch` for
-    llama.cpp to read
-    (0.1-0.3 s a try). Raises Unsupported when no known name agrees, with the closest one.
+    llama.cpp to read (0.1-0.3 s a try). The lines are compared as the tokenizer's normaliser leaves them, since
+    llama.cpp has none. Raises Unsupported when no known name agrees, with the closest one.
     """
     file = tokenizer_file.load(folder)
     raw, tokenizer = file.raw, file.tokenizer
     if is_spm(raw):
         return None
-    wanted = [tokenizer.encode(line, add_special_tokens=False).ids for line in TELLING_LINES]
+    lines = [file.normaliser(line) for line in TELLING_LINES]
+    wanted = [tokenizer.encode(line, add_special_tokens=False).ids for line in lines]
     write_vocab_file(folder, c, "default", scratch)
     best = (len(wanted) + 1, "none")
     try:
@@ -107,7 +108,7 @@ def find_pre(folder: Path, c: Mapping[str, Any], scratch: Path) -> str | None:
             with vocabulary(scratch, pre=name) as vocab:
                 if vocab is None:
                     continue  # this llama.cpp does not know the name
-                wrong = sum(vocab.tokenize(line) != ids for line, ids in zip(TELLING_LINES, wanted, strict=True))
+                wrong = sum(vocab.tokenize(line) != ids for line, ids in zip(lines, wanted, strict=True))
             if wrong == 0:
                 return name
             best = min(best, (wrong, name))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from store.db import translated
+from store.files import replacing
 from store.formats.base import DataFormat, Row, parsed, register
 from store.formats.content import import_pyarrow
 from store.formats.source import DataFile, Problem
@@ -39,11 +40,6 @@ class ParquetTable(DataFormat):
         fields = [("role", arrow.string()), ("content", arrow.string())]
         message = arrow.struct([*fields, ("weight", arrow.int8())] if weighed else fields)
         table = arrow.table({"messages": arrow.array(rows, arrow.list_(message))})
-        part = path.with_name(path.name + ".part")
-        with translated(path, OSError):
-            try:
-                arrow.parquet.write_table(table, part)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        with translated(path, OSError), replacing(path) as part:
+            arrow.parquet.write_table(table, part)
         return int(table.num_rows)

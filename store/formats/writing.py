@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from store.db import translated
+from store.files import replacing
 
 
 @contextmanager
 def written(path: Path, newline: str | None = None) -> Iterator[IO[str]]:
     """A text file that appears at `path` when the block ends well, and not at all otherwise. NoSpace on a full disk."""
-    part = path.with_name(path.name + ".part")
-    with translated(path, OSError):
-        try:
-            with part.open("w", encoding="utf-8", newline=newline) as file:
-                yield file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with (
+        translated(path, OSError),
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", newline=newline) as file,
+    ):
+        yield file
 
 
 def write_json(path: Path, items: Iterable[dict[str, Any]]) -> int:

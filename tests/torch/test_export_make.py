@@ -28,12 +28,13 @@ from engine.export import listing, make, merged, planning, service, targets, ver
 from engine.export.__main__ import do
 from engine.export.service import Request, Target
 from engine.gguf import model, tokenizer_file
-from engine.models import refs
+from engine.models import pinning, refs
+from engine.models.refs import Resolved
 from store import datasets, exports, pairs, runs, worker
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace, NotFound, Unsupported, UserError
 from store.records import JobProgress, PairDraft, Run
-from tests import in_thread
+from tests import archs, in_thread
 from tests.tiny import config, make_tiny_llama
 from tests.toy_target import ToyTarget
 from tui.cli import cli
@@ -48,7 +49,7 @@ def lora(folder: Path, base: Path, rng: np.random.Generator, **options: Any) -> 
     folder.mkdir(parents=True)
     tensors = {}
     for name, weight in load_file(base / "model.safetensors").items():
-        if "_proj" in name:
+        if name.endswith("_proj.weight"):
             module = f"base_model.model.{name.removesuffix('.weight')}"
             tensors[f"{module}.lora_A.weight"] = rng.normal(0, 0.2, (RANK, weight.shape[1])).astype(np.float32)
             tensors[f"{module}.lora_B.weight"] = rng.normal(0, 0.2, (weight.shape[0], RANK)).astype(np.float32)
@@ -202,6 +203,162 @@ def test_out_as_cp_does(store: Store, adapter: Path, tmp_path: Path) -> None:
         planning.plan(store, request(F16, Target("merged"), out=file))
 
 
+def test_one_file_is_replaced_at_its_real_path_with_its_mode(store: Store, adapter: Path, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "link.gguf"
+    disk.mkdir()
+    (disk / "m.gguf").write_text("old")
+    (disk / "m.gguf").chmod(0o640)
+    link.symlink_to(disk / "m.gguf")
+    with pytest.raises(Conflict, match="there already"):
+        service.export(store, request(out=link))
+    (made,) = service.export(store, request(out=link, overwrite=True))
+    assert link.is_symlink() and store.home.absolute(made.path) == disk / "m.gguf"
+    assert (disk / "m.gguf").stat().st_mode & 0o777 == 0o640 and (disk / "m.gguf").read_bytes()[:4] == b"GGUF"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_one_file_needs_no_right_to_write_above_its_folder(store: Store, adapter: Path, tmp_path: Path) -> None:
+    place = planning.plan(store, request(out=tmp_path / "x" / "m.GGUF"))[0]
+    assert place.single and listing.part_of(place.place, 1).parent == tmp_path / "x"
+
+
+def test_what_lies_beside_one_file_is_not_replaced_unasked(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf.README.md").write_text("my notes")
+    with pytest.raises(Conflict, match=r"README\.md is there already"):
+        service.export(store, request(out=tmp_path / "m.gguf"))
+    (tmp_path / "m.gguf.README.md").unlink()
+    (tmp_path / "m.gguf.proof.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="not a plain file"):
+        service.export(store, request(out=tmp_path / "m.gguf", overwrite=True))
+
+
+@pytest.mark.parametrize(
+    ("out", "what"),
+    [
+        ("-", "output of the program"),
+        ("notes.txt", "not an export|not a folder"),
+        ("notes.txt/below", "not a folder"),
+        ("folder.gguf", "a folder"),
+        ("pipe.gguf", "a device or a pipe"),
+        ("loop", "cannot be used|loop"),
+        ("/dev/null", "not an export|not a folder"),
+        ("mine.rejected/..", "not an export"),
+    ],
+)
+def test_an_out_that_cannot_be_is_refused_before_anything_is_written(
+    store: Store, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, what: str
+) -> None:
+    place = tmp_path / "place"
+    for folder in ("folder.gguf", "mine.rejected", "ember-f16.rejected"):
+        (place / folder).mkdir(parents=True)
+    (place / "notes.txt").write_text("mine")
+    os.mkfifo(place / "pipe.gguf")
+    (place / "loop").symlink_to(place / "loop")
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(UserError, match=what) as caught:
+        service.export(store, request(out=Path(out), overwrite=True))
+    assert caught.value.exit_code == 2 and caught.value.todo
+    assert sorted(place.rglob("*")) == before and (place / "notes.txt").read_text() == "mine"
+    assert exports.all_exports(store) == []
+
+
+@pytest.mark.parametrize("name", ["..", "../../elsewhere", "a/b", "-rf", ".hidden", "/tmp/abs"])
+def test_a_run_of_an_earlier_version_with_a_bad_name_stays_inside(store: Store, adapter: Path, name: str) -> None:
+    with store.write() as conn:
+        conn.execute("UPDATE run SET name = ?", (name,))
+    run = runs.all_runs(store)[0]
+    chosen = planning.Selection(run, 5, "", Resolved("x", "run", name, adapter=adapter))
+    for target in EVERY:
+        (planned,) = planning.plan(store, request(target), chosen)
+        assert planned.folder.resolve().parent.parent == store.home.exports.resolve()
+        assert planned.folder.name.startswith(f"run-{run.uid}-step5-")
+
+
+def test_a_link_in_the_exports_folder_leads_nowhere(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (store.home.exports / "ember").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="leads out"):
+        service.export(store, request(overwrite=True))
+    (store.home.exports / "ember").unlink()
+    (store.home.exports / "ember").mkdir()
+    (tmp_path / "elsewhere" / "proof.json").write_text("{}")
+    for link in ("ember-f16", "ember-f16.rejected"):
+        place = store.home.exports / "ember" / link
+        place.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(Conflict, match="is a link"):
+            service.export(store, request(overwrite=True))
+        place.unlink()
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["proof.json"]
+
+
+def test_removing_follows_no_link(store: Store, adapter: Path, tmp_path: Path) -> None:
+    (made,) = service.export(store, request())
+    folder = store.home.absolute(made.path).parent
+    outside = tmp_path / "outside"
+    shutil.move(folder, outside)
+    (outside / "other.txt").write_text("mine")
+    folder.symlink_to(outside)
+    listing.remove(store, made.id)
+    assert (outside / "other.txt").read_text() == "mine" and not (outside / "ember-f16.gguf").exists()
+
+
+# ---------------------------------------------------------------- what is in it, and what its tokenizer does
+
+
+def test_plan_list_and_card_say_what_is_really_in_a_file(store: Store, adapter: Path) -> None:
+    home = ("--home", str(store.home.root))
+    words = ("export", "ember", "--to", "gguf", "--quant", "q4_k_m,f16", "--no-verify", *home)
+    planned = CliRunner().invoke(cli, (*words, "--plan"))
+    assert "gguf q4_k_m (" in planned.stdout and "Q5_0" in planned.stdout and "gguf f16 (" not in planned.stdout
+    (first, second) = map(json.loads, CliRunner().invoke(cli, (*words, "--plan", "--json")).stdout.splitlines())
+    assert "Q5_0" in first["mostly"] and second["mostly"] is None
+    made = CliRunner().invoke(cli, words)
+    assert made.exit_code == 0, made.stderr
+    listed = CliRunner().invoke(cli, ("exports", "list", *home)).stdout
+    assert "gguf q4_k_m (" in listed and "Q5_0" in listed and "gguf f16 (" not in listed
+    export = next(e for e in exports.all_exports(store) if e.quant == "q4_k_m")
+    held = export.verification["bytes_by_type"]
+    assert held["Q5_0"] + held["Q8_0"] > sum(held.values()) / 2
+    card = (store.home.absolute(export.path).parent / "README.md").read_text()
+    assert export.verification["mostly"].replace("_", r"\_") in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["qwen2", "qwen3"])
+def test_a_model_whose_tokenizer_normalises_passes_its_verification(store: Store, tmp_path: Path, arch: str) -> None:
+    base = archs.make(arch, tmp_path / arch)
+    run, token = begin(store, base)
+    folder = lora(store.home.run_dir(run.uid) / "adapter", base, np.random.default_rng(0), target_modules="all-linear")
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
+    (made,) = service.export(store, request(F16, verify=True))
+    assert made.state == "done", made.error
+    states = {check["name"]: check["state"] for check in made.verification["checks"]}
+    assert states["tokens"] == "passed" and states["normaliser"] == "warn"
+
+
+# ---------------------------------------------------------------- the base that was trained on
+
+
+@pytest.mark.parametrize("change", ["weights", "config.json", "tokenizer.json"])
+def test_a_base_whose_files_changed_is_not_exported(store: Store, adapter: Path, base: Path, change: str) -> None:
+    with store.write() as conn:
+        conn.execute("UPDATE run SET env = ?", (json.dumps({pinning.KEY: pinning.fingerprint_of(None, base)}),))
+    words = ("export", "ember", "--to", "merged,gguf", "--no-verify", "--home", str(store.home.root))
+    assert CliRunner().invoke(cli, (*words, "--plan")).exit_code == 0
+    if change == "weights":
+        file = base / "model.safetensors"
+        save_file({name: values + 1 for name, values in load_file(file).items()}, file)
+    else:
+        (base / change).write_text((base / change).read_text() + " ")
+    for more in ((), ("--plan",), ("--out", str(base.parent / "x"), "--overwrite")):
+        result = CliRunner().invoke(cli, (*words, *more))
+        assert result.exit_code == 2, result.stderr
+        assert "base of run ember changed" in result.stderr
+        assert ("model.safetensors" if change == "weights" else change) in result.stderr
+    assert not finished_looking(store) and exports.all_exports(store) == []
+
+
 def test_the_quants_that_are_offered_are_those_that_can_be_written() -> None:
     assert set(targets.all_quants()) == set(model.QUANTS) and tuple(model.DIRECT) == targets.gguf.DIRECT
     assert targets.quantised() == ("gguf", "ollama")
@@ -244,7 +401,9 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
     (number,) = here(store, request(verify=True))
     made = exports.get(store, number)
     path = store.home.absolute(made.path)
-    assert made.state == "rejected" and made.error == "The tuning got lost." and "q8_0" in made.verification["advice"]
+    assert made.state == "rejected" and made.error == "The tuning got lost."
+    advice = made.verification["advice"]
+    assert "--to gguf-adapter" in advice and "q8_0" not in advice, "a coarser quant is no way out"
     assert path.name == "ember-f16.gguf.rejected" and path.parent.name == "ember-f16.rejected" and path.is_file()
     assert not (store.home.exports / "ember" / "ember-f16").exists()
     assert listing.commands(store.home, made) == []

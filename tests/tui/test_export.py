@@ -323,3 +323,14 @@ def test_a_checkpoint_is_compared_at_its_step(store: Store) -> None:
     made = an_export(store, planned(store, f"{run.name}@20", "ollama"), run.name, step=20)
     found = report.made(store, made.id)
     assert found is not None and found.beside == "run:ember-1@20" and found.bytes == 2000
+
+
+def test_the_choice_of_a_quant_says_what_will_really_be_in_it() -> None:
+    from dataclasses import replace
+
+    from engine.export.planning import Planned
+    from tui.screens.export.export_form import _note
+
+    quant = Planned(Target("gguf", "q4_k_m"), Path("m.gguf"), Path(), 1_000_000, 0, kl=None, taken=False)
+    assert "mostly" not in _note(quant).plain
+    assert "mostly Q5_0" in _note(replace(quant, mostly="mostly Q5_0")).plain

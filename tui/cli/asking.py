@@ -4,7 +4,6 @@ No history and no kept prefix: an answer depends on its prompt, sampling and see
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from engine.evaluation import prompt_sets
 from engine.evaluation.prompt_sets import PromptEntry
 from store import probes
 from tui.cli.output import Progress
+from tui.cli.streams import STANDARD, input_file
 
 if TYPE_CHECKING:
     from engine.inference.client import Client, Done
@@ -32,13 +32,11 @@ def read_prompts(store: Store, name: str, system: str = "") -> list[PromptEntry]
 
     Raises BadInput with file and line for what cannot be read.
     """
-    path = Path(name).expanduser()
-    if name == "-":
-        found = prompt_sets.parse(sys.stdin.buffer.read(), "stdin")
-    elif not path.exists() and name in probes.sets(store):
+    if name != STANDARD and not Path(name).expanduser().exists() and name in probes.sets(store):
         found = prompt_sets.kept(store, name)
     else:
-        found = prompt_sets.read(path)
+        with input_file(name) as path:
+            found = prompt_sets.read(path)
     return [PromptEntry(prompt.text, prompt.system or system) for prompt in found]
 
 

@@ -3,6 +3,7 @@ Commands on rows are in pairs.py, checks in curate.py; what is done to data live
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
 from tui.cli.session import session
+from tui.cli.streams import STANDARD, input_file, output_file
 from tui.formatting import ago, count, rows_of_preferences
 
 SAMPLE = "sample:"
@@ -71,7 +73,8 @@ def data() -> None:
 )
 @click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new rows.")
 def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
-    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork.
+    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork, and
+    `-` the standard input.
 
     Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
     (a chosen and a rejected answer) or feedback (an answer that was judged good or bad). Rows that cannot be used are
@@ -81,9 +84,12 @@ def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple
     from store.importing import import_files
     from tui.import_report import kept, remarks
 
-    paths = [_source(name) for name in files]
+    if files.count(STANDARD) > 1:
+        raise BadInput("The standard input can be read once.", where="FILE", todo="Write - once.")
     filled = dict(assignment(text) for text in variables)
-    with Progress("Importing row", unit="") as progress:
+    with ExitStack() as stack:
+        paths = [_source(name, stack) for name in files]
+        progress = stack.enter_context(Progress("Importing row", unit=""))
         report = import_files(
             session().store,
             paths,
@@ -110,12 +116,12 @@ def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple
             say(f"  {problem}")
 
 
-def _source(name: str) -> Path:
+def _source(name: str, stack: ExitStack) -> Path:
     if name.startswith(SAMPLE):
         from engine.core import sample_files
 
         return sample_files.path(name.removeprefix(SAMPLE))
-    return Path(name).expanduser()
+    return stack.enter_context(input_file(name))
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -133,7 +139,7 @@ def assignment(text: str) -> tuple[str, str]:
 @click.option("--split", type=SPLITS, help="Write this split alone.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -> None:
-    """Write a dataset into a file.
+    """Write a dataset into a file; `-` is the standard output.
 
     Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers.
     """
@@ -141,12 +147,17 @@ def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -
     from store.importing import export_dataset, left_out
     from tui.import_report import NOUNS
 
-    path = Path(file).expanduser()
-    written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite, split=split)
-    if session().as_json:
+    found = find_format(format_)
+    suffix = ".jsonl" if ".jsonl" in found.suffixes else found.suffixes[0]
+    with output_file(file, suffix) as path:
+        written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite, split=split)
+    if file == STANDARD:
+        say(f"{count(written, NOUNS[found.holds])} of {dataset} written.")
+    elif session().as_json:
         emit_json({"dataset": dataset, "format": format_, "path": str(path.absolute()), "rows": written})
         return
-    emit(f"{count(written, NOUNS[find_format(format_).holds])} of {dataset} written to {path}.")
+    else:
+        emit(f"{count(written, NOUNS[found.holds])} of {dataset} written to {path}.")
     for sort, n in left_out(session().store, dataset, format_).items():
         say(f"{count(n, NOUNS[sort])} of {dataset} not written: the format {format_} holds no such rows.")
 

@@ -17,6 +17,7 @@ from tui.cli.options import RUN
 from tui.cli.output import Progress, columns, emit, emit_json, say, table
 from tui.cli.probe import SAMPLE
 from tui.cli.session import session
+from tui.cli.streams import STANDARD, input_file
 from tui.export_summary import SIGN, advice, checks, divergence, model_name, stage, state_word, title
 from tui.formatting import count, duration, size
 
@@ -116,7 +117,7 @@ def _default_quants() -> str:
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
-@click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, or sample:identity and the like.")
+@click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, sample:identity, …, or -.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
@@ -173,15 +174,25 @@ def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Req
     probes = given["probes"]
     if probes is not None:
         sample = probes.startswith(SAMPLE)
-        probes = (
-            sample_files.path(f"probes/{probes.removeprefix(SAMPLE)}")
-            if sample
-            else Path(probes).expanduser().absolute()
-        )
+        probes = sample_files.path(f"probes/{probes.removeprefix(SAMPLE)}") if sample else _probe_file(probes)
     return Request(
         run, wanted, out=given["out"], overwrite=given["overwrite"], verify=not given["no_verify"], probes=probes,
         variables=dict(assignment(text) for text in given["variables"]), converter=given["converter"],
     )  # fmt: skip
+
+
+def _probe_file(name: str) -> Path:
+    """The file of probes; what came from the standard input is kept in the home's cache, since the job runs later."""
+    if name != STANDARD:
+        return Path(name).expanduser().absolute()
+    from engine.core.files import sha256_of, write_whole
+    from engine.evaluation import probes
+
+    with input_file(name) as given:
+        probes.load(given)
+        kept = session().home.cache / f"probes-{sha256_of(given)[:16]}.jsonl"
+        write_whole(kept, given.read_bytes())
+    return kept
 
 
 def _follow(store: Store, job: Job) -> list[Export]:
@@ -312,12 +323,14 @@ def check_end(made: Sequence[Export]) -> None:
 def _tell_plan(planned: Sequence[Planned]) -> None:
     if session().as_json:
         for each in planned:
-            emit_json({"format": each.target.format, "quant": each.target.quant, "path": str(each.path),
-                       "bytes": each.bytes, "kl": each.kl, "taken": each.taken})  # fmt: skip
+            emit_json({
+                "format": each.target.format, "quant": each.target.quant, "path": str(each.path), "bytes": each.bytes,
+                "kl": each.kl, "taken": each.taken, "mostly": each.mostly or None,
+            })  # fmt: skip
         return
     table(
         ("what", "size, about", "KL", "there", "path"),
-        [(p.target.title, size(p.bytes), divergence(p.kl).removeprefix("KL "), p.taken, p.path) for p in planned],
+        [(p.title, size(p.bytes), divergence(p.kl).removeprefix("KL "), p.taken, p.path) for p in planned],
         right=("size, about", "KL"),
         wide="path" if columns() > 40 else None,
     )

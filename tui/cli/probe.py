@@ -18,6 +18,7 @@ from tui.cli.data import assignment
 from tui.cli.options import MODEL, sampling_of, sampling_options
 from tui.cli.output import Progress, emit, emit_json, table
 from tui.cli.session import session
+from tui.cli.streams import STANDARD, input_file
 
 if TYPE_CHECKING:
     from engine.evaluation.judges import Judge
@@ -41,7 +42,7 @@ SAMPLE = "sample:"
 @click.option("--against", type=MODEL, metavar="REF", help="Another model to ask, such as its base.")
 @click.option(
     "--probes", default="sample:retention", show_default=True, metavar="FILE",
-    help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; or a kept set.",
+    help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; a kept set; -.",
 )  # fmt: skip
 @click.option(
     "--judge", "judge_name", default=judges.DEFAULT.name, show_default=True, metavar="NAME",
@@ -86,11 +87,12 @@ def _probes(name: str, judge: Judge, variables: dict[str, str]) -> list[Probe]:
 
     if name.startswith(SAMPLE):
         found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")), judge)
-    elif not Path(name).expanduser().exists() and name in kept.sets(session().store):
+    elif name != STANDARD and not Path(name).expanduser().exists() and name in kept.sets(session().store):
         found = kept.get_set(session().store, name)
         probing.check(found, judge, f"probe set {name}")
     else:
-        found = probing.load(Path(name).expanduser(), judge)
+        with input_file(name) as path:
+            found = probing.load(path, judge)
     found = probing.filled(found, variables)
     texts = (text for p in found for text in (p.question, p.system, *p.must, *p.must_not))
     if missing := unfilled("\n".join(texts)):

@@ -13,6 +13,7 @@ from tui.cli.command import Command
 from tui.cli.options import MODEL
 from tui.cli.output import emit, emit_json, say
 from tui.cli.session import session
+from tui.cli.streams import STANDARD, input_file
 
 _PORT = 8642
 
@@ -32,7 +33,7 @@ _PORT = 8642
     "--model", "models", type=MODEL, multiple=True, metavar="REF", help="Load this model now and keep it loaded."
 )
 @click.option(
-    "--token-file", metavar="FILE", help="File with the token that clients must send. [default: the home's own]"
+    "--token-file", metavar="FILE", help="File with the token that clients must send, or -. [default: the home's own]"
 )
 @click.option(
     "--context",
@@ -68,8 +69,6 @@ def serve(
     """
     from engine.inference import access
     from engine.inference.client import shutdown
-    from engine.inference.server import __main__ as server
-    from engine.models import refs
 
     home = session().home.ensure()
     running = access.read_info(home)
@@ -82,7 +81,22 @@ def serve(
     elif running:
         todo = f"Stop it first: tuningfork serve --stop{session().flags()}, or add --replace to replace it."
         raise Conflict(f"A chat server of this home is already running at {running.url}.", todo=todo)
-    token = Path(token_file).expanduser() if token_file else None
+    if token_file == STANDARD:
+        with input_file(token_file) as given:
+            _serve(host, port, models, given, cors, how)
+        return
+    _serve(host, port, models, Path(token_file).expanduser() if token_file else None, cors, how)
+
+
+def _serve(
+    host: str, port: int, models: tuple[str, ...], token: Path | None, cors: tuple[str, ...], how: dict[str, object]
+) -> None:
+    """Check what was asked for, then serve until Ctrl-C."""
+    from engine.inference import access
+    from engine.inference.server import __main__ as server
+    from engine.models import refs
+
+    home = session().home
     access.check_bind(host, token)
     access.token_of(home, token)
     for ref in models:

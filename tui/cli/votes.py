@@ -3,7 +3,6 @@ The store counts votes, engine.evaluation.ranking computes the figures; nothing 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ from store.errors import NotFound, UserError
 from tui.cli.command import Group
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
+from tui.cli.streams import STANDARD, output_file
 from tui.formatting import ago, count
 from tui.text import one_line
 
@@ -140,7 +140,7 @@ def _figures(each: Rate) -> str:
 def write(file: str, form: str, overwrite: bool) -> None:
     """Write every preference into a file for trainers. They come from votes with a winner and from imports.
 
-    A FILE that ends with .jsonl gets a line for each, any other one JSON list.
+    A FILE that ends with .jsonl gets a line for each, and so does `-`, the standard output; any other one JSON list.
     """
     from store import votes as kept
     from store.importing import export_preferences
@@ -151,9 +151,11 @@ def write(file: str, form: str, overwrite: bool) -> None:
             todo="Vote for a better answer in Compare, or import preferences: tuningfork data import FILE "
             "--format preference --dataset NAME",
         )
-    path = Path(file).expanduser()
-    written = export_preferences(session().store, path, form=form, overwrite=overwrite)
-    if session().as_json:
+    with output_file(file, ".jsonl") as path:
+        written = export_preferences(session().store, path, form=form, overwrite=overwrite)
+    if file == STANDARD:
+        say(f"{count(written, 'preference')} written.")
+    elif session().as_json:
         emit_json({"form": form, "path": str(path.absolute()), "rows": written})
     else:
         emit(f"{count(written, 'preference')} written to {path}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from engine.comparison import transcripts
 from store import chats
+from store.errors import TuningforkError
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lane_controller import LaneController
@@ -67,13 +68,18 @@ class HistoryController:
             return
         if self._page.sides_hidden():
             return
-        frozen, folder = comparison.fork(len(comparison.turns)), self._host.tuningfork.store.home.exports / "chats"
+        frozen = comparison.fork(len(comparison.turns))
         chat_id = await self._conversation.save()
         heading = one_line(frozen.turns[0].prompt, 60)
+        folder = self._host.tuningfork.store.home.exports / "chats"
         try:
+            folder = self._host.tuningfork.store.home.export_folder("chats")
             made = await self._host.tuningfork.bridge.thread(
                 transcripts.export, frozen, folder, f"chat-{chat_id}", heading
             )
+        except TuningforkError as error:
+            self._host.tuningfork.show_error(error, "Nothing was written")
+            return
         except OSError as error:
             self._host.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return

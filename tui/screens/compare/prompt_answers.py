@@ -20,6 +20,9 @@ from engine.comparison.stream_runner import Connect
 from engine.evaluation.prompt_sets import ComparedSide, PromptEntry, ask_all
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
+from store.errors import TuningforkError
+from store.files import replacing
+from store.names import name_from
 from tui import formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
@@ -140,14 +143,19 @@ class Answers(PageScreen[None]):
     @work(group="write")
     async def action_write(self) -> None:
         """Write the answers so far."""
-        folder = self.tuningfork.store.home.exports / "answers"
+        home = self.tuningfork.store.home
+        folder = home.exports / "answers"
         rows = [
             (prompt, {s.name: (s, self._done[n, s.name]) for s in self._sides if (n, s.name) in self._done})
             for n, prompt in enumerate(self._prompts)
         ]
-        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in self._set)[:60]
+        name = name_from(self._set, otherwise="answers")
         try:
+            folder = home.export_folder("answers")
             made = await self.tuningfork.bridge.thread(write, folder, name, rows, self._sampling.seed)
+        except TuningforkError as error:
+            self.tuningfork.show_error(error, "Nothing was written")
+            return
         except OSError as error:
             self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
             return
@@ -172,7 +180,6 @@ def write(folder: Path, name: str, rows: Rows, seed: int) -> Path:
         for side, done in given.values():
             prose += [f"### {side.name.upper()} · {side.label}", "", done.text or done.error or "(no answer)", ""]
     for suffix, text in ((".md", "\n".join(prose)), (".jsonl", "\n".join(lines) + "\n")):
-        part = folder / f"{name}{suffix}.part"
-        part.write_text(text, "utf-8")
-        part.replace(folder / f"{name}{suffix}")
+        with replacing(folder / f"{name}{suffix}") as part:
+            part.write_text(text, "utf-8")
     return folder / f"{name}.jsonl"

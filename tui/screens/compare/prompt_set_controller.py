@@ -10,6 +10,7 @@ from engine.evaluation import prompt_sets
 from engine.evaluation.prompt_sets import ComparedSide, PromptEntry
 from store import probes
 from store.db import Store
+from store.names import name_from
 from tui import formatting
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
@@ -52,7 +53,7 @@ class PromptSetController:
         if picked is None:
             return None
         if picked.value == _HERE:
-            name, prompts = one_line(turns[0].prompt, 40), [PromptEntry(turn.prompt) for turn in turns]
+            name, prompts = name_from(one_line(turns[0].prompt, 40)), [PromptEntry(turn.prompt) for turn in turns]
             await self._host.tuningfork.bridge.call(prompt_sets.keep, name, prompts)
             return name, prompts
         if picked.new:
@@ -63,5 +64,6 @@ class PromptSetController:
 def _read_and_keep(store: Store, typed: str) -> tuple[str, list[PromptEntry]]:
     path = Path(typed).expanduser()
     prompts = prompt_sets.read(path)
-    prompt_sets.keep(store, path.name, prompts)
-    return path.name, prompts
+    name = name_from(path.name)
+    prompt_sets.keep(store, name, prompts)
+    return name, prompts

@@ -107,7 +107,7 @@ class Votes(PageScreen[None]):
     @show_errors
     async def action_write(self) -> None:
         """Write every preference to files for training."""
-        folder = self.tuningfork.store.home.exports / "preferences"
+        folder = self.tuningfork.store.home.export_folder("preferences")
         try:
             made = await self.tuningfork.bridge.call(_write, folder)
         except OSError as error:

@@ -172,10 +172,13 @@ class ExportForm(VerticalScroll, can_focus=False):
 
 
 def _note(planned: Planned) -> Content:
-    """`145 MB  KL 0.0004  is there`"""
-    apart = divergence(planned.kl)
+    """`145 MB  KL 0.0004  mostly Q5_0  is there`"""
+    words = [each for each in (planned.mostly, "is there" if planned.taken else "") if each]
     return Content.assemble(
-        f"{formatting.size(planned.bytes):>6}", "  ", f"{apart:<9}", ("  is there" if planned.taken else "", "$faint")
+        f"{formatting.size(planned.bytes):>6}",
+        "  ",
+        f"{divergence(planned.kl):<9}",
+        ("".join(f"  {each}" for each in words), "$faint"),
     )
 
 
