@@ -114,7 +114,8 @@ def finish(
         attempt = _own(conn, token)
         conn.execute("UPDATE attempt SET ended_at = ?, exit = ? WHERE id = ?", (at, exit, attempt["id"]))
         conn.execute(
-            "UPDATE run SET state = ?, error = ?, repeats = ?, adapter = coalesce(?, adapter), ended_at = ? WHERE id = ?",
+            "UPDATE run SET state = ?, error = ?, repeats = ?, adapter = coalesce(?, adapter), ended_at = ?"
+            " WHERE id = ?",
             (state, error, repeats, adapter, at, attempt["run_id"]),
         )
         level = "error" if state in ("failed", "lost") else "info"

@@ -207,8 +207,11 @@ def resume(
     reap(store)
     run = _resumable(store, name, steps)
     config = TrainConfig.from_json(run.config)
-    ending = steps is not None and run.state == "succeeded" and step is None
-    from_step, notes = _end_state(store, run) if ending else _resume_point(store, run, step)
+    end, from_step = None, step
+    if run.state == "succeeded" and step is None:
+        end, from_step, notes = _end_state(store, run)
+    else:
+        from_step, notes = _resume_point(store, run, step)
     if steps is not None and steps <= (from_step or 0):
         what = f"Run {name} has done {from_step} steps already; it can only be given more."
         raise BadInput(what, where="steps", todo=f"Give at least {(from_step or 0) + 1} steps in all.")
@@ -216,8 +219,8 @@ def resume(
     pinning.check_unchanged(run, base.gguf, base.folder)
     with store.write():
         _resumable(store, name, steps)  # another process may have been faster
-        if ending and from_step == run.step:
-            _list_end_state(store, run)
+        if end is not None:
+            _list_end_state(store, run, end)
         if steps is not None:
             longer = config.replace(steps=steps)
             runs.extend(store, name, longer.to_json(), longer.hash(), steps)
@@ -258,38 +261,34 @@ def _resume_point(store: Store, run: Run, step: int | None) -> tuple[int | None,
     return None, [f"{'; '.join(bad)}. No checkpoint can be used: the run begins again."] if bad else []
 
 
-def _end_folder(store: Store, run: Run) -> Path:
-    """Where a finished run keeps the state at its end, until it is listed as a checkpoint."""
-    return store.home.run_dir(run.uid) / "checkpoints" / "end"
-
-
-def _end_state(store: Store, run: Run) -> tuple[int | None, list[str]]:
-    """The last step of a finished run when the state at its end can be used, else a checkpoint before it.
-
-    Conflict when there is neither.
+def _end_state(store: Store, run: Run) -> tuple[Path | None, int, list[str]]:
+    """The folder with the state at the end of a finished run, and its step; where it cannot be used, None and the step
+    of a checkpoint before it, with sentences on why. Conflict when there is neither.
     """
-    folder = _end_folder(store, run)
-    manifest = saved_files.manifest_of(folder)
-    wrong = saved_files.damage(folder, manifest["files"]) if "files" in manifest else "it was not kept"
-    if wrong is None and manifest.get("step") == run.step:
-        return run.step, []
+    folder = store.home.run_dir(run.uid) / "checkpoints"
+    wrong: str | None = "it was not kept"
+    for place in (folder / "end", folder / f"step-{run.step}"):  # the second when an earlier try was interrupted
+        manifest = saved_files.manifest_of(place)
+        if manifest.get("step") == run.step:
+            wrong = saved_files.damage(place, manifest.get("files", {}))
+            if wrong is None:
+                return place, run.step, []
     at, notes = _resume_point(store, run, None)
     if at is None:
         raise Conflict(
-            f"Run {run.name} cannot be continued: it has no checkpoint, and the state at its end cannot be used"
-            f" ({wrong or 'it is of another step'}).",
+            f"Run {run.name} cannot be continued: it has no checkpoint that can be used, nor the state at its end"
+            f" ({wrong}).",
             todo="Train a new run with more steps.",
         )
-    why = wrong or "it is of another step"
-    return at, [*notes, f"The state at the end of the run cannot be used ({why}): it continues from step {at}."]
+    return None, at, [*notes, f"The state at the end of the run cannot be used ({wrong}): it continues from step {at}."]
 
 
-def _list_end_state(store: Store, run: Run) -> None:
+def _list_end_state(store: Store, run: Run, folder: Path) -> None:
     """Make the state at the end of a finished run a checkpoint like any other, in the caller's transaction."""
-    folder = _end_folder(store, run)
     final = folder.with_name(f"step-{run.step}")
-    shutil.rmtree(final, ignore_errors=True)
-    folder.rename(final)
+    if folder != final:
+        shutil.rmtree(final, ignore_errors=True)
+        folder.rename(final)
     files = saved_files.manifest_of(final).get("files", {})
     runs.keep_checkpoint(store, run.id, run.step, store.home.relative(final), files)
 

@@ -194,10 +194,13 @@ class SftTrainer(Trainer):
             job.reporter.say(text, level="warning")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """As saved, but for the next step's rate: that of a run with more steps follows the schedule over all of them."""
+        """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         super()._load_optimizer_and_scheduler(checkpoint)
-        for group in self.optimizer.param_groups if checkpoint else ():
-            group["lr"] = self._job.config.lr * self._curve(self.lr_scheduler.last_epoch)
+        if checkpoint:
+            rate = self._job.config.lr * self._curve(self.lr_scheduler.last_epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter_files.read(self.model, Path(resume_from_checkpoint))
