@@ -148,7 +148,8 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
     if unstopped:
         problems.append(f"{named(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
 
-    if train and all(example.truncated for example in train.values()) and len(masked) < len(everything):
+    ends = any(template.eot_id in example.labels for example in train.values())  # also those of earlier answers
+    if truncated and train and not ends and not unstopped and len(masked) < len(everything):
         problems.append(
             f"Every row to train on is longer than the max length of {config.max_length:,} tokens, so none keeps the"
             " token that ends its answer: the model would not learn to stop. Raise the max length."

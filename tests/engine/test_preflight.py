@@ -142,3 +142,35 @@ def test_a_row_with_broken_unicode_is_a_problem_not_a_crash(template: ChatTempla
         row(0, "Hi", "x"), messages=[*row(0, "Hi", "x").messages[:-1], {"role": "assistant", "content": "\ud83d"}]
     )
     assert "surrogate" in check([broken], template, config()).problems[0]
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+def test_when_every_row_loses_its_end_the_run_may_not_start(template: ChatTemplate, answers: int) -> None:
+    data = [row(n, "Hi", "a long answer " * (9 + n)) for n in range(answers)]
+    limit = len(template.encode(data[0].messages[:-1])) + 4
+    found = check(data, template, config(max_length=limit))
+    assert found.truncated == [n + 1 for n in range(answers)] and not found.masked
+    assert not found.ok and "none keeps the token that ends its answer" in found.problems[0]
+    with pytest.raises(BadInput, match="would not learn to stop"):
+        found.require()
+
+
+def test_one_row_that_keeps_its_end_is_enough(template: ChatTemplate) -> None:
+    data = [row(0, "Hi", "a long answer " * 9), row(1, "Hi", "short")]
+    assert check(data, template, config(max_length=len(template.example(data[1].messages, 999).ids))).ok
+
+
+@pytest.mark.parametrize(
+    ("source", "uid", "named"),
+    [
+        ({}, None, "Row 1 has"),
+        ({"file": "qa.jsonl", "line": 7}, None, "Row 1 (qa.jsonl line 7) has"),
+        ({"file": "qa.csv"}, "p1", "Row 1 (qa.csv, pair p1) has"),
+        ({"chat": 3}, "p2", "Row 1 (pair p2) has"),
+    ],
+)
+def test_a_row_is_named_by_number_file_line_and_pair(
+    template: ChatTemplate, source: dict[str, object], uid: str | None, named: str
+) -> None:
+    data = [replace(row(0, "Hi", " "), source=source, pair_uid=uid), row(1, "Hi", "x")]
+    assert check(data, template, config()).problems[0].startswith(named)
