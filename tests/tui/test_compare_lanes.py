@@ -88,7 +88,7 @@ async def test_settings_change_both_lanes(comparing: Any, client: ScriptedClient
 async def test_thinking_is_set_for_both_lanes(comparing: Any, client: ScriptedClient) -> None:
     async with comparing() as app:
         await app.press("f7")
-        await app.see("Generation settings", "for models like Qwen3")
+        await app.see("Generation settings", "‹ auto ›", "of models like Qwen3")
         app.app.screen.query_one("#thinking").focus()
         await app.press("right", "right", "ctrl+s")
         await app.see_page("CompareScreen")

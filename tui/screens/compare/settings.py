@@ -29,7 +29,7 @@ _FIELDS = (
     ("seed", "Seed", "the same seed gives the same answer"),
     ("max_tokens", "Max tokens", "the longest answer"),
 )
-_THINKING = (("auto", "as the template has it"), ("on", "on"), ("off", "off"))
+_THINKING = (("auto", "auto"), ("on", "on"), ("off", "off"))
 
 
 class CompareSettings(Dialog[tuple[str, Sampling]]):
@@ -63,8 +63,8 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
                 yield Static(content(hint), classes="field-hint")
         with Horizontal(classes="field"):
             yield Static("Thinking", classes="field-label")
-            yield Choice("Thinking", _THINKING, _thinking_name(self._sampling.thinking), id="thinking")
-            yield Static("for models like Qwen3", classes="field-hint")
+            yield Choice("", _THINKING, _thinking_name(self._sampling.thinking), id="thinking")
+            yield Static("of models like Qwen3", classes="field-hint")
         yield text("", "problem")
 
     def compose_buttons(self) -> ComposeResult:
