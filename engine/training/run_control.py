@@ -207,14 +207,15 @@ def resume(
     reap(store)
     run = _resumable(store, name, steps)
     config = TrainConfig.from_json(run.config)
-    end, from_step = None, step
+    end: Path | None = None
+    from_step: int | None
     if run.state == "succeeded" and step is None:
         end, from_step, notes = _end_state(store, run)
     else:
         from_step, notes = _resume_point(store, run, step)
-    if steps is not None and steps <= (from_step or 0):
-        what = f"Run {name} has done {from_step} steps already; it can only be given more."
-        raise BadInput(what, where="steps", todo=f"Give at least {(from_step or 0) + 1} steps in all.")
+    if steps is not None and steps <= (total := run.total_steps or 0):
+        what = f"Run {name} has {total} steps already; it can only be given more."
+        raise BadInput(what, where="steps", todo=f"Give at least {total + 1} steps in all.")
     base = refs.resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
     with store.write():

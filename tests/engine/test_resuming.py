@@ -148,7 +148,7 @@ class TestMoreSteps:
 
     @pytest.mark.parametrize("steps", [1, 3, 4])
     def test_steps_can_only_become_more(self, store: Store, done: Run, steps: int) -> None:
-        with pytest.raises(BadInput, match="has done 4 steps already"):
+        with pytest.raises(BadInput, match="has 4 steps already"):
             run_control.resume(store, "ember", steps=steps)
         assert runs.get(store, "ember") == done
 
@@ -174,6 +174,14 @@ class TestMoreSteps:
         attempt = run_control.resume(store, name, steps=9, on_note=said.append)
         assert attempt is not None and attempt.resume_from == 3
         assert any("continues from step 3" in text for text in said)
+
+    @pytest.mark.parametrize(("step", "steps"), [(None, 3), (None, 4), (2, 4), (1, 2)])
+    def test_a_stopped_run_cannot_be_given_fewer(
+        self, store: Store, stopped: Run, step: int | None, steps: int
+    ) -> None:
+        with pytest.raises(BadInput, match="has 4 steps already"):
+            run_control.resume(store, "ember", step, steps=steps)
+        assert runs.get(store, "ember") == stopped
 
     def test_a_stopped_run_may_be_given_more_steps_too(self, store: Store, stopped: Run) -> None:
         attempt = run_control.resume(store, "ember", steps=6)

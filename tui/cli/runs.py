@@ -108,7 +108,10 @@ def show(name: str) -> None:
     rows += [("checkpoint", f"step {c.step}: {store.home.absolute(c.path)}") for c in kept.checkpoints(store, run.id)]
     rows += [("log", store.home.absolute(a.log_path)) for a in kept.attempts(store, run.id)[-1:]]
     rows.append(
-        ("config", ", ".join(f"{key} {value}" for key, value in run.config.items() if value not in (None, False)))
+        (
+            "config",
+            ", ".join(f"{key} {_brief(value)}" for key, value in run.config.items() if value not in (None, False)),
+        )
     )
     if run.error:
         rows.append(("error", run.error))
@@ -122,6 +125,12 @@ def show(name: str) -> None:
 def _state(status: Any) -> str:
     word = state_word(status.state)
     return f"{word}, but no step for a long time: it may hang" if status.hung else word
+
+
+def _brief(value: Any) -> str:
+    """A value of a configuration on one line; the text of a chat template only by its beginning."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _clock(at_ms: int) -> str:

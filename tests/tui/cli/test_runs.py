@@ -152,7 +152,7 @@ class TestRuns:
 
     def test_a_finished_run_is_given_more_steps(self, tf: Cli, train: Train) -> None:
         train("--steps", "2", "--wait", "--name", "one")
-        assert "has done 2 steps" in tf.error("runs", "resume", "one", "--steps", "2")["what"]
+        assert "has 2 steps already" in tf.error("runs", "resume", "one", "--steps", "2")["what"]
         tf.ok("runs", "resume", "one", "--steps", "5", "--wait")
         found = tf.json("runs", "show", "one")
         assert (found["state"], found["step"], found["config"]["steps"]) == ("succeeded", 5, 5)
