@@ -102,7 +102,8 @@ def _train(store: Store, plan: Plan, say: Say) -> Run:
         raise WorkerError(
             run.error or f"The demo's run was {run.state} before its end.",
             where=f"run {run.name}, {run.state}",
-            todo=f"See its messages: tuningfork runs show {at}\nResume it: tuningfork runs resume {at}",
+            todo=f"See its messages: tuningfork runs show {at}"
+            + (f"\nResume it: tuningfork runs resume {at}" if run_control.can_resume(run) else ""),
         )
     return run
 

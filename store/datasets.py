@@ -271,7 +271,7 @@ def snapshot(store: Store, hash: str) -> Snapshot:
 def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[SnapshotRow]:
     """The frozen rows in their order, which is the same wherever the same content was frozen."""
     sql = (
-        "SELECT r.*, c.body, p.uid FROM snapshot_row r JOIN content c ON c.hash = r.content_hash"
+        "SELECT r.*, c.body, p.uid, p.source FROM snapshot_row r JOIN content c ON c.hash = r.content_hash"
         " LEFT JOIN pair p ON p.id = r.pair_id"
         " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
     )
@@ -284,6 +284,7 @@ def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[S
             row["content_hash"],
             row["uid"],
             row["pair_revision"],
+            json.loads(row["source"] or "{}"),
         )
         for row in store.rows(sql, (snapshot(store, hash).id, split))
     ]

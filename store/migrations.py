@@ -15,6 +15,7 @@ from store.schema_evals import EVALS
 from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
 from store.schema_preferences import PREFERENCES
+from store.schema_resume import RESUME
 from store.schema_search import SEARCH
 from store.schema_votes import VOTES
 from store.sqlite import sqlite_utils
@@ -65,6 +66,11 @@ def _edits(db: Any) -> None:
     _execute(db.conn, EDITS)
 
 
+def _resume(db: Any) -> None:
+    """Columns for the checkpoint that a run continues from, and for failures that would repeat."""
+    _execute(db.conn, RESUME)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -74,6 +80,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0006_search", _search),
     ("0007_preferences", _preferences),
     ("0008_edits", _edits),
+    ("0009_resume", _resume),
 ]
 LATEST = len(STEPS)
 

@@ -152,7 +152,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """One frozen row; `messages` ends with the assistant's answer."""
+    """One frozen row; `messages` ends with the assistant's answer. `source` is the pair's: {"file", "line"}."""
 
     ord: int
     split: Split
@@ -161,6 +161,7 @@ class SnapshotRow:
     content_hash: str
     pair_uid: str | None = None
     pair_revision: int | None = None
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,9 @@ class Model:
 class Run:
     """One tuning job.
 
-    `config` is a TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home.
+    `config` is a TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home. `resume_from` is
+    the step of the checkpoint that its next or last attempt begins from; `repeats` says of a failure that trying again
+    would fail in the same way.
     """
 
     id: int
@@ -200,6 +203,8 @@ class Run:
     created_at: int
     started_at: int | None
     ended_at: int | None
+    resume_from: int | None = None
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

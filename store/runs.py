@@ -41,14 +41,17 @@ __all__ = [
     "close_unstarted",
     "create",
     "events",
+    "extend",
     "finish",
     "get",
+    "keep_checkpoint",
     "last_event",
     "live_attempt",
     "live_attempts",
     "mark_lost",
     "metrics",
     "next_queued",
+    "note",
     "open_attempt",
     "prune_checkpoint",
     "queue",
@@ -231,8 +234,9 @@ def next_queued(store: Store) -> Run | None:
     return run_from(row) if row else None
 
 
-def queue(store: Store, name: str) -> Run:
-    """Puts a run that ended early back into the queue, to be resumed. Conflict when it is going, or succeeded."""
+def queue(store: Store, name: str, resume_from: int | None = None) -> Run:
+    """Puts a run that ended early back into the queue, to be resumed from the checkpoint at `resume_from` (None: from
+    the start). Conflict when it is going, or succeeded."""
     with store.write() as conn:
         run = get(store, name)
         if run.state == "queued":
@@ -243,11 +247,43 @@ def queue(store: Store, name: str) -> Run:
                 todo="Only a run that stopped, failed or was lost can be resumed.",
             )
         conn.execute(
-            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, queued_at = ?"
-            " WHERE id = ?",
-            (_end_of_queue(store), run.id),
+            "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, repeats = 0,"
+            " queued_at = ?, resume_from = ? WHERE id = ?",
+            (_end_of_queue(store), resume_from, run.id),
         )
         return get(store, name)
+
+
+def extend(store: Store, name: str, config: dict[str, Any], config_hash: str, total_steps: int) -> Run:
+    """Gives a run that has ended a configuration with more steps. One that had succeeded is stopped from then on, until
+    it has done them: it has no finished adapter meanwhile. Conflict when it has not ended."""
+    with store.write() as conn:
+        run = get(store, name)
+        if run.state not in END_STATES:
+            raise Conflict(f"the run {name!r} is {state_word(run.state)}", todo="Wait until it has ended.")
+        conn.execute(
+            "UPDATE run SET config = ?, config_hash = ?, total_steps = ?, adapter = NULL,"
+            " state = iif(state = 'succeeded', 'stopped', state) WHERE id = ?",
+            (canonical(config), config_hash, total_steps, run.id),
+        )
+        return get(store, name)
+
+
+def keep_checkpoint(store: Store, run_id: int, step: int, path: str, manifest: dict[str, Any]) -> None:
+    """Lists a checkpoint of a run that no process works on; `path` is relative to the home."""
+    with store.write() as conn:
+        conn.execute(
+            "INSERT INTO checkpoint (run_id, step, path, manifest, created_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (run_id, step) DO UPDATE SET path = excluded.path, manifest = excluded.manifest,"
+            " created_at = excluded.created_at, pruned_at = NULL",
+            (run_id, step, path, canonical(manifest), now()),
+        )
+
+
+def note(store: Store, run_id: int, text: str, level: str = "info") -> None:
+    """Adds a sentence to a run's log from outside its process."""
+    with store.write() as conn:
+        add_event(conn, run_id, text, kind="log", level=level, body={})
 
 
 def _end_of_queue(store: Store) -> int:

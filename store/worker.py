@@ -103,8 +103,10 @@ def finish(
     error: str | None = None,
     adapter: str | None = None,
     exit: str = "0",
+    repeats: bool = False,
 ) -> None:
-    """Ends the attempt and the run. `adapter` is the finished adapter's folder, relative to the home."""
+    """Ends the attempt and the run. `adapter` is the finished adapter's folder, relative to the home; `repeats` says
+    that trying again would fail in the same way."""
     if state not in END_STATES:
         raise BadInput(f"{state!r} is no state of a run that ended", where="state", todo="Use set_state() for that.")
     at = now()
@@ -112,8 +114,9 @@ def finish(
         attempt = _own(conn, token)
         conn.execute("UPDATE attempt SET ended_at = ?, exit = ? WHERE id = ?", (at, exit, attempt["id"]))
         conn.execute(
-            "UPDATE run SET state = ?, error = ?, adapter = coalesce(?, adapter), ended_at = ? WHERE id = ?",
-            (state, error, adapter, at, attempt["run_id"]),
+            "UPDATE run SET state = ?, error = ?, repeats = ?, adapter = coalesce(?, adapter), ended_at = ?"
+            " WHERE id = ?",
+            (state, error, repeats, adapter, at, attempt["run_id"]),
         )
         level = "error" if state in ("failed", "lost") else "info"
         add_event(conn, attempt["run_id"], error or state_word(state), kind="state", level=level, body={"state": state})
@@ -149,7 +152,8 @@ def _valid(text: str) -> str:
 def run_from(row: sqlite3.Row) -> Run:
     """A `Run` from a row of `RUN_COLUMNS`."""
     values = {key: row[key] for key in Run.__dataclass_fields__}
-    return Run(**values | {"config": json.loads(row["config"]), "env": json.loads(row["env"])})
+    plain = {"config": json.loads(row["config"]), "env": json.loads(row["env"]), "repeats": bool(row["repeats"])}
+    return Run(**values | plain)
 
 
 def attempt_from(row: sqlite3.Row) -> Attempt:

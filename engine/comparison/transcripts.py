@@ -250,6 +250,8 @@ def _settings(sampling: Sampling) -> str:
         if getattr(sampling, name) != getattr(off, name):
             parts.append(f"{name.replace('_', ' ')} {getattr(sampling, name):g}")
     parts += [f"seed {sampling.seed}", f"at most {sampling.max_tokens} tokens per answer"]
+    if sampling.thinking is not None:
+        parts.append("thinking on" if sampling.thinking else "thinking off")
     if sampling.stop:
         parts.append("ended before " + " or ".join(json.dumps(text, ensure_ascii=False) for text in sampling.stop))
     return ", ".join(parts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.export import quant_mix, targets
 from engine.export.request import Request, Target
 from engine.models import refs
-from engine.models.refs import Ref, Resolved
+from engine.models.refs import Ref, Resolved, SavedState
 from store import exports, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NoSpace
@@ -95,14 +95,32 @@ def selection(store: Store, name: str, step: int | None, why: str) -> Selection:
 
 
 def _best(store: Store, run: Run) -> tuple[int | None, str]:
-    measured = {c.step: c.val_loss for c in runs.checkpoints(store, run.id) if c.val_loss is not None}
-    last = next((m.value for m in reversed(runs.metrics(store, run.id, ["val_loss"])) if m.value is not None), None)
-    if not measured or not run.adapter:
-        return None, "the final weights"
-    step = min(measured, key=lambda s: (measured[s], -s))
-    if step == run.step or (last is not None and last <= measured[step]):
-        return None, "the final weights, where the validation loss was lowest"
-    return step, f"step {step}, where the validation loss was lowest ({measured[step]:.3f})"
+    """Step and reason: of the saved states that are as they were saved the one with the lowest validation loss; without
+    losses the newest."""
+    states = refs.saved_states(store, run)
+    sound = [state for state in states if state.damage is None]
+    if not sound:
+        return None, "the final weights"  # resolving them says what is wrong
+    found = runs.metrics(store, run.id, ["val_loss"])
+    losses = {m.step: m.value for m in found if m.value is not None and m.step <= run.step}
+    losses |= {c.step: c.val_loss for c in runs.checkpoints(store, run.id) if c.val_loss is not None}
+    bad = "".join(f"; {state.title} is damaged ({state.damage})" for state in states if state.damage)
+
+    def loss_of(state: SavedState) -> float | None:
+        return losses.get(run.step if state.step is None else state.step)
+
+    measured = [(loss, state) for state in sound if (loss := loss_of(state)) is not None]
+    if not measured:
+        newest = sound[0]
+        return newest.step, ("the final weights" if newest.step is None else f"step {newest.step}, its newest") + bad
+    loss, best = min(measured, key=lambda pair: pair[0])  # of equal ones the newest, which comes first
+    name = "the final weights" if best.step is None else f"step {best.step}"
+    figure = "" if best.step is None else f" ({loss:.3f})"
+    lowest = min(losses, key=lambda at: losses[at])
+    if losses[lowest] >= loss:
+        return best.step, f"{name}, where the validation loss was lowest{figure}{bad}"
+    lower = f"it was lower at step {lowest} ({losses[lowest]:.3f}), of which no checkpoint can be used"
+    return best.step, f"{name}, with the lowest validation loss of what was saved ({loss:.3f}; {lower}){bad}"
 
 
 def plan(store: Store, request: Request, chosen: Selection | None = None) -> list[Planned]:

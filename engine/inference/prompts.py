@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
 
+from engine.models.template_texts import unfolded
 from store.errors import BadInput
 from store.records import Message
 
@@ -24,12 +25,13 @@ class Template(Protocol):
     def source(self) -> str: ...
     @property
     def stop_ids(self) -> Collection[int]: ...
-    def encode(self, messages: Sequence[Message]) -> list[int]: ...
+    def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Token ids that end with the generation prompt. `template` is the SHA-256 of the template's text."""
+    """Token ids that end with the generation prompt. `template` is the SHA-256 of the template's text, the
+    model's own where a run folds the system text before it."""
 
     ids: list[int]
     stop_ids: frozenset[int]
@@ -49,19 +51,23 @@ def plain(ids: list[int], stop_ids: frozenset[int], context: int, max_tokens: in
     return EncodedPrompt(ids, stop_ids, "")
 
 
-def build(template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1) -> EncodedPrompt:
+def build(
+    template: Template, messages: Sequence[Message], context: int, max_tokens: int = 1, thinking: bool | None = None
+) -> EncodedPrompt:
     """Render and encode. When it does not fit, the oldest turns are left out, never a system message or the last
     question.
 
-    `context` is the model's size in tokens, of which space for `max_tokens` (at most a quarter) stays free. Raises
-    BadInput when even the last question alone does not fit, or the template refuses or leaves out a system message.
+    `context` is the model's size in tokens, of which space for `max_tokens` (at most a quarter) stays free; `thinking`
+    goes to the template. Raises BadInput when even the last question alone does not fit, or the template refuses or
+    leaves out a system message.
     """
     fit = context - min(max_tokens, context // KEPT_FOR_ANSWER)
     head = list(takewhile(_is_system, messages))
     turns = list(messages[len(head) :])
 
     def without(dropped: int) -> list[int]:
-        return list(template.encode([*head, *filter(_is_system, turns[:dropped]), *turns[dropped:]]))
+        kept = [*head, *filter(_is_system, turns[:dropped]), *turns[dropped:]]
+        return list(template.encode(kept, thinking))
 
     ids, dropped = without(0), 0
     if len(ids) > fit:
@@ -73,7 +79,7 @@ def build(template: Template, messages: Sequence[Message], context: int, max_tok
             where="messages",
             todo="Shorten the question or the system prompt.",
         )
-    source = hashlib.sha256(template.source.encode()).hexdigest()
+    source = hashlib.sha256(unfolded(template.source).encode()).hexdigest()
     return EncodedPrompt(ids, frozenset(template.stop_ids), source, dropped)
 
 

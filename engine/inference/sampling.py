@@ -26,6 +26,7 @@ class Sampling:
     tokens of the answer; `presence_penalty` and `frequency_penalty` are OpenAI's and look at all of it. `logit_bias`
     is added to the logits of tokens. `json_schema` is the JSON text of a schema that the answer must follow.
     `top_logprobs` asks for the log probability of each token and of so many alternatives; None asks for none.
+    `thinking` is the chat template's `enable_thinking`, as Qwen3's has it; None leaves the choice to the template.
     """
 
     temperature: float = 0.0
@@ -41,6 +42,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     json_schema: str | None = None
     top_logprobs: int | None = None
+    thinking: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as the chat API spells them; those after `stop` only where they are set."""
@@ -52,6 +54,8 @@ class Sampling:
         if self.json_schema is not None:
             schema = {"name": "answer", "schema": json.loads(self.json_schema)}
             extras["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if self.thinking is not None:
+            extras["chat_template_kwargs"] = {"enable_thinking": self.thinking}
         if self.top_logprobs is not None:
             extras |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {
@@ -84,6 +88,7 @@ class Sampling:
             logit_bias=_biases(body.get("logit_bias")),
             json_schema=_schema(body.get("response_format")),
             top_logprobs=_top_logprobs(body.get("logprobs"), body.get("top_logprobs")),
+            thinking=_thinking(body),
         )
 
 
@@ -164,6 +169,20 @@ def _schema(value: object) -> str | None:
     if len(text) > LONGEST_SCHEMA:
         raise BadInput(f"The schema has more than {LONGEST_SCHEMA:,} characters.", where="response_format")
     return text
+
+
+def _thinking(body: Mapping[str, Any]) -> bool | None:
+    """`enable_thinking` of the request, or of its `chat_template_kwargs` as vLLM and llama.cpp's server name it."""
+    named = body.get("chat_template_kwargs")
+    if named is not None and not isinstance(named, dict):
+        raise BadInput("chat_template_kwargs must be an object.", where="chat_template_kwargs")
+    if other := sorted(set(named or {}) - {"enable_thinking"}):
+        what = f"chat_template_kwargs holds {other[0]!r}; only enable_thinking can be set."
+        raise BadInput(what, where="chat_template_kwargs", todo=f"Leave {other[0]} out.")
+    value = (named or {}).get("enable_thinking", body.get("enable_thinking"))
+    if value not in (None, True, False):
+        raise BadInput("enable_thinking must be true or false.", where="enable_thinking")
+    return value  # type: ignore[no-any-return]
 
 
 def _top_logprobs(wanted: object, top: object) -> int | None:

@@ -20,6 +20,7 @@ from tokenizers import Encoding, Tokenizer
 
 from engine.core.files import read_json
 from engine.gguf import tokenizer_file
+from engine.models import template_texts
 from engine.models.token_text import TokenText
 from store.errors import BadInput, Unsupported
 from store.records import Message
@@ -37,6 +38,8 @@ FILES = (
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _PROBE = "tuningfork"  # an answer that no template writes by itself
+_THOUGHT_END = "</think>"
+_FOLD = "Training with --system fold puts it before the first question, and so do chat and exports of that run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Example:
 
     `n_prompt` tokens come before the first trained one. The row ends with the end of the last turn; `truncated` rows
     were cut before it. `turns` counts the assistant turns that are trained, at least in part. `last_only` says that the
-    row has earlier ones to train which the template does not let us tell apart.
+    row has earlier ones to train which the template does not let us tell apart. `lost_reasoning` says that an answer
+    has reasoning (`<think> … </think>`) which the template does not show, so that it is not trained.
     """
 
     ids: list[int]
@@ -55,6 +59,7 @@ class Example:
     eot_trained: bool
     turns: int = 1
     last_only: bool = False
+    lost_reasoning: bool = False
 
     @property
     def n_trained(self) -> int:
@@ -80,45 +85,80 @@ class ChatTemplate:
             raise Unsupported(f"The model's chat template is broken: {error}", where=where, todo=todo) from None
 
     @classmethod
-    def load(cls, folder: Path) -> ChatTemplate:
+    def load(cls, folder: Path, *, system: str = "refuse", template: str | None = None) -> ChatTemplate:
         """Read the template and tokenizer of a Hugging Face folder.
 
-        BadInput when a file is missing or broken, Unsupported when the model has no chat template that can be used.
+        `template` replaces the folder's own: a name of `template_texts.NAMED` or a Jinja text. With `system` "fold" a
+        template that takes no system text gets it before the first question. Both end up in `source`, the text that
+        goes with an adapter: whoever loads that needs neither. BadInput when a file is missing or broken, Unsupported
+        when the model has no chat template that can be used.
         """
         config = read_json(folder / "tokenizer_config.json", optional=True)
         special = {**_texts(read_json(folder / "special_tokens_map.json", optional=True)), **_texts(config)}
         configs = [read_json(folder / name, optional=True) for name in ("generation_config.json", "config.json")]
         stop = [id for config in configs for id in _eos_ids(config)]
-        return cls(tokenizer_file.load(folder).tokenizer, _source(folder, config), special, stop, str(folder))
+        tokenizer = tokenizer_file.load(folder).tokenizer
+        source = template_texts.source(template, tokenizer, special) if template else _source(folder, config)
+        found = cls(tokenizer, source, special, stop, str(folder))
+        if system == "fold" and not found.takes_system:
+            return cls(tokenizer, template_texts.folded(source), special, stop, str(folder))
+        return found
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        """The conversation as the model reads it. BadInput when the template refuses it or loses its system text."""
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the template shows a system text that stands before a question."""
+        try:
+            self.render([{"role": "system", "content": _PROBE}, {"role": "user", "content": "?"}])
+        except BadInput:
+            return False
+        return True
+
+    @property
+    def folds_system(self) -> bool:
+        """Whether the system text is put before the first question, as `load` was asked to."""
+        return template_texts.is_folded(self.source)
+
+    def render(
+        self, messages: Sequence[Message], add_generation_prompt: bool = False, thinking: bool | None = None
+    ) -> str:
+        """The conversation as the model reads it. BadInput when the template refuses it or loses its system text.
+
+        `thinking` is `enable_thinking` of templates like Qwen3's; None leaves the choice to the template. BadInput when
+        it is True and the template knows no such setting.
+        """
+        if thinking and "enable_thinking" not in self.source:
+            raise BadInput(
+                "This model's chat template has no setting for thinking (enable_thinking).",
+                where=self.where,
+                todo="Leave thinking as it is (--thinking).",
+            )
         try:
             text = self._compiled.render(
                 messages=[{"role": m["role"], "content": m["content"]} for m in messages],
                 tools=None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
+                **({} if thinking is None else {"enable_thinking": thinking}),
                 **self.special,
             )
         except TemplateError as error:
             raise BadInput(
                 f"The model's chat template refuses this conversation: {error}",
                 where=self.where,
-                todo="Many templates take no system text, and want user and assistant in turn.",
+                todo=f"Many templates take no system text, and want user and assistant in turn. {_FOLD}",
             ) from None
         lost = [m["content"] for m in messages if m["role"] == "system" and m["content"].strip() not in text]
         if lost:  # else the model would silently be tuned on another conversation than the one that was written
             raise BadInput(
                 "The model's chat template leaves the system text out.",
                 where=_short(lost[0]),
-                todo="Leave the system text empty for this model, or put it into the question.",
+                todo=f"Leave the system text empty for this model. {_FOLD}",
             )
         return text
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]:
         """Ids of the prompt: the conversation and the opening of the assistant's next turn."""
-        return self.ids(self.render(messages, add_generation_prompt=True))
+        return self.ids(self.render(messages, add_generation_prompt=True, thinking=thinking))
 
     def ids(self, text: str) -> list[int]:
         """Ids of rendered text: control tokens in it count as such, none are added. BadInput for broken Unicode."""
@@ -174,17 +214,22 @@ class ChatTemplate:
             eot_trained=labels[-1:] == [self.eot_id],
             turns=sum(first < len(kept) for first, _ in trained),
             last_only=spans is None,
+            lost_reasoning=any(_reasoning(m) and _reasoning(m) not in full for m in messages if _is_trained(m)),
         )
 
     def _parted(self, messages: Sequence[Message], prompt: str, full: str) -> tuple[list[int], int]:
         """Ids of the whole conversation, and the place where they part from those of its prompt."""
         before = self.ids(prompt)
-        if full.startswith(prompt):
+        whole = messages[-1]["content"].strip()
+        after = len(prompt) if full.startswith(prompt) else 0
+        # Templates of reasoning models show a finished turn without its reasoning: what they show is trained.
+        at = full.rfind(whole)
+        at = at if at >= after else full.rfind(whole.rpartition(_THOUGHT_END)[2].strip())
+        if full.startswith(prompt) and at >= after:
             ids = self.ids(full)
             return ids, _common(before, ids)
         # The prompt opens the turn with what a finished turn does not show (`<think>`): train on what chat will send.
-        at = full.rfind(messages[-1]["content"].strip())
-        if at < 0:
+        if at < after:
             raise BadInput(
                 "The model's chat template does not show the answer as it is.",
                 where=_short(messages[-1]["content"]),
@@ -243,8 +288,22 @@ class ChatTemplate:
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """Every id that ends a generation: the end of a turn, of a text, and what the model's configuration adds."""
-        return frozenset(id for id in (self.eot_id, self._id("eos_token"), *self._stop) if id is not None)
+        """Every id that ends a generation: the end of a turn, of a text, and what the model's configuration adds.
+
+        Unsupported when there is none of these: no answer would ever end.
+        """
+        found = {id for id in (self._id("eos_token"), *self._stop) if id is not None}
+        try:
+            return frozenset(found | {self.eot_id})
+        except Unsupported:  # a template may leave the end to the configuration; only training needs to see it
+            if found:
+                return frozenset(found)
+        raise Unsupported(
+            "Nothing ends an answer of this model: its chat template writes no end token, and its configuration names"
+            " no eos_token.",
+            where=self.where,
+            todo='Add "eos_token_id" to generation_config.json in a copy of its folder.',
+        )
 
     @property
     def bos_id(self) -> int | None:
@@ -270,6 +329,11 @@ class ChatTemplate:
 def _is_trained(message: Message) -> bool:
     """Whether an earlier message is an answer to learn: not marked as context, and with something in it."""
     return bool(message["role"] == "assistant" and message.get("weight") != 0 and message["content"].strip())
+
+
+def _reasoning(message: Message) -> str:
+    """What an answer says before `</think>`, without the tags; '' when it has no reasoning."""
+    return str(message["content"]).rpartition(_THOUGHT_END)[0].rpartition("<think>")[2].strip()
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
@@ -321,7 +385,7 @@ def _source(folder: Path, config: Mapping[str, Any]) -> str:
     raise Unsupported(
         "The model has no chat template: it was not made to chat.",
         where=str(folder),
-        todo="Use its instruction-tuned sibling, or put a chat_template.jinja beside the tokenizer.",
+        todo="Use its instruction-tuned sibling, or train it with --template chatml, alpaca, plain or a FILE.",
     )
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Any, Literal
 
-from engine.models import default_model, pinning
+from engine.models import default_model, pinning, saved_files
 from store import models, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
@@ -150,6 +150,8 @@ class Resolved:
     tokenizer: Path | None = None
     url: str | None = None
     endpoint_model: str | None = None
+    note: str = ""
+    """What the user should know: that another state of a run is used than the newest, and why."""
 
 
 def parse(text: str) -> Ref:
@@ -238,13 +240,7 @@ def _run(store: Store, ref: Ref) -> Resolved:
         run = runs.get(store, ref.value)
     except NotFound:
         raise NotFound(f"There is no run {ref.value!r}.", todo=_near(store, str(ref))) from None
-    step, adapter = _adapter_of(store, run, ref.step)
-    if not (adapter / "adapter_config.json").is_file():
-        raise NotFound(
-            f"The adapter of run {run.name} is gone from the disk.",
-            where=str(adapter),
-            todo="Restore the folder, or train the run again.",
-        )
+    step, adapter, note = _adapter_of(store, run, ref.step)
     base = resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
     converted = adapter / "adapter.gguf"
@@ -257,18 +253,69 @@ def _run(store: Store, ref: Ref) -> Resolved:
         adapter=adapter,
         adapter_gguf=converted if converted.is_file() else None,
         tokenizer=adapter if (adapter / "tokenizer.json").is_file() else base.tokenizer,
+        note=note,
     )
 
 
-def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, Path]:
-    """Folder of the step asked for, else of the finished adapter (step None), else of the last checkpoint."""
-    if step is None and run.adapter:
-        return None, store.home.absolute(run.adapter)
-    saved = {c.step: c for c in runs.checkpoints(store, run.id)}
-    if step is None and saved:
-        step = max(saved)
-    if step in saved:
-        return step, store.home.absolute(saved[step].path)
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """Weights that a run saved: the finished adapter (`step` None) or a checkpoint, with what its manifest lists."""
+
+    run: str
+    step: int | None
+    folder: Path
+    files: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        return "the finished adapter" if self.step is None else f"the checkpoint at step {self.step}"
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the adapter in it; None when it is as it was saved."""
+        if not (self.folder / "adapter_config.json").is_file():
+            return "adapter_config.json is missing"
+        return saved_files.damage(self.folder, self.files, saved_files.ADAPTER)
+
+    def require(self) -> Path:
+        """The folder; NotFound when its adapter is gone, BadInput when it is not what was saved."""
+        wrong, todo = self.damage, "Restore the folder, or train the run again."
+        if wrong and wrong.endswith("is missing"):
+            what = f"The adapter of run {self.run} is gone from the disk."
+            raise NotFound(what, where=str(self.folder), todo=todo)
+        if wrong:
+            what = f"Of run {self.run} {self.title} is damaged: {wrong}."
+            raise BadInput(what, where=str(self.folder), todo=todo)
+        return self.folder
+
+
+def saved_states(store: Store, run: Run) -> list[SavedState]:
+    """The finished adapter of a run, if it has one, then its checkpoints, newest first. Checks no file."""
+    states = []
+    if run.adapter:
+        folder = store.home.absolute(run.adapter)
+        states.append(SavedState(run.name, None, folder, saved_files.manifest_of(folder).get("files", {})))
+    kept = reversed(runs.checkpoints(store, run.id))
+    return states + [SavedState(run.name, c.step, store.home.absolute(c.path), c.manifest) for c in kept]
+
+
+def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, Path, str]:
+    """Step and folder of the checkpoint asked for, else of the finished adapter (step None), else of the last
+    checkpoint. Without a step it is the newest of these that is as it was saved, with a sentence on those that are not.
+    NotFound or BadInput when there is none.
+    """
+    states = {state.step: state for state in saved_states(store, run)}
+    saved = [at for at in states if at is not None]
+    if step is None and states:
+        bad: list[str] = []
+        for state in states.values():
+            if (wrong := state.damage) is None:
+                note = f"Of run {run.name} {' and '.join(bad)}: {state.title} is used instead." if bad else ""
+                return state.step, state.folder, note
+            bad.append(f"{state.title} is damaged ({wrong})")
+        next(iter(states.values())).require()
+    if step in states:
+        return step, states[step].require(), ""
     if saved or run.adapter:
         have = ", ".join(str(s) for s in sorted(saved)) or f"none; its finished adapter is {Ref.run(run.name)}"
         raise NotFound(f"Run {run.name} has no checkpoint at step {step}.", todo=f"Its checkpoints: {have}.")

@@ -74,7 +74,7 @@ class TrainConfig:
     save_every: int = row(0, kind="whole", low=0, high=_BILLION, label="Save every", unit="steps; 0: only at the end",
         help="Steps between checkpoints; 0 saves only at the end.")
     keep_checkpoints: int = row(2, kind="whole", low=1, high=10_000, label="Keep", unit="checkpoints",
-        help="How many checkpoints to keep: the latest ones.")
+        help="How many checkpoints to keep: the latest ones; the best by validation loss stays, too.")
     threads: int | None = row(None, kind="whole", low=1, high=4096, empty="all cores of the machine",
         label="CPU threads", help="CPU threads of the run.")
     objective: str = row("sft", kind="choice", choices=lambda: OBJECTIVES, label="Objective", added_later=True,
@@ -84,6 +84,11 @@ class TrainConfig:
     train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
         added_later=True, before="last",
         help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")
+    system: str = row("refuse", kind="choice", choices=lambda: ("refuse", "fold"), label="System text",
+        added_later=True, help="For models whose chat template takes no system text: refuse rows that have one, or fold"
+        " it into the question after it, in training, chat and exports of the run.")
+    template: str | None = row(None, kind="text", empty="the model's own", label="Chat template", added_later=True,
+        help="A chat template for a base model without one: chatml, alpaca, plain or a file. It is kept with the run.")
     # fmt: on
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from pathlib import Path
 from typing import Protocol
 
 from engine.models.chat_template import MASKED, ChatTemplate, Example
@@ -13,13 +14,21 @@ from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
-ROW_FIELDS = ("max_length", "train_turns")
+ROW_FIELDS = ("max_length", "train_turns", "system", "template")
 """The fields of a configuration that decide how rows become tokens."""
 _NAMED_ROWS = 5
 
 
 class RowLimits(Protocol):
     """What a preflight reads of a TrainConfig."""
+
+    @property
+    def system(self) -> str:
+        """What happens to system texts that the template does not take: refuse or fold."""
+
+    @property
+    def template(self) -> str | None:
+        """The chat template that replaces the model's own: a name, a text or a file."""
 
     @property
     def max_length(self) -> int:
@@ -44,12 +53,13 @@ class Tokenised:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' `ord`.
+    """What a run on these rows will train. Counts are of the train split, in tokens; lists hold the rows' numbers,
+    counted from 1 over the whole snapshot.
 
     Of `turns` assistant turns `trained_turns` are trained; in the `last_only` rows the template does not tell the
-    earlier ones apart. `truncated` rows lose their end to the max length, `masked` rows have nothing left to train,
-    `empty` rows have no answer. `samples` show some rows as (text, trained) pieces. With `problems` a run does not
-    start; `notes` are warnings.
+    earlier ones apart, and of the `lost_reasoning` rows it does not show the reasoning. `truncated` rows lose their end
+    to the max length, `masked` rows have nothing left to train, `empty` rows have no answer. `samples` show some rows
+    as (text, trained) pieces. With `problems` a run does not start; `notes` are warnings.
     """
 
     rows: int
@@ -68,6 +78,7 @@ class Preflight:
     turns: int = 0
     trained_turns: int = 0
     last_only: list[int] = field(default_factory=list)
+    lost_reasoning: list[int] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -80,6 +91,11 @@ class Preflight:
             todo = "Run `tuningfork preflight` to see the rows as the model reads them, then correct them."
             raise BadInput("Training cannot start on this data: " + " ".join(self.problems), todo=todo)
         return self
+
+
+def template_of(folder: Path, config: RowLimits) -> ChatTemplate:
+    """The chat template of a run on this base folder. Raises what `ChatTemplate.load` raises."""
+    return ChatTemplate.load(folder, system=config.system, template=config.template)
 
 
 def check(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
@@ -105,25 +121,52 @@ def tokenise(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLim
 def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTemplate, config: RowLimits) -> Preflight:
     """What training on these rows, which `tokenise` made into tokens, will be like."""
     train, val = tokenised.train, tokenised.val
-    problems = [f"{_rows(ords)} a problem: {what}" for what, ords in tokenised.refused.items()]
+    by_ord = {row.ord: row for row in rows}
+
+    def named(ords: Sequence[int]) -> str:
+        return _rows([by_ord[ord] for ord in ords])
+
+    problems = [
+        f"{named(ords)} a problem: {what}{_fold_hint([by_ord[ord] for ord in ords], template)}"
+        for what, ords in tokenised.refused.items()
+    ]
     everything = {**train, **val}
     empty = [row.ord for row in rows if row.split != "test" and not row.messages[-1]["content"].strip()]
     masked = [ord for ord, example in everything.items() if not example.n_trained]
     truncated = [ord for ord, example in everything.items() if example.truncated]
     last_only = [ord for ord, example in everything.items() if example.last_only]
+    lost_reasoning = [ord for ord, example in everything.items() if example.lost_reasoning]
     unstopped = [ord for ord, e in everything.items() if e.n_trained and not e.truncated and not e.eot_trained]
 
     if not train and not problems:
         problems.append("No row is in the train split.")
     if empty:
-        problems.append(f"{_rows(empty)} no answer.")
+        problems.append(f"{named(empty)} no answer.")
     if masked:
         limit = f"the max length of {config.max_length:,} tokens"
-        problems.append(f"{_rows(masked)} nothing to train: the question alone fills {limit}.")
+        problems.append(f"{named(masked)} nothing to train: the question alone fills {limit}.")
     if unstopped:
-        problems.append(f"{_rows(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
+        problems.append(f"{named(unstopped)} no trained end-of-turn token: the model would not learn to stop.")
+
+    ends = any(template.eot_id in example.labels for example in train.values())  # also those of earlier answers
+    if truncated and train and not ends and not unstopped and len(masked) < len(everything):
+        problems.append(
+            f"Every row to train on is longer than the max length of {config.max_length:,} tokens, so none keeps the"
+            " token that ends its answer: the model would not learn to stop. Raise the max length."
+        )
 
     notes = []
+    if template.folds_system:
+        many = sum(m["role"] == "system" for row in rows if row.ord in everything for m in row.messages[:1])
+        notes.append(
+            f"This model's chat template takes no system text: that of {_count(many, 'row')} is put before the first"
+            " question, as it will be in chat and exports of the run."
+        )
+    if lost_reasoning:
+        notes.append(
+            f"{_count(len(lost_reasoning), 'row loses its', 'rows lose their')} reasoning: this model's chat template"
+            " shows an answer without what stands before </think>, and is trained like that."
+        )
     if last_only:
         many = f"{len(last_only)} row trains" if len(last_only) == 1 else f"{len(last_only)} rows train"
         notes.append(
@@ -132,10 +175,10 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
         )
     if truncated:
         notes.append(
-            f"{_rows(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
+            f"{named(truncated)} more tokens than the max length of {config.max_length:,}: the end is cut off."
         )
     if marked := _with_control_tokens(rows, template):
-        notes.append(f"{_rows(marked)} a control token of the model in its text, such as {_some(template)}.")
+        notes.append(f"{named(marked)} a control token of the model in its text, such as {_some(template)}.")
 
     examples = list(train.values())
     return Preflight(
@@ -143,9 +186,9 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
         val_rows=len(val),
         tokens=sum(len(e.ids) for e in examples),
         trained_tokens=sum(e.n_trained for e in examples),
-        truncated=truncated,
-        masked=masked,
-        empty=empty,
+        truncated=_numbers(truncated),
+        masked=_numbers(masked),
+        empty=_numbers(empty),
         longest=max((len(e.ids) for e in examples), default=0),
         prefix_tokens=_shared(examples),
         eot_trained=bool(examples)
@@ -156,7 +199,8 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
         notes=notes,
         turns=sum(m["role"] == "assistant" for row in rows if row.ord in train for m in row.messages),
         trained_turns=sum(e.turns for e in examples),
-        last_only=last_only,
+        last_only=_numbers(last_only),
+        lost_reasoning=_numbers(lost_reasoning),
     )
 
 
@@ -181,14 +225,33 @@ def _some(template: ChatTemplate) -> str:
     return template.tokenizer.id_to_token(template.eot_id)
 
 
-def _rows(ords: Sequence[int]) -> str:
-    """ "Row 3 has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
-    if len(ords) == 1:
-        return f"Row {ords[0]} has"
-    shown, more = ords[:_NAMED_ROWS], len(ords) - _NAMED_ROWS
-    names = (
-        ", ".join(map(str, shown)) + f" and {more} more"
-        if more > 0
-        else ", ".join(map(str, shown[:-1])) + f" and {shown[-1]}"
-    )
+def _fold_hint(refused: Sequence[SnapshotRow], template: ChatTemplate) -> str:
+    """What helps rows that were refused for their system text; '' for others."""
+    if template.takes_system or not any(m["role"] == "system" for row in refused for m in row.messages):
+        return ""
+    return " The template takes no system text: --system fold (System text: fold) puts it before the first question."
+
+
+def _numbers(ords: Sequence[int]) -> list[int]:
+    return [ord + 1 for ord in ords]
+
+
+def _count(many: int, one: str, more: str = "") -> str:
+    return f"{many} {one if many == 1 else more or one + 's'}"
+
+
+def name_of(row: SnapshotRow) -> str:
+    """How messages name a row: its number from 1, with file, line and pair where they are known."""
+    file, line = row.source.get("file"), row.source.get("line")
+    places = [f"{file} line {line}" if line else str(file)] if file else []
+    places += [f"pair {row.pair_uid}"] if row.pair_uid else []
+    return f"{row.ord + 1}" + (f" ({', '.join(places)})" if places else "")
+
+
+def _rows(rows: Sequence[SnapshotRow]) -> str:
+    """ "Row 3 (qa.jsonl line 7) has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
+    if len(rows) == 1:
+        return f"Row {name_of(rows[0])} has"
+    shown, more = [name_of(row) for row in rows[:_NAMED_ROWS]], len(rows) - _NAMED_ROWS
+    names = ", ".join(shown) + f" and {more} more" if more > 0 else ", ".join(shown[:-1]) + f" and {shown[-1]}"
     return f"Rows {names} have"

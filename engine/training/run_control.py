@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.core import process
 from engine.core.files import disk_full_as_no_space
-from engine.models import pinning, refs
+from engine.models import pinning, refs, saved_files, template_texts
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
 from engine.training.launchers import LAUNCHERS
@@ -29,6 +29,7 @@ __all__ = [
     "MetricReader",
     "RunStatus",
     "alive",
+    "can_resume",
     "free_name",
     "names",
     "prepare",
@@ -85,7 +86,8 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
             todo="Choose the base model itself, a folder, or a .gguf file.",
         )
     check_model(base, config)
-    config = config.replace(model=base.ref)  # the worker runs elsewhere: a path must be absolute
+    # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
+    config = config.replace(model=base.ref, template=template_texts.settled(config.template))
     with store.write():
         snapshot = data if isinstance(data, Snapshot) else _freeze(store, data)
         if not snapshot.splits.get("train"):
@@ -125,7 +127,7 @@ def start(store: Store, name: str) -> Attempt | None:
     reap(store)
     run = runs.get(store, name)
     if run.state in END_STATES:
-        again = f"Resume it: tuningfork runs resume {name}" if run.state != "succeeded" else "Train under a new name."
+        again = f"Resume it: tuningfork runs resume {name}" if can_resume(run) else "Train under a new name."
         raise Conflict(f"Run {name} has already ended ({state_word(run.state)}).", todo=again)
     start_next(store)
     return runs.live_attempt(store, run.id)
@@ -143,6 +145,11 @@ def start_next(store: Store) -> Attempt | None:
             if attempt := _launch(store, run):
                 return attempt
     return None
+
+
+def can_resume(run: Run) -> bool:
+    """Whether to offer resuming: the run ended early, and not for a reason that would end it again."""
+    return run.state in END_STATES and run.state != "succeeded" and not run.repeats
 
 
 def reap(store: Store) -> list[str]:
@@ -181,23 +188,110 @@ def stop(store: Store, name: str, *, now: bool = False) -> Run:
     return runs.get(store, name)
 
 
-def resume(store: Store, name: str) -> Attempt | None:
-    """Continue a stopped, lost or failed run from its last checkpoint, or from the start when it has none.
+def resume(
+    store: Store,
+    name: str,
+    step: int | None = None,
+    *,
+    steps: int | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Attempt | None:
+    """Continue a stopped, lost or failed run from its newest checkpoint that is as it was saved, or from the start when
+    it has none; with `step` from that checkpoint. `steps` gives the run more steps in all, so that a finished one can
+    continue, too: from the state at its end.
 
-    Returns its live attempt, or None when it waits behind another run. Conflict when it is live, queued or done,
-    or when its base changed since it began.
+    What is skipped or given up is said in the run's log, and to `on_note`. Returns its live attempt, or None when it
+    waits behind another run. Conflict when it is live, queued or done, or when its base changed since it began;
+    NotFound or BadInput for a checkpoint that cannot be used, BadInput for too few steps.
     """
     reap(store)
+    run = _resumable(store, name, steps)
+    config = TrainConfig.from_json(run.config)
+    end: Path | None = None
+    from_step: int | None
+    if run.state == "succeeded" and step is None:
+        end, from_step, notes = _end_state(store, run)
+    else:
+        from_step, notes = _resume_point(store, run, step)
+    if steps is not None and steps <= (total := run.total_steps or 0):
+        what = f"Run {name} has {total} steps already; it can only be given more."
+        raise BadInput(what, where="steps", todo=f"Give at least {total + 1} steps in all.")
+    base = refs.resolve(store, run.base)
+    pinning.check_unchanged(run, base.gguf, base.folder)
     with store.write():
-        run = runs.get(store, name)
-        if run.state == "succeeded":
-            raise Conflict(f"Run {name} is done; there is nothing to resume.", todo="Train under a new name.")
-        if run.state not in END_STATES:
-            raise Conflict(f"Run {name} is {run.state} already.", todo=f"Watch it: tuningfork runs watch {name}")
-        base = refs.resolve(store, run.base)
-        pinning.check_unchanged(run, base.gguf, base.folder)
-        runs.queue(store, name)
+        _resumable(store, name, steps)  # another process may have been faster
+        if end is not None:
+            _list_end_state(store, run, end)
+        if steps is not None:
+            longer = config.replace(steps=steps)
+            runs.extend(store, name, longer.to_json(), longer.hash(), steps)
+        runs.queue(store, name, from_step)
+        for note in notes:
+            runs.note(store, run.id, note, "warning")
+    for note in notes if on_note else ():
+        on_note(note)  # type: ignore[misc]
     return start(store, name)
+
+
+def _resumable(store: Store, name: str, steps: int | None) -> Run:
+    """The run, if it has ended and something is left to do. Conflict otherwise."""
+    run = runs.get(store, name)
+    if run.state == "succeeded" and steps is None:
+        todo = f"Continue it for more steps: tuningfork runs resume {name} --steps N, with N above {run.step}."
+        raise Conflict(f"Run {name} is done; there is nothing to resume.", todo=todo)
+    if run.state not in END_STATES:
+        raise Conflict(f"Run {name} is {run.state} already.", todo=f"Watch it: tuningfork runs watch {name}")
+    return run
+
+
+def _resume_point(store: Store, run: Run, step: int | None) -> tuple[int | None, list[str]]:
+    """The step of the checkpoint to resume from, None for the start, and sentences on what is skipped."""
+    saved = {c.step: c for c in reversed(runs.checkpoints(store, run.id))}
+    if step is not None and step not in saved:
+        have = ", ".join(str(at) for at in sorted(saved)) or "none"
+        raise NotFound(f"Run {run.name} has no checkpoint at step {step}.", todo=f"Its checkpoints: {have}.")
+    bad: list[str] = []
+    for at in saved if step is None else (step,):
+        wrong = saved_files.damage(store.home.absolute(saved[at].path), saved[at].manifest)
+        if wrong is None:
+            return at, [f"{'; '.join(bad)}. The run is resumed from step {at}."] if bad else []
+        bad.append(f"The checkpoint at step {at} is damaged: {wrong}")
+    if step is not None:
+        others = ", ".join(str(at) for at in sorted(saved) if at != step) or "none"
+        raise BadInput(f"{bad[0]}.", where=run.name, todo=f"Its other checkpoints: {others}.")
+    return None, [f"{'; '.join(bad)}. No checkpoint can be used: the run begins again."] if bad else []
+
+
+def _end_state(store: Store, run: Run) -> tuple[Path | None, int, list[str]]:
+    """The folder with the state at the end of a finished run, and its step; where it cannot be used, None and the step
+    of a checkpoint before it, with sentences on why. Conflict when there is neither.
+    """
+    folder = store.home.run_dir(run.uid) / "checkpoints"
+    wrong: str | None = "it was not kept"
+    for place in (folder / "end", folder / f"step-{run.step}"):  # the second when an earlier try was interrupted
+        manifest = saved_files.manifest_of(place)
+        if manifest.get("step") == run.step:
+            wrong = saved_files.damage(place, manifest.get("files", {}))
+            if wrong is None:
+                return place, run.step, []
+    at, notes = _resume_point(store, run, None)
+    if at is None:
+        raise Conflict(
+            f"Run {run.name} cannot be continued: it has no checkpoint that can be used, nor the state at its end"
+            f" ({wrong}).",
+            todo="Train a new run with more steps.",
+        )
+    return None, at, [*notes, f"The state at the end of the run cannot be used ({wrong}): it continues from step {at}."]
+
+
+def _list_end_state(store: Store, run: Run, folder: Path) -> None:
+    """Make the state at the end of a finished run a checkpoint like any other, in the caller's transaction."""
+    final = folder.with_name(f"step-{run.step}")
+    if folder != final:
+        shutil.rmtree(final, ignore_errors=True)
+        folder.rename(final)
+    files = saved_files.manifest_of(final).get("files", {})
+    runs.keep_checkpoint(store, run.id, run.step, store.home.relative(final), files)
 
 
 def remove(store: Store, name: str) -> None:
@@ -311,7 +405,7 @@ def _launch(store: Store, run: Run) -> Attempt | None:
         pid_started=0.0,
         token=token,
         log_path=home.relative(log),
-        resume_from=max((c.step for c in runs.checkpoints(store, run.id)), default=None),
+        resume_from=run.resume_from,
     )
     try:
         launcher = LAUNCHERS[TrainConfig.from_json(run.config).launcher]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.core import process
 from engine.training.worker import __main__ as command
-from engine.training.worker import job_runner
+from engine.training.worker import checkpoints, job_runner
 from engine.training.worker.contracts import Outcome, TrainingJob
 from store.errors import BadInput, NoSpace
 from tests import holding
@@ -75,15 +75,21 @@ def _steps(job: TrainingJob, holds: set[int]) -> Outcome:
     adapter = job.out / "adapter"
     adapter.mkdir(exist_ok=True)
     (adapter / "adapter_config.json").write_text("{}")
+    _write_state(job, job.out / "checkpoints" / checkpoints.END, total)
     return Outcome(adapter, "succeeded", total)
 
 
 def _save(job: TrainingJob, step: int) -> Path:
     folder = job.out / "checkpoints" / f"step-{step}"
+    job.reporter.checkpoint(step, folder, _write_state(job, folder, step), None)
+    return folder
+
+
+def _write_state(job: TrainingJob, folder: Path, step: int) -> checkpoints.Files:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text("{}")
-    job.reporter.checkpoint(step, folder, {}, None)
-    return folder
+    (folder / "optimizer.pt").write_text(f"state of step {step}")
+    return checkpoints.seal(folder, {"step": step, "total_steps": job.config.steps})
 
 
 def slow_prepare(source: Path, out: Path, say: object) -> Path:

@@ -74,7 +74,7 @@ class Words:
     stop_ids: frozenset[int] = frozenset({0})
     asked: list[int] = field(default_factory=list)
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]:
         return [n for m in messages for n in ([1] if m["role"] == "system" else [int(m["content"])] * 10)]
 
 
@@ -368,7 +368,7 @@ def test_system_messages_are_kept_when_old_turns_are_left_out() -> None:
     class Words:
         source, stop_ids = "words", frozenset[int]()
 
-        def encode(self, messages: Sequence[Message]) -> list[int]:
+        def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]:
             self.last = [m["content"] for m in messages]
             return [0] * sum(len(m["content"].split()) for m in messages)
 

@@ -116,6 +116,8 @@ def test_every_field_has_a_label_of_its_own_and_help() -> None:
 OTHER: dict[str, Any] = {
     "model": "n",
     "train_turns": "last",
+    "system": "fold",
+    "template": "chatml",
     "method": "lora",
     "dtype": "bf16",
     "scheduler": "cosine",

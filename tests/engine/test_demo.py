@@ -108,11 +108,14 @@ def test_a_server_that_was_there_stays(home: Home, plan: demo.Plan) -> None:
     assert "shut down" not in FakeClient.servers and FakeClient.servers[-1] == "closed"
 
 
-def test_a_failed_run_ends_the_demo_with_its_reason(home: Home, plan: demo.Plan) -> None:
-    with pytest.raises(WorkerError, match="of no use") as caught:
-        demo.run_demo(home, lambda _: None, replace(plan, changes={"steps": 4, "recipe": "error"}))
+@pytest.mark.parametrize(("recipe", "why", "resumes"), [("error", "of no use", False), ("crash", "first line", True)])
+def test_a_failed_run_ends_the_demo_with_its_reason(
+    home: Home, plan: demo.Plan, recipe: str, why: str, resumes: bool
+) -> None:
+    with pytest.raises(WorkerError, match=why) as caught:
+        demo.run_demo(home, lambda _: None, replace(plan, changes={"steps": 4, "recipe": recipe}))
     assert caught.value.where == "run demo, failed"
-    assert f"tuningfork runs resume demo --home {home.root}" in str(caught.value.todo)
+    assert (f"tuningfork runs resume demo --home {home.root}" in str(caught.value.todo)) is resumes
     assert FakeClient.servers == []
 
 

@@ -58,7 +58,7 @@ def test_rows_whose_earlier_answers_cannot_be_trained_are_counted(tmp_path: Path
     thinking = ChatTemplate.load(tmp_path)
     data = [row(0, *TALK), row(1, "Hi", "x"), row(2, *TALK[:4]), row(3, *TALK, split="val")]
     found = check(data, thinking, config())
-    assert (found.turns, found.trained_turns, found.last_only) == (6, 3, [0, 2, 3])
+    assert (found.turns, found.trained_turns, found.last_only) == (6, 3, [1, 3, 4])
     assert found.ok and found.notes[0].startswith("3 rows train only the last answer")
     assert check(data[:2], thinking, config()).notes[0].startswith("1 row trains only the last answer")
     assert check(data, thinking, config(train_turns="last")).notes == [], "nobody asked for more"
@@ -67,7 +67,7 @@ def test_rows_whose_earlier_answers_cannot_be_trained_are_counted(tmp_path: Path
 def test_a_long_conversation_is_cut_and_still_trains_its_first_answers(template: ChatTemplate) -> None:
     data = [row(0, *TALK)]
     found = check(data, template, config(max_length=len(template.encode(data[0].messages[:3]))))
-    assert (found.ok, found.trained_turns, found.truncated, found.masked) == (True, 1, [0], [])
+    assert (found.ok, found.trained_turns, found.truncated, found.masked) == (True, 1, [1], [])
 
 
 def test_samples_show_every_token_and_which_are_trained(template: ChatTemplate) -> None:
@@ -89,17 +89,17 @@ def test_rows_that_are_cut_are_noted_and_rows_cut_to_nothing_forbid_the_run(temp
     data = [row(0, "Hi", "short"), row(1, "Hi", "a long answer " * 9), row(2, "a long question " * 9, "x")]
     limit = len(template.example(data[0].messages, 999).ids)
     found = check(data, template, config(max_length=limit))
-    assert (found.truncated, found.masked) == ([1, 2], [2])
-    assert "Rows 1 and 2 have" in found.notes[0]
-    assert not found.ok and "Row 2 has nothing to train" in found.problems[0]
-    with pytest.raises(BadInput, match="Row 2"):
+    assert (found.truncated, found.masked) == ([2, 3], [3])
+    assert "Rows 2 and 3 have" in found.notes[0]
+    assert not found.ok and "Row 3 has nothing to train" in found.problems[0]
+    with pytest.raises(BadInput, match="Row 3"):
         found.require()
 
 
 def test_empty_answers_forbid_the_run(template: ChatTemplate) -> None:
     found = check([row(0, "Hi", "  "), row(1, "Hi", "x")], template, config())
-    assert found.empty == [0]
-    assert "Row 0 has no answer" in found.problems[0]
+    assert found.empty == [1]
+    assert "Row 1 has no answer" in found.problems[0]
 
 
 def test_no_train_rows_forbid_the_run(template: ChatTemplate) -> None:
@@ -114,7 +114,7 @@ def test_rows_that_the_template_refuses_are_named_once_with_its_reason(tmp_path:
     data = [row(n, "Hi", "x", system="Be nice.") for n in range(8)]
     found = check(data, ChatTemplate.load(tmp_path), config())
     assert len(found.problems) == 1
-    assert "Rows 0, 1, 2, 3, 4 and 3 more have" in found.problems[0]
+    assert "Rows 1, 2, 3, 4, 5 and 3 more have" in found.problems[0]
     assert "no system" in found.problems[0]
 
 
@@ -128,13 +128,13 @@ def test_an_untrained_end_of_turn_forbids_the_run(template: ChatTemplate, tmp_pa
         [row(0, "Hi", "x"), row(1, "Hi", "an answer of more than twenty")], ChatTemplate.load(tmp_path), config()
     )
     assert not found.eot_trained
-    assert "Row 1 has no trained end-of-turn token" in found.problems[0]
+    assert "Row 2 has no trained end-of-turn token" in found.problems[0]
 
 
 def test_control_tokens_inside_the_data_are_noted(template: ChatTemplate) -> None:
     found = check([row(0, "Hi", "stop <|im_end|> here"), row(1, "Hi", "x")], template, config())
     assert found.ok
-    assert "Row 0 has a control token" in found.notes[0]
+    assert "Row 1 has a control token" in found.notes[0]
 
 
 def test_a_row_with_broken_unicode_is_a_problem_not_a_crash(template: ChatTemplate) -> None:
@@ -142,3 +142,35 @@ def test_a_row_with_broken_unicode_is_a_problem_not_a_crash(template: ChatTempla
         row(0, "Hi", "x"), messages=[*row(0, "Hi", "x").messages[:-1], {"role": "assistant", "content": "\ud83d"}]
     )
     assert "surrogate" in check([broken], template, config()).problems[0]
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+def test_when_every_row_loses_its_end_the_run_may_not_start(template: ChatTemplate, answers: int) -> None:
+    data = [row(n, "Hi", "a long answer " * (9 + n)) for n in range(answers)]
+    limit = len(template.encode(data[0].messages[:-1])) + 4
+    found = check(data, template, config(max_length=limit))
+    assert found.truncated == [n + 1 for n in range(answers)] and not found.masked
+    assert not found.ok and "none keeps the token that ends its answer" in found.problems[0]
+    with pytest.raises(BadInput, match="would not learn to stop"):
+        found.require()
+
+
+def test_one_row_that_keeps_its_end_is_enough(template: ChatTemplate) -> None:
+    data = [row(0, "Hi", "a long answer " * 9), row(1, "Hi", "short")]
+    assert check(data, template, config(max_length=len(template.example(data[1].messages, 999).ids))).ok
+
+
+@pytest.mark.parametrize(
+    ("source", "uid", "named"),
+    [
+        ({}, None, "Row 1 has"),
+        ({"file": "qa.jsonl", "line": 7}, None, "Row 1 (qa.jsonl line 7) has"),
+        ({"file": "qa.csv"}, "p1", "Row 1 (qa.csv, pair p1) has"),
+        ({"chat": 3}, "p2", "Row 1 (pair p2) has"),
+    ],
+)
+def test_a_row_is_named_by_number_file_line_and_pair(
+    template: ChatTemplate, source: dict[str, object], uid: str | None, named: str
+) -> None:
+    data = [replace(row(0, "Hi", " "), source=source, pair_uid=uid), row(1, "Hi", "x")]
+    assert check(data, template, config()).problems[0].startswith(named)

@@ -416,6 +416,8 @@ def test_a_failed_proof_keeps_the_file_under_another_name(
         ({5: 0.9, 10: 0.5}, 0.7, 10, "step 10, where the validation loss was lowest (0.500)"),
         ({5: 0.9, 10: 0.8}, 0.7, None, "the final weights, where the validation loss was lowest"),
         ({5: None, 10: None}, None, None, "the final weights"),
+        ({5: 0.9, 10: 0.5}, None, 10, "step 10, where the validation loss was lowest (0.500)"),
+        ({5: 0.6, 10: 0.6}, 0.6, None, "the final weights, where the validation loss was lowest"),
     ],
 )
 def test_without_a_step_the_lowest_validation_loss_is_best(
@@ -433,6 +435,36 @@ def test_without_a_step_the_lowest_validation_loss_is_best(
     assert planning.select(store, "run:ember@5").step == 5
     (made,) = service.export(store, request())
     assert made.step == best and made.path.endswith(f"ember{f'-step{best}' if best else ''}-f16.gguf")
+
+
+@pytest.mark.parametrize(
+    ("end", "best", "why"),
+    [
+        (
+            0.7,
+            10,
+            "step 10, with the lowest validation loss of what was saved (0.500; it was lower at step 12 (0.300),",
+        ),
+        (
+            0.4,
+            None,
+            "the final weights, with the lowest validation loss of what was saved (0.400; it was lower at step 12",
+        ),
+        (0.3, None, "the final weights, where the validation loss was lowest"),
+    ],
+)
+def test_a_lower_loss_whose_weights_were_not_saved_is_named(
+    store: Store, base: Path, end: float, best: int | None, why: str
+) -> None:
+    run, token = begin(store, base)
+    for step, loss in {5: 0.9, 10: 0.5, 12: 0.3, 15: end}.items():
+        worker.record(store, token, step, {"loss": 1.0, "val_loss": loss})
+        folder = lora(store.home.run_dir(run.uid) / f"step-{step}", base, np.random.default_rng(step))
+        if step in (5, 10):
+            worker.add_checkpoint(store, token, step, store.home.relative(folder), {}, loss)
+    worker.finish(store, token, "succeeded", adapter=store.home.relative(folder))
+    chosen = planning.select(store, "ember")
+    assert chosen.step == best and chosen.why.startswith(why)
 
 
 def test_a_run_or_step_that_is_not_there_is_named(store: Store, adapter: Path) -> None:

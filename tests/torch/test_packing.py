@@ -13,7 +13,8 @@ from engine.models.chat_template import MASKED, ChatTemplate, Example
 from engine.training.worker import packing
 from engine.training.worker.packing import Pack, loss_sum, pack_padded, pack_shared
 from tests import archs
-from tests.tiny import chat, make_tiny_llama, rows
+from tests.tiny import chat, config, make_tiny_llama, make_tokenizer, rows
+from tests.torch.recording import train
 
 FP32 = torch.float32
 
@@ -200,3 +201,60 @@ def test_gradients_of_conversations_equal_those_of_padded_batches(base: Path, at
     assert pack_shared(data, 10_000, FP32)[0].computed < sum(len(example.ids) for example in data)
     fewer = gradients(net, pack_shared(conversations(ChatTemplate.load(base), last_turn=True), 10_000, FP32))
     assert distance(fewer, truth) > 0.1, "the earlier turns count"
+
+
+def experts(folder: Path, family: str, router_logits: bool) -> Path:
+    """A tiny random mixture of experts with the tokenizer of the tiny Llama."""
+    import transformers
+
+    vocabulary = make_tokenizer(folder)
+    plain = {
+        "vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "output_router_logits": router_logits, "initializer_range": 0.2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    if family == "mixtral":
+        made = transformers.MixtralForCausalLM(transformers.MixtralConfig(**plain, num_local_experts=4))
+    else:
+        more = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "head_dim": 16}
+        made = transformers.Qwen3MoeForCausalLM(transformers.Qwen3MoeConfig(**plain, **more))
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_experts_whose_router_loss_takes_no_packed_mask_are_padded(tmp_path: Path, family: str) -> None:
+    """With `output_router_logits` the forward of training computes a loss from an ordinary mask only."""
+    base = experts(tmp_path / "base", family, router_logits=True)
+    done, told = train(config(targets=("q_proj", "v_proj"), steps=2), rows(6), base, tmp_path / "run")
+    assert done.state == "succeeded"
+    assert any("padded instead" in text for _, text in told.said)
+    padded, _ = train(
+        config(targets=("q_proj", "v_proj"), steps=2, packing="padded"), rows(6), base, tmp_path / "padded"
+    )
+    name = "adapter_model.safetensors"
+    assert (done.adapter / name).read_bytes() == (padded.adapter / name).read_bytes()
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_experts_without_that_loss_are_packed(tmp_path: Path, family: str) -> None:
+    base = experts(tmp_path / "base", family, router_logits=False)
+    _, told = train(config(targets=("q_proj", "v_proj"), steps=2), rows(6), base, tmp_path / "run")
+    assert not any("padded instead" in text for _, text in told.said)
+
+
+def test_a_model_that_fails_only_in_train_mode_is_found_out(base: Path) -> None:
+    net = model(base)
+    assert packing.agrees(net, 300, FP32)
+    before = torch.get_rng_state()
+    forward = net.forward
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        if net.training and "position_ids" in kwargs:
+            raise ValueError("too many values to unpack")
+        return forward(*args, **kwargs)
+
+    net.forward = fails
+    assert not packing.agrees(net, 300, FP32)
+    assert torch.equal(torch.get_rng_state(), before), "trying it out draws no random number of the run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from engine.training.methods import METHODS
 from engine.training.objectives import OBJECTIVES
+from engine.training.worker import checkpoints
 from engine.training.worker.methods import ADAPTERS
 from engine.training.worker.objectives import TRAINERS
+from engine.training.worker.objectives.sft import SftTrainer
+from store.errors import Conflict
 from tests.tiny import config, make_tiny_llama, rows
 from tests.torch.recording import digests, train
 
@@ -86,3 +90,82 @@ def test_a_run_is_the_same_files_twice_and_another_seed_is_not(base: Path, tmp_p
     assert digests(folders[0])[name] != digests(folders[2])[name]
     one, two = ((folder.parent / "checkpoints" / "step-2") for folder in folders[:2])
     assert digests(one)[name] == digests(two)[name]
+
+
+class TestMoreSteps:
+    """A finished run continues for more steps from the state at its end."""
+
+    @pytest.mark.parametrize("changes", [{}, {"dtype": "bf16"}, {"dropout": 0.2}, {"method": "qlora"}, {"epochs": 9.0}])
+    def test_k_steps_and_n_more_are_k_plus_n_steps(self, base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+        settings = config(scheduler="constant", warmup=0.0, **changes)
+        data = rows(12, val=2)
+        whole, told = train(settings.replace(steps=7), data, base, tmp_path / "whole")
+        first, before = train(settings.replace(steps=3), data, base, tmp_path / "parts")
+        assert (first.state, before.saved) == ("succeeded", []), "the end is no checkpoint to choose"
+        end = tmp_path / "parts" / "checkpoints" / "end"
+        second, after = train(settings.replace(steps=7), data, base, tmp_path / "parts", resume_from=end)
+        assert (second.state, second.step, after.steps) == ("succeeded", 7, 7)
+        assert digests(second.adapter) == digests(whole.adapter)
+        assert before.numbers["loss"] | after.numbers["loss"] == told.numbers["loss"]
+
+    @pytest.mark.parametrize("scheduler", ["linear", "cosine"])
+    def test_the_schedule_spans_all_steps_from_there_on_and_the_log_says_so(
+        self, base: Path, tmp_path: Path, scheduler: str
+    ) -> None:
+        settings = config(scheduler=scheduler, warmup=0.2)
+        _, told = train(settings.replace(steps=10), rows(12), base, tmp_path / "whole")
+        train(settings.replace(steps=5), rows(12), base, tmp_path / "parts")
+        end = tmp_path / "parts" / "checkpoints" / "end"
+        _, after = train(settings.replace(steps=10), rows(12), base, tmp_path / "parts", resume_from=end)
+        later = {step: rate for step, rate in told.numbers["lr"].items() if step > 5}
+        assert after.numbers["lr"] == later and all(rate for rate in later.values())
+        (said,) = [text for _, text in after.said if "10 steps now instead of 5" in text]
+        assert f"{later[6]:.3g}" in said and scheduler in said
+
+    @pytest.mark.parametrize("change", [{"steps": 2}, {"steps": 9, "lr": 0.5}, {"steps": 9, "seed": 4}])
+    def test_only_more_steps_are_taken(self, base: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+        train(config(steps=3), rows(12), base, tmp_path)
+        with pytest.raises(Conflict, match="another configuration"):
+            train(config(**{"steps": 3, **change}), rows(12), base, tmp_path, resume_from=tmp_path / "checkpoints/end")
+
+    def test_a_full_disk_costs_only_the_state_at_the_end(
+        self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(SftTrainer, "_save_checkpoint", full)
+        done, told = train(config(steps=2), rows(12), base, tmp_path)
+        assert done.state == "succeeded" and (done.adapter / "adapter_model.safetensors").is_file()
+        assert any("cannot be continued" in text for level, text in told.said if level == "warning")
+        assert not (tmp_path / "checkpoints" / "end").exists()
+
+
+class TestKept:
+    """Which checkpoints are left on the disk."""
+
+    @pytest.mark.parametrize("lr", [1e-2, 0.2])
+    def test_the_best_is_kept_beside_the_last(self, base: Path, tmp_path: Path, lr: float) -> None:
+        settings = config(steps=6, save_every=1, keep_checkpoints=2, lr=lr, scheduler="constant", warmup=0.0)
+        _, told = train(settings, rows(12, val=3), base, tmp_path)
+        losses = {step: told.numbers["val_loss"][step] for step in told.saved}
+        best = min(losses, key=lambda step: (losses[step], -step))
+        assert [step for step, _ in checkpoints.saved(tmp_path / "checkpoints")] == sorted({best, 4, 5})
+        if lr == 0.2:
+            assert best == 1, "this rate is far too high, so that the loss rises"
+
+    def test_a_resumed_run_knows_the_best_from_before(self, base: Path, tmp_path: Path) -> None:
+        settings = config(steps=6, save_every=1, keep_checkpoints=1, lr=0.2, scheduler="constant", warmup=0.0)
+        train(settings, rows(12, val=3), base, tmp_path / "whole")
+        first, _ = train(settings, rows(12, val=3), base, tmp_path / "parts", stop_after=3)
+        train(settings, rows(12, val=3), base, tmp_path / "parts", resume_from=first.adapter)
+        kept = [[s for s, _ in checkpoints.saved(tmp_path / name / "checkpoints")] for name in ("whole", "parts")]
+        assert kept[0] == kept[1] == [1, 5]
+
+    def test_from_an_earlier_checkpoint_the_later_ones_go(self, base: Path, tmp_path: Path) -> None:
+        settings = config(steps=6, save_every=1, keep_checkpoints=9)
+        train(settings, rows(12), base, tmp_path / "one", stop_after=5)
+        folder = tmp_path / "one" / "checkpoints"
+        done, told = train(settings, rows(12), base, tmp_path / "one", resume_from=folder / "step-2")
+        assert [path.name for path in told.gone] == ["step-3", "step-4", "step-5"]
+        assert done.step == 6 and sum("continues from step 2" in text for _, text in told.said) == 3

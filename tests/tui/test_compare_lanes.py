@@ -85,6 +85,18 @@ async def test_settings_change_both_lanes(comparing: Any, client: ScriptedClient
         assert {how.temperature for _, _, how in client.asked} == {0.7}
 
 
+async def test_thinking_is_set_for_both_lanes(comparing: Any, client: ScriptedClient) -> None:
+    async with comparing() as app:
+        await app.press("f7")
+        await app.see("Generation settings", "‹ auto ›", "of models like Qwen3")
+        app.app.screen.query_one("#thinking").focus()
+        await app.press("right", "right", "ctrl+s")
+        await app.see_page("CompareScreen")
+        await ask(app, "Hi")
+        await answered(app)
+        assert {how.thinking for _, _, how in client.asked} == {False}
+
+
 async def test_a_wrong_setting_is_named(comparing: Any) -> None:
     async with comparing() as app:
         await app.press("f7")

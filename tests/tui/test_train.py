@@ -297,6 +297,19 @@ async def test_resume_and_remove(training: Any, ember: str, store: Store, no_pro
         await app.see("12 ready pairs")
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+async def test_resume_is_not_offered_where_it_must_fail_again(
+    training: Any, ember: str, store: Store, repeats: bool
+) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "failed", error="The rows are of no use.", repeats=repeats)
+    async with training((100, 30)) as app:
+        await app.press("down")
+        await app.see("The rows are of no use.", "Del Remove")
+        assert ("r Resume" in app.text) is not repeats
+        assert ("fail in the same way" in app.text) is repeats
+
+
 async def test_keys_that_cannot_act_are_not_offered(training: Any, ember: str, store: Store) -> None:
     _, token = a_run(store)
     async with training((100, 30)) as app:

@@ -18,7 +18,7 @@ from tui.cli.asking import ask, check_prompt, connect, figures, read_prompts, to
 from tui.cli.columns import NARROWEST, side_by_side
 from tui.cli.command import Command
 from tui.cli.options import MODEL, sampling_of, sampling_options
-from tui.cli.output import Progress, columns, emit, emit_json
+from tui.cli.output import Progress, columns, emit, emit_json, say
 from tui.cli.session import session
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def compare(
     store = session().store
     asked = read_prompts(store, prompts, system) if prompts else [PromptEntry(check_prompt(prompt or ""), system)]
     resolved = {model: refs.resolve(store, model) for model in (a, b)}
+    for model in resolved.values():
+        if model.note:
+            say(model.note)
     sides = [ComparedSide("a", a), ComparedSide("b", b)]
     if few_shot is not None:
         base = resolved[b].base or resolved[a].base or resolved[a]

@@ -84,6 +84,8 @@ def check_end(run: Run) -> None:
     if run.state not in ("failed", "lost"):
         return
     again = f"Resume it: {resume_command(run.name)}"
+    if run.repeats:
+        again = "Resuming it would fail in the same way: correct the cause, then train under a new name."
     more = f"See its messages: tuningfork runs show {run.name}{session().flags()}"
     what = run.error or (
         "The training process is gone." if run.state == "lost" else "The training process gave no reason."

@@ -89,7 +89,8 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, kind, default, text in reversed(_SAMPLING):
         flag = "--" + name.replace("_", "-")
         command = click.option(flag, type=kind, default=default, show_default=True, help=text)(command)
-    return command
+    about = "Let a model like Qwen3 think before it answers, or not; without it, its chat template decides."
+    return click.option("--thinking/--no-thinking", default=None, help=about)(command)
 
 
 def sampling_of(values: dict[str, Any]) -> Sampling:
@@ -97,7 +98,8 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
     from engine.inference.sampling import Sampling
 
     with options_named():
-        return Sampling.from_json({name: values.pop(name) for name, *_ in _SAMPLING})
+        numbers = {name: values.pop(name) for name, *_ in _SAMPLING}
+        return Sampling.from_json({**numbers, "enable_thinking": values.pop("thinking")})
 
 
 @contextmanager

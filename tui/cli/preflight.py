@@ -41,13 +41,13 @@ def preflight(dataset: str, **given: Any) -> None:
     with the trained parts marked. Fails when a run on this data would fail.
     """
     from engine.models import refs
-    from engine.models.chat_template import ChatTemplate
     from engine.training import run_control
     from engine.training.estimate import estimate, machine
     from engine.training.methods import METHODS
     from engine.training.model_check import check_model
     from engine.training.model_facts import model_facts
     from engine.training.objectives import OBJECTIVES
+    from engine.training.preflight import template_of
     from store import datasets
 
     store, config = session().store, config_of(given)
@@ -62,7 +62,7 @@ def preflight(dataset: str, **given: Any) -> None:
 
         folder = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
-    found = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
+    found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(found, notes=[*model_notes, *found.notes])
     guess = estimate(config, found, model_facts(folder), machine())
     if session().as_json:

@@ -108,7 +108,10 @@ def show(name: str) -> None:
     rows += [("checkpoint", f"step {c.step}: {store.home.absolute(c.path)}") for c in kept.checkpoints(store, run.id)]
     rows += [("log", store.home.absolute(a.log_path)) for a in kept.attempts(store, run.id)[-1:]]
     rows.append(
-        ("config", ", ".join(f"{key} {value}" for key, value in run.config.items() if value not in (None, False)))
+        (
+            "config",
+            ", ".join(f"{key} {_brief(value)}" for key, value in run.config.items() if value not in (None, False)),
+        )
     )
     if run.error:
         rows.append(("error", run.error))
@@ -122,6 +125,12 @@ def show(name: str) -> None:
 def _state(status: Any) -> str:
     word = state_word(status.state)
     return f"{word}, but no step for a long time: it may hang" if status.hung else word
+
+
+def _brief(value: Any) -> str:
+    """A value of a configuration on one line; the text of a chat template only by its beginning."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _clock(at_ms: int) -> str:
@@ -195,20 +204,33 @@ def stop(name: str, now: bool) -> None:
         say(f"Follow it: {watch_command(name)}")
 
 
-@runs.command("resume", example="tuningfork runs resume ember --wait")
-@click.argument("name", type=RUN)
+@runs.command(
+    "resume",
+    example="""
+    tuningfork runs resume ember --wait
+    tuningfork runs resume ember@40           (from its checkpoint at step 40; later ones are removed)
+    tuningfork runs resume ember --steps 200  (a finished run: on to step 200)
+    """,
+)
+@click.argument("name", type=RUN, metavar="NAME[@STEP]")
+@click.option("--steps", type=click.IntRange(min=1), help="Give the run so many optimizer steps in all.")
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
-def resume(name: str, wait: bool) -> None:
-    """Continue a run that is stopped, failed or lost, from its last checkpoint."""
+def resume(name: str, steps: int | None, wait: bool) -> None:
+    """Continue a run that is stopped, failed or lost, from its last checkpoint that is as it was saved.
+
+    With --steps a finished run continues, too, from the state at its end. The learning rate then follows the schedule
+    over all steps from there on: with a falling schedule it rises again first.
+    """
+    from engine.models import refs
     from engine.training import run_control
     from store import runs as kept
 
-    store = _fresh()
-    run_control.resume(store, name)
+    store, asked = _fresh(), refs.parse_run(name)
+    run_control.resume(store, asked.value, asked.step, steps=steps, on_note=say)
     if wait:
-        _report(store, follow(store, name))
+        _report(store, follow(store, asked.value))
         return
-    tell_started(kept.get(store, name))
+    tell_started(kept.get(store, asked.value))
 
 
 def tell_started(run: Run) -> None:

@@ -34,9 +34,9 @@ class GgufTemplate:
         self._template = ChatTemplate(vocabulary, source, special, where=str(weights.path))
         self.source = source
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]:
         """Ids of the conversation and the opening of the next answer. BadInput when the template refuses it."""
-        return self._template.encode(messages)
+        return self._template.encode(messages, thinking)
 
 
 def _special(weights: LlamaModel, name: str) -> str:

@@ -171,7 +171,7 @@ class LlamaCpp:
         if request.text is not None:
             return adapter, plain(loaded.weights.prompt_ids(request.text), frozenset(), largest, longest), grammar
         template = self._template(request.model, loaded)
-        return adapter, build(template, request.messages, largest, longest), grammar
+        return adapter, build(template, request.messages, largest, longest, request.sampling.thinking), grammar
 
     def _template(self, model: Resolved, loaded: _Loaded) -> Template:
         """The prepared folder's template; before there is one, the file's own, which must live as long as its

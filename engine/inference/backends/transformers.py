@@ -422,7 +422,7 @@ class Transformers:
         longest = request.sampling.max_tokens
         if request.text is None:
             template = self._template(request.model)
-            return template.tokenizer, build(template, request.messages, largest, longest)
+            return template.tokenizer, build(template, request.messages, largest, longest, request.sampling.thinking)
         tokenizer, stop_ids = _tokenizer(request.model)
         ids = list(tokenizer.encode(request.text).ids)
         return tokenizer, plain(ids, stop_ids, largest, longest)

@@ -90,7 +90,10 @@ class Service:
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
-                        yield replace(item, model=model.ref) if isinstance(item, Finish) else item
+                        if isinstance(item, Finish):
+                            said = " ".join(filter(None, (model.note, item.note)))
+                            item = replace(item, model=model.ref, note=said)
+                        yield item
             except OSError as error:  # a missing file, for example; the app would take it for a closed connection
                 raise failures.named(error) from error
             finally:

@@ -12,6 +12,7 @@ from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from engine.models.chat_template import FILES, ChatTemplate
+from engine.training.preflight import template_of
 from engine.training.worker import checkpoints
 from engine.training.worker.contracts import TrainingJob
 from store.errors import TuningforkError
@@ -33,10 +34,26 @@ def read(model: Any, folder: Path) -> None:
     set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
 
 
-def seal(folder: Path, job: TrainingJob, step: int, total: int) -> checkpoints.Files:
-    """Add the adapter in llama.cpp's format, so that chat starts at once, and the manifest."""
-    _convert(folder, job)
-    return checkpoints.seal(folder, checkpoints.facts(job.config, job.rows, step, total))
+def seal(
+    folder: Path, job: TrainingJob, step: int, total: int, val_loss: float | None = None, *, converted: bool = True
+) -> checkpoints.Files:
+    """Add the adapter in llama.cpp's format, so that chat starts at once (unless not `converted`), and the manifest.
+
+    Where the run has another chat template than its base, that goes with it, too: chat must render as training did.
+    """
+    if converted:
+        _convert(folder, job)
+    if job.config.template or job.config.system != "refuse":
+        add_template(folder, job, template_of(job.base_folder, job.config))
+    return checkpoints.seal(folder, checkpoints.facts(job.config, job.rows, step, total, val_loss))
+
+
+def add_template(folder: Path, job: TrainingJob, template: ChatTemplate) -> None:
+    """The base's tokenizer files and the run's chat template."""
+    for name in FILES:
+        if (job.base_folder / name).is_file():
+            shutil.copyfile(job.base_folder / name, folder / name)
+    (folder / "chat_template.jinja").write_text(template.source, "utf-8")
 
 
 def finish(model: Any, job: TrainingJob, template: ChatTemplate, step: int, total: int) -> Path:
@@ -45,10 +62,7 @@ def finish(model: Any, job: TrainingJob, template: ChatTemplate, step: int, tota
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
     write(model, part)
-    for name in FILES:
-        if (job.base_folder / name).is_file():
-            shutil.copyfile(job.base_folder / name, part / name)
-    (part / "chat_template.jinja").write_text(template.source, "utf-8")
+    add_template(part, job, template)
     seal(part, job, step, total)
     checkpoints.place(part, final)
     return final

@@ -13,8 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from engine.training.worker import adapter_files, checkpoints
-from engine.training.worker.contracts import TrainingJob
-from store.errors import WorkerError
+from engine.training.worker.contracts import Diverged, TrainingJob
 
 VALIDATIONS = 5
 """How often the validation loss is computed in a run, besides at every checkpoint and at the end."""
@@ -85,7 +84,7 @@ class RunCallback(TrainerCallback):
         step, folder = state.global_step, self._job.out / "checkpoints"
         val_loss = self._validate(step)
         made, final = Path(str(args.output_dir)) / f"checkpoint-{step}", folder / f"step-{step}"
-        files = adapter_files.seal(made, self._job, step, self._total)
+        files = adapter_files.seal(made, self._job, step, self._total, val_loss)
         checkpoints.place(made, final)
         self._job.reporter.checkpoint(step, final, files, val_loss)
         self._job.reporter.say(f"Saved a checkpoint at step {step}", step=step)
@@ -94,9 +93,9 @@ class RunCallback(TrainerCallback):
 
 
 def refuse_broken(step: int, value: float, name: str) -> None:
-    """WorkerError when a loss or gradient is no finite number: no later step could repair the weights."""
+    """Diverged when a loss or gradient is no finite number: no later step could repair the weights."""
     if not math.isfinite(value):
-        raise WorkerError(
+        raise Diverged(
             f"The {name} became {value} at step {step}; training cannot continue from there.",
             where=f"step {step}",
             todo="Lower the learning rate, or look for broken rows; the last checkpoint is still good.",

@@ -5,19 +5,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.core.files import flush, sha256_of
+from engine.models.saved_files import MANIFEST, manifest_of
 from engine.training.config import TrainConfig
+from engine.training.estimate import total_steps
 from store.canon import canonical, sha256
 from store.errors import BadInput, Conflict
 from store.records import SnapshotRow
 
-MANIFEST = "manifest.json"
 NEEDED = ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 """What a checkpoint needs to be resumed from; without one of them training would silently start from the beginning."""
+
+END = "end"
+"""The folder beside the checkpoints with the state at the end of a finished run, from which it can be continued."""
+_LENGTH = ("steps", "epochs")
+"""Fields that may change between attempts of a run, as long as its steps do not become fewer."""
 
 Files = dict[str, dict[str, Any]]
 """File name -> {"sha256", "bytes"}."""
@@ -41,9 +47,13 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> Files:
     return files
 
 
-def facts(config: TrainConfig, rows: Sequence[SnapshotRow], step: int, total: int) -> dict[str, Any]:
+def facts(
+    config: TrainConfig, rows: Sequence[SnapshotRow], step: int, total: int, val_loss: float | None = None
+) -> dict[str, Any]:
     """What a manifest records besides its files."""
+    measured = {} if val_loss is None else {"val_loss": val_loss}
     return {
+        **measured,
         "format": 1,
         "base": config.model,
         "step": step,
@@ -72,14 +82,25 @@ def verify(folder: Path, config: TrainConfig, rows: Sequence[SnapshotRow]) -> in
             raise BadInput(f"The checkpoint is incomplete: {name} is missing.", where=str(folder), todo=other)
         if path.stat().st_size != files[name]["bytes"] or sha256_of(path) != files[name]["sha256"]:
             raise BadInput(f"The checkpoint is damaged: {name} is not what was saved.", where=str(folder), todo=other)
-    for key, now, what in (
-        ("config_hash", config.hash(), "another configuration"),
-        ("data_hash", data_hash(rows), "other data"),
+    same_config = manifest.get("config_hash") == config.hash() or _only_longer(manifest, config, rows)
+    for same, what in (
+        (same_config, "another configuration"),
+        (manifest.get("data_hash") == data_hash(rows), "other data"),
     ):
-        if manifest.get(key) != now:
-            todo = "A resumed run must continue exactly as it began; start a new run instead."
+        if not same:
+            todo = "A resumed run must continue as it began, except for more steps; start a new run instead."
             raise Conflict(f"The checkpoint was made with {what}.", where=str(folder), todo=todo)
     return step
+
+
+def _only_longer(manifest: Mapping[str, Any], config: TrainConfig, rows: Sequence[SnapshotRow]) -> bool:
+    """Whether a configuration differs from the manifest's in nothing but more steps."""
+    before, after = (
+        {name: value for name, value in dict(found).items() if name not in _LENGTH}
+        for found in (manifest.get("config", {}), config.to_json())
+    )
+    total = total_steps(config, sum(row.split == "train" for row in rows))
+    return before == after and int(manifest.get("total_steps", 0)) <= total
 
 
 def place(folder: Path, final: Path) -> None:
@@ -96,9 +117,24 @@ def saved(folder: Path) -> list[tuple[int, Path]]:
 
 
 def prune(folder: Path, keep: int) -> list[Path]:
-    """Delete all but the last `keep` checkpoints; returns what was deleted."""
-    old = [path for _, path in saved(folder)[:-keep]]
-    for path in old:
+    """Delete all but the last `keep` checkpoints and the one with the lowest validation loss; returns what was deleted.
+
+    Of equal losses the later checkpoint counts. Without losses only the last ones are kept.
+    """
+    found = saved(folder)
+    losses = [(float(loss), -step) for step, path in found if (loss := manifest_of(path).get("val_loss")) is not None]
+    best = -min(losses)[1] if losses else None
+    return _delete(path for step, path in found[:-keep] if step != best)
+
+
+def drop_later(folder: Path, step: int) -> list[Path]:
+    """Delete the checkpoints after `step`, from which a run continues another way; returns what was deleted."""
+    return _delete(path for later, path in saved(folder) if later > step)
+
+
+def _delete(paths: Iterable[Path]) -> list[Path]:
+    deleted = list(paths)
+    for path in deleted:
         (path / MANIFEST).unlink()  # first, so that a half-deleted checkpoint never counts as complete
         shutil.rmtree(path)
-    return old
+    return deleted

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.training.config import TrainConfig
+from store.errors import WorkerError
 from store.records import SnapshotRow, Wanted
+
+
+class Diverged(WorkerError):
+    """A loss or gradient is no finite number. A run is deterministic, so trying again would end in the same way."""
 
 
 class Reporter(Protocol):
@@ -27,7 +32,7 @@ class Reporter(Protocol):
         """A complete checkpoint was saved at `path` (absolute). `manifest` maps file name to {"sha256", "bytes"}."""
 
     def pruned(self, path: Path) -> None:
-        """The checkpoint at `path` was deleted: only the latest ones are kept."""
+        """The checkpoint at `path` was deleted: it was neither among the latest nor the best."""
 
     def wanted(self) -> Wanted:
         """What the user wants of this run: run, stop (after saving a checkpoint) or kill (at once). Asked each step."""

@@ -7,7 +7,8 @@ import errno
 from pathlib import Path
 
 from engine.core.files import causes, is_disk_full
-from store.errors import TuningforkError
+from engine.training.worker.contracts import Diverged
+from store.errors import BadInput, Conflict, TuningforkError, Unsupported
 
 _MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
@@ -38,6 +39,11 @@ def sentence(error: BaseException) -> str:
         return f"A library ended the process (exit code {error.code})."
     line = first_line(error)
     return f"{type(error).__name__}: {line}" if line else f"{type(error).__name__} without a message."
+
+
+def repeats(error: BaseException) -> bool:
+    """Whether trying again would fail in the same way: data, model or base are wrong, or the training diverged."""
+    return isinstance(error, BadInput | Unsupported | Conflict | Diverged)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

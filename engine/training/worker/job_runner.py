@@ -70,7 +70,9 @@ def _work(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train:
         traceback.print_exc()
         # Last in the log: on a full disk only the log has space left to say it.
         print(report.splitlines()[0], file=sys.stderr)
-        patiently(runs.finish, store, token, "failed", error=report, exit=str(code))
+        patiently(
+            runs.finish, store, token, "failed", error=report, exit=str(code), repeats=error_messages.repeats(error)
+        )
         return code
     heartbeat.stop()
     if outcome is None:

@@ -278,9 +278,11 @@ def _attention(
 
 @torch.no_grad()
 def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
-    """Whether this model predicts the same for three packed rows as for each alone: that it honours mask and positions.
+    """Whether this model predicts the same for three packed rows as for each alone: that it honours mask and positions,
+    and that the loss of training, in train mode, takes them.
 
-    Some architectures (recurrent, sliding windows shorter than a row, position biases) do not; they get padded batches.
+    Some architectures (recurrent, sliding windows shorter than a row, position biases, mixtures of experts that compute
+    a balance of their router from an ordinary mask) do not; they get padded batches.
     """
     seeded = torch.Generator().manual_seed(0)
     rows = torch.randint(min(vocabulary, 1000), (3, 24), generator=seeded).tolist()
@@ -290,15 +292,19 @@ def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
     was_training = model.training
     model.eval()
     try:
-        packed = _states(model, pack_shared(examples, 10_000, dtype)[0], device)
+        pack = pack_shared(examples, 10_000, dtype)[0]
+        packed = _states(model, pack, device)
         alone = torch.cat(
             [_states(model, _pack([row], dtype), device) for row in sorted(examples, key=lambda e: e.ids)]
         )
-    except (TypeError, ValueError, RuntimeError, IndexError):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout must not change a run
+            model.train()
+            loss = loss_sum(model, to_device(pack, device))
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
         return False  # it takes no such mask or positions at all
     finally:
         model.train(was_training)
-    return bool((packed - alone).norm() <= _AGREE[dtype] * alone.norm())
+    return bool(loss.isfinite() and (packed - alone).norm() <= _AGREE[dtype] * alone.norm())
 
 
 def _states(model: Any, pack: Pack, device: torch.device) -> Tensor:

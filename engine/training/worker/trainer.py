@@ -18,4 +18,7 @@ def run(job: TrainingJob) -> Outcome:
     if job.resume_from:
         step = checkpoints.verify(job.resume_from, job.config, job.rows)
         job.reporter.say(f"Resuming from step {step}", phase="loading", step=step)
+        for later in checkpoints.drop_later(job.out / "checkpoints", step):
+            job.reporter.pruned(later)
+            job.reporter.say(f"Removed {later.name}: the run continues from step {step}")
     return TRAINERS[job.config.objective](job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.tui.cli.conftest import Cli
 
@@ -27,6 +28,24 @@ def test_data_that_a_run_would_refuse(tf: Cli, facts: str, small: str) -> None:
     assert result.exit_code == 2 and json.loads(result.stdout)["ok"] is False
     error = json.loads(result.stderr)
     assert "max length of 12 tokens" in error["what"] and error["where"] == f"dataset {facts}"
+
+
+def test_a_row_is_named_with_the_file_it_came_from(tf: Cli, facts: str, small: str) -> None:
+    result = tf("preflight", "--dataset", facts, "--model", small, "--max-length", "12")
+    assert result.exit_code == 2 and "1 (facts.json line 1, pair " in result.stderr, result.stderr
+
+
+def test_rows_that_all_lose_their_end_end_with_an_error(tf: Cli, facts: str, small: str) -> None:
+    found = tf.json("preflight", "--dataset", facts, "--model", small)
+    result = tf("preflight", "--dataset", facts, "--model", small, "--max-length", str(found["longest"] - 1))
+    assert result.exit_code == 2 and "none keeps the token that ends its answer" in result.stderr
+
+
+def test_a_model_without_a_template_is_given_one(tf: Cli, facts: str, small: str) -> None:
+    (Path(small) / "chat_template.jinja").unlink()
+    assert "--template chatml" in (tf.error("preflight", "--dataset", facts, "--model", small)["todo"] or "")
+    for name in ("chatml", "alpaca", "plain"):
+        assert tf.json("preflight", "--dataset", facts, "--model", small, "--template", name)["ok"]
 
 
 def test_no_run_and_no_pair_is_made(tf: Cli, facts: str, small: str) -> None:

@@ -134,6 +134,51 @@ class TestRuns:
         assert tf.json("runs", "show", "one")["attempts"][1]["resume_from"] == found["step"]
         assert "nothing to resume" in tf.error("runs", "resume", "one")["what"]
 
+    def test_resume_names_a_step_and_falls_back_from_a_damaged_one(
+        self, tf: Cli, train: Train, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(holding.AT, "3")
+        train("--steps", "4", "--save-every", "1", "--name", "one")
+        until(lambda: runs.get(store, "one").step >= 3)
+        tf.ok("runs", "stop", "one")
+        until(lambda: runs.get(store, "one").state in END_STATES)
+        monkeypatch.delenv(holding.AT)
+        newest = runs.checkpoints(store, runs.get(store, "one").id)[-1]
+        (store.home.absolute(newest.path) / "optimizer.pt").write_text("something else")
+        assert "step 3 is damaged" in tf.error("runs", "resume", "one@3")["what"]
+        assert "no checkpoint at step 8" in tf.error("runs", "resume", "one@8")["what"]
+        result = tf("runs", "resume", "one", "--wait")
+        assert result.exit_code == 0 and "resumed from step 2" in result.stderr, result.stderr
+
+    def test_a_finished_run_is_given_more_steps(self, tf: Cli, train: Train) -> None:
+        train("--steps", "2", "--wait", "--name", "one")
+        assert "has 2 steps already" in tf.error("runs", "resume", "one", "--steps", "2")["what"]
+        tf.ok("runs", "resume", "one", "--steps", "5", "--wait")
+        found = tf.json("runs", "show", "one")
+        assert (found["state"], found["step"], found["config"]["steps"]) == ("succeeded", 5, 5)
+        assert [attempt["resume_from"] for attempt in found["attempts"]] == [None, 2]
+
+    @pytest.mark.parametrize(("recipe", "offered"), [("error", False), ("crash", True)])
+    def test_resume_is_not_offered_where_it_must_fail_again(
+        self, tf: Cli, train: Train, store: Store, recipe: str, offered: bool
+    ) -> None:
+        name = "one"
+        config = train("--steps", "1", "--name", "zero", "--wait")["config"]
+        made = runs.get(store, "zero")
+        runs.create(store, name=name, base=made.base, snapshot=made.snapshot, method="lora",
+                    config={**config, "recipe": recipe}, config_hash="x", seed=0)  # fmt: skip
+        result = tf("runs", "watch", name)
+        assert result.exit_code == 1 and ("runs resume one" in result.stderr) is offered
+        assert ("fail in the same way" in result.stderr) is not offered
+
+    def test_a_template_s_file_is_kept_with_the_run(self, train: Train, tmp_path: Path, tf: Cli) -> None:
+        file = tmp_path / "own.jinja"
+        file.write_text("{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}")
+        config = train("--steps", "1", "--template", str(file), "--system", "fold", "--name", "one")["config"]
+        assert (config["template"], config["system"]) == (file.read_text(), "fold")
+        wrong = tf.error("train", "--dataset", "facts", "--template", str(tmp_path / "none.jinja"))
+        assert "cannot be read" in wrong["what"]
+
     def test_queue_and_stopping_a_queued_run(self, tf: Cli, train: Train, held: None) -> None:
         for name in ("one", "two", "three"):
             train("--name", name)

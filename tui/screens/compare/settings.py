@@ -4,6 +4,7 @@ Checks numbers through engine.inference.sampling; keeps nothing."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -16,6 +17,7 @@ from store.errors import BadInput
 from tui import keys
 from tui.screens.dialogs.base import Dialog, button, text
 from tui.text import clean, content
+from tui.widgets.choice import Choice
 from tui.widgets.in_order import Area, Field
 
 _FIELDS = (
@@ -27,6 +29,7 @@ _FIELDS = (
     ("seed", "Seed", "the same seed gives the same answer"),
     ("max_tokens", "Max tokens", "the longest answer"),
 )
+_THINKING = (("auto", "auto"), ("on", "on"), ("off", "off"))
 
 
 class CompareSettings(Dialog[tuple[str, Sampling]]):
@@ -58,6 +61,10 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
                     select_on_focus=True,
                 )
                 yield Static(content(hint), classes="field-hint")
+        with Horizontal(classes="field"):
+            yield Static("Thinking", classes="field-label")
+            yield Choice("", _THINKING, _thinking_name(self._sampling.thinking), id="thinking")
+            yield Static("of models like Qwen3", classes="field-hint")
         yield text("", "problem")
 
     def compose_buttons(self) -> ComposeResult:
@@ -85,12 +92,18 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
         try:
             typed = {name: _number(self.query_one(f"#{name}", Input).value) for name, _, _ in _FIELDS}
             sampling = Sampling.from_json(typed)
+            chosen = {"on": True, "off": False}.get(self.query_one("#thinking", Choice).value)
+            sampling = replace(sampling, stop=self._sampling.stop, thinking=chosen)
         except BadInput as error:
             self.query_one(".problem", Static).update(content(_labelled(error)))
             if error.where:
                 self.query_one(f"#{error.where}", Input).focus()
             return
         self.dismiss((self.query_one("#system", TextArea).text.strip(), sampling))
+
+
+def _thinking_name(thinking: bool | None) -> str:
+    return {None: "auto", True: "on", False: "off"}[thinking]
 
 
 def _labelled(error: BadInput) -> str:

@@ -165,11 +165,10 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
 
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
-    from engine.models.chat_template import ChatTemplate
     from engine.training.estimate import estimate, machine
     from engine.training.model_check import check_model
     from engine.training.model_facts import model_facts
-    from engine.training.preflight import ROW_FIELDS
+    from engine.training.preflight import ROW_FIELDS, template_of
 
     base = refs.resolve(store, config.model)
     check_model(base, config)
@@ -180,7 +179,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
-        _checked[key] = OBJECTIVES[config.objective].preflight(rows, ChatTemplate.load(folder), config)
+        _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(_checked[key], notes=[*model_notes, *_checked[key].notes])
     return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
 
@@ -191,7 +190,9 @@ _checked: dict[tuple[Any, ...], Preflight] = {}
 def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
     """The ready pairs of a dataset as a snapshot would hold them."""
     return [
-        SnapshotRow(n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision)
+        SnapshotRow(
+            n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision, pair.source
+        )
         for n, (pair, split) in enumerate(datasets.members(store, dataset))
     ]
 

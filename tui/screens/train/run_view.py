@@ -158,6 +158,8 @@ def _note(report: RunReport) -> str:
     state = report.run.state
     if state in LIVE_STATES or state == "queued":
         return "It keeps running when you quit; any terminal can watch it."
+    if report.run.repeats:
+        return "Resuming it would fail in the same way: correct the cause, then train a new run."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
         return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
     if state in ("stopped", "lost", "failed"):

@@ -18,7 +18,7 @@ from engine.models.refs import Ref
 from engine.training import run_control
 from engine.training.config import FIELDS
 from store.errors import BadInput, TuningforkError
-from store.records import END_STATES, LIVE_STATES
+from store.records import LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
 from tui.screens.dialogs.confirm import Confirm
@@ -148,7 +148,7 @@ class TrainScreen(ModeScreen):
             case "stop" | "stop_now":
                 return state in (*LIVE_STATES, "queued")
             case "resume":
-                return state in END_STATES and state != "succeeded"
+                return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
                 return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
             case "remove":
@@ -264,7 +264,10 @@ class TrainScreen(ModeScreen):
     async def action_resume(self) -> None:
         """Continue from the last checkpoint."""
         if self.row:
-            await self._do(run_control.resume, self.row.run.name)
+            notes: list[str] = []
+            if await self._do(run_control.resume, self.row.run.name, on_note=notes.append):
+                for note in notes:
+                    self.tuningfork.notify(note)
 
     @work(group="act")
     async def action_remove(self) -> None:

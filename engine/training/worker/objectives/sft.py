@@ -16,11 +16,13 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
+from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
+from engine.models.saved_files import manifest_of
 from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
-from engine.training.preflight import judge, tokenise
+from engine.training.preflight import judge, template_of, tokenise
 from engine.training.worker import adapter_files, checkpoints, loading, packing
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
@@ -32,7 +34,7 @@ from engine.training.worker.packing import Pack, Packer
 def train(job: TrainingJob) -> Outcome:
     """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported or WorkerError."""
     config, say = job.config, job.reporter.say
-    template = ChatTemplate.load(job.base_folder)
+    template = template_of(job.base_folder, config)
     rows = tokenise(job.rows, template, config)
     found = judge(job.rows, rows, template, config).require()
     for note in found.notes:
@@ -49,6 +51,7 @@ def train(job: TrainingJob) -> Outcome:
     facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
     job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
+    _say_schedule(job, total)
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     step = trainer.state.global_step
     if trainer.run.stopped:
@@ -56,8 +59,22 @@ def train(job: TrainingJob) -> Outcome:
     trainer.validation.loss(step)
     say("Saving the adapter", phase="saving")
     adapter = adapter_files.finish(loaded.model, job, template, step, total)
+    trainer.keep_end(job)
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
     return Outcome(adapter, "succeeded", step)
+
+
+def _say_schedule(job: TrainingJob, total: int) -> None:
+    """Say at which rate a run continues whose steps have become more: its schedule spans all of them from then on."""
+    before = manifest_of(job.resume_from) if job.resume_from else {}
+    if before.get("total_steps", total) == total:
+        return
+    config, step = job.config, int(before["step"])
+    rate = config.lr * schedule(config.scheduler, round(config.warmup * total), total)(step)
+    job.reporter.say(
+        f"The run has {total} steps now instead of {before['total_steps']}. Step {step + 1} takes the learning rate"
+        f" {rate:.3g}: that of the {config.scheduler} schedule over all {total} steps."
+    )
 
 
 def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
@@ -121,12 +138,12 @@ class SftTrainer(Trainer):
         total: int,
     ) -> None:
         config, numbers = job.config, StepNumbers()
-        self._numbers = numbers
+        self._job, self._numbers = job, numbers
         self.validation = Validation(loaded.model, loaded.device, packer(val) if val else [], job.reporter)
         self.run = RunCallback(job, numbers, total, self.validation.loss)
         trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
-        curve = schedule(config.scheduler, round(config.warmup * total), total)
+        self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
         super().__init__(
             model=loaded.model,
             args=_arguments(job, loaded, total),
@@ -157,6 +174,33 @@ class SftTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
+
+    def keep_end(self, job: TrainingJob) -> None:
+        """Save the state at the end as checkpoints/end, from which the run can be continued for more steps.
+
+        It is no checkpoint to choose: its weights are the finished adapter's. Without space the run is as good as done.
+        """
+        step, folder = self.state.global_step, job.out / "checkpoints"
+        try:
+            self._save_checkpoint(self.model, None)
+            made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
+            adapter_files.seal(made, job, step, step, self.validation.loss(step), converted=False)
+            checkpoints.place(made, folder / checkpoints.END)
+        except (OSError, RuntimeError) as error:
+            if not is_disk_full(error):
+                raise
+            shutil.rmtree(folder / checkpoints.END, ignore_errors=True)
+            text = "The disk is full: the state at the end was not kept, so the run cannot be continued for more steps."
+            job.reporter.say(text, level="warning")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint:
+            rate = self._job.config.lr * self._curve(self.lr_scheduler.last_epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter_files.read(self.model, Path(resume_from_checkpoint))
