@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.models import inspection
+from engine.models import gguf_source, inspection
 from engine.models.refs import Resolved
 from engine.training.config import TrainConfig
 
@@ -22,4 +22,6 @@ def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None)
     if folder is None:
         return []
     found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
-    return [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
+    notes = [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
+    blocks = gguf_source.own_blocks(folder)
+    return notes + ([gguf_source.no_second_quantisation(blocks)] if blocks and config.method == "qlora" else [])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from engine.core import child
 from engine.core.files import is_disk_full
-from engine.models import default_model, refs
+from engine.gguf import header
+from engine.models import default_model, gguf_source, refs
 from engine.training.worker import error_messages
 from store.errors import NotFound, Unsupported
 from store.home import Home
@@ -60,6 +61,8 @@ def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
 
                 say(f"Preparing {source.name} for training; this happens once.")
                 prepare(source, out, say)
+    if not gguf_source.is_recorded(out):  # prepared by a version that did not keep it
+        gguf_source.record(header.shards(source), out)
     return out
 
 

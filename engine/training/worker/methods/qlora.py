@@ -49,6 +49,8 @@ def keep_dequantised(model: Any, dtype: torch.dtype) -> str:
     from bitsandbytes.functional import dequantize_4bit
 
     layers = [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    if not layers:
+        return ""
     for layer in layers:
         # In eval mode bitsandbytes repacks the weights for a kernel without gradients: training on would learn nothing.
         layer.support_avx512bf16_for_cpu = False
