@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import PeftModel
 from torch import Tensor
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.gguf.metadata import FileMetadata
 from engine.gguf.model import DIRECT, quantise, write_gguf
-from engine.models import gguf_source
-from engine.training.model_facts import model_facts
+from engine.models import gguf_source, inspection, trained_weights
+from engine.models.chat_template import ChatTemplate
 from engine.training.methods import METHODS
-from engine.training.worker import convert_gguf, loading
+from engine.training.model_facts import model_facts
+from engine.training.worker import adapter_files, convert_gguf, four_bit, loading
 from tests.tiny import config, make_tiny_llama, rows
 from tests.torch.recording import train
 
@@ -45,3 +50,96 @@ def test_four_bit_training_uses_the_blocks_of_a_quantised_file(quant: str, base:
     facts = model_facts(folder)
     lora, qlora = (METHODS[name].memory(config(), facts, "cuda") for name in ("lora", "qlora"))
     assert (lora == qlora) == quantised
+
+
+def four_bit_checkpoint(base: Path, folder: Path) -> Path:
+    """The tiny model as bitsandbytes saves it in 4 bits."""
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    AutoModelForCausalLM.from_pretrained(base, quantization_config=settings, dtype=torch.float32).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((base / name).read_bytes())
+    return folder
+
+
+def logits(folder: Path, adapter: Path) -> Tensor:
+    """What chat and exports compute: a plain folder with the adapter, in float32."""
+    model = loading.load_whole(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        return PeftModel.from_pretrained(model, adapter).eval()(IDS).logits
+
+
+def trained_logits(source: Path, adapter: Path) -> Tensor:
+    """What the run computed at its end: its adapter on the 4-bit layers, in float32."""
+    loaded = loading.load(config(method="qlora", dtype="fp32"), source, "cpu")
+    adapter_files.read(loaded.model, adapter)
+    for parameter in loaded.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # the products with a bfloat16 adapter are rounded
+    with torch.inference_mode():
+        return loaded.model.eval()(IDS).logits
+
+
+IDS = torch.tensor([[5, 80, 33, 120, 7, 61, 200, 14]])
+
+
+@pytest.mark.parametrize("kind", ["plain", "sharded", "bitsandbytes", "dora"])
+def test_the_kept_weights_are_those_of_the_run(kind: str, base: Path, tmp_path: Path) -> None:
+    source = base
+    if kind == "bitsandbytes":
+        source = four_bit_checkpoint(base, tmp_path / "bnb")
+    if kind == "sharded":
+        source = tmp_path / "sharded"
+        AutoModelForCausalLM.from_pretrained(base).save_pretrained(source, max_shard_size="100KB")
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            (source / name).write_bytes((base / name).read_bytes())
+        assert len(list(source.glob("*.safetensors"))) > 1
+    settings = config(method="qlora", dtype="fp32", steps=30, lr=0.02, dora=kind == "dora")
+    outcome, seen = train(settings, rows(8, val=2), source, tmp_path / "run")
+    kept = json.loads((tmp_path / "run" / trained_weights.FILE).read_text())
+    assert kept["used"] == "nf4" and not inspection.is_quantised(Path(kept["folder"]))
+    inspection.inspect(Path(kept["folder"]), method="lora").require()
+    assert kept["files"] == inspection.fingerprint(Path(kept["folder"]))
+    mine = logits(Path(kept["folder"]), outcome.adapter)
+    if kind != "dora":
+        assert torch.allclose(mine, trained_logits(source, outcome.adapter), atol=1e-4, rtol=1e-4)
+    text = next(text for _, text in seen.said if "4-bit weights" in text and "adapter" in text)
+    if kind in ("plain", "sharded"):
+        assert kept["loss"]["nf4"] < kept["loss"]["original"] and kept["kl"] > four_bit.SAME_KL
+        assert f"{kept['loss']['nf4']:.4f}" in text and trained_weights.NF4 in text
+        assert not torch.allclose(mine, logits(source, outcome.adapter), atol=2e-2)
+
+
+def test_original_weights_are_taken_when_the_adapter_is_as_good_on_them(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(four_bit, "SAME_KL", 100.0)
+    train(config(method="qlora", steps=2), rows(8), base, tmp_path / "run")
+    kept = json.loads((tmp_path / "run" / trained_weights.FILE).read_text())
+    assert kept["used"] == "original" and "folder" not in kept and kept["tokens"] > 0
+    assert not list((tmp_path / "run").glob("nf4-*"))
+
+
+def test_the_measured_losses_are_the_models_own(base: Path, tmp_path: Path) -> None:
+    """Each side by a plain forward pass over every row, without packing or replaced layers."""
+    outcome, seen = train(config(method="qlora", dtype="fp32", steps=3), rows(6, val=3), base, tmp_path / "run")
+    kept = json.loads((tmp_path / "run" / trained_weights.FILE).read_text())
+    assert kept["rows"] == 3 and kept["loss"]["nf4"] == pytest.approx(seen.numbers["val_loss"][3], rel=1e-4)
+    template = ChatTemplate.load(base)
+    plain = PeftModel.from_pretrained(loading.load_whole(base, dtype=torch.float32), outcome.adapter).eval()
+    total, count = 0.0, 0
+    for row in (row for row in rows(6, val=3) if row.split == "val"):
+        example = template.example(row.messages, 1024)
+        with torch.inference_mode():
+            out = plain(torch.tensor([example.ids])).logits[0, :-1]
+        labels = torch.tensor(example.labels[1:])
+        total += float(torch.nn.functional.cross_entropy(out, labels, reduction="sum"))
+        count += int((labels != -100).sum())
+    assert kept["tokens"] == count and kept["loss"]["original"] == pytest.approx(total / count, rel=1e-3)
+
+
+def test_a_full_disk_does_not_fail_the_run(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(four_bit.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    outcome, seen = train(config(method="qlora", steps=30, lr=0.02), rows(8), base, tmp_path / "run")
+    assert outcome.state == "succeeded" and not (tmp_path / "run" / trained_weights.FILE).exists()
+    assert any(level == "warning" and "on the base as it is" in text for level, text in seen.said)
+    assert not list((tmp_path / "run").glob("nf4-*"))
