@@ -1,4 +1,4 @@
-"""Threads that wait without taking the processor from others: libgomp's threads, which torch and llama.cpp compute with.
+"""How long OpenMP threads spin while they wait: libgomp's threads, which torch and llama.cpp compute with.
 Watches whether this process waits for a processor, and lets its threads spin only while it does not. No torch.
 
 A team of OpenMP threads meets many times in every step, and libgomp lets a thread that waits for the others spin for
@@ -27,6 +27,8 @@ BUSY_SHARE = 0.12
 """Waiting for a processor for this share of the time and of a thread, the machine counts as busy."""
 QUIET_LOOKS = 10
 """The machine counts as quiet again after so many looks in a row below half of that share."""
+OFF = "TUNINGFORK_NO_SPIN_WATCH"
+"""Environment variable that turns the watching off: for measurements of what it does."""
 
 
 class Spinning:
@@ -82,7 +84,7 @@ def polite(cores: int | None = None) -> Iterator[Spinning]:
 
 def _watch(spinning: Spinning, done: threading.Event) -> None:
     quiet, (waited, at) = 0, (_waited_s(), monotonic())
-    while not done.wait(LOOK_S):
+    while not os.environ.get(OFF) and not done.wait(LOOK_S):
         now_waited, now = _waited_s(), monotonic()
         if now_waited is None or waited is None:
             return  # this system does not say it
@@ -123,9 +125,7 @@ def _libraries() -> list[ctypes.CDLL]:
     return [library for library in found if hasattr(library, "GOMP_parallel")]
 
 
-def _keep_a_team(
-    libraries: list[ctypes.CDLL], threads: int, ready: threading.Event, release: threading.Event
-) -> None:
+def _keep_a_team(libraries: list[ctypes.CDLL], threads: int, ready: threading.Event, release: threading.Event) -> None:
     """Start a team of `threads` threads in each library, and keep them asleep until `release`."""
     try:
         for library in libraries:
