@@ -1,11 +1,13 @@
 """What the GGUF file held that a prepared folder was made from: the types of its tensors.
-A file that was quantised already is trained on as it is; quantising its weights a second time would make another model."""
+A file that was quantised already is trained on as it is; a second quantisation would make another model."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,35 @@ def types_of(parts: Iterable[Path]) -> dict[str, int]:
         if len([n for n in tensor.shape if n > 1]) > 1
     )
     return dict(found.most_common())
+
+
+@dataclass(frozen=True, slots=True)
+class GgufSizes:
+    """Numbers of weights in a GGUF file, all and without embeddings and head, its shape, and its `own_blocks`."""
+
+    weights: int
+    linear: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    own_blocks: str
+
+
+def sizes(file: Path) -> GgufSizes:
+    """What the header of a GGUF file, with all its shards, says about its size. BadInput when it cannot be read."""
+    parts = header.shards(file)
+    headers = [header.read(part) for part in parts]
+    tensors = {tensor.name: tensor.shape for each in headers for tensor in each.tensors}
+    ends = [tensors[name] for name in ("token_embd.weight", "output.weight") if name in tensors]
+    weights = sum(prod(shape) for shape in tensors.values())
+    return GgufSizes(
+        weights=weights,
+        linear=weights - sum(prod(shape) for shape in ends),
+        layers=int(headers[0].own("block_count", 1)),
+        hidden=int(headers[0].own("embedding_length", 1)),
+        vocabulary=max((shape[-1] for shape in ends), default=0),
+        own_blocks=in_words(types_of(parts)),
+    )
 
 
 def record(parts: Sequence[Path], folder: Path) -> None:

@@ -135,9 +135,9 @@ class Resolved:
 
     `folder` holds Hugging Face safetensors and tokenizer (None until prepared), `gguf` the base weights for llama.cpp,
     `adapter` a PEFT folder, `adapter_gguf` the same for llama.cpp, `tokenizer` the folder with tokenizer.json. A run
-    carries its base's `folder` and `gguf`, and the whole base as `base`; where its adapter is used on other weights of the
-    base, `folder` holds those, `gguf` is None and `weights` names them. `ref` is the normal form: parsing it gives the
-    same model.
+    carries its base's `folder` and `gguf`, and the whole base as `base`; where its adapter is used on other weights of
+    that base, `folder` holds those, `gguf` is None and `weights` names them. `ref` is the normal form: parsing it
+    gives the same model.
     """
 
     ref: str

@@ -1,5 +1,5 @@
 """The size and shape of a base model, read from its folder before anything is loaded.
-Reads config.json only; no weights, no torch."""
+Reads config.json or a GGUF file's header only; no weights, no torch."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class ModelFacts:
     hidden: int
     vocabulary: int
     own_blocks: str = ""
+
+
+def gguf_facts(path: Path) -> ModelFacts:
+    """The same from the header of a GGUF file that is not prepared yet. BadInput when it cannot be read."""
+    found = gguf_source.sizes(path)
+    return ModelFacts(found.weights, found.linear, found.layers, found.hidden, found.vocabulary, found.own_blocks)
 
 
 def model_facts(folder: Path) -> ModelFacts:

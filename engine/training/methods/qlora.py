@@ -15,15 +15,18 @@ from engine.training.methods.base import MethodConfig, TrainingMethod, adapter_b
 from engine.training.methods.lora import ADAPTER_FIELDS, LORA, check, exports
 from engine.training.model_facts import ModelFacts
 
+RESIDENT_SHARE = 0.25
+"""On the CPU, dequantised copies of NF4 weights may take this share of the memory."""
 _NF4_BYTES = 0.52
 """Bytes of one NF4 weight: half a byte, and its share of the block scales after double quantisation."""
 
 
-def _memory(config: MethodConfig, facts: ModelFacts, device: Device) -> float:
+def _memory(config: MethodConfig, facts: ModelFacts, device: Device, available: float) -> float:
     if facts.own_blocks:
-        return LORA.memory(config, facts, device)
+        return LORA.memory(config, facts, device, available)
     width = compute_bytes(config)
-    resident = facts.linear_weights * width if device == "cpu" else 0  # the dequantised copy
+    copy = facts.linear_weights * width
+    resident = copy if device == "cpu" and copy <= available * RESIDENT_SHARE else 0
     base = (facts.weights - facts.linear_weights) * width + facts.linear_weights * _NF4_BYTES + resident
     return base + adapter_bytes(config, facts)
 

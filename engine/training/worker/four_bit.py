@@ -1,9 +1,9 @@
 """After a run on 4-bit weights: is its adapter better on those weights or on the base's original ones?
 Measures both, keeps the answer in the run's folder, and writes the 4-bit weights as a plain folder when they are taken.
 
-An adapter learns to correct the error of the quantisation too (Dettmers et al., https://arxiv.org/abs/2305.14314), so on
-other weights than it was trained on it answers differently. A bitsandbytes checkpoint has no original weights here: its
-own blocks, dequantised, are what every use of the run needs.
+An adapter learns to correct the error of the quantisation too (Dettmers et al., https://arxiv.org/abs/2305.14314), so
+on other weights than it was trained on it answers differently. A bitsandbytes checkpoint has no original weights here:
+its own blocks, dequantised, are what every use of the run needs.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def settle(job: TrainingJob, loaded: Loaded, packer: Packer, rows: Sequence[Exam
         (job.out / trained_weights.FILE).unlink(missing_ok=True)
         why = error.what if isinstance(error, TuningforkError) else str(error)
         say(
-            f"The 4-bit weights that the adapter was trained on could not be kept or compared: {why} Compare and exports "
-            "use the adapter on the base as it is, where its answers may be worse.",
+            f"The 4-bit weights that the adapter was trained on could not be kept or compared: {why} Compare and "
+            "exports use the adapter on the base as it is, where its answers may be worse.",
             level="warning",
         )
 
@@ -288,5 +288,6 @@ def _copy_rest(base: Path, layers: Mapping[str, Any], part: Path) -> None:
     if index.is_file():
         body = json.loads(index.read_text("utf-8"))
         names = {n: file for n, file in body["weight_map"].items() if not _belongs_to_blocks(n, layers)}
-        total = sum(header.bytes for file in part.glob("*.safetensors") for header in inspection.read_header(file).values())
+        write_json(index, body | {"weight_map": names})
+        total = sum(header.bytes for header in inspection.read_tensors(part).values())
         write_json(index, body | {"weight_map": names, "metadata": {"total_size": total}})

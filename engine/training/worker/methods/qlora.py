@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
+from engine.training.methods.qlora import RESIDENT_SHARE
 from engine.training.worker.methods.base import AdapterMethod
 from engine.training.worker.methods.lora import lora_config
-
-RESIDENT_SHARE = 0.25
-"""Dequantised copies of NF4 weights may take this share of the free memory."""
 
 
 def _quantisation(dtype: torch.dtype) -> Any:
