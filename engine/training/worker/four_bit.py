@@ -275,7 +275,8 @@ def _belongs_to_blocks(name: str, layers: Mapping[str, Any]) -> bool:
 def _copy_rest(base: Path, layers: Mapping[str, Any], part: Path) -> None:
     """Configuration, tokenizer and template, as far as they describe a plain model."""
     for path in sorted(base.iterdir()):
-        known = path.suffix in (".json", ".jinja", ".txt", ".model") and not path.name.startswith(("adapter_", "."))
+        known = path.suffix in (".json", ".jinja", ".txt", ".model") or path.name.startswith(("README", "LICENSE"))
+        known = known and not path.name.startswith(("adapter_", "."))
         if path.is_file() and known:
             shutil.copyfile(path, part / path.name)
     config = json.loads((base / "config.json").read_text("utf-8"))
