@@ -71,9 +71,10 @@ def record(parts: Sequence[Path], folder: Path) -> None:
     write_json(folder / FILE, about)
 
 
-def is_recorded(folder: Path) -> bool:
-    """Whether the folder says what it was made from."""
-    return (folder / FILE).is_file()
+def complete(file: Path, folder: Path) -> None:
+    """Write source.json into a folder that was prepared from `file` by a version that did not keep it."""
+    if not (folder / FILE).is_file():
+        record(header.shards(file), folder)
 
 
 def is_quantised(types: Iterable[str]) -> bool:

@@ -21,10 +21,10 @@ def with_method(config: TrainConfig, base: Resolved) -> tuple[TrainConfig, str]:
     folder = base.folder
     if folder is not None and inspection.inspect(folder).quantised:
         return config.replace(method="qlora"), "Method qlora: the checkpoint is stored in 4 bits already."
-    if folder is not None:
-        facts = model_facts(folder)
-    elif base.gguf is not None:
+    if base.gguf is not None:
         facts = gguf_facts(base.gguf)
+    elif folder is not None:
+        facts = model_facts(folder)
     else:
         return config, ""
     choice = choose_method(config, facts)

@@ -16,9 +16,13 @@ from engine.gguf.metadata import FileMetadata
 from engine.gguf.model import DIRECT, quantise, write_gguf
 from engine.models import gguf_source, inspection, trained_weights
 from engine.models.chat_template import ChatTemplate
+from engine.models.default_model import COMPLETE
+from engine.models.refs import Resolved
+from engine.training import model_check
 from engine.training.methods import METHODS
-from engine.training.model_facts import model_facts
-from engine.training.worker import adapter_files, convert_gguf, four_bit, loading
+from engine.training.model_facts import gguf_facts, model_facts
+from engine.training.worker import adapter_files, convert_gguf, four_bit, loading, model_cache
+from store.home import Home
 from tests.tiny import config, make_tiny_llama, rows
 from tests.torch.recording import train
 
@@ -28,17 +32,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("tiny"))
 
 
-def prepared(base: Path, quant: str, folder: Path) -> Path:
-    """The tiny model as a GGUF file of that type, prepared for training."""
+def as_gguf(base: Path, quant: str, folder: Path) -> Path:
+    """The tiny model as a GGUF file of that type."""
     direct = quant if quant in DIRECT else "f16"
     file = write_gguf(base, None, folder / f"tiny-{direct}.gguf", direct, FileMetadata("tiny"))
-    file = file if direct == quant else quantise(file, folder / f"tiny-{quant}.gguf", quant)
-    return convert_gguf.prepare(file, folder / "prepared", lambda text: None)
+    return file if direct == quant else quantise(file, folder / f"tiny-{quant}.gguf", quant)
 
 
 @pytest.mark.parametrize("quant", ["q8_0", "q4_0", "q4_k_m", "f16", "bf16"])
 def test_four_bit_training_uses_the_blocks_of_a_quantised_file(quant: str, base: Path, tmp_path: Path) -> None:
-    folder = prepared(base, quant, tmp_path)
+    folder = convert_gguf.prepare(as_gguf(base, quant, tmp_path), tmp_path / "prepared", lambda text: None)
     quantised = quant not in ("f16", "bf16")
     assert bool(gguf_source.own_blocks(folder)) == quantised
     losses, notes = {}, {}
@@ -145,3 +148,40 @@ def test_a_full_disk_does_not_fail_the_run(base: Path, tmp_path: Path, monkeypat
     assert outcome.state == "succeeded" and not (tmp_path / "run" / trained_weights.FILE).exists()
     assert any(level == "warning" and "on the base as it is" in text for level, text in seen.said)
     assert not list((tmp_path / "run").glob("nf4-*"))
+
+
+@pytest.mark.parametrize("quant", ["f16", "q8_0", "q4_0"])
+def test_the_header_says_before_preparing_what_the_folder_says_afterwards(
+    quant: str, base: Path, tmp_path: Path, home: Home
+) -> None:
+    file = as_gguf(base, quant, tmp_path)
+    early = gguf_facts(file)
+    folder = model_cache.folder(home, str(file), lambda text: None)
+    late = model_facts(folder)
+    norms = early.weights - late.weights
+    assert (early.linear_weights, early.own_blocks) == (late.linear_weights + norms, late.own_blocks)
+    assert early.layers == late.layers and early.hidden == late.hidden and early.vocabulary == late.vocabulary
+    assert 0 <= norms < 1000, "norms are counted in the file only"
+
+    (folder / gguf_source.FILE).unlink()  # as an earlier version left it
+    manifest = json.loads((folder / COMPLETE).read_text("utf-8"))
+    (folder / COMPLETE).write_text(json.dumps({k: v for k, v in manifest.items() if k != gguf_source.FILE}))
+    stamp = (folder / "model.safetensors").stat().st_mtime_ns
+    assert model_cache.folder(home, str(file), lambda text: None) == folder
+    assert model_facts(folder) == late and (folder / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_the_default_method_is_recorded_as_what_it_stands_for(base: Path, tmp_path: Path, home: Home) -> None:
+    plain = Resolved(str(base), "folder", "tiny", folder=base)
+    four_bits = four_bit_checkpoint(base, tmp_path / "bnb")
+    stored = Resolved(str(four_bits), "folder", "tiny", folder=four_bits)
+    file = write_gguf(base, None, tmp_path / "tiny.gguf", "q8_0", FileMetadata("tiny"))
+    for model, method, words in (
+        (plain, "lora", "in 16 bits the run takes"),
+        (stored, "qlora", "stored in 4 bits already"),
+        (Resolved(str(file), "gguf", "tiny", gguf=file), "lora", "quantised already (Q8_0)"),
+    ):
+        found, why = model_check.with_method(config(method="auto"), model)
+        assert found.method == method and words in why
+        model_check.check_model(model, found)
+        assert model_check.with_method(config(method="qlora"), model) == (config(method="qlora"), "")

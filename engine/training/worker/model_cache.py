@@ -12,7 +12,6 @@ from pathlib import Path
 
 from engine.core import child
 from engine.core.files import is_disk_full
-from engine.gguf import header
 from engine.models import default_model, gguf_source, refs
 from engine.training.worker import error_messages
 from store.errors import NotFound, Unsupported
@@ -61,8 +60,7 @@ def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
 
                 say(f"Preparing {source.name} for training; this happens once.")
                 prepare(source, out, say)
-    if not gguf_source.is_recorded(out):  # prepared by a version that did not keep it
-        gguf_source.record(header.shards(source), out)
+    gguf_source.complete(source, out)
     return out
 
 

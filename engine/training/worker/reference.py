@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.core import child, spinning
+from engine.core import child
 from engine.training.worker import error_messages
 
 
@@ -19,8 +19,7 @@ def main(request: Path) -> int:
     until one of `stop` or `max_tokens`. Prints one JSON error line and returns 1 when it cannot be done.
     """
     wanted, out = json.loads(request.read_text("utf-8")), request.with_suffix(".npz")
-    with spinning.polite():
-        return child.report_errors(lambda: _compute(wanted, out), error_messages.sentence)
+    return child.report_errors(lambda: _compute(wanted, out), error_messages.sentence)
 
 
 def _compute(wanted: dict[str, Any], out: Path) -> None:

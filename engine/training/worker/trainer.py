@@ -6,7 +6,6 @@ import os
 
 os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_OFFLINE="1", DO_NOT_TRACK="1")  # the base is on this machine
 
-from engine.core import spinning
 from engine.training.worker import checkpoints, loading
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.objectives import TRAINERS
@@ -19,5 +18,4 @@ def run(job: TrainingJob) -> Outcome:
     if job.resume_from:
         step = checkpoints.verify(job.resume_from, job.config, job.rows)
         job.reporter.say(f"Resuming from step {step}", phase="loading", step=step)
-    with spinning.polite():
-        return TRAINERS[job.config.objective](job)
+    return TRAINERS[job.config.objective](job)
