@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.files import read_json
-from engine.models import inspection, pinning
+from engine.models import pinning
 from store.errors import Conflict, NotFound
 from store.home import Home
 from store.records import Run
@@ -40,7 +40,7 @@ def of(home: Home, run: Run) -> TrainedWeights | None:
             where=str(folder),
             todo="Restore the folder, or train the run again.",
         )
-    if changed := inspection.changes(kept["files"], pinning.fingerprint_of(None, folder)):
+    if changed := pinning.changes(kept["files"], pinning.fingerprint_of(None, folder)):
         raise Conflict(
             f"The 4-bit weights that run {run.name} was trained on changed: {', '.join(changed)}.",
             where=str(folder),

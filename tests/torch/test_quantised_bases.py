@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.gguf.metadata import FileMetadata
 from engine.gguf.model import DIRECT, quantise, write_gguf
-from engine.models import gguf_source, inspection, trained_weights
+from engine.models import gguf_source, inspection, pinning, trained_weights
 from engine.models.chat_template import ChatTemplate
 from engine.models.default_model import COMPLETE
 from engine.models.refs import Resolved
@@ -103,7 +103,7 @@ def test_the_kept_weights_are_those_of_the_run(kind: str, base: Path, tmp_path: 
     kept = json.loads((tmp_path / "run" / trained_weights.FILE).read_text())
     assert kept["used"] == "nf4" and not inspection.is_quantised(Path(kept["folder"]))
     inspection.inspect(Path(kept["folder"]), method="lora").require()
-    assert kept["files"] == inspection.fingerprint(Path(kept["folder"]))
+    assert kept["files"] == pinning.fingerprint(Path(kept["folder"]))
     mine = logits(Path(kept["folder"]), outcome.adapter)
     if kind != "dora":
         assert torch.allclose(mine, trained_logits(source, outcome.adapter), atol=1e-4, rtol=1e-4)

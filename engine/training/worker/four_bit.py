@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.core.files import write_json
-from engine.models import inspection, trained_weights
+from engine.models import inspection, pinning, trained_weights, weight_files
 from engine.models.chat_template import MASKED, Example
 from engine.models.default_model import COMPLETE
 from engine.training.worker import model_cache, packing
@@ -83,7 +83,7 @@ def settle(job: TrainingJob, loaded: Loaded, packer: Packer, rows: Sequence[Exam
         if compared is None or compared.take_nf4:
             folder = dequantised_folder(job, loaded, layers)
             place = folder.relative_to(job.models.parent) if job.models else folder
-            kept = {"used": "nf4", "folder": str(place), "files": inspection.fingerprint(folder)}
+            kept = {"used": "nf4", "folder": str(place), "files": pinning.fingerprint(folder)}
         figures: dict[str, Any] = {}
         if compared is not None:
             losses = {"original": compared.original, "nf4": compared.nf4}
@@ -131,7 +131,7 @@ def _some(rows: Sequence[Example]) -> list[Example]:
 
 def originals(layers: Mapping[str, Any], folder: Path) -> dict[str, Callable[[], Tensor]]:
     """How to read the original weight of each layer, one at a time. Unsupported when the files call it otherwise."""
-    headers = inspection.read_tensors(folder)
+    headers = weight_files.read_tensors(folder)
     found: dict[str, Callable[[], Tensor]] = {}
     for name in layers:
         tensor = f"{name}.weight"
@@ -219,7 +219,7 @@ def dequantised_folder(job: TrainingJob, loaded: Loaded, layers: Mapping[str, An
 
     NoSpace when the disk cannot hold it; Unsupported when the base's files do not call the layers as the model does.
     """
-    files = inspection.fingerprint(job.base_folder)
+    files = pinning.fingerprint(job.base_folder)
     about = json.dumps([sorted(files.items()), str(loaded.dtype), loaded.device])
     mark = hashlib.sha256(about.encode()).hexdigest()[:12]
     out = (job.models or job.out) / f"nf4-{job.base_folder.name[:40]}-{mark}"
@@ -232,7 +232,7 @@ def dequantised_folder(job: TrainingJob, loaded: Loaded, layers: Mapping[str, An
 
 def write_folder(base: Path, layers: Mapping[str, Any], out: Path) -> None:
     """Write the model in `base` to `out` with the weights of `layers` in place of its own, one file at a time."""
-    headers = inspection.read_tensors(base)
+    headers = weight_files.read_tensors(base)
     lost = [name for name in layers if f"{name}.weight" not in headers]
     if lost:
         raise Unsupported(f"The base's files have no tensor {lost[0]}.weight.", where=str(base))
@@ -285,10 +285,10 @@ def _copy_rest(base: Path, layers: Mapping[str, Any], part: Path) -> None:
     for key in {"dtype", "torch_dtype"} & set(config) or {"dtype"}:
         config[key] = dtype
     write_json(part / "config.json", config)
-    index = part / inspection.INDEX
+    index = part / weight_files.INDEX
     if index.is_file():
         body = json.loads(index.read_text("utf-8"))
         names = {n: file for n, file in body["weight_map"].items() if not _belongs_to_blocks(n, layers)}
         write_json(index, body | {"weight_map": names})
-        total = sum(header.bytes for header in inspection.read_tensors(part).values())
+        total = sum(header.bytes for header in weight_files.read_tensors(part).values())
         write_json(index, body | {"weight_map": names, "metadata": {"total_size": total}})
