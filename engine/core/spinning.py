@@ -38,6 +38,7 @@ class Spinning:
         self._cores = cores or process.cores()
         self._release: threading.Event | None = None
         self._helper: threading.Thread | None = None
+        self._covered = 0
 
     @property
     def short(self) -> bool:
@@ -45,12 +46,17 @@ class Spinning:
         return self._release is not None
 
     def shorten(self) -> bool:
-        """Spin for a short time from now on. False when this process has loaded no libgomp."""
-        if self.short:
-            return True
+        """Spin for a short time from now on. False when this process has loaded no libgomp.
+
+        May be called again: a libgomp that was loaded meanwhile is then included.
+        """
         libraries = _libraries()
         if not libraries:
             return False
+        if len(libraries) == self._covered:
+            return True
+        self.restore()
+        self._covered = len(libraries)
         ready, release = threading.Event(), threading.Event()
         self._helper = threading.Thread(
             target=_keep_a_team, args=(libraries, self._cores + 1, ready, release), name="openmp-team", daemon=True
@@ -66,6 +72,7 @@ class Spinning:
             self._release.set()
             self._helper.join()  # its threads end with it
             self._release = self._helper = None
+            self._covered = 0
 
 
 @contextlib.contextmanager

@@ -45,6 +45,19 @@ def test_more_threads_than_cores_exist_while_it_is_short_and_none_afterwards(cor
     assert run(code) == f"True {cores + 1} 0 False"
 
 
+def test_a_library_that_is_loaded_later_is_included() -> None:
+    code = (
+        LOADED + THREADS + "from engine.core import spinning\n"
+        "s, before = spinning.Spinning(2), threads()\nboth = spinning._libraries\n"
+        "s.shorten(); one = threads() - before\n"
+        "import shutil, ctypes, tempfile, os\n"
+        "path = next(l.split()[-1] for l in open('/proc/self/maps') if 'libgomp' in l)\n"
+        "copy = os.path.join(tempfile.mkdtemp(), 'libgomp-copy.so.1'); shutil.copyfile(path, copy); ctypes.CDLL(copy)\n"
+        "s.shorten(); two = threads() - before\ns.restore()\nprint(one, two)"
+    )
+    assert run(code) == "3 5", "a team of three each, whose first thread is the same"
+
+
 def test_the_watcher_shortens_while_the_process_waits_and_restores_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     waiting = threading.Event()
