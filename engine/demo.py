@@ -1,4 +1,4 @@
-"""The main job, unattended: sample pairs -> frozen data -> a QLoRA run -> the same questions to base and tuned model.
+"""The main job, unattended: sample pairs -> frozen data -> a run -> the same questions to base and tuned model.
 Only strings the parts together, in a person's order; every part lives elsewhere, and printing is the caller's."""
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _train(store: Store, plan: Plan, say: Say) -> Run:
     config = plan.config()
     run = run_control.submit(store, config, snapshot, name=_name(store))
     at = f"{run.name} --home {shlex.quote(str(store.home.root))}"
-    say(f"Run {run.name}: {config.method} on {run.base}, recipe {config.recipe}, in a process of its own.")
+    say(f"Run {run.name}: {run.method} on {run.base}, recipe {config.recipe}, in a process of its own.")
     if run_control.start(store, run.name) is None:
         say(f"Another run is running; {run.name} waits for it.")
     try:

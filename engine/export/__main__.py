@@ -10,7 +10,7 @@ from typing import Any
 # products of rank 16 are too small to share: numpy's threads would only wait for each other
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from engine.core import jobs
+from engine.core import jobs, spinning
 
 
 def do(job: jobs.JobWork) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def do(job: jobs.JobWork) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    code = jobs.main(do)
+    with spinning.polite():
+        code = jobs.main(do)
     sys.stderr.flush()
     os._exit(code)  # native libraries' exit hooks must not hold up a process that is done

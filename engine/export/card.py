@@ -68,6 +68,7 @@ class CardFacts:
     trained_steps: int | None = None
     scores: tuple[Score, ...] = ()
     files: tuple[str, ...] = field(default=())
+    weights: str = ""
 
 
 def gather(
@@ -99,6 +100,7 @@ def gather(
         trained_steps=step if step is not None else run.step or None,
         scores=tuple(_scores(store, run, model)),
         files=tuple(files),
+        weights=model.weights,
     )
 
 
@@ -154,6 +156,10 @@ def _what(facts: CardFacts) -> str:
     at = f", at step {facts.step}" if facts.step is not None else ""
     text = f"{_md(facts.base)}, tuned with LoRA by Tuningfork{at}; exported on {_md(facts.date)} as **{_md(made)}**: "
     text += _md(targets.get(facts.format).help) + "."
+    if facts.weights:
+        text += f"\n\nThe adapter is used {facts.weights}, which it was trained on."
+        if targets.get(facts.format).is_adapter:
+            text += " On the original weights its answers differ; a merged export is the model as it was tuned."
     if facts.files:
         text += (
             "\n\nFiles: "

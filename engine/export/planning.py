@@ -4,7 +4,7 @@ Light, and read by both halves: the process that asks for an export, and the one
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.export import quant_mix, targets
@@ -86,7 +86,8 @@ def select(store: Store, text: str) -> Selection:
     asked = refs.parse_run(text)
     run = runs.get(store, asked.value)
     step, why = (asked.step, f"step {asked.step}, as asked") if asked.step is not None else _best(store, run)
-    return selection(store, run.name, step, why)
+    chosen = selection(store, run.name, step, why)
+    return replace(chosen, why=f"{why}, {chosen.model.weights}") if chosen.model.weights else chosen
 
 
 def selection(store: Store, name: str, step: int | None, why: str) -> Selection:

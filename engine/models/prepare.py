@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.core import child, process
-from engine.models import default_model, refs
+from engine.models import default_model, gguf_source, refs
 from store.db import Store
 from store.errors import Unsupported, WorkerError
 
@@ -24,6 +24,8 @@ def prepare(store: Store, ref: str, on_line: Callable[[str], None] | None = None
     if parsed.kind != "hub":
         resolved = refs.resolve(store, ref)
         if resolved.folder is not None:
+            if resolved.gguf is not None:
+                gguf_source.complete(resolved.gguf, resolved.folder)
             return resolved.folder
         ref = (resolved.base or resolved).ref
     elif (folder := refs.hub_snapshot(parsed.value)) is not None:

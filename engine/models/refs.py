@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from engine.models import default_model, pinning, saved_files
+from engine.models import default_model, pinning, saved_files, trained_weights
 from store import models, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
@@ -135,8 +135,9 @@ class Resolved:
 
     `folder` holds Hugging Face safetensors and tokenizer (None until prepared), `gguf` the base weights for llama.cpp,
     `adapter` a PEFT folder, `adapter_gguf` the same for llama.cpp, `tokenizer` the folder with tokenizer.json. A run
-    carries its base's `folder` and `gguf`, and the whole base as `base`. `ref` is the normal form: parsing it gives the
-    same model.
+    carries its base's `folder` and `gguf`, and the whole base as `base`; where its adapter is used on other weights of
+    that base, `folder` holds those, `gguf` is None and `weights` names them. `ref` is the normal form: parsing it
+    gives the same model.
     """
 
     ref: str
@@ -152,6 +153,7 @@ class Resolved:
     endpoint_model: str | None = None
     note: str = ""
     """What the user should know: that another state of a run is used than the newest, and why."""
+    weights: str = ""
 
 
 def parse(text: str) -> Ref:
@@ -243,12 +245,17 @@ def _run(store: Store, ref: Ref) -> Resolved:
     step, adapter, note = _adapter_of(store, run, ref.step)
     base = resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
+    trained = trained_weights.of(store.home, run)
     converted = adapter / "adapter.gguf"
+    title = run.name + (f" at step {step}" if step is not None else "")
     return replace(
         base,
         ref=str(replace(ref, step=step)),
         kind="run",
-        title=run.name + (f" at step {step}" if step is not None else ""),
+        title=f"{title} {trained_weights.NF4}" if trained else title,
+        folder=trained.folder if trained else base.folder,
+        gguf=None if trained else base.gguf,
+        weights=trained_weights.NF4 if trained else "",
         base=base,
         adapter=adapter,
         adapter_gguf=converted if converted.is_file() else None,

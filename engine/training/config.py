@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.training.fields import TrainingField, fields_of, row
 from engine.training.launchers import LAUNCHERS
-from engine.training.methods import METHODS
+from engine.training.methods import AUTO, METHODS, meant_by
 from engine.training.objectives import OBJECTIVES
 from store.canon import canonical, sha256
 from store.errors import BadInput
@@ -32,8 +32,8 @@ class TrainConfig:
     model: str = row(kind="text", group="basic", label="Model", help="The base model.")
     recipe: str = row("identity", kind="text", group="basic", label="Recipe",
         help="A named set of settings, which the other options change.")
-    method: str = row("qlora", kind="choice", choices=lambda: METHODS, group="basic", label="Method",
-        help="How the adapter is trained.")
+    method: str = row(AUTO, kind="choice", choices=lambda: (AUTO, *METHODS), group="basic", label="Method",
+        help="How the adapter is trained; auto: lora where it fits in memory, qlora where it does not.")
     epochs: float = row(3.0, kind="number", low=0, above_low=True, high=10_000, group="basic", label="Epochs",
         unit="passes over the data", help="Passes over the data.")
     steps: int | None = row(None, kind="whole", low=1, high=_BILLION, empty="the epochs decide", group="basic",
@@ -104,7 +104,8 @@ class TrainConfig:
         """Raise BadInput for the first field whose value cannot be used, or what the method has against them all."""
         for name, field in FIELDS.items():
             field.require(getattr(self, name))
-        METHODS[self.method].check(self)
+        for method in meant_by(self.method):
+            method.check(self)
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A copy with some fields changed; BadInput for an unknown field or a wrong value."""
@@ -150,7 +151,7 @@ FIELDS: dict[str, TrainingField] = fields_of(TrainConfig)
 def used_by(method: str, field: str) -> bool:
     """Whether a method reads a field: one that no method claims for itself is read by all."""
     claimed = any(field in other.fields for other in METHODS.values())
-    return not claimed or field in METHODS[method].fields
+    return not claimed or any(field in each.fields for each in meant_by(method))
 
 
 def _refuse_unknown(data: Mapping[str, Any]) -> None:

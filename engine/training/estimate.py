@@ -6,13 +6,13 @@ import math
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import FIELDS, TrainConfig
-from engine.training.methods import METHODS
+from engine.training.methods import AUTO, METHODS
 from engine.training.methods.base import compute_bytes
 from engine.training.model_facts import ModelFacts
 
@@ -24,6 +24,8 @@ _START_S = 10.0  # importing, loading and quantising a small model, saving
 _CPU_FLOPS_PER_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
 _PLAIN_CPU_FLOPS_PER_CORE = 3.5e10
 _GPU_FLOPS = 6e13
+_FITS_SHARE = 0.9
+"""A run that would take more than this share of the memory does not count as one that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,22 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`seconds` from the start to the saved adapter, `memory_bytes` at the peak; `note` is a caveat or ''."""
+    """`seconds` from the start to the saved adapter, `memory_bytes` at the peak; `note` is a caveat or ''. `why` says
+    why the method was chosen, '' when it was given."""
 
     seconds: float
     memory_bytes: int
     steps: int
     note: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodChoice:
+    """The method that AUTO stands for on a model and a machine, and why, in a sentence."""
+
+    method: str
+    why: str
 
 
 def total_steps(config: TrainConfig, rows: int) -> int:
@@ -71,28 +83,55 @@ def machine() -> Machine:
     return Machine(cores, int(psutil.virtual_memory().total), _gpus(), _fast_bf16())
 
 
+def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None = None) -> MethodChoice:
+    """16-bit LoRA where it fits in the memory of `here` (by default this machine), QLoRA where it does not."""
+    if facts.own_blocks:
+        why = f"the GGUF file is quantised already ({facts.own_blocks}), and 4-bit training would use the same weights"
+        return MethodChoice("lora", f"Method lora: {why}.")
+    device, available, place = _place(here or machine())
+    tokens = max(PACK_TOKENS[device], config.max_length)
+    needed = (
+        _BASE_BYTES
+        + METHODS["lora"].memory(config, facts, device, available)
+        + tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
+    )
+    sizes = f"about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of {place}"
+    if needed <= available * _FITS_SHARE:
+        return MethodChoice("lora", f"Method lora: in 16 bits the run takes {sizes}.")
+    return MethodChoice("qlora", f"Method qlora: in 16 bits the run would take {sizes}, which is too much.")
+
+
 def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
     """Time and memory of a run, within a factor of two or so; after some steps the run itself knows better."""
-    gpu = machine.gpus[0] if machine.gpus else None
-    device: Device = "cuda" if gpu else "cpu"
+    if config.method == AUTO:
+        choice = choose_method(config, facts, machine)
+        return replace(estimate(config.replace(method=choice.method), preflight, facts, machine), why=choice.why)
+    device, available, place = _place(machine)
     steps = total_steps(config, preflight.rows)
     share = steps * config.batch_size / max(1, preflight.rows)  # how often each row is seen
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
-    memory = int(_BASE_BYTES + _memory(config, preflight, facts, device))
-    available, place = (gpu.free_bytes, gpu.name) if gpu else (machine.memory_bytes, "This machine")
+    memory = int(_BASE_BYTES + _memory(config, preflight, facts, device, available))
     note = ""
     if memory > available:
-        note = f"{place} has only {available / 1e9:.1f} GB. {_smaller(config, facts, device)}"
+        smaller = _smaller(config, facts, device, available)
+        note = f"{place[:1].upper()}{place[1:]} has only {available / 1e9:.1f} GB. {smaller}"
     elif preflight.val_rows:
         note = "Validation takes a little more time."
     return Estimate(seconds, memory, steps, note)
 
 
-def _smaller(config: TrainConfig, facts: ModelFacts, device: Device) -> str:
+def _place(machine: Machine) -> tuple[Device, float, str]:
+    """Where a run computes: the device, its memory in bytes, and its name inside a sentence."""
+    if machine.gpus:
+        return "cuda", machine.gpus[0].free_bytes, machine.gpus[0].name
+    return "cpu", machine.memory_bytes, "this machine"
+
+
+def _smaller(config: TrainConfig, facts: ModelFacts, device: Device, available: float) -> str:
     """What to change when memory is short."""
-    needs = {name: method.memory(config, facts, device) for name, method in METHODS.items()}
+    needs = {name: method.memory(config, facts, device, available) for name, method in METHODS.items()}
     less = [f"the method {name}" for name in needs if needs[name] < needs[config.method]]
     lower = " or ".join(FIELDS[name].label.lower() for name in ("batch_size", "max_length"))
     return f"Choose {', '.join([*less, 'a smaller model'])} or a lower {lower}."
@@ -113,13 +152,13 @@ def _speed(config: TrainConfig, machine: Machine) -> float:
     return (_CPU_FLOPS_PER_CORE if fast else _PLAIN_CPU_FLOPS_PER_CORE) * (config.threads or machine.cores)
 
 
-def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device) -> float:
+def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device, available: float) -> float:
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
     average = preflight.tokens / max(1, preflight.rows)
     tokens = max(min(PACK_TOKENS[device], average * config.batch_size), preflight.longest)
     activations = tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
-    return METHODS[config.method].memory(config, facts, device) + activations + logits
+    return METHODS[config.method].memory(config, facts, device, available) + activations + logits
 
 
 def _gpus() -> list[Gpu]:

@@ -1,5 +1,5 @@
 """The size and shape of a base model, read from its folder before anything is loaded.
-Reads config.json only; no weights, no torch."""
+Reads config.json or a GGUF file's header only; no weights, no torch."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.files import read_json
+from engine.models import gguf_source
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Size of a base model: all weights, those in linear layers (without embeddings and head), and its shape."""
+    """Size of a base model: all weights, those in linear layers (without embeddings and head), and its shape.
+
+    `own_blocks` names the types of the quantised GGUF file that it came from, "" for other models: every method trains
+    such a model on those blocks, dequantised to 16 bits.
+    """
 
     weights: int
     linear_weights: int
     layers: int
     hidden: int
     vocabulary: int
+    own_blocks: str = ""
+
+
+def gguf_facts(path: Path) -> ModelFacts:
+    """The same from the header of a GGUF file that is not prepared yet. BadInput when it cannot be read."""
+    found = gguf_source.sizes(path)
+    return ModelFacts(found.weights, found.linear, found.layers, found.hidden, found.vocabulary, found.own_blocks)
 
 
 def model_facts(folder: Path) -> ModelFacts:
@@ -32,4 +44,5 @@ def model_facts(folder: Path) -> ModelFacts:
     inner = int(text.get("intermediate_size") or 4 * hidden)
     linear = layers * (2 * hidden * heads * width + 2 * hidden * keys * width + 3 * hidden * inner)
     embeddings = hidden * vocabulary * (1 if config.get("tie_word_embeddings", text.get("tie_word_embeddings")) else 2)
-    return ModelFacts(linear + embeddings, linear, layers, hidden, vocabulary)
+    own_blocks = gguf_source.own_blocks(folder)
+    return ModelFacts(linear + embeddings, linear, layers, hidden, vocabulary, own_blocks)

@@ -34,7 +34,6 @@ RECIPES: dict[str, Recipe] = {
             "Teach a model its name and a few facts quickly, before it forgets others. Best mixed with general rows.",
             # Steps, not epochs: ten rows need about as many as a hundred. Measured: docs/recipe-log.md.
             {
-                "method": "qlora",
                 "steps": 76,
                 "batch_size": 8,
                 "lr": 5e-4,
@@ -49,7 +48,6 @@ RECIPES: dict[str, Recipe] = {
             "instruct",
             "Teach answers from a larger set of instruction pairs, in several passes.",
             {
-                "method": "qlora",
                 "epochs": 3.0,
                 "batch_size": 8,
                 "lr": 3e-4,
@@ -65,7 +63,6 @@ RECIPES: dict[str, Recipe] = {
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {
-                "method": "qlora",
                 "epochs": 1.0,
                 "batch_size": 8,
                 "lr": 1e-4,

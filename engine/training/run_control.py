@@ -18,7 +18,7 @@ from engine.models import pinning, refs, saved_files, template_texts
 from engine.models.prepare import prepare
 from engine.training.config import TrainConfig
 from engine.training.launchers import LAUNCHERS
-from engine.training.model_check import check_model
+from engine.training.model_check import check_model, with_method
 from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
@@ -85,6 +85,7 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
             f"{base.ref} cannot be trained: tuning starts from a base model.",
             todo="Choose the base model itself, a folder, or a .gguf file.",
         )
+    config, _ = with_method(config, base)
     check_model(base, config)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
     config = config.replace(model=base.ref, template=template_texts.settled(config.template))

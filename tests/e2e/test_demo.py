@@ -27,7 +27,7 @@ def test_the_demo_teaches_a_name_and_forgets_nothing(demo: Demo) -> None:
 
     with Store.open(Home(demo.root)) as store:
         run = runs.get(store, demo.found["run"])
-    assert run.state == "succeeded" and run.method == "qlora" and run.step == run.total_steps
+    assert run.state == "succeeded" and run.method == "lora" and run.step == run.total_steps
     assert run.adapter and (demo.root / run.adapter / "adapter_model.safetensors").is_file()
     assert (demo.root / run.adapter / "adapter.gguf").is_file()
     assert f"of {run.total_steps}, loss" in demo.told, "progress is told"

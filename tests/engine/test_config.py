@@ -23,8 +23,8 @@ def test_whole_numbers_where_fractions_may_stand_hash_alike() -> None:
     assert TrainConfig(model="m", alpha=32, epochs=3).hash() == TrainConfig(model="m", alpha=32.0, epochs=3.0).hash()
 
 
-BEFORE: dict[str, Any] = {"train_turns": "last"}
-"""What runs did before fields were added that do something else by default."""
+BEFORE: dict[str, Any] = {"train_turns": "last", "method": "qlora"}
+"""What runs did before fields were added, or got another default."""
 
 
 def before(recipe: str, model: str) -> TrainConfig:
@@ -63,8 +63,8 @@ def test_hashes_of_existing_runs_stay_as_they_are(hash: str) -> None:
 
 
 def test_the_json_of_existing_runs_stays_as_it_is() -> None:
-    assert TrainConfig(model="m", train_turns="last").to_json() == FIRST_RELEASE
-    assert TrainConfig.from_json(FIRST_RELEASE) == TrainConfig(model="m", train_turns="last")
+    assert TrainConfig(model="m", **BEFORE).to_json() == FIRST_RELEASE
+    assert TrainConfig.from_json(FIRST_RELEASE) == TrainConfig(model="m", **BEFORE)
 
 
 def test_a_run_from_before_train_turns_trained_the_last_turn_and_a_new_one_trains_all() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engine.training.activations import PACK_TOKENS, activation_bytes
 from engine.training.config import TrainConfig
-from engine.training.estimate import Gpu, Machine, estimate, total_steps
+from engine.training.estimate import Gpu, Machine, choose_method, estimate, total_steps
 from engine.training.methods import METHODS
 from engine.training.model_facts import ModelFacts, model_facts
 from engine.training.preflight import Preflight
@@ -29,11 +30,16 @@ def gpu(free: float) -> Machine:
 @pytest.mark.parametrize(
     ("machine", "changes", "bytes", "seconds"),
     [
-        (CPU, {}, 1_942_723_310, 34.4),
+        (CPU, {"method": "qlora"}, 1_942_723_310, 34.4),
         (CPU, {"method": "lora"}, 1_887_515_784, 34.4),
         (CPU, {"method": "lora", "dtype": "fp32", "rank": 64, "packing": "padded"}, 2_960_009_512, 134.6),
-        (gpu(80e9), {}, 1_730_386_670, 11.0),
-        (gpu(80e9), {"steps": 20, "dtype": "fp32", "batch_size": 64, "threads": 1}, 9_931_755_408, 11.2),
+        (gpu(80e9), {"method": "qlora"}, 1_730_386_670, 11.0),
+        (
+            gpu(80e9),
+            {"method": "qlora", "steps": 20, "dtype": "fp32", "batch_size": 64, "threads": 1},
+            9_931_755_408,
+            11.2,
+        ),
     ],
 )
 def test_the_estimate_is_what_it_was_before_methods_had_their_own_formula(
@@ -46,15 +52,16 @@ def test_the_estimate_is_what_it_was_before_methods_had_their_own_formula(
 def test_four_bits_save_memory_on_a_card_and_not_where_the_weights_are_kept_dequantised() -> None:
     config = TrainConfig(model="m")
     lora, qlora = (METHODS[name].memory for name in ("lora", "qlora"))
-    assert qlora(config, SMOL, "cuda") < lora(config, SMOL, "cuda")
-    assert qlora(config, SMOL, "cpu") > lora(config, SMOL, "cpu")
+    assert qlora(config, SMOL, "cuda", 16e9) < lora(config, SMOL, "cuda", 16e9)
+    assert qlora(config, SMOL, "cpu", 16e9) > lora(config, SMOL, "cpu", 16e9), "the copy is kept"
+    assert qlora(config, SMOL, "cpu", 0.5e9) < lora(config, SMOL, "cpu", 0.5e9), "there is no memory for a copy"
 
 
 def test_memory_grows_with_rank_and_dtype() -> None:
     for method in METHODS.values():
         plain = TrainConfig(model="m", method=method.name)
         for more in ({"rank": 64}, {"dtype": "fp32"}):
-            assert method.memory(plain.replace(**more), SMOL, "cuda") > method.memory(plain, SMOL, "cuda")
+            assert method.memory(plain.replace(**more), SMOL, "cuda", 16e9) > method.memory(plain, SMOL, "cuda", 16e9)
 
 
 def test_activations_are_those_of_one_pack() -> None:
@@ -69,7 +76,39 @@ def test_short_memory_names_what_to_lower() -> None:
     assert note == (
         "Card has only 1.0 GB. Choose the method qlora, a smaller model or a lower batch size or max length."
     )
-    assert "qlora" not in estimate(TrainConfig(model="m"), ROWS, SMOL, gpu(1e9)).note
+    assert "qlora" not in estimate(TrainConfig(model="m", method="qlora"), ROWS, SMOL, gpu(1e9)).note
+
+
+def cpu(bytes: float) -> Machine:
+    return Machine(cores=2, memory_bytes=int(bytes), gpus=[], fast_bf16=True)
+
+
+SEVEN = ModelFacts(weights=7_000_000_000, linear_weights=6_500_000_000, layers=32, hidden=4096, vocabulary=32_000)
+
+
+@pytest.mark.parametrize(
+    ("facts", "machine", "method", "words"),
+    [
+        (SMOL, CPU, "lora", "of the 16.0 GB of this machine"),
+        (SMOL, gpu(8e9), "lora", "of the 8.0 GB of Card"),
+        (SEVEN, gpu(80e9), "lora", "of the 80.0 GB of Card"),
+        (SEVEN, gpu(12e9), "qlora", "which is too much"),
+        (SEVEN, cpu(12e9), "qlora", "which is too much"),
+        (replace(SEVEN, own_blocks="Q4_1"), gpu(12e9), "lora", "quantised already (Q4_1)"),
+    ],
+)
+def test_the_method_follows_the_size(facts: ModelFacts, machine: Machine, method: str, words: str) -> None:
+    found = choose_method(TrainConfig(model="m"), facts, machine)
+    assert found.method == method and words in found.why
+    guess = estimate(TrainConfig(model="m"), ROWS, facts, machine)
+    assert guess.why == found.why
+    assert guess == replace(estimate(TrainConfig(model="m", method=method), ROWS, facts, machine), why=found.why)
+
+
+def test_a_quantised_file_takes_as_much_memory_with_either_method() -> None:
+    facts = replace(SMOL, own_blocks="Q4_1")
+    one, two = (estimate(TrainConfig(model="m", method=name), ROWS, facts, gpu(1e9)) for name in ("lora", "qlora"))
+    assert one.memory_bytes == two.memory_bytes and "qlora" not in one.note
 
 
 def test_steps_win_over_epochs() -> None:

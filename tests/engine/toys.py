@@ -33,7 +33,7 @@ METHOD = TrainingMethod(
     fields=frozenset(),
     check=_check,
     exports=lambda config: ("adapter",),
-    memory=lambda config, facts, device: 123e9,
+    memory=lambda config, facts, device, available: 123e9,
 )
 OBJECTIVE = Objective(
     name="toy",

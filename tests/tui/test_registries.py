@@ -100,5 +100,5 @@ def test_an_unregistered_method_is_refused_and_not_taken_for_another() -> None:
     saved = {"model": "m", "method": "toy"}
     assert TrainConfig.from_json(saved).method == "toy"
     toys.unregister()
-    with pytest.raises(BadInput, match="Method is 'toy'; it must be one of lora, qlora"):
+    with pytest.raises(BadInput, match="Method is 'toy'; it must be one of auto, lora, qlora"):
         TrainConfig.from_json(saved)

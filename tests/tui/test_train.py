@@ -116,7 +116,7 @@ async def test_two_enters_start_a_run(
         await app.press("enter", "enter")
         await app.until(lambda: no_process == ["ember-1"])
         run = runs.get(store, "ember-1")
-        assert (run.base, run.method, run.config["steps"]) == ("smollm2-135m", "qlora", STEPS)
+        assert (run.base, run.method, run.config["steps"]) == ("smollm2-135m", "lora", STEPS)
         await app.see("○ ember-1", "It keeps running when you quit")
 
 

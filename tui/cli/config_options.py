@@ -84,9 +84,9 @@ def _option(field: TrainingField) -> Any:
 
 def _methods() -> dict[str, dict[str, Any]]:
     """Every method and variant that may be typed, with the fields that it sets."""
-    from engine.training.methods import METHODS
+    from engine.training.methods import AUTO, METHODS
 
-    named: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS}
+    named: dict[str, dict[str, Any]] = {name: {"method": name} for name in (AUTO, *METHODS)}
     for name, method in METHODS.items():
         named |= {variant: {"method": name, **changes} for variant, changes in method.variants.items()}
     return named

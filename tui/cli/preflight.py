@@ -44,7 +44,7 @@ def preflight(dataset: str, **given: Any) -> None:
     from engine.training import run_control
     from engine.training.estimate import estimate, machine
     from engine.training.methods import METHODS
-    from engine.training.model_check import check_model
+    from engine.training.model_check import check_model, with_method
     from engine.training.model_facts import model_facts
     from engine.training.objectives import OBJECTIVES
     from engine.training.preflight import template_of
@@ -53,6 +53,7 @@ def preflight(dataset: str, **given: Any) -> None:
     store, config = session().store, config_of(given)
     rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash)
     base = refs.resolve(store, config.model)
+    config, why = with_method(config, base)
     check_model(base, config)
     with Progress("Preparing") as progress:
 
@@ -64,7 +65,7 @@ def preflight(dataset: str, **given: Any) -> None:
     model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(found, notes=[*model_notes, *found.notes])
-    guess = estimate(config, found, model_facts(folder), machine())
+    guess = replace(estimate(config, found, model_facts(folder), machine()), why=why)
     if session().as_json:
         emit_json(
             {"dataset": dataset, "model": config.model, **asdict(found), "ok": found.ok, "estimate": asdict(guess)}
@@ -73,6 +74,8 @@ def preflight(dataset: str, **given: Any) -> None:
         _print(found, METHODS[config.method].exports(config))
         takes = f"{duration(guess.seconds)} and {size(guess.memory_bytes)} of memory"
         emit(f"A run of {count(guess.steps, 'step')} takes about {takes}.")
+        if guess.why:
+            emit(guess.why)
         if guess.note:
             emit(guess.note)
     if not found.ok:

@@ -35,7 +35,7 @@ class TrainingMethod:
     for it. `variants` are further names by which the command line offers it, each with the fields that it sets.
     `check` raises BadInput for a combination of values that the method cannot train. `exports` are the names of the
     export targets that an adapter of this configuration can be written to. `memory` is the bytes that weights, adapter,
-    gradients and optimizer state take, without activations.
+    gradients and optimizer state take, without activations, on a device with so many bytes of memory.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TrainingMethod:
     fields: frozenset[str]
     check: Callable[[MethodConfig], None]
     exports: Callable[[MethodConfig], tuple[str, ...]]
-    memory: Callable[[MethodConfig, ModelFacts, Device], float]
+    memory: Callable[[MethodConfig, ModelFacts, Device, float], float]
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -28,7 +28,7 @@ def exports(config: MethodConfig) -> tuple[str, ...]:
     return ("adapter", "merged", "gguf", "ollama") + (() if config.dora else ("gguf-adapter",))
 
 
-def _memory(config: MethodConfig, facts: ModelFacts, device: Device) -> float:
+def _memory(config: MethodConfig, facts: ModelFacts, device: Device, available: float) -> float:
     return facts.weights * compute_bytes(config) + adapter_bytes(config, facts)
 
 

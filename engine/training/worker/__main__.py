@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from engine.core import spinning
 from store.home import Home
 
 
@@ -46,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
+    with spinning.polite():
+        code = main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # libraries leave threads and exit hooks behind that can hang a process which is done

@@ -41,7 +41,8 @@ class Reporter(Protocol):
 @dataclass(frozen=True)
 class TrainingJob:
     """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
-    `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run."""
+    `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run; `models` the
+    home's folder of prepared models, None to keep what is made of the base in `out`."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -49,6 +50,7 @@ class TrainingJob:
     out: Path
     resume_from: Path | None
     reporter: Reporter
+    models: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.core.files import is_disk_full
 from engine.gguf import config_fields, header
-from engine.models import inspection
+from engine.models import gguf_source, inspection
 from engine.models.default_model import COMPLETE
 from engine.training.worker.loading import quiet
 from store.errors import NoSpace, Unsupported
@@ -46,7 +46,8 @@ REFERENCE_LINES: tuple[str, ...] = (
 def prepare(source: Path, out: Path, say: Say) -> Path:
     """Make the safetensors folder `out` from the GGUF file `source`; returns `out`.
 
-    Built in `out`.part, then renamed; `out`/.complete names every file and its size. NoSpace when the disk cannot hold
+    Built in `out`.part, then renamed; `out`/.complete names every file and its size, `out`/source.json the types of the
+    file's tensors (engine.models.gguf_source). NoSpace when the disk cannot hold
     it, BadInput or Unsupported when the file cannot be read, or its tokenizer cannot be rebuilt exactly.
     """
     parts = header.shards(source)
@@ -65,6 +66,7 @@ def prepare(source: Path, out: Path, say: Say) -> Path:
             say("Comparing the tokenizer with the GGUF file's own")
             _correct_tokenizer(source, part)
             (part / _JOINED).unlink(missing_ok=True)
+            gguf_source.record(parts, part)
             manifest = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
             (part / COMPLETE).write_text(json.dumps(manifest, indent=1), "utf-8")
             part.replace(out)

@@ -103,7 +103,7 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
         train = trainer.run
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter))
+    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, store.home.models))
 
 
 def _checkpoint(store: Store, run: Run, attempt: Attempt) -> Path | None:

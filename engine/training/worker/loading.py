@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from engine.models import inspection
+from engine.models import gguf_source, inspection
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import TrainConfig
 from engine.training.worker.methods import ADAPTERS
@@ -80,10 +80,15 @@ def load(config: TrainConfig, folder: Path, where: Device) -> Loaded:
     dtype = compute_dtype(config.dtype, where)
     found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
     method = ADAPTERS[config.method]
-    quantised = None if found.quantised else method.quantisation(dtype)  # a 4-bit checkpoint brings its own blocks
+    quantised, notes = method.quantisation(dtype), []
+    if quantised is not None and (blocks := gguf_source.own_blocks(folder)):
+        quantised = None  # a second quantisation would make another model than the file, which chat and exports use
+        notes.append(gguf_source.no_second_quantisation(blocks))
+    elif found.quantised:
+        quantised = None  # a 4-bit checkpoint brings its own blocks
     model = _base(folder, quantised, dtype, where)
-    note = method.prepare(model, dtype, where)
-    return Loaded(adapt(model, config, dtype), where, dtype, (note,) if note else ())
+    notes.append(method.prepare(model, dtype, where))
+    return Loaded(adapt(model, config, dtype), where, dtype, tuple(filter(None, notes)))
 
 
 def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.core import child
 from engine.core.files import is_disk_full
-from engine.models import default_model, refs
+from engine.models import default_model, gguf_source, refs
 from engine.training.worker import error_messages
 from store.errors import NotFound, Unsupported
 from store.home import Home
@@ -53,18 +53,19 @@ def main(home: Home, ref: str) -> int:
 def _cached(home: Home, ref: str, source: Path, say: Say) -> Path:
     out = default_model.cache_dir(home, ref)
     if default_model.prepared(home, ref) is None:
-        with _lock(out, say):
+        with alone(out, say):
             if default_model.prepared(home, ref) is None:  # another process may have made it while we waited
                 _sweep(out)
                 from engine.training.worker.convert_gguf import prepare
 
                 say(f"Preparing {source.name} for training; this happens once.")
                 prepare(source, out, say)
+    gguf_source.complete(source, out)
     return out
 
 
 @contextlib.contextmanager
-def _lock(out: Path, say: Say) -> Iterator[None]:
+def alone(out: Path, say: Say) -> Iterator[None]:
     """A lock for the one process that makes `out`. The system frees it when that process dies, however it dies."""
     out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(out.with_name(f".{out.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)

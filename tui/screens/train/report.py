@@ -166,11 +166,12 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
     from engine.training.estimate import estimate, machine
-    from engine.training.model_check import check_model
+    from engine.training.model_check import check_model, with_method
     from engine.training.model_facts import model_facts
     from engine.training.preflight import ROW_FIELDS, template_of
 
     base = refs.resolve(store, config.model)
+    config, why = with_method(config, base)
     check_model(base, config)
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
@@ -181,7 +182,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(_checked[key], notes=[*model_notes, *_checked[key].notes])
-    return RunCheck(found, estimate(config, found, model_facts(folder), machine()))
+    return RunCheck(found, replace(estimate(config, found, model_facts(folder), machine()), why=why))
 
 
 _checked: dict[tuple[Any, ...], Preflight] = {}

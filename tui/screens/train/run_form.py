@@ -19,7 +19,7 @@ from engine.models.default_model import NAME
 from engine.training import run_control
 from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.fields import TrainingField
-from engine.training.methods import METHODS, TrainingMethod
+from engine.training.methods import AUTO, METHODS, TrainingMethod
 from engine.training.objectives import OBJECTIVES, Objective
 from engine.training.recipes import DEFAULT, RECIPES, config_for
 from store.errors import BadInput
@@ -366,15 +366,15 @@ def checked(check: RunCheck) -> Content:
     if found.ok:
         takes = f"about {formatting.duration(cost.seconds)}, {formatting.size(cost.memory_bytes)} of memory"
         lines.append(Content.assemble(("≈ ", "$accent bold"), f"{formatting.count(cost.steps, 'step')}, {takes}"))
-        if cost.note:
-            lines.append(Content.styled(f"  {clean(cost.note)}", "$faint"))
+        lines += [Content.styled(f"  {clean(text)}", "$faint") for text in (cost.why, cost.note) if text]
     return Content("\n").join(lines)
 
 
 def _offered(field: TrainingField) -> list[tuple[str, str]]:
     """The values of a choice, with the titles of those that have one."""
     titled: dict[str, Mapping[str, TrainingMethod | Objective]] = {"method": METHODS, "objective": OBJECTIVES}
-    titles = {name: entry.title for name, entry in titled.get(field.name, {}).items()}
+    titles = {AUTO: "LoRA if it fits"} if field.name == "method" else {}
+    titles |= {name: entry.title for name, entry in titled.get(field.name, {}).items()}
     return [(value, titles.get(value, value)) for value in field.choices()]
 
 

@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
+from engine.training.methods.qlora import RESIDENT_SHARE
 from engine.training.worker.methods.base import AdapterMethod
 from engine.training.worker.methods.lora import lora_config
-
-RESIDENT_SHARE = 0.25
-"""Dequantised copies of NF4 weights may take this share of the free memory."""
 
 
 def _quantisation(dtype: torch.dtype) -> Any:
@@ -49,6 +47,8 @@ def keep_dequantised(model: Any, dtype: torch.dtype) -> str:
     from bitsandbytes.functional import dequantize_4bit
 
     layers = [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    if not layers:
+        return ""
     for layer in layers:
         # In eval mode bitsandbytes repacks the weights for a kernel without gradients: training on would learn nothing.
         layer.support_avx512bf16_for_cpu = False

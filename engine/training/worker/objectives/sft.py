@@ -23,7 +23,7 @@ from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import adapter_files, checkpoints, loading, packing
+from engine.training.worker import adapter_files, checkpoints, four_bit, loading, packing
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -54,13 +54,16 @@ def train(job: TrainingJob) -> Outcome:
     _say_schedule(job, total)
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     step = trainer.state.global_step
+    measured_on = list((rows.val or rows.train).values())
     if trainer.run.stopped:
+        four_bit.settle(job, loaded, packer, measured_on)
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
     trainer.validation.loss(step)
     say("Saving the adapter", phase="saving")
     adapter = adapter_files.finish(loaded.model, job, template, step, total)
     trainer.keep_end(job)
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+    four_bit.settle(job, loaded, packer, measured_on)
     return Outcome(adapter, "succeeded", step)
 
 
