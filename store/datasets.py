@@ -222,15 +222,18 @@ def freeze(store: Store, name: str) -> Snapshot:
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
         what, todo = (
-            f"none of its {ready} ready pairs is in the train split",
+            f"None of its {ready} ready pairs is in the train split.",
             f"Split the dataset with: tuningfork data split --dataset {dataset.name}",
         )
     elif dataset.pairs:
         drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
-        what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
+        what = f"No pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)."
         todo = "Set the good ones to ready first."
     else:
-        what, todo = "the dataset is empty", f"Import a file with: tuningfork data import FILE --dataset {dataset.name}"
+        what, todo = (
+            "The dataset is empty.",
+            f"Import a file with: tuningfork data import FILE --dataset {dataset.name}",
+        )
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 

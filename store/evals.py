@@ -56,7 +56,7 @@ def get(store: Store, eval_id: int) -> Eval:
     """The result with this id."""
     row = store.row("SELECT * FROM eval WHERE id = ?", (eval_id,))
     if row is None:
-        raise NotFound(f"there is no evaluation {eval_id}", todo="List the evaluations to see their numbers.")
+        raise NotFound(f"There is no evaluation {eval_id}.", todo="List the evaluations to see their numbers.")
     return _eval_from(row)
 
 

@@ -88,10 +88,12 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
     found = version(conn)
     owner = int(conn.execute("PRAGMA application_id").fetchone()[0])
     if owner != APPLICATION_ID and (found or conn.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()):
-        raise BadInput("is a database of another program", where=str(path), todo="Choose another home with --home DIR.")
+        raise BadInput(
+            "This is a database of another program.", where=str(path), todo="Choose another home with --home DIR."
+        )
     if found > LATEST:
         raise NewerStore(
-            f"the store has version {found}, this Tuningfork knows {LATEST}",
+            f"The store has version {found}; this Tuningfork knows versions up to {LATEST}.",
             where=str(path),
             todo="Upgrade Tuningfork, or choose another home with --home DIR.",
         )

@@ -80,7 +80,7 @@ def create(
     check_name(name, "run", folder=True)
     with store.write() as conn:
         if store.scalar("SELECT 1 FROM run WHERE name = ?", (name,)):
-            raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
+            raise Conflict(f"A run {name!r} already exists.", todo="Choose another name, or remove that run first.")
         conn.execute(
             "INSERT INTO run (uid, name, base, method, snapshot_id, config, config_hash, seed, created_at, queued_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -109,7 +109,7 @@ def get(store: Store, name: str) -> Run:
     row = store.row(f"{_RUN} WHERE r.name = ?", (name,))
     if row is None:
         names = [found[0] for found in store.rows("SELECT name FROM run ORDER BY id DESC")]
-        raise NotFound(f"there is no run {name!r}", todo=near(name, names, "run", "tuningfork train --dataset NAME"))
+        raise NotFound(f"There is no run {name!r}.", todo=near(name, names, "run", "tuningfork train --dataset NAME"))
     return run_from(row)
 
 
@@ -117,7 +117,7 @@ def by_id(store: Store, run_id: int) -> Run:
     """The run with this id; NotFound when it was removed."""
     row = store.row(f"{_RUN} WHERE r.id = ?", (run_id,))
     if row is None:
-        raise NotFound("that run was removed", todo="List the runs with: tuningfork runs list")
+        raise NotFound("That run was removed.", todo="List the runs with: tuningfork runs list")
     return run_from(row)
 
 
@@ -143,7 +143,7 @@ def remove(store: Store, name: str) -> Path:
     with store.write() as conn:
         run = get(store, name)
         if live_attempt(store, run.id):
-            raise Conflict(f"the run {name!r} is still going", todo=f"Stop it first: tuningfork runs stop {name}")
+            raise Conflict(f"The run {name!r} is still running.", todo=f"Stop it first: tuningfork runs stop {name}")
         conn.execute("DELETE FROM run WHERE id = ?", (run.id,))
     return store.home.run_dir(run.uid)
 
@@ -155,7 +155,7 @@ def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
     """
     if wanted not in get_args(Wanted):
         raise BadInput(
-            f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
+            f"{wanted!r} cannot be wanted.", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
         )
     with store.write() as conn:
         run = get(store, name)
@@ -239,7 +239,7 @@ def queue(store: Store, name: str) -> Run:
             return run
         if run.state not in END_STATES or run.state == "succeeded":
             raise Conflict(
-                f"the run {name!r} is {state_word(run.state)}",
+                f"The run {name!r} is {state_word(run.state)}.",
                 todo="Only a run that stopped, failed or was lost can be resumed.",
             )
         conn.execute(
@@ -274,10 +274,10 @@ def open_attempt(
         run = by_id(store, run_id)
         if live_attempt(store, run_id):
             raise Conflict(
-                f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}"
+                f"A process works on the run {run.name!r} already.", todo=f"Watch it: tuningfork runs watch {run.name}"
             )
         if run.wanted != "run":  # stopped between being chosen from the queue and being started
-            raise Conflict(f"the run {run.name!r} was stopped", todo=f"Resume it: tuningfork runs resume {run.name}")
+            raise Conflict(f"The run {run.name!r} was stopped.", todo=f"Resume it: tuningfork runs resume {run.name}")
         at = now()
         conn.execute(
             "INSERT INTO attempt (run_id, n, host, pid, pid_started, token, log_path, resume_from,"

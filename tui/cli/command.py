@@ -161,7 +161,7 @@ def _usage(error: click.ClickException) -> dict[str, str | None]:
         where = (error.param.get_error_hint(error.ctx) if error.ctx else error.param.name or "").replace("'", "")
     what = error.message if where else error.format_message()
     if where and isinstance(error, click.MissingParameter):
-        what = "is missing"
+        what = "It is missing."
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tuningfork"
     return {"error": "UsageError", "what": what, "where": where, "todo": f"See: {path} --help"}

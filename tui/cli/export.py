@@ -76,14 +76,14 @@ def _formats_help() -> str:
     from engine.export import targets
 
     described = "; ".join(f"{name} ({target.help})" for name, target in targets.REGISTRY.items())
-    return f"{described}. Several with commas."
+    return f"{described}. Separate several with commas."
 
 
 def _quants_help() -> str:
     from engine.export import targets
 
     return (
-        f"For {' and '.join(targets.quantised())}: {', '.join(targets.all_quants())}; several with commas. "
+        f"For {' and '.join(targets.quantised())}: {', '.join(targets.all_quants())}; separate several with commas. "
         f"[default: {_default_quants()}]"
     )
 
@@ -114,21 +114,21 @@ def _default_quants() -> str:
     describe=_quants_help,
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
 @click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, or sample:identity and the like.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
-    help="official: llama.cpp's own script, fetched once.",
+    help="official: llama.cpp's own script, downloaded once.",
 )  # fmt: skip
 @click.option("--detach", is_flag=True, help="Only start it: it continues without this terminal.")
-@click.option("--plan", "only_plan", is_flag=True, help="Only show what would be made, and how large.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only show what would be written, and how large it would be.")
 def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given: Any) -> None:
-    """Make a run into files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify that they do the same.
+    """Export a run to files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify them against the run.
 
-    Without @STEP it is the checkpoint with the lowest validation loss. An export that fails its verification is kept
-    with the ending .rejected, and the command ends with 1. Ctrl-C cancels the export; closing the terminal does not.
+    Without @STEP, the checkpoint with the lowest validation loss is exported. An export that fails its verification
+    is kept with the ending .rejected, and the exit code is 1. Ctrl-C cancels the export; closing the terminal does not.
     """
     from engine.export import planning, service
 

@@ -265,7 +265,7 @@ def queue() -> None:
 @runs.command("log", example="tuningfork runs log ember")
 @click.argument("name", type=RUN)
 def log(name: str) -> None:
-    """Print the log of the run's last process."""
+    """Print the log of the run's latest process."""
     from store import runs as kept
 
     store = _fresh()

@@ -30,7 +30,7 @@ from tui.formatting import count
 )
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Train on this dataset, as it is now.")
 @click.option("--snapshot", metavar="HASH", help="Train on this snapshot of a dataset instead.")
-@click.option("--name", metavar="RUN", help="The run's name; without it, a free name after the dataset.")
+@click.option("--name", metavar="RUN", help="The run's name. [default: the dataset's name and a number]")
 @config_options
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
@@ -39,7 +39,7 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     from store import runs
 
     if bool(dataset) == bool(snapshot):
-        raise BadInput("Give either --dataset or --snapshot: what to train on.", todo="List them: tuningfork data list")
+        raise BadInput("Give either --dataset or --snapshot.", todo="List them: tuningfork data list")
     store = session().store
     config = config_of(given)
     run = run_control.submit(store, config, _data(dataset, snapshot), name)

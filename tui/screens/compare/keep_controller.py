@@ -69,7 +69,7 @@ class KeepController:
         draft = self.draft()
         if draft is None:
             return
-        name = await self._dataset("Save this answer as a pair of")
+        name = await self._dataset("Save this answer to a dataset")
         if name is None:
             return
         made = await self._host.tuningfork.bridge.call(pairs.create_many, [draft], dataset=name, label="add")
@@ -99,7 +99,7 @@ class KeepController:
         if not other.ended or other.state == "failed" or other.text.strip() in ("", draft.answer):
             self._page.note("The other lane has no answer that is worse.")
             return
-        name = await self._dataset("Save this answer, the other as rejected, in")
+        name = await self._dataset("Save this answer, the other one as rejected")
         if name is None:
             return
         known = await self._host.tuningfork.bridge.call(
@@ -116,7 +116,7 @@ class KeepController:
         if comparison.empty:
             self._page.note("There is no question yet.")
             return
-        name = await self._dataset("Send this question to")
+        name = await self._dataset("Save this question to a dataset")
         if name is None:
             return
         source = self._source(turn=len(comparison.turns) - 1)
@@ -134,7 +134,7 @@ class KeepController:
         draft = self.draft()
         if draft is None:
             return
-        name = await self._dataset("Save the corrected answer as a pair of")
+        name = await self._dataset("Save the corrected answer to a dataset")
         if name is None:
             return
         seed = replace(draft, status="ready")  # corrected, it is whole

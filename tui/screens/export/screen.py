@@ -1,4 +1,4 @@
-"""Export: make files of a run that other programs read, see their verification, and the commands to use them.
+"""Export: turn a run into files for other programs, see their verification, and the commands to use them.
 The work is a background job (engine.export.service); this screen starts, shows and cancels those of any terminal."""
 
 from __future__ import annotations
