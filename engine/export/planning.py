@@ -150,7 +150,7 @@ def check_place(planned: Planned, overwrite: bool) -> None:
         return
     if not overwrite:
         todo = "Choose another --out, or give --overwrite to replace it."
-        raise Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
+        raise Conflict(f"{place.name} already exists.", where=str(place), todo=todo)
     if place.is_dir() and not (place / "proof.json").is_file():
         raise Conflict(
             f"{place.name} is not an export, so it is not replaced.", where=str(place), todo="Choose another --out."

@@ -219,7 +219,7 @@ async def test_replacing_asks_first(exporting: Any, store: Store, process: FakeE
     run = a_run(store)
     an_export(store, planned(store, run.name), run.name)
     async with exporting() as app:
-        await app.see("is there already")
+        await app.see("already exists")
         await app.press("ctrl+s")
         await app.see("Replace 1 export?", "gguf q8_0 at ")
         await app.press("enter")  # the focus is on Cancel

@@ -170,7 +170,7 @@ def list_() -> None:
     numbers = ["pairs", "ready", "train", "val", "test"]
     numbers += [name for name in ("preferences", "feedback") if any(getattr(d, name) for d in found)]
     rows = [(d.name, *(getattr(d, name) for name in numbers), ago(d.created_at), d.description) for d in found]
-    table(("name", *numbers, "made", "about"), rows, right=tuple(numbers), wide="about")
+    table(("name", *numbers, "created", "about"), rows, right=tuple(numbers), wide="about")
     say(f"{count(count_pairs(store), 'pair')} in the store.")
 
 

@@ -75,7 +75,7 @@ def _about(made: Export) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [("export", made.id), ("run", model_name(made)), ("what", title(made))]
     rows += [
         ("state", state_word(made)),
-        ("made", f"{ago(made.created_at)} ago"),
+        ("created", f"{ago(made.created_at)} ago"),
         ("path", session().home.absolute(made.path)),
     ]
     if made.bytes is not None:

@@ -172,15 +172,15 @@ class ExportForm(VerticalScroll, can_focus=False):
 
 
 def _note(planned: Planned) -> Content:
-    """`145 MB  KL 0.0004  is there`"""
+    """`145 MB  KL 0.0004  exists`"""
     apart = divergence(planned.kl)
     return Content.assemble(
-        f"{formatting.size(planned.bytes):>6}", "  ", f"{apart:<9}", ("  is there" if planned.taken else "", "$faint")
+        f"{formatting.size(planned.bytes):>6}", "  ", f"{apart:<9}", ("  exists" if planned.taken else "", "$faint")
     )
 
 
 def _summary(offer: Offer) -> Content:
-    """How large, where to, and what is there already."""
+    """How large, where to, and what exists already."""
     chosen = offer.chosen
     where = offer.place(chosen[0].path if len(chosen) == 1 else chosen[0].folder.parent)
     files = "" if len(chosen) == 1 else f" in {formatting.count(len(chosen), 'export')}"
@@ -191,5 +191,5 @@ def _summary(offer: Offer) -> Content:
     ]
     taken = [planned.path.name for planned in chosen if planned.taken]
     if taken:
-        lines.append(Content.assemble(("! ", "$warning bold"), clean(f"{', '.join(taken)} is there already.")))
+        lines.append(Content.assemble(("! ", "$warning bold"), clean(f"{', '.join(taken)} already exists.")))
     return Content("\n").join(lines)
