@@ -23,7 +23,7 @@ class ToyTarget(ExportTarget):
         return 11
 
     def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
-        work.notify("write", "Carving", 1, 1)
+        work.tell("write", "Carving", 1, 1)
         (folder / "toy.txt").write_text(f"{work.run.name} as {quant}")
         return Written(folder, quant=quant)
 

@@ -3,11 +3,9 @@ the safetensors files. Finds what would make training or chat silently wrong, an
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,14 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from engine.gguf import header
-from store.errors import BadInput, TuningforkError, Unsupported
+from engine.models.weight_files import ADAPTER_FILES, TensorHeader, counted, json_object, read_tensors, some_names
+from store.errors import TuningforkError, Unsupported
 
-INDEX = "model.safetensors.index.json"
-_MAX_HEADER = 100 * 1024**2  # safetensors' own limit
 _LAYER = re.compile(r"(?P<stack>(?:.*\.)?(?:layers|h|blocks|block|layer))\.(?P<number>\d+)\.(?P<rest>.+)")
 _WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
-_NAMED = 3
-"""How many tensors a message names."""
 _OUTPUT = ("lm_head.weight", "output.weight", "embed_out.weight")
 _EMBEDDING = re.compile(r"(?:.*\.)?(?:embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|embedding)\.weight")
 _VISION = ("vision_config", "audio_config", "vision_tower")
@@ -31,20 +26,8 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_exp
 _IGNORABLE = re.compile(
     r"(inv_freq|position_ids|masked_bias|\.attn\.bias)$|(^|\.)(vision|visual|audio|image|multi_modal|mtp)"
 )
-_LEFTOVER_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-_SAMPLES, _SAMPLE_BYTES = 16, 4096
 
 Level = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorHeader:
-    """One tensor as its file describes it: the type as safetensors names it ("BF16"), the shape, and the bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,7 @@ def inspect(folder: Path, *, method: str | None = None, targets: str | Sequence[
     Never raises for what is wrong with the model: that is in `issues`.
     """
     try:
-        config = _object(folder / "config.json")
+        config = json_object(folder / "config.json")
         tensors = read_tensors(folder)
     except TuningforkError as error:
         return Inspection(folder, issues=(ModelIssue("error", error.what, error.todo or "", error.where or ""),))
@@ -123,100 +106,6 @@ def check_gguf(path: Path) -> None:
     header.shards(path)
 
 
-# --- safetensors headers ----------------------------------------------------------------------------------------------
-
-
-def read_tensors(folder: Path) -> dict[str, TensorHeader]:
-    """Every tensor of a folder's safetensors files, by name.
-
-    Raises Unsupported for pickled weights, BadInput for no weights, a shard that is missing, cut off or damaged, or an
-    index that names tensors which no file has.
-    """
-    files = _files(folder)
-    found: dict[str, TensorHeader] = {}
-    for file in files:
-        found |= read_header(file)
-    index = folder / INDEX
-    if index.is_file():
-        named = _object(index).get("weight_map") or {}
-        lost = sorted(set(named) - set(found))
-        if lost:
-            raise BadInput(
-                f"The index names {_count(lost, 'tensor')} that no file of this folder has: {_names(lost)}.",
-                where=str(index),
-                todo="Download the model again.",
-            )
-    return found
-
-
-def read_header(file: Path) -> dict[str, TensorHeader]:
-    """The tensors of one safetensors file (https://huggingface.co/docs/safetensors): eight bytes with the header's
-    length, a JSON header, the data. BadInput when the file is damaged or cut off."""
-    todo = "Download or copy the file again."
-    size = file.stat().st_size
-    try:
-        with file.open("rb") as data:
-            (length,) = struct.unpack("<Q", data.read(8))
-            if length > min(size - 8, _MAX_HEADER):
-                raise BadInput("The safetensors file is cut off or damaged.", where=str(file), todo=todo)
-            header = json.loads(data.read(length))
-        made = {
-            name: TensorHeader(
-                str(entry["dtype"]),
-                tuple(int(n) for n in entry["shape"]),
-                file,
-                int(entry["data_offsets"][1]) - int(entry["data_offsets"][0]),
-            )
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-        end = max((int(entry["data_offsets"][1]) for n, entry in header.items() if n != "__metadata__"), default=0)
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise BadInput("The safetensors file is damaged.", where=str(file), todo=todo) from None
-    if 8 + length + end > size:
-        missing = 8 + length + end - size
-        raise BadInput(f"The safetensors file is cut off: {missing:,} bytes are missing.", where=str(file), todo=todo)
-    return made
-
-
-def _files(folder: Path) -> list[Path]:
-    index = folder / INDEX
-    if index.is_file():
-        weight_map = _object(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise BadInput("The index names no tensors.", where=str(index), todo="Download the model again.")
-        names = sorted({str(name) for name in weight_map.values()})
-        absent = [name for name in names if not (folder / name).is_file()]
-        if absent:
-            raise BadInput(
-                f"{_count(absent, 'file')} of the {len(names)} with weights are missing: {_names(absent)}."
-                if len(absent) > 1
-                else f"One of the {len(names)} files with weights is missing: {absent[0]}.",
-                where=str(folder),
-                todo="Download the model again, whole.",
-            )
-        return [folder / name for name in names]
-    files = sorted(path for path in folder.glob("*.safetensors") if path.name not in _LEFTOVER_ADAPTER)
-    shards = {match[2] for path in files if (match := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.safetensors", path.name))}
-    if shards:
-        expected = max(int(count) for count in shards)
-        if len(files) < expected:
-            raise BadInput(
-                f"Only {len(files)} of the {expected} files with weights are here, and {INDEX} is missing.",
-                where=str(folder),
-                todo="Download the model again, whole.",
-            )
-    if not files:
-        if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
-            raise Unsupported(
-                "The model's weights are pickled, and loading them can run foreign code.",
-                where=str(folder),
-                todo="Use a folder with .safetensors files, or convert this one on a machine that you trust.",
-            )
-        raise BadInput("This model folder has no weights (*.safetensors).", where=str(folder))
-    return files
-
-
 # --- what can be wrong ------------------------------------------------------------------------------------------------
 
 
@@ -227,8 +116,8 @@ def _wrapped_names(tensors: Iterable[str]) -> list[ModelIssue]:
             return [
                 ModelIssue(
                     "error",
-                    f"The names of {_count(wrapped, 'tensor')} contain {prefix!r}, so the model would not find "
-                    f"them and would start from random weights: {_names(wrapped)}.",
+                    f"The names of {counted(wrapped, 'tensor')} contain {prefix!r}, so the model would not find "
+                    f"them and would start from random weights: {some_names(wrapped)}.",
                     "They come from saving a wrapped model (torch.compile, DDP): save the model inside the wrapper.",
                 )
             ]
@@ -279,7 +168,7 @@ def _layers(config: Mapping[str, Any], tensors: Iterable[str]) -> list[ModelIssu
             found.append(
                 ModelIssue(
                     "error",
-                    f"{_count(lost, 'tensor')} missing from the files that other layers have: {_names(lost)}.",
+                    f"{counted(lost, 'tensor')} missing from the files that other layers have: {some_names(lost)}.",
                     todo,
                 )
             )
@@ -352,7 +241,7 @@ def highest_token(folder: Path) -> tuple[int, str] | None:
 
 def is_quantised(folder: Path) -> bool:
     """Whether the checkpoint's own config.json says that its weights are quantised."""
-    return bool(_quantisation(_object(folder / "config.json"))[0])
+    return bool(_quantisation(json_object(folder / "config.json"))[0])
 
 
 def _quantisation(config: Mapping[str, Any]) -> tuple[str, int | None]:
@@ -509,9 +398,11 @@ def require_complete(info: Mapping[str, Any], where: Path) -> None:
         (unexpected, "are in the files, and the model has no place for them"),
     ):
         if names:
-            subject = f"{_count(names, 'tensor')} of the model" if names is not unexpected else _count(names, "tensor")
+            subject = (
+                f"{counted(names, 'tensor')} of the model" if names is not unexpected else counted(names, "tensor")
+            )
             raise Unsupported(
-                f"{subject} {what}: {_names(names)}.",
+                f"{subject} {what}: {some_names(names)}.",
                 where=str(where),
                 todo="Download the model again, or use a checkpoint that matches its config.json.",
             )
@@ -529,74 +420,6 @@ def whole_model(folder: Path) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="tuningfork-model-") as view:
         for path in folder.iterdir():
-            if path.name not in _LEFTOVER_ADAPTER:
+            if path.name not in ADAPTER_FILES:
                 (Path(view) / path.name).symlink_to(path.resolve())
         yield Path(view)
-
-
-# --- fingerprint ------------------------------------------------------------------------------------------------------
-
-
-def fingerprint(model: Path) -> dict[str, str]:
-    """What identifies a base: hashes by name, for a Hugging Face folder or a GGUF file (with all its shards).
-
-    Hashed whole: configuration, tokenizer and template. Of each file with weights: its size, its header and 16 samples
-    of 4 KiB spread over it, so that a changed file is found in milliseconds however large it is.
-    """
-    if model.is_file():
-        return {path.name: _sampled(path) for path in [model]}
-    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-    found = {name: _whole(model / name) for name in names if (model / name).is_file()}
-    try:
-        weights = _files(model)
-    except TuningforkError:
-        weights = sorted(model.glob("*.safetensors"))
-    return found | {path.name: _sampled(path) for path in weights if path.is_file()}
-
-
-def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What differs between two fingerprints, one sentence part for each file; empty when they are equal."""
-    return [
-        *(f"{name} is gone" for name in sorted(before.keys() - after.keys())),
-        *(f"{name} is new" for name in sorted(after.keys() - before.keys())),
-        *(f"{name} changed" for name in sorted(before.keys() & after.keys()) if before[name] != after[name]),
-    ]
-
-
-def _whole(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sampled(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(min(size, 1 << 20)))  # the header, or most of it
-        for n in range(_SAMPLES):
-            file.seek(max(0, (size - _SAMPLE_BYTES) * n // max(1, _SAMPLES - 1)))
-            digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path.name} is missing.", where=str(path), todo="Name a Hugging Face model folder.") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path.name} cannot be read as JSON: {error}.", where=str(path)) from None
-    if not isinstance(found, dict):
-        raise BadInput(f"{path.name} is not a JSON object.", where=str(path))
-    return found
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _count(names: Sequence[str], word: str) -> str:
-    return f"{len(names):,} {word}" + ("" if len(names) == 1 else "s")

@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from engine.models import inspection
 from engine.models.inspection import inspect
+from engine.models.pinning import changes, fingerprint
+from engine.models.weight_files import INDEX
 from store.errors import BadInput, Unsupported
 from tests.tiny import make_tokenizer
 
@@ -87,7 +89,7 @@ def sharded(folder: Path, lose: str = "", index: bool = True) -> None:
         save_file(half, folder / name)
     if index:
         weight_map = {tensor: name for name, half in zip(names, halves, strict=True) for tensor in half}
-        (folder / inspection.INDEX).write_text(json.dumps({"weight_map": weight_map}))
+        (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
     if lose:
         (folder / lose).unlink()
 
@@ -110,7 +112,7 @@ def header_without_end(folder: Path) -> None:
 
 def index_names_too_much(folder: Path) -> None:
     sharded(folder)
-    file = folder / inspection.INDEX
+    file = folder / INDEX
     index = json.loads(file.read_text())
     index["weight_map"]["model.layers.0.mlp.up_proj.weight"] = "model-00001-of-00002.safetensors"
     file.write_text(json.dumps(index))
@@ -253,7 +255,7 @@ def test_a_load_that_is_not_complete_is_refused(info: dict[str, Any], words: str
 
 class TestFingerprint:
     def test_same_files_same_fingerprint_wherever_they_lie(self, tmp_path: Path) -> None:
-        assert inspection.fingerprint(model(tmp_path / "a")) == inspection.fingerprint(model(tmp_path / "b"))
+        assert fingerprint(model(tmp_path / "a")) == fingerprint(model(tmp_path / "b"))
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -268,15 +270,15 @@ class TestFingerprint:
     )
     def test_what_changed_is_named(self, change: Change, words: str, tmp_path: Path) -> None:
         folder = model(tmp_path / "m")
-        before = inspection.fingerprint(folder)
+        before = fingerprint(folder)
         change(folder)
-        assert words in inspection.changes(before, inspection.fingerprint(folder))
+        assert words in changes(before, fingerprint(folder))
 
     def test_a_large_file_is_sampled_and_a_change_inside_a_sample_is_seen(self, tmp_path: Path) -> None:
         file = tmp_path / "m.gguf"
         file.write_bytes(b"GGUF" + bytes(8 << 20))
-        before = inspection.fingerprint(file)
+        before = fingerprint(file)
         with file.open("r+b") as data:
             data.seek(-1, 2)
             data.write(b"x")
-        assert inspection.changes(before, inspection.fingerprint(file)) == ["m.gguf changed"]
+        assert changes(before, fingerprint(file)) == ["m.gguf changed"]

@@ -339,7 +339,7 @@ def test_the_wrong_format_names_the_first_row(store: Store, tmp_path: Path) -> N
 
 
 def test_a_dataset_of_no_name(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be the name"):
+    with pytest.raises(BadInput, match="cannot be the name of a dataset"):
         importing.import_files(store, [put(tmp_path, "x.jsonl", GOOD)], dataset=" ")
     assert untouched(store)
     assert importing.import_files(store, [tmp_path / "x.jsonl"], dataset=None).kept == 1

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.gguf.metadata import About
+from engine.gguf.metadata import FileMetadata
 from engine.gguf.model import write_gguf
 from engine.training.worker import convert_gguf
 from store.errors import BadInput, Unsupported
@@ -21,7 +21,7 @@ from tests import archs
 def exported(name: str, folder: Path) -> tuple[Path, Path]:
     """The tiny model `name` as a Hugging Face folder and as a float32 GGUF file."""
     base = archs.make(name, folder / name)
-    return base, write_gguf(base, None, folder / f"{name}.gguf", "f32", About("tiny"))
+    return base, write_gguf(base, None, folder / f"{name}.gguf", "f32", FileMetadata("tiny"))
 
 
 def divergence(one: Path, other: Path) -> float:
@@ -51,7 +51,7 @@ def test_llama_3_rope_survives(tmp_path: Path) -> None:
     folder = convert_gguf.prepare(file, tmp_path / "prepared", lambda text: None)
     rope = [json.loads((f / "config.json").read_text())["rope_parameters"] for f in (base, folder)]
     assert rope[0] == rope[1] and rope[1]["rope_type"] == "llama3"
-    again = write_gguf(folder, None, tmp_path / "again.gguf", "f32", About("tiny"))
+    again = write_gguf(folder, None, tmp_path / "again.gguf", "f32", FileMetadata("tiny"))
     factors = [next(t.data for t in gguf.GGUFReader(f).tensors if t.name == "rope_freqs.weight") for f in (file, again)]
     assert (factors[0] == factors[1]).all() and factors[0].max() > 1
 

@@ -140,6 +140,12 @@ def test_the_cache_builds_what_changed_and_everything_when_the_conversation_is_a
     assert set(built) == {0, 1}
 
 
+def test_a_late_change_of_the_conversation_before_draws_nothing() -> None:
+    cache, empty = BlockCache(), Comparison([BASE, TUNED])
+    assert cache.blocks(empty, 0) == []
+    assert cache.blocks(empty, 0, changed={0, 3}) == []
+
+
 async def test_a_lane_looks_only_at_blocks_that_are_new(grown: Counter[str]) -> None:
     from tests.tui.test_lane import Page
 

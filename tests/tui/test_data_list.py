@@ -141,15 +141,15 @@ async def test_another_process_writes_and_the_list_follows(drive: Drive, store: 
 async def test_foreign_text_is_drawn_literally(drive: Drive, store: Store) -> None:
     wild = "Question \x1b]52;c;SGVsbG8=\x07 [/foo] [red]x[/] \u202etxet 日本語" + "w" * 200_000
     pairs.create(
-        store, PairDraft(wild, wild, tags=("[/b]",), source={"file": "[i]\x1b[31m.json", "line": 3}), dataset="[b]d 名"
+        store, PairDraft(wild, wild, tags=("[/b]",), source={"file": "[i]\x1b[31m.json", "line": 3}), dataset="[d] 名"
     )
     async with drive(size=(160, 45)) as app:
-        await app.see("[/foo] [red]x[/]", "日本語", "#[/b]", "[b]d 名", "from [i][31m.json:3")
+        await app.see("[/foo] [red]x[/]", "日本語", "#[/b]", "[d] 名", "from [i][31m.json:3")
         shown = app.app.screen.query_one("PairView Static").visual.plain
         assert shown.count("more characters)") == 2
         assert "\x1b" not in app.text and "\u202e" not in app.text
         await app.press("g")
-        await app.see("List which pairs?", "[b]d 名")
+        await app.see("List which pairs?", "[d] 名")
         await app.press("escape", "enter")
         await app.see("too long to edit here")
 

@@ -34,6 +34,8 @@ class BlockCache:
             self._turns += [[] for _ in range(len(comparison.turns) - len(self._turns))]
             self._comparison, self._shape = comparison, shape
         for n in changed:
+            if n >= len(comparison.turns):
+                continue  # it belongs to the conversation before, which was left while its answer streamed
             built = rendering.turn_blocks(comparison, position, n, markdown=markdown)
             known = zip_longest(built, self._turns[n][: len(built)])
             self._turns[n] = [old if old == new else new for new, old in known]
