@@ -65,7 +65,7 @@ def near(name: str, names: Sequence[str], what: str, make: str) -> str:
 
 
 def ensure(store: Store, name: str) -> Dataset:
-    """The dataset of this name, made when missing."""
+    """The dataset of this name, created if missing."""
     with store.write():
         known = store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,))
         return get(store, name) if known else create(store, name)
@@ -96,7 +96,7 @@ def remove(store: Store, name: str, *, actor: str = "user") -> None:
 
 
 def add(store: Store, name: str, uids: Sequence[str], split: Split = "train", *, actor: str = "user") -> int:
-    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined.
+    """Puts pairs into a dataset (created if missing); those that are in keep their split. Returns how many joined.
 
     Those put into val or test are pinned: `resplit` leaves them there.
     """

@@ -1,5 +1,5 @@
 """Connections to the store: pragmas, the one write context, migration at opening, backup and integrity.
-Knows no table but SQLite's own; what the tables mean is said in migrations.py and the modules that use them."""
+Knows no table but SQLite's own; migrations.py and the modules that use the tables explain what they mean."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def undo(store: Store, actor: str = "user") -> Edit | None:
 
 
 def redo(store: Store, actor: str = "user") -> Edit | None:
-    """Does again what was undone last, unless something new was done since; returns the edit that does it, or None."""
+    """Redoes what was undone last, unless something was changed since; returns the edit that does it, or None."""
     with store.write() as conn:
         sql = (
             "SELECT id, label FROM edit WHERE kind = 'undo' AND undone_by IS NULL"

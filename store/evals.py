@@ -1,4 +1,4 @@
-"""Evaluation results: which model answered which probe set, what it answered, and what a judge said of it.
+"""Evaluation results: which model answered which probe set, what it answered, and how a judge scored it.
 The texts are kept, so that another judge can judge them again."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from store.records import Eval, EvalItem
 
 
 class JudgedAnswer(Protocol):
-    """A question, the answer's text, and what a judge said of it."""
+    """A question, the answer's text, and how a judge scored it."""
 
     @property
     def question(self) -> str: ...

@@ -22,7 +22,7 @@ from store.sqlite import sqlite_utils
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can tell a store from any other SQLite file
+APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can distinguish a store from any other SQLite file
 
 
 def _first(db: Any) -> None:
@@ -31,7 +31,7 @@ def _first(db: Any) -> None:
 
 
 def _jobs(db: Any) -> None:
-    """Background jobs and what they say."""
+    """Background jobs and their messages."""
     _execute(db.conn, JOBS)
 
 
@@ -41,7 +41,7 @@ def _votes(db: Any) -> None:
 
 
 def _evals(db: Any) -> None:
-    """Columns for what a judge said."""
+    """Columns for a judge's scores and reasons."""
     _execute(db.conn, EVALS)
 
 

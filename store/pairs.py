@@ -43,7 +43,7 @@ _BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
+    """What `create_many` did: the new pairs' uids, and how many drafts were the same as a live pair.
 
     `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
     """
@@ -113,7 +113,7 @@ def create_many(
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
-    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset, and
+    With `skip_duplicates`, a draft equal to a live pair makes no second pair; that pair joins the dataset, and
     keeps its split if it is there already. New pairs in val or test are pinned: `datasets.resplit` leaves them there.
     `checked` says that `check_draft` has seen every draft already.
     """

@@ -1,4 +1,4 @@
-"""Runs as everybody but the worker sees them: create, list, queue, open and close attempts, read what they say.
+"""Runs as seen by everything but the worker: create, list, queue, open and close attempts, read their messages.
 What the worker itself writes is in worker.py (offered here too); starting processes is the engine's business."""
 
 from __future__ import annotations
@@ -129,14 +129,14 @@ def all_runs(store: Store) -> list[Run]:
 def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
     """What changes when a run does, by its uid, newest first: equal stamps, equal run. Cheaper than reading the runs.
 
-    A live run also has times that go on, which no stamp tells.
+    The running times of a live run are not part of its stamp.
     """
     sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
     return {row["uid"]: tuple(row) for row in store.rows(sql)}
 
 
 def remove(store: Store, name: str) -> Path:
-    """Forgets a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
+    """Removes a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
 
     Conflict while a process works on it. Votes, evals and exports stay: they keep the run's name.
     """
@@ -149,7 +149,7 @@ def remove(store: Store, name: str) -> Path:
 
 
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
-    """Says what a run should do; its worker reads it after its next step.
+    """Sets what a run should do; its worker reads it after its next step.
 
     A queued run that should stop is stopped at once.
     """
@@ -166,13 +166,13 @@ def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
 
 
 def events(store: Store, run_id: int | None, after_id: int = 0, limit: int = 500) -> list[Event]:
-    """What a run said after the event `after_id`, oldest first."""
+    """The events of a run after `after_id`, oldest first."""
     sql = "SELECT * FROM event WHERE run_id IS ? AND id > ? ORDER BY id LIMIT ?"
     return [_event_from(row) for row in store.rows(sql, (run_id, after_id, limit))]
 
 
 def last_event(store: Store, run_id: int) -> Event | None:
-    """A run's last word, if it has said any."""
+    """The newest event of a run, if any."""
     row = store.row("SELECT * FROM event WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,))
     return _event_from(row) if row else None
 

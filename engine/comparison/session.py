@@ -217,7 +217,7 @@ class Comparison:
         self.send(prompt)
 
     def cut(self, turns: int) -> None:
-        """Keep the first `turns` turns and forget the rest; what streams into the rest is no longer live."""
+        """Keep the first `turns` turns and drop the rest; what streams into the rest is no longer live."""
         self.stop()
         del self.turns[turns:]
         for lane in self.lanes.values():

@@ -45,7 +45,7 @@ class Example:
 
     `n_prompt` tokens come before the first trained one. The row ends with the end of the last turn; `truncated` rows
     were cut before it. `turns` counts the assistant turns that are trained, at least in part. `last_only` says that the
-    row has earlier ones to train which the template does not let us tell apart.
+    row has earlier ones to train whose place the template does not let us find.
     """
 
     ids: list[int]

@@ -203,7 +203,7 @@ def _follow(store: Store, job: Job) -> list[Export]:
 
 
 def tell_submitted(job: Job) -> None:
-    """Say that an export started or waits, and how to follow and stop it."""
+    """Show that an export started or waits, and how to follow and stop it."""
     watch, stop = (f"tuningfork jobs {verb} {job.id}{session().flags()}" for verb in ("watch", "stop"))
     if session().as_json:
         emit_json({"job": job.id, "kind": job.kind, "name": job.name, "state": job.state, "watch": watch, "stop": stop})

@@ -212,7 +212,7 @@ def resume(name: str, wait: bool) -> None:
 
 
 def tell_started(run: Run) -> None:
-    """Say that a run has started or waits, and how to follow and stop it."""
+    """Show that a run has started or waits, and how to follow and stop it."""
     check_end(run)
     if session().as_json:
         plain = {"run": run.name, "state": run.state, "snapshot": run.snapshot, "base": run.base, "config": run.config}

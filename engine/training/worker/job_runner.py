@@ -151,7 +151,7 @@ class Heartbeat:
         return self._wanted
 
     def notice(self, wanted: Wanted) -> None:
-        """Act now on what somebody else read: the next beat comes at once."""
+        """Act now on what another thread read: the next beat comes at once."""
         if wanted not in ("run", self._wanted):
             self._wanted = wanted
             self._wake.set()

@@ -1,5 +1,5 @@
 """The choices of an export: format, quants with their sizes, the step and where to put it.
-Says what is chosen; planning and starting are the screen's."""
+Reports what is chosen; planning and starting are the screen's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The runs that can be exported, and under each what was made of it.
-It shows shelves and tells what is under the cursor."""
+It shows shelves and reports the entry under the cursor."""
 
 from __future__ import annotations
 

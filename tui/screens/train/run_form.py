@@ -182,7 +182,7 @@ class RunForm(VerticalScroll, can_focus=False):
         self.post_message(self.Changed())
 
     def choose(self, field: str, value: str) -> None:
-        """Choose a dataset or a model by hand."""
+        """Choose a dataset or a model from a list."""
         picker = self.query_one(f"#{field}", Picker)
         if value not in [option for option, _ in picker.options]:
             picker.options.append((value, value))
