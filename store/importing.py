@@ -112,7 +112,7 @@ def import_files(
             store, counter.pairs(sources), dataset=dataset, split=split, label=label, actor=actor, checked=True
         )
         if not counter.good:
-            raise counter.hopeless(sources)
+            raise counter.nothing_usable(sources)
     return ImportReport(
         read=counter.read,
         kept=len(made.uids) + counter.preferences + counter.feedback,
@@ -315,7 +315,7 @@ class _Counter:
             )
         return found + [f"{_rows(n)}: {note}." for note, n in self._changed.items()]
 
-    def hopeless(self, sources: Sequence[_Source]) -> BadInput:
+    def nothing_usable(self, sources: Sequence[_Source]) -> BadInput:
         """The error when no row can be used."""
         if not self.problems:
             return BadInput(

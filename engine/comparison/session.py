@@ -200,7 +200,7 @@ class Comparison:
                     answer.state = "stopped"
 
     def regenerate(self, lane: str | None = None, seed: int | None = None) -> None:
-        """Answer the last prompt again, in one lane or all, with the same seed or a new one; a vote on it is void."""
+        """Answer the last prompt again, in one lane or all, with the same seed or a new one; its vote is removed."""
         turn = self._last_turn("regenerate")
         self.stop(lane)
         if seed is not None:

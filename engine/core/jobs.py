@@ -100,7 +100,7 @@ def reap(store: Store) -> list[Job]:
         if cause is not None and _mark_dead(store, job, cause):
             ended.append(jobs.get(store, job.id))
     for kind in {job.kind for job in jobs.unfinished(store) if job.state == "queued"}:
-        with contextlib.suppress(TuningforkError):  # that job is kept as failed, and says why
+        with contextlib.suppress(TuningforkError):  # that job is kept as failed, with the reason
             start_next(store, kind)
     return ended
 
@@ -170,7 +170,7 @@ def follow(
     seen_event, seen = 0, None
     while True:
         reap(store)
-        job = jobs.get(store, job_id)  # read before the events: what an ended job said is all there by then
+        job = jobs.get(store, job_id)  # read before the events: all events of an ended job are there by then
         for event in jobs.events(store, job_id, seen_event) if on_event else []:
             assert on_event is not None
             on_event(event)
@@ -267,7 +267,7 @@ def work(home: Home, token: str, do: Callable[[JobWork], Mapping[str, Any]]) -> 
         except Superseded:
             return SUPERSEDED
         if end.state != "stopped" or stopped_from_here:  # signalled from outside: the machine may be shutting down
-            with contextlib.suppress(TuningforkError):  # the next job is kept as failed then, and says why
+            with contextlib.suppress(TuningforkError):  # the next job is then kept as failed, with the reason
                 start_next(store, job.kind)
         _drop_empty(home, job)
         return end.error.exit_code if end.error else 0

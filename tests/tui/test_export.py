@@ -294,7 +294,7 @@ async def test_exports_of_other_terminals_and_of_removed_runs_are_listed(exporti
         runs.remove(store, run.name)
         await app.see("run removed")
         await app.until(lambda: not screen(app).query_one("#form").display)
-        assert screen(app).query_one(ExportList).shelf is not None
+        assert screen(app).query_one(ExportList).listed_run is not None
 
 
 async def test_an_export_of_another_terminal_is_shown(exporting: Any, store: Store, process: FakeExport) -> None:

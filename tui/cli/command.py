@@ -135,7 +135,7 @@ def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
     if carried.debug and not isinstance(error, click.exceptions.Abort | click.ClickException):
         traceback.print_exception(error)
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
-        shown = {"error": "Interrupted", "what": carried.goes_on, "where": None, "todo": carried.back}
+        shown = {"error": "Interrupted", "what": carried.on_interrupt, "where": None, "todo": carried.next_step}
         complain(shown, as_json=as_json, head="Interrupted.")
         return INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -136,17 +136,17 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
     request = _request(run, targets(to, quant), given)
     chosen = planning.select(store, run)
     if only_plan:
-        _tell_plan(planning.plan(store, request, chosen))
+        _show_plan(planning.plan(store, request, chosen))
         say(f"Of {run}: {chosen.why}.")
         return
     say(f"Exporting {run}: {chosen.why}.")
-    session().goes_on = "An export that had started continues: tuningfork jobs list"
+    session().on_interrupt = "An export that had started continues: tuningfork jobs list"
     job = service.submit(store, request, chosen)
     if detach:
-        tell_submitted(job)
+        show_submitted(job)
         return
     made = _follow(store, job)
-    tell(made)
+    show_exports(made)
     check_end(made)
 
 
@@ -192,17 +192,17 @@ def _follow(store: Store, job: Job) -> list[Export]:
         try:
             return service.follow(store, job.id, lambda now: bar.show(progress_line(now)))
         except KeyboardInterrupt:
-            session().goes_on = "The export was cancelled; nothing of it is left."
+            session().on_interrupt = "The export was cancelled; nothing of it is left."
             bar.clear()
             say("Cancelling the export …")
             try:
                 service.cancel(store, job.id)
             except Conflict:  # it has just ended
-                session().goes_on = "The export had just ended; see it with: tuningfork exports list"
+                session().on_interrupt = "The export had just ended; see it with: tuningfork exports list"
             raise
 
 
-def tell_submitted(job: Job) -> None:
+def show_submitted(job: Job) -> None:
     """Show that an export started or waits, and how to follow and stop it."""
     watch, stop = (f"tuningfork jobs {verb} {job.id}{session().flags()}" for verb in ("watch", "stop"))
     if session().as_json:
@@ -246,7 +246,7 @@ def described(made: Export) -> dict[str, Any]:
     return plain(made) | {"commands": [{"program": program, "command": line} for program, line in lines]}
 
 
-def tell(made: Sequence[Export]) -> None:
+def show_exports(made: Sequence[Export]) -> None:
     """Where each export lies, what its verification found, and the commands to use it."""
     if session().as_json:
         for each in made:
@@ -255,8 +255,8 @@ def tell(made: Sequence[Export]) -> None:
     list_exports(made)
     for each in made:
         emit()
-        tell_verification(each)
-        tell_commands(each)
+        show_verification(each)
+        show_commands(each)
 
 
 def list_exports(made: Sequence[Export]) -> None:
@@ -273,7 +273,7 @@ def list_exports(made: Sequence[Export]) -> None:
     )  # fmt: skip
 
 
-def tell_verification(made: Export) -> None:
+def show_verification(made: Export) -> None:
     """One line per check; the reason and what to make instead when one failed."""
     found = checks(made)
     emit(f"{title(made)}: " + (f"{count(len(found), 'check')}" if found else "not verified"))
@@ -286,7 +286,7 @@ def tell_verification(made: Export) -> None:
         emit(f"  {hint}")
 
 
-def tell_commands(made: Export) -> None:
+def show_commands(made: Export) -> None:
     """The commands to use it."""
     from engine.export import listing
 
@@ -309,7 +309,7 @@ def check_end(made: Sequence[Export]) -> None:
     )
 
 
-def _tell_plan(planned: Sequence[Planned]) -> None:
+def _show_plan(planned: Sequence[Planned]) -> None:
     if session().as_json:
         for each in planned:
             emit_json({"format": each.target.format, "quant": each.target.quant, "path": str(each.path),

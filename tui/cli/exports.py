@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui.cli.command import Group
-from tui.cli.export import described, list_exports, plain, tell_commands, tell_verification
+from tui.cli.export import described, list_exports, plain, show_commands, show_verification
 from tui.cli.options import RUN, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say
 from tui.cli.session import session
@@ -67,8 +67,8 @@ def show(id: int) -> None:
         emit_json(described(made))
         return
     fields(_about(made))
-    tell_verification(made)
-    tell_commands(made)
+    show_verification(made)
+    show_commands(made)
 
 
 def _about(made: Export) -> list[tuple[str, object]]:

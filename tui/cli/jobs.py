@@ -72,8 +72,8 @@ def watch(job: str) -> None:
 
     store = _fresh()
     view = job_list.find(store, job)
-    session().goes_on = f"{_title(view)} continues."
-    session().back = f"Follow it again: tuningfork jobs watch {view.ref}{session().flags()}"
+    session().on_interrupt = f"{_title(view)} continues."
+    session().next_step = f"Follow it again: tuningfork jobs watch {view.ref}{session().flags()}"
     as_json = session().as_json
     with Progress(view.name) as bar:
 

@@ -94,7 +94,7 @@ def add(ref: str) -> None:
             f"{ref} does not need to be added: every run is known by its name.", todo="See: tuningfork models list"
         )
     if parsed.kind != "endpoint":
-        session().goes_on = "The next try continues where this one stopped."
+        session().on_interrupt = "The next try continues where this one stopped."
         with Progress(f"Preparing {ref}") as progress:
 
             def on_line(line: str) -> None:

@@ -48,7 +48,7 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
         return
     seen = "as a private repository" if private else "where everyone can read them"
     confirm(f"Send {count(len(files), 'file')}, {size(total)}, to huggingface.co/{repo}, {seen} if it is new?", yes)
-    session().goes_on = "What was sent before may be there; nothing here has changed."
+    session().on_interrupt = "What was sent before may be there; nothing here has changed."
     say(f"Sending {size(total)} to huggingface.co/{repo} …")
     url = hub_upload.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
     if session().as_json:

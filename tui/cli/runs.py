@@ -208,10 +208,10 @@ def resume(name: str, wait: bool) -> None:
     if wait:
         _report(store, follow(store, name))
         return
-    tell_started(kept.get(store, name))
+    show_started(kept.get(store, name))
 
 
-def tell_started(run: Run) -> None:
+def show_started(run: Run) -> None:
     """Show that a run has started or waits, and how to follow and stop it."""
     check_end(run)
     if session().as_json:

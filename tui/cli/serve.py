@@ -93,7 +93,7 @@ def serve(
     access.token_of(home, token)
     for ref in models:
         refs.resolve(session().store, ref)
-    session().goes_on = "The server has stopped."
+    session().on_interrupt = "The server has stopped."
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
     words += ["--max-tokens", str(how["max_tokens"])]

@@ -14,7 +14,7 @@ from tui.cli.config_options import config_of, config_options
 from tui.cli.following import follow, run_json, watch_command
 from tui.cli.options import DATASET
 from tui.cli.output import emit, emit_json, say
-from tui.cli.runs import tell_started
+from tui.cli.runs import show_started
 from tui.cli.session import session
 from tui.formatting import count
 
@@ -43,11 +43,11 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     store = session().store
     config = config_of(given)
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
-    session().goes_on = f"Run {run.name} is in the queue."
-    session().back = f"Follow it: {watch_command(run.name)}"
+    session().on_interrupt = f"Run {run.name} is in the queue."
+    session().next_step = f"Follow it: {watch_command(run.name)}"
     run_control.start(store, run.name)
     if not wait:
-        tell_started(runs.get(store, run.name))
+        show_started(runs.get(store, run.name))
         return
     say(f"Run {run.name} trains on {count(_rows(run.snapshot), 'row')}. Ctrl-C stops following it, not the run.")
     ended = follow(store, run.name)

@@ -89,7 +89,7 @@ class KeepController:
             return
         comparison = self._conversation.comparison
         if len(comparison.lanes) != 2:
-            self._page.note("Which other answer? This works with two lanes: - closes a lane.")
+            self._page.note("This works with exactly two lanes; - closes a lane.")
             return
         lane, turn, answer = found
         if not answer.whole:
@@ -124,7 +124,7 @@ class KeepController:
         draft = PairDraft(question, "", system=system, status="draft", tags=("compare",), source=source)
         await self._host.tuningfork.bridge.call(pairs.create, draft, dataset=name)
         self._host.tuningfork.remember(dataset=name)
-        self._page.note(f"Sent to {name} as a draft without an answer. F2 shows it.")
+        self._page.note(f"Saved to {name} as a draft without an answer. F2 shows it.")
 
     async def correct(self) -> None:
         """Correct the answer in the editor; what is saved is preferred to the model's answer."""

@@ -96,7 +96,7 @@ class DatasetActions:
             self._list.list_dataset(new_name)
 
     async def split(self) -> None:
-        """Split the listed dataset: nine tenths to train on, one to validate with."""
+        """Split the listed dataset: 90% for training, 10% for validation."""
         from tui.screens.dialogs.confirm import Confirm
 
         name = self._listed_or_hint("split it")

@@ -18,7 +18,7 @@ from engine.export.targets import ExportTarget
 from store.errors import BadInput
 from tui import formatting
 from tui.export_summary import divergence
-from tui.screens.export.report import Offer, Shelf
+from tui.screens.export.report import Offer, RunExports
 from tui.text import clean, content
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -101,17 +101,17 @@ class ExportForm(VerticalScroll, can_focus=False):
         targets = tuple(Target(self.format, quant) for quant in self.quants) or (Target(self.format),)
         return Request(self._run + (f"@{step}" if step else ""), targets, out=Path(out) if out else None)
 
-    def offer(self, shelf: Shelf) -> None:
+    def offer(self, listed_run: RunExports) -> None:
         """Offer this run. Another one begins with its best step; the other choices stay."""
-        if shelf.name == self._run and len(shelf.steps) + 1 == len(self.query_one("#step", Choice).options):
+        if listed_run.name == self._run and len(listed_run.steps) + 1 == len(self.query_one("#step", Choice).options):
             return
         step = self.query_one("#step", Choice)
         with self.prevent(Choice.Changed):
-            step.options = [(BEST, "the best"), *((str(each), f"step {each}") for each in shelf.steps)]
+            step.options = [(BEST, "the best"), *((str(each), f"step {each}") for each in listed_run.steps)]
             step.value = BEST
         step.refresh(layout=True)
-        self.query_one("#step-row").display = bool(shelf.steps)
-        self._run = shelf.name
+        self.query_one("#step-row").display = bool(listed_run.steps)
+        self._run = listed_run.name
         self._title("")
         self.post_message(self.Changed())
 
