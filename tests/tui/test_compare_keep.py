@@ -171,7 +171,7 @@ async def test_what_broke_off_is_neither_voted_on_nor_trained_on(
         await app.press("r")
         await answered(app)
         await app.press("f6", "W")
-        await app.see("no answer that is worse")
+        await app.see("no different answer to reject")
         assert not votes.preferences(store)
 
 

@@ -190,8 +190,8 @@ def _dataset(dataset: Any) -> dict[str, Any]:
 def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
     """Split a dataset into train, val and test. The same pairs and seed give the same splits.
 
-    Equal and nearly equal questions stay together. Pairs that were imported or set into a split stay there; the
-    fractions are of the others.
+    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions
+    apply to the others.
     """
     from store import datasets
 

@@ -17,7 +17,7 @@ NOTHING_LOST = "What was finished is kept; no file was left half-written."
 
 @dataclass
 class Session:
-    """The context of one command. After an interrupt, `on_interrupt` and `next_step` are shown: what runs on, and how to see it."""
+    """The context of one command. An interrupt shows `on_interrupt`, what still runs, and `next_step`, what to type."""
 
     home_given: str | None = None
     debug: bool = False

@@ -140,7 +140,7 @@ def _figures(each: Rate) -> str:
 def write(file: str, form: str, overwrite: bool) -> None:
     """Write every preference to a file, to train on. They come from votes with a winner and from imports.
 
-    A FILE that ends with .jsonl gets a line for each, any other one JSON list.
+    A FILE ending in .jsonl gets one line per preference, any other a JSON list.
     """
     from store import votes as kept
     from store.importing import export_preferences

@@ -97,7 +97,7 @@ class KeepController:
             return
         other = next(answer for each, answer in comparison.shown(turn) if each.name != lane)
         if not other.ended or other.state == "failed" or other.text.strip() in ("", draft.answer):
-            self._page.note("The other lane has no answer that is worse.")
+            self._page.note("The other lane has no different answer to reject.")
             return
         name = await self._dataset("Save this answer, the other one as rejected")
         if name is None:
