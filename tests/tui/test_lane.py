@@ -99,7 +99,7 @@ async def test_the_terminal_shows_what_the_lane_holds(seed: int) -> None:
             moves += lane.moving
             if not lane.moving:
                 assert lane.true
-        assert moves > 10
+        assert moves, "nothing moved, so nothing was tested"
         for _ in range(16):
             lane.show(blocks, rows=1)
         await pilot.pause()
