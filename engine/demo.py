@@ -1,5 +1,5 @@
 """The main job, unattended: sample pairs -> frozen data -> a run -> the same questions to base and tuned model.
-Only strings the parts together, in a person's order; every part lives elsewhere, and printing is the caller's."""
+Runs the parts in the order of a user; every part lives elsewhere, and printing is the caller's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_demo(home: Home, say: Say, plan: Plan | None = None) -> dict[str, Any]:
     "questions": [{"set", "question", "base", "tuned", "base_passed", "tuned_passed"}]. `train_s` is seconds from the
     start of the training process to its end. A home that has runs already keeps them: the new run takes a free name.
     An interrupt leaves the run going and says how to watch and stop it. Raises WorkerError when the run did not
-    succeed, ServerError when nobody could be asked.
+    succeed, ServerError when no model could be asked.
     """
     plan = plan or Plan()
     with Store.open(home.ensure()) as store:

@@ -57,12 +57,12 @@ def append(
     BadInput when the parent belongs to another conversation.
     """
     if role not in get_args(Role):
-        raise BadInput(f"{role!r} is not a role", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
+        raise BadInput(f"{role!r} is not a role.", where="role", todo=f"Use one of: {', '.join(get_args(Role))}.")
     with store.write() as conn:
         get(store, chat_id)
         if parent_id is not None and message(store, parent_id).chat_id != chat_id:
             raise BadInput(
-                "that message belongs to another chat", where="parent", todo="Answer a message of this chat."
+                "That message belongs to another chat.", where="parent", todo="Answer a message of this chat."
             )
         at = now()
         made = conn.execute(

@@ -65,7 +65,7 @@ def near(name: str, names: Sequence[str], what: str, make: str) -> str:
 
 
 def ensure(store: Store, name: str) -> Dataset:
-    """The dataset of this name, made when missing."""
+    """The dataset of this name, created if missing."""
     with store.write():
         known = store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,))
         return get(store, name) if known else create(store, name)
@@ -96,7 +96,7 @@ def remove(store: Store, name: str, *, actor: str = "user") -> None:
 
 
 def add(store: Store, name: str, uids: Sequence[str], split: Split = "train", *, actor: str = "user") -> int:
-    """Puts pairs into a dataset (made when missing); those that are in keep their split. Returns how many joined.
+    """Puts pairs into a dataset (created if missing); those that are in keep their split. Returns how many joined.
 
     Those put into val or test are pinned: `resplit` leaves them there.
     """
@@ -222,15 +222,18 @@ def freeze(store: Store, name: str) -> Snapshot:
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
         what, todo = (
-            f"none of its {ready} ready pairs is in the train split",
+            f"None of its {ready} ready pairs is in the train split.",
             f"Split the dataset with: tuningfork data split --dataset {dataset.name}",
         )
     elif dataset.pairs:
         drafts = sum(pair.status == "draft" for pair, _ in members(store, dataset.name, status=None))
-        what = f"no pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)"
+        what = f"No pair is ready ({drafts} drafts, {dataset.pairs - drafts} rejected)."
         todo = "Set the good ones to ready first."
     else:
-        what, todo = "the dataset is empty", f"Import a file with: tuningfork data import FILE --dataset {dataset.name}"
+        what, todo = (
+            "The dataset is empty.",
+            f"Import a file with: tuningfork data import FILE --dataset {dataset.name}",
+        )
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 

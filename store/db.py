@@ -1,5 +1,5 @@
 """Connections to the store: pragmas, the one write context, migration at opening, backup and integrity.
-Knows no table but SQLite's own; what the tables mean is said in migrations.py and the modules that use them."""
+Knows no table but SQLite's own; migrations.py and the modules that use the tables explain what they mean."""
 
 from __future__ import annotations
 
@@ -245,22 +245,26 @@ def translated(path: Path, *also: type[Exception]) -> Iterator[None]:
 
 
 _KNOWN_ERRORS: dict[str, tuple[type[TuningforkError], str, str]] = {
-    "SQLITE_FULL": (NoSpace, "no space is left on the disk; nothing was changed", "Free some space and try again."),
+    "SQLITE_FULL": (NoSpace, "No space is left on the disk; nothing was changed.", "Free some space and try again."),
     "SQLITE_IOERR": (
         TuningforkError,
-        "reading or writing the disk failed; nothing was changed",
+        "Reading or writing the disk failed; nothing was changed.",
         "Check the disk with: tuningfork doctor",
     ),
-    "SQLITE_BUSY": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
-    "SQLITE_LOCKED": (Conflict, "another program is writing to the store and did not finish", "Try again in a moment."),
+    "SQLITE_BUSY": (Conflict, "Another program is writing to the store and did not finish.", "Try again in a moment."),
+    "SQLITE_LOCKED": (
+        Conflict,
+        "Another program is writing to the store and did not finish.",
+        "Try again in a moment.",
+    ),
     "SQLITE_NOTADB": (
         BadInput,
-        "is not a SQLite database",
+        "This is not a SQLite database.",
         "Choose another home with --home DIR, or move this file away.",
     ),
-    "SQLITE_READONLY": (BadInput, "the store cannot be written", "Check the permissions of the home folder."),
-    "SQLITE_CANTOPEN": (BadInput, "the store cannot be opened", "Check the path and its permissions."),
-    "SQLITE_CORRUPT": (TuningforkError, "the store is damaged", "Restore a backup copy of it."),
+    "SQLITE_READONLY": (BadInput, "The store cannot be written.", "Check the permissions of the home folder."),
+    "SQLITE_CANTOPEN": (BadInput, "The store cannot be opened.", "Check the path and its permissions."),
+    "SQLITE_CORRUPT": (TuningforkError, "The store is damaged.", "Restore a backup copy of it."),
 }
 
 
@@ -269,7 +273,9 @@ def _known_error(error: Exception, where: str) -> TuningforkError | None:
     if isinstance(error, OSError):
         if error.errno not in NO_ROOM:
             return BadInput(
-                f"cannot be opened ({error.strerror})", where=where, todo="Check the path and its permissions."
+                f"The file cannot be opened ({error.strerror}).",
+                where=where,
+                todo="Check the path and its permissions.",
             )
         name = "SQLITE_FULL"
     elif name == "SQLITE_IOERR_WRITE":  # what a file-size limit or a quota looks like

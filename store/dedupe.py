@@ -15,7 +15,7 @@ from store.records import SPLITS, Pair, Split
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Pairs that say the same. `kept` is the best copy; `elsewhere` maps the uids of others that are in more datasets
+    """Pairs with the same text. `kept` is the best copy; `elsewhere` maps the uids of others that are in more datasets
     than the one that was looked at to the names of those.
     """
 

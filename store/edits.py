@@ -92,14 +92,14 @@ def undo(store: Store, actor: str = "user") -> Edit | None:
         target = conn.execute(f"SELECT id, label, permanent {_STANDING} ORDER BY id DESC LIMIT 1").fetchone()
         if target and target["permanent"]:
             raise Conflict(
-                f"the last change cannot be undone: {target['label']}",
+                f"The last change cannot be undone: {target['label']}.",
                 todo="Undo does not reach past it. See what was done with: tuningfork data undo --list",
             )
         return _revert(store, conn, target, "undo", actor) if target else None
 
 
 def redo(store: Store, actor: str = "user") -> Edit | None:
-    """Does again what was undone last, unless something new was done since; returns the edit that does it, or None."""
+    """Redoes what was undone last, unless something was changed since; returns the edit that does it, or None."""
     with store.write() as conn:
         sql = (
             "SELECT id, label FROM edit WHERE kind = 'undo' AND undone_by IS NULL"

@@ -1,4 +1,4 @@
-"""Evaluation results: which model answered which probe set, what it answered, and what a judge said of it.
+"""Evaluation results: which model answered which probe set, what it answered, and how a judge scored it.
 The texts are kept, so that another judge can judge them again."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from store.records import Eval, EvalItem
 
 
 class JudgedAnswer(Protocol):
-    """A question, the answer's text, and what a judge said of it."""
+    """A question, the answer's text, and how a judge scored it."""
 
     @property
     def question(self) -> str: ...
@@ -56,7 +56,7 @@ def get(store: Store, eval_id: int) -> Eval:
     """The result with this id."""
     row = store.row("SELECT * FROM eval WHERE id = ?", (eval_id,))
     if row is None:
-        raise NotFound(f"there is no evaluation {eval_id}", todo="List the evaluations to see their numbers.")
+        raise NotFound(f"There is no evaluation {eval_id}.", todo="List the evaluations to see their numbers.")
     return _eval_from(row)
 
 

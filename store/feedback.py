@@ -63,10 +63,10 @@ def check_feedback(draft: FeedbackDraft) -> FeedbackDraft:
         check_text("prompt", turn.content)
     check_text("answer", draft.answer)
     if not draft.answer.strip():
-        raise BadInput("the answer is empty", where="answer", todo="Remove the row: it judges nothing.")
+        raise BadInput("The answer is empty.", where="answer", todo="Remove the row: it judges nothing.")
     if not draft.prompt or draft.prompt[-1].role != "user" or not draft.prompt[-1].content.strip():
         raise BadInput(
-            "does not end with what the user asked", where="prompt", todo="End the prompt with a user message."
+            "The prompt does not end with a user message.", where="prompt", todo="End the prompt with a user message."
         )
     return draft
 

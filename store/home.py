@@ -63,7 +63,7 @@ class Home:
             if not folder.is_dir():
                 _make_private(folder)
         if not os.access(self.root, os.W_OK | os.X_OK):
-            raise BadInput("the home folder cannot be written", where=str(self.root), todo=_ELSEWHERE)
+            raise BadInput("The home folder cannot be written.", where=str(self.root), todo=_ELSEWHERE)
         return self
 
     def export_folder(self, name: str) -> Path:
@@ -89,14 +89,14 @@ def _make_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise BadInput("is a file, not a folder", where=str(folder), todo=_ELSEWHERE) from None
+        raise BadInput("This is a file, not a folder.", where=str(folder), todo=_ELSEWHERE) from None
     except OSError as error:
         if error.errno in NO_ROOM:
             raise NoSpace(
-                "there is no space to make the home folder", where=str(folder), todo="Free some space, or " + _ELSEWHERE
+                "There is no space to create the home folder.", where=str(folder), todo="Free some space. " + _ELSEWHERE
             ) from error
         raise BadInput(
-            f"the home folder cannot be made ({error.strerror})", where=str(folder), todo=_ELSEWHERE
+            f"The home folder cannot be created ({error.strerror}).", where=str(folder), todo=_ELSEWHERE
         ) from error
 
 

@@ -102,7 +102,7 @@ def import_files(
     (it is named), or no row at all can be used.
     """
     if not paths:
-        raise BadInput("no file was named", todo="Name at least one file.")
+        raise BadInput("No file was named.", todo="Name at least one file.")
     notices: list[str] = []
     sources = [_source(Path(path), format, variables or {}, kind, notices) for path in paths]
     notices += _unused(sources, variables or {})
@@ -113,7 +113,7 @@ def import_files(
             store, counter.pairs(sources), dataset=dataset, split=split, label=label, actor=actor, checked=True
         )
         if not counter.good:
-            raise counter.hopeless(sources)
+            raise counter.nothing_usable(sources)
     return ImportReport(
         read=counter.read,
         kept=len(made.uids) + counter.preferences + counter.feedback,
@@ -169,7 +169,7 @@ def _look_through(file: DataFile, format: str) -> tuple[PlaceholderCount, Rating
 
 def _unfilled(path: Path, line: int, names: list[str], variables: Mapping[str, str]) -> BadInput:
     shown = ", ".join("{{" + name + "}}" for name in names)
-    what = f"the placeholder {shown} has no value" if len(names) == 1 else f"the placeholders {shown} have no values"
+    what = f"The placeholder {shown} has no value." if len(names) == 1 else f"The placeholders {shown} have no values."
     values = " ".join(f"--set {name}=VALUE" for name in names)
     keep = f"--set '{names[0]}={{{{{names[0]}}}}}'"
     near = difflib.get_close_matches(names[0], variables, 1)
@@ -284,7 +284,7 @@ class _Counter:
             try:
                 draft = _checked(_completed(row, source))
             except BadInput as error:
-                self._reject(source, Problem(row.line, error.where or "", error.what, row.value))
+                self._reject(source, Problem(row.line, error.where or "", error.what.rstrip("."), row.value))
                 continue
             self.good += 1
             self._count(row, draft, source)
@@ -316,18 +316,18 @@ class _Counter:
             )
         return found + [f"{_rows(n)}: {note}." for note, n in self._changed.items()]
 
-    def hopeless(self, sources: Sequence[_Source]) -> BadInput:
+    def nothing_usable(self, sources: Sequence[_Source]) -> BadInput:
         """The error when no row can be used."""
         if not self.problems:
             return BadInput(
-                "the file holds no rows", where=str(sources[0].file.path), todo="Check that the right file was saved."
+                "The file holds no rows.", where=str(sources[0].file.path), todo="Check that the right file was saved."
             )
         first = self.problems[0]
         path = next(source.file.path for source in sources if source.file.path.name == first.file)
         where = f"{path}:{first.line}"
         what = f"{first.field}: {first.what}" if first.field else first.what
-        count = "the only row cannot" if self.read == 1 else f"none of the {self.read} rows can"
-        return BadInput(f"{count} be used ({what})", where=where, todo="Correct the file, or name its --format.")
+        count = "The only row cannot" if self.read == 1 else f"None of the {self.read} rows can"
+        return BadInput(f"{count} be used ({what}).", where=where, todo="Correct the file, or name its --format.")
 
     def _reject(self, source: _Source, problem: Problem) -> None:
         self.bad += 1
@@ -398,7 +398,7 @@ def export_dataset(
     if refused:
         pair, what = refused[0]
         raise Unsupported(
-            f"{len(refused):,} of {len(members):,} pairs have {what}, which {format} cannot hold",
+            f"{len(refused):,} of {len(members):,} pairs have {what}, which {format} cannot hold.",
             where=f"pair {pair.uid}",
             todo="Export as openai, which can hold everything that a pair has.",
         )
@@ -420,7 +420,7 @@ def export_preferences(store: Store, path: Path | str, *, form: str = "trl", ove
     """Writes every preference, from votes and imports, in TRL's or ShareGPT's form; returns how many."""
     writers = {"trl": find_format("preference").write, "sharegpt": preference.write_sharegpt}
     if form not in writers:
-        raise BadInput(f"{form!r} is not a form of preferences", where="form", todo="Use trl or sharegpt.")
+        raise BadInput(f"{form!r} is not a form of preferences.", where="form", todo="Use trl or sharegpt.")
     return writers[form](_free(path, overwrite), votes.preferences(store))
 
 
@@ -430,5 +430,5 @@ def _free(path: Path | str, overwrite: bool) -> Path:
     path = Path(path)
     target_of(path)
     if path.exists() and not overwrite:
-        raise Conflict("the file exists already", where=str(path), todo="Choose another name, or add --overwrite.")
+        raise Conflict("The file exists already.", where=str(path), todo="Choose another name, or add --overwrite.")
     return path

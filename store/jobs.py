@@ -64,7 +64,7 @@ def set_process(store: Store, job_id: int, *, host: str, pid: int, pid_started: 
 
 
 def set_wanted(store: Store, job_id: int, wanted: Wanted) -> Job:
-    """Say what a job should do; its process reads it within a second. A queued job that should stop has stopped."""
+    """Set what a job should do; its process reads it within a second. A queued job that should stop has stopped."""
     with store.write() as conn:
         job = get(store, job_id)
         if job.state not in END_STATES:
@@ -81,7 +81,7 @@ def mark_ended(store: Store, job_id: int, state: RunState, error: Mapping[str, A
 
 
 def events(store: Store, job_id: int, after_id: int = 0) -> list[JobEvent]:
-    """What a job said after the event `after_id`, oldest first."""
+    """The events of a job after `after_id`, oldest first."""
     sql = "SELECT * FROM job_event WHERE job_id = ? AND id > ? ORDER BY id"
     fields = JobEvent.__dataclass_fields__
     return [JobEvent(**{key: row[key] for key in fields}) for row in store.rows(sql, (job_id, after_id))]

@@ -23,7 +23,7 @@ from store.sqlite import sqlite_utils
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can tell a store from any other SQLite file
+APPLICATION_ID = 0x54464F4B  # "TFOK", so that `file` and we can distinguish a store from any other SQLite file
 
 
 def _first(db: Any) -> None:
@@ -32,7 +32,7 @@ def _first(db: Any) -> None:
 
 
 def _jobs(db: Any) -> None:
-    """Background jobs and what they say."""
+    """Background jobs and their messages."""
     _execute(db.conn, JOBS)
 
 
@@ -42,7 +42,7 @@ def _votes(db: Any) -> None:
 
 
 def _evals(db: Any) -> None:
-    """Columns for what a judge said."""
+    """Columns for a judge's scores and reasons."""
     _execute(db.conn, EVALS)
 
 
@@ -95,10 +95,12 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
     found = version(conn)
     owner = int(conn.execute("PRAGMA application_id").fetchone()[0])
     if owner != APPLICATION_ID and (found or conn.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()):
-        raise BadInput("is a database of another program", where=str(path), todo="Choose another home with --home DIR.")
+        raise BadInput(
+            "This is a database of another program.", where=str(path), todo="Choose another home with --home DIR."
+        )
     if found > LATEST:
         raise NewerStore(
-            f"the store has version {found}, this Tuningfork knows {LATEST}",
+            f"The store has version {found}; this Tuningfork knows versions up to {LATEST}.",
             where=str(path),
             todo="Upgrade Tuningfork, or choose another home with --home DIR.",
         )

@@ -17,11 +17,11 @@ def upsert(store: Store, ref: str, kind: ModelKind, meta: dict[str, Any] | None 
     """Registers a model, or replaces the kind and facts of a known one."""
     if kind not in get_args(ModelKind):
         raise BadInput(
-            f"{kind!r} is not a kind of model", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}."
+            f"{kind!r} is not a kind of model.", where="kind", todo=f"Use one of: {', '.join(get_args(ModelKind))}."
         )
     if not ref.strip():
         raise BadInput(
-            "the model reference is empty", where="model", todo="Name a model, a folder, a file or an address."
+            "The model reference is empty.", where="model", todo="Name a model, a folder, a file or an address."
         )
     with store.write() as conn:
         conn.execute(

@@ -43,7 +43,7 @@ _BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts said what a live pair already says.
+    """What `create_many` did: the new pairs' uids, and how many drafts were the same as a live pair.
 
     `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
     """
@@ -66,30 +66,30 @@ def check_draft(draft: PairDraft) -> PairDraft:
     _check_one_of("kind", draft.kind, KINDS)
     _check_one_of("status", draft.status, STATUSES)
     if not draft.question or draft.question.isspace():
-        raise BadInput("the question is empty", where="question", todo="Every pair needs a question.")
+        raise BadInput("The question is empty.", where="question", todo="Every pair needs a question.")
     if draft.status == "ready" and (not draft.answer or draft.answer.isspace()):
-        raise BadInput("the answer is empty", where="answer", todo="Write an answer, or keep the pair as a draft.")
+        raise BadInput("The answer is empty.", where="answer", todo="Write an answer, or keep the pair as a draft.")
     return draft
 
 
 def check_text(field: str, text: object) -> None:
     """BadInput unless `text` is a string that every later step can carry: valid Unicode without NUL."""
     if not isinstance(text, str):
-        raise BadInput(f"is {type(text).__name__}, not text", where=field, todo="Write it as a string.")
+        raise BadInput(f"The field is {type(text).__name__}, not text.", where=field, todo="Write it as a string.")
     if text.isascii() and "\0" not in text:
         return
     if "\0" in text:
-        raise BadInput("contains a NUL character", where=field, todo="Remove it.")
+        raise BadInput("The text contains a NUL character.", where=field, todo="Remove it.")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        what = f"contains half a character at position {error.start}"
+        what = f"The text contains half a character at position {error.start}."
         raise BadInput(what, where=field, todo="Remove the lone surrogate.") from None
 
 
 def _check_one_of(field: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise BadInput(f"{value!r} is not a {field}", where=field, todo=f"Use one of: {', '.join(allowed)}.")
+        raise BadInput(f"{value!r} is not a {field}.", where=field, todo=f"Use one of: {', '.join(allowed)}.")
 
 
 def create(
@@ -113,7 +113,7 @@ def create_many(
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
-    With `skip_duplicates`, a draft that says what a live pair says makes no second; that pair joins the dataset, and
+    With `skip_duplicates`, a draft equal to a live pair makes no second pair; that pair joins the dataset, and
     keeps its split if it is there already. New pairs in val or test are pinned: `datasets.resplit` leaves them there.
     `checked` says that `check_draft` has seen every draft already.
     """
@@ -264,7 +264,7 @@ def set_status(store: Store, uids: Sequence[str], status: Status, actor: str = "
             bare = conn.execute(sql, (json.dumps(list(uids)),)).fetchall()
             if bare:
                 raise BadInput(
-                    f"{len(bare)} of these pairs have no answer, so they cannot be ready",
+                    f"{len(bare)} of these pairs have no answer, so they cannot be ready.",
                     where=f"pair {bare[0][0]}",
                     todo="Write their answers first, or reject them.",
                 )

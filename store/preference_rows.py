@@ -33,7 +33,7 @@ def search(
 ) -> list[PreferenceRow]:
     """Preferences and feedback that match, newest first; `text` as in `search.search_ids`; `limit` 0 for all."""
     if kind not in (None, *get_args(PreferenceKind)):
-        raise BadInput(f"{kind!r} is not a kind of preference row", where="kind", todo="Use preference or feedback.")
+        raise BadInput(f"{kind!r} is not a kind of preference row.", where="kind", todo="Use preference or feedback.")
     dataset_id = datasets.get_id(store, dataset) if dataset is not None else None
     match = search_text.expression(text)
     preference, feedback = _ROWS

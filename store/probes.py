@@ -25,11 +25,11 @@ def put_set(store: Store, name: str, probes: Iterable[Probe]) -> int:
     ]
     check_name(name, "probe set")
     if not rows:
-        raise BadInput("a probe set needs at least one probe", where=f"probe set {name}", todo="Add a question.")
+        raise BadInput("A probe set needs at least one probe.", where=f"probe set {name}", todo="Add a question.")
     for row in rows:
         if not row[2].strip():
             raise BadInput(
-                "the question is empty", where=f"probe set {name}, probe {row[1] + 1}", todo="Write a question."
+                "The question is empty.", where=f"probe set {name}, probe {row[1] + 1}", todo="Write a question."
             )
     with store.write() as conn:
         conn.execute("DELETE FROM probe WHERE set_name = ?", (name,))
@@ -44,7 +44,7 @@ def get_set(store: Store, name: str) -> list[Probe]:
     rows = store.rows("SELECT * FROM probe WHERE set_name = ? ORDER BY ord", (name,))
     if not rows:
         todo = near(name, list(sets(store)), "probe set", "tuningfork probe --model REF --probes FILE")
-        raise NotFound(f"there is no probe set {name!r}", todo=todo)
+        raise NotFound(f"There is no probe set {name!r}.", todo=todo)
     return [
         Probe(name, row["question"], tuple(json.loads(row["must"])), tuple(json.loads(row["must_not"])), row["system"])
         for row in rows

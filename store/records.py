@@ -242,7 +242,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a run has to say.
+    """A message of a run.
 
     `level` is info, warning or error; `body` is {"text": ...} and whatever else the kind needs.
     """
@@ -347,7 +347,7 @@ class PreferenceDraft:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One answer that was judged: `good` is a thumb up, otherwise it is a thumb down. `prompt` ends with the question.
+    """One answer that was judged: `good` for a thumbs-up, else a thumbs-down. `prompt` ends with a question.
 
     `source` is {"file", "line"}.
     """
@@ -434,7 +434,7 @@ class EvalItem:
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """One model's sitting of a probe set.
+    """One model's answers to a probe set and their scores.
 
     `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted.
     """
@@ -521,7 +521,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One sentence that a job said. `level` is info, warning or error."""
+    """One message of a job. `level` is info, warning or error."""
 
     id: int
     job_id: int

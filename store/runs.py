@@ -1,4 +1,4 @@
-"""Runs as everybody but the worker sees them: create, list, queue, open and close attempts, read what they say.
+"""Runs as seen by everything but the worker: create, list, queue, open and close attempts, read their messages.
 What the worker itself writes is in worker.py (offered here too); starting processes is the engine's business."""
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def create(
     check_name(name, "run", folder=True)
     with store.write() as conn:
         if store.scalar("SELECT 1 FROM run WHERE name = ?", (name,)):
-            raise Conflict(f"there is a run {name!r} already", todo="Choose another name, or remove that run first.")
+            raise Conflict(f"A run {name!r} already exists.", todo="Choose another name, or remove that run first.")
         conn.execute(
             "INSERT INTO run (uid, name, base, method, snapshot_id, config, config_hash, seed, created_at, queued_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -112,7 +112,7 @@ def get(store: Store, name: str) -> Run:
     row = store.row(f"{_RUN} WHERE r.name = ?", (name,))
     if row is None:
         names = [found[0] for found in store.rows("SELECT name FROM run ORDER BY id DESC")]
-        raise NotFound(f"there is no run {name!r}", todo=near(name, names, "run", "tuningfork train --dataset NAME"))
+        raise NotFound(f"There is no run {name!r}.", todo=near(name, names, "run", "tuningfork train --dataset NAME"))
     return run_from(row)
 
 
@@ -120,7 +120,7 @@ def by_id(store: Store, run_id: int) -> Run:
     """The run with this id; NotFound when it was removed."""
     row = store.row(f"{_RUN} WHERE r.id = ?", (run_id,))
     if row is None:
-        raise NotFound("that run was removed", todo="List the runs with: tuningfork runs list")
+        raise NotFound("That run was removed.", todo="List the runs with: tuningfork runs list")
     return run_from(row)
 
 
@@ -132,33 +132,33 @@ def all_runs(store: Store) -> list[Run]:
 def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
     """What changes when a run does, by its uid, newest first: equal stamps, equal run. Cheaper than reading the runs.
 
-    A live run also has times that go on, which no stamp tells.
+    The running times of a live run are not part of its stamp.
     """
     sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
     return {row["uid"]: tuple(row) for row in store.rows(sql)}
 
 
 def remove(store: Store, name: str) -> Path:
-    """Forgets a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
+    """Removes a run with its attempts, metrics, events and checkpoints. Returns its folder, which the caller deletes.
 
     Conflict while a process works on it. Votes, evals and exports stay: they keep the run's name.
     """
     with store.write() as conn:
         run = get(store, name)
         if live_attempt(store, run.id):
-            raise Conflict(f"the run {name!r} is still going", todo=f"Stop it first: tuningfork runs stop {name}")
+            raise Conflict(f"The run {name!r} is still running.", todo=f"Stop it first: tuningfork runs stop {name}")
         conn.execute("DELETE FROM run WHERE id = ?", (run.id,))
     return store.home.run_dir(run.uid)
 
 
 def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
-    """Says what a run should do; its worker reads it after its next step.
+    """Sets what a run should do; its worker reads it after its next step.
 
     A queued run that should stop is stopped at once.
     """
     if wanted not in get_args(Wanted):
         raise BadInput(
-            f"{wanted!r} cannot be wanted", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
+            f"{wanted!r} cannot be wanted.", where="wanted", todo=f"Use one of: {', '.join(get_args(Wanted))}."
         )
     with store.write() as conn:
         run = get(store, name)
@@ -169,13 +169,13 @@ def set_wanted(store: Store, name: str, wanted: Wanted) -> Run:
 
 
 def events(store: Store, run_id: int | None, after_id: int = 0, limit: int = 500) -> list[Event]:
-    """What a run said after the event `after_id`, oldest first."""
+    """The events of a run after `after_id`, oldest first."""
     sql = "SELECT * FROM event WHERE run_id IS ? AND id > ? ORDER BY id LIMIT ?"
     return [_event_from(row) for row in store.rows(sql, (run_id, after_id, limit))]
 
 
 def last_event(store: Store, run_id: int) -> Event | None:
-    """A run's last word, if it has said any."""
+    """The newest event of a run, if any."""
     row = store.row("SELECT * FROM event WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,))
     return _event_from(row) if row else None
 
@@ -243,7 +243,7 @@ def queue(store: Store, name: str, resume_from: int | None = None) -> Run:
             return run
         if run.state not in END_STATES or run.state == "succeeded":
             raise Conflict(
-                f"the run {name!r} is {state_word(run.state)}",
+                f"The run {name!r} is {state_word(run.state)}.",
                 todo="Only a run that stopped, failed or was lost can be resumed.",
             )
         conn.execute(
@@ -310,10 +310,10 @@ def open_attempt(
         run = by_id(store, run_id)
         if live_attempt(store, run_id):
             raise Conflict(
-                f"a process works on the run {run.name!r} already", todo=f"Watch it: tuningfork runs watch {run.name}"
+                f"A process works on the run {run.name!r} already.", todo=f"Watch it: tuningfork runs watch {run.name}"
             )
         if run.wanted != "run":  # stopped between being chosen from the queue and being started
-            raise Conflict(f"the run {run.name!r} was stopped", todo=f"Resume it: tuningfork runs resume {run.name}")
+            raise Conflict(f"The run {run.name!r} was stopped.", todo=f"Resume it: tuningfork runs resume {run.name}")
         at = now()
         conn.execute(
             "INSERT INTO attempt (run_id, n, host, pid, pid_started, token, log_path, resume_from,"

@@ -1,7 +1,7 @@
 """How text is cut for the search index, and how what was typed becomes a query of it. Pure functions.
 
 The index holds tokens with spaces between them, so SQLite only splits at spaces (its `ascii` tokenizer) and every rule
-is said here, once for both sides:
+is written here, once for both sides:
 
     "Café C++"   ->  cafe c + +         words without case and accents; each sign a token of its own
     "模型A"      ->  模 型 a            scripts that write no spaces between words: each character a token

@@ -36,10 +36,10 @@ def add(
     """Keeps a vote. BadInput for a choice that cannot be, also for a winner between two equal texts."""
     if choice not in get_args(Choice):
         raise BadInput(
-            f"{choice!r} is not a choice", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}."
+            f"{choice!r} is not a choice.", where="choice", todo=f"Use one of: {', '.join(get_args(Choice))}."
         )
     if choice in ("a", "b") and a_text == b_text:
-        raise BadInput("both answers are the same, so neither is better", where="choice", todo="Vote tie or both bad.")
+        raise BadInput("Both answers are the same, so neither is better.", where="choice", todo="Vote tie or both bad.")
     values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
     about = (chat_id, turn, lanes, blind_seed)
     with store.write() as conn:
@@ -94,7 +94,7 @@ def remove(store: Store, vote_id: int) -> None:
     with store.write() as conn:
         sql = "UPDATE vote SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
         if not conn.execute(sql, (now(), vote_id)).rowcount:
-            raise NotFound(f"there is no vote {vote_id}", todo="List the votes to see their numbers.")
+            raise NotFound(f"There is no vote {vote_id}.", todo="List the votes to see their numbers.")
 
 
 def all_votes(store: Store, a: str | None = None, b: str | None = None) -> list[Vote]:
@@ -189,13 +189,17 @@ def check_draft(draft: PreferenceDraft) -> PreferenceDraft:
     for field, text in texts:
         check_text(field, text)
         if field != "prompt" and not text.strip():
-            raise BadInput("the answer is empty", where=field, todo="Write both answers.")
+            raise BadInput("The answer is empty.", where=field, todo="Write both answers.")
     if not draft.prompt or draft.prompt[-1].role != "user" or not draft.prompt[-1].content.strip():
         raise BadInput(
-            "does not end with what the user asked", where="prompt", todo="End the prompt with a user message."
+            "The prompt does not end with a user message.", where="prompt", todo="End the prompt with a user message."
         )
     if draft.chosen == draft.rejected:
-        raise BadInput("is the same as chosen", where="rejected", todo="Remove the row: it prefers nothing.")
+        raise BadInput(
+            "The rejected answer is the same as the chosen one.",
+            where="rejected",
+            todo="Remove the row: it prefers nothing.",
+        )
     return draft
 
 

@@ -31,7 +31,7 @@ def set_state(
 ) -> None:
     """Moves the run to another live state; `total_steps` and `env` (versions, device, …) are set when given."""
     if state not in LIVE_STATES:
-        raise BadInput(f"{state!r} is no state of a run that goes", where="state", todo="End a run with finish().")
+        raise BadInput(f"{state!r} is not a state of a running run.", where="state", todo="End a run with finish().")
     with store.write() as conn:
         run_id = _own(conn, token)["run_id"]
         conn.execute(
@@ -108,7 +108,9 @@ def finish(
     """Ends the attempt and the run. `adapter` is the finished adapter's folder, relative to the home; `repeats` says
     that trying again would fail in the same way."""
     if state not in END_STATES:
-        raise BadInput(f"{state!r} is no state of a run that ended", where="state", todo="Use set_state() for that.")
+        raise BadInput(
+            f"{state!r} is not a state of a run that ended.", where="state", todo="Use set_state() for that."
+        )
     at = now()
     with store.write() as conn:
         attempt = _own(conn, token)
@@ -136,7 +138,7 @@ def _own(conn: sqlite3.Connection, token: str) -> sqlite3.Row:
         "SELECT * FROM attempt WHERE token = ? AND ended_at IS NULL", (token,)
     ).fetchone()
     if row is None:
-        raise Superseded("this attempt has ended", todo="Another process owns the run now, or it was removed.")
+        raise Superseded("This attempt has ended.", todo="Another process owns the run now, or it was removed.")
     return row
 
 

@@ -175,7 +175,7 @@ class TuningforkApp(App[int]):
         self.push_screen(HelpScreen(next(filter(None, pages), "data")))
 
     def action_help_quit(self) -> None:
-        """Ctrl+C copies in a field; elsewhere it says which key quits."""
+        """Ctrl+C copies in a field; elsewhere it shows which key quits."""
         self.notify("Press ^Q or F10 to quit.")
 
     def action_jobs(self) -> None:

@@ -1,4 +1,4 @@
-"""How both interfaces say what an export is, what its verification found, and how far a job is.
+"""How both interfaces describe an export: what its verification found, and how far a job is.
 Pure functions over records; nothing here knows a widget or the store."""
 
 from __future__ import annotations

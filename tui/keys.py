@@ -29,7 +29,7 @@ class Key:
 
     @property
     def first(self) -> str:
-        """The key that is shown where there is room for one."""
+        """The key that is shown where only one fits."""
         return self.keys.partition(",")[0]
 
 
@@ -87,9 +87,9 @@ HELP = (
 )
 
 APP = (
-    Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List what is running and what has ended; stop it"),
+    Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
-    Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs continue without this window", priority=True),
+    Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs and exports continue in the background", priority=True),
 )
 
 BACK = (Key("back", "escape", "back", "Back", "Go back one step; never quits"),)
@@ -143,9 +143,15 @@ DATA = (
     Key("data.reject", "x", "status('rejected')", "Reject", "Set status to rejected: kept, but never trained on"),
     Key("data.dataset", "g", "dataset", "Dataset", "Choose which dataset to list, or create one", bar=True),
     Key("data.add", "plus", "add_to_dataset", "Add to", "Add these pairs to a dataset"),
-    Key("data.drop", "minus", "drop_from_dataset", "Take out", "Take these pairs out of the listed dataset; they stay"),
+    Key(
+        "data.drop",
+        "minus",
+        "drop_from_dataset",
+        "Take out",
+        "Take these pairs out of the listed dataset without deleting them",
+    ),
     Key("data.import", "i", "import_file", "Import", "Import pairs from a file", bar=True),
-    Key("data.export", "o", "export_file", "Write file", "Write the listed dataset to a file"),
+    Key("data.export", "o", "export_file", "Export", "Write the listed dataset to a file"),
     Key("data.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change"),
     Key("data.redo", "U,ctrl+y", "redo", "Redo", "Redo the last undone change"),
     Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
@@ -215,7 +221,9 @@ COMPARE = (
     Key("compare.correct", "c", "correct", "Correct", "Correct this answer and save it as a pair", bar=True),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
-    Key("compare.settings", "s,f7", "settings", "Settings", "System prompt, temperature, seed and length", bar=True),
+    Key(
+        "compare.settings", "s,f7", "settings", "Settings", "Set system prompt, temperature, seed and length", bar=True
+    ),
     Key(
         "compare.lane_check",
         "h,f9",
@@ -226,7 +234,7 @@ COMPARE = (
     Key("compare.new", "n,ctrl+n", "new", "New", "Start a new conversation with the same lanes"),
     Key("compare.fork", "f", "fork", "Fork", "Continue from an earlier turn, in a new conversation"),
     Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
-    Key("compare.votes", "v", "votes", "Votes", "All votes, which lane wins, and how certain that is"),
+    Key("compare.votes", "v", "votes", "Votes", "List all votes, which model wins, and how certain that is"),
     Key("compare.transcript", "x", "transcript", "Write files", "Write this conversation as Markdown and JSONL files"),
     Key("compare.prompts", "P", "prompts", "Prompts", "Send a set of prompts to every lane, saved or from a file"),
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or as plain text"),
@@ -300,7 +308,8 @@ def display(key: str) -> str:
     if modifier == "ctrl":
         return "^" + (display(rest) if len(rest) > 1 else rest.upper())
     if plus:
-        return f"{modifier.capitalize()}+{display(rest)}"
+        name = rest.upper() if modifier == "alt" and len(rest) == 1 else display(rest)
+        return f"{modifier.capitalize()}+{name}"
     return key.upper() if len(key) > 1 and key[0] == "f" else key
 
 

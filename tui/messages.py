@@ -1,4 +1,4 @@
-"""What parts of the interface tell each other.
+"""The messages between parts of the interface.
 A message carries facts, never a widget."""
 
 from __future__ import annotations

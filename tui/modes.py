@@ -118,7 +118,7 @@ register(
     Mode(
         "export",
         5,
-        "Make files of a run that other programs can use",
+        "Turn a run into files that other programs can use",
         "tui.screens.export.screen:ExportScreen",
         Page("Export", (keys.EXPORT,), (keys.CHOICE, keys.MULTI_CHOICE)),
     )

@@ -1,5 +1,5 @@
 """Watches runs and other jobs for the whole app, whatever screen is shown: marks dead ones, and notifies when one ends.
-Says what happened; decides nothing."""
+Notifies; decides nothing."""
 
 from __future__ import annotations
 

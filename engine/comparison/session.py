@@ -200,7 +200,7 @@ class Comparison:
                     answer.state = "stopped"
 
     def regenerate(self, lane: str | None = None, seed: int | None = None) -> None:
-        """Answer the last prompt again, in one lane or all, with the same seed or a new one; a vote on it is void."""
+        """Answer the last prompt again, in one lane or all, with the same seed or a new one; its vote is removed."""
         turn = self._last_turn("regenerate")
         self.stop(lane)
         if seed is not None:
@@ -217,7 +217,7 @@ class Comparison:
         self.send(prompt)
 
     def cut(self, turns: int) -> None:
-        """Keep the first `turns` turns and forget the rest; what streams into the rest is no longer live."""
+        """Keep the first `turns` turns and drop the rest; what streams into the rest is no longer live."""
         self.stop()
         del self.turns[turns:]
         for lane in self.lanes.values():

@@ -51,7 +51,7 @@ class Meter:
 
     @property
     def rate(self) -> float | None:
-        """Pieces (about tokens) a second since the first; None until there are some."""
+        """Pieces (about tokens) per second since the first; None until there are some."""
         if self.first is None or self.pieces < 5:
             return None
         return (self.pieces - 1) / max(1e-3, time.monotonic() - self.first)

@@ -309,7 +309,7 @@ def _ending(turn: int, answer: LaneAnswer) -> dict[str, Any]:
 
 
 def export(comparison: Comparison, folder: Path, name: str, title: str) -> tuple[Path, Path]:
-    """Write NAME.md and NAME.jsonl into `folder`, each whole or not at all. OSError when it cannot be written."""
+    """Write NAME.md and NAME.jsonl into `folder`, each completely or not at all. OSError when it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     texts: tuple[tuple[str, Callable[[], str]], ...] = (

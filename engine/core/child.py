@@ -1,5 +1,5 @@
-"""The one protocol between a process and the child process that works for it: JSON objects, one a line, on the child's
-standard output. Whatever else comes out of the child is the noise of libraries; its last line is kept for messages.
+"""The one protocol between a process and the child process that works for it: JSON objects, one per line, on its
+standard output. Whatever else the child prints comes from libraries; the last line is kept for error messages.
 
     {"progress": …} or any other object    something for the parent, in order
     {"error", "what", "where", "todo"}     the child's one error (`TuningforkError.as_dict`), its last object

@@ -58,7 +58,7 @@ def sha256_of(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Have a file's bytes on the disk before something else vouches for them."""
+    """Flush a file's bytes to the disk, before a manifest or a rename relies on them."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -100,7 +100,7 @@ def reap(store: Store) -> list[Job]:
         if cause is not None and _mark_dead(store, job, cause):
             ended.append(jobs.get(store, job.id))
     for kind in {job.kind for job in jobs.unfinished(store) if job.state == "queued"}:
-        with contextlib.suppress(TuningforkError):  # that job is kept as failed, and says why
+        with contextlib.suppress(TuningforkError):  # that job is kept as failed, with the reason
             start_next(store, kind)
     return ended
 
@@ -149,7 +149,7 @@ def stop(store: Store, job_id: int, *, now: bool = False, wait_s: float = GRACE_
 
 
 def _interrupt(job: Job) -> None:
-    """Signal the process of a job on this host: it hears that at once, and what is wanted a moment later."""
+    """Signal the process of a job on this host: it gets the signal at once, and reads the store a moment later."""
     if job.pid is None or job.pid == os.getpid() or not process.is_running(job.pid, job.pid_started or 0.0):
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -170,7 +170,7 @@ def follow(
     seen_event, seen = 0, None
     while True:
         reap(store)
-        job = jobs.get(store, job_id)  # read before the events: what an ended job said is all there by then
+        job = jobs.get(store, job_id)  # read before the events: all events of an ended job are there by then
         for event in jobs.events(store, job_id, seen_event) if on_event else []:
             assert on_event is not None
             on_event(event)
@@ -212,7 +212,7 @@ class JobWork:
         self._written = ("", "", 0.0)
 
     def progress(self, done: int, total: int, text: str = "", *, part: str = "", stage: str = "") -> None:
-        """Tell how far the work is: `done` of `total` (0: not known) in the stage. Cheap enough for every item.
+        """Report progress: `done` of `total` (0: not known) in the stage. Cheap enough for every item.
 
         Raises KeyboardInterrupt when the job should stop.
         """
@@ -228,7 +228,7 @@ class JobWork:
         jobs.set_progress(self.store, self.job.token, JobProgress(part, stage, text, done, total, left))
 
     def say(self, text: str, level: jobs.Level = "info") -> None:
-        """Add an event: one sentence for whoever watches."""
+        """Add an event: one sentence for those who follow the job."""
         jobs.say(self.store, self.job.token, text, level)
 
     def interrupt(self, number: int, frame: object) -> None:
@@ -267,7 +267,7 @@ def work(home: Home, token: str, do: Callable[[JobWork], Mapping[str, Any]]) -> 
         except Superseded:
             return SUPERSEDED
         if end.state != "stopped" or stopped_from_here:  # signalled from outside: the machine may be shutting down
-            with contextlib.suppress(TuningforkError):  # the next job is kept as failed then, and says why
+            with contextlib.suppress(TuningforkError):  # the next job is then kept as failed, with the reason
                 start_next(store, job.kind)
         _drop_empty(home, job)
         return end.error.exit_code if end.error else 0
@@ -365,7 +365,7 @@ class _Clock:
         self._since = 0.0
 
     def seconds_left(self, part: str, stage: str, done: int, total: int, at: float) -> float | None:
-        """Seconds, once enough of the stage is done to tell."""
+        """Seconds, once enough of the stage is done for an estimate."""
         if self._stage != (part, stage):
             self._stage, self._since = (part, stage), at
         spent = at - self._since

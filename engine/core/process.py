@@ -16,7 +16,7 @@ import psutil
 
 _INIT_PID_NAMESPACE = "pid:[4026531836]"  # the kernel's fixed number for the machine's own namespace
 SILENT_S = 10.0
-"""Silence after which a process that cannot be told from another of its pid counts as dead."""
+"""Silence in seconds after which a process whose pid may belong to another one counts as dead."""
 SILENT_ELSEWHERE_S = 60.0
 """Silence after which a process on another host counts as dead: its heartbeat is all that can be seen of it."""
 _START_SLACK_S = 1.0  # clock ticks, rounding
@@ -98,9 +98,9 @@ def started_at(pid: int) -> float | None:
 
 
 def is_running(pid: int, started: float) -> bool | None:
-    """Whether the process that started then still runs: True, False, or None when it cannot be told.
+    """Whether the process that started then still runs: True, False, or None when that is not known.
 
-    None: the pid has another start time, so either it was reused or the system clock was set; a heartbeat tells which.
+    None: the pid has another start time, so either it was reused or the system clock was set; a heartbeat shows which.
     """
     child = _children.get(pid)
     if child is not None and child.poll() is not None:  # poll also reaps our own zombie

@@ -1,5 +1,5 @@
 """Finds the sample data that comes with Tuningfork: identity and product pairs, rehearsal rows, preferences, probes.
-Only names and paths; the files are read by whoever imports them."""
+Only names and paths; the importer reads the files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measuring answers: probes, judges, prompt sets, and what votes say."""
+"""Measuring answers: probes, judges, prompt sets, and vote statistics."""

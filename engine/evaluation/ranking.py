@@ -1,4 +1,4 @@
-"""What votes say: win rates with their uncertainty, and a ranking over several models.
+"""What votes show: win rates with their uncertainty, and a ranking over several models.
 Pure arithmetic over counts; the votes themselves are in the store.
 
 Of two models the share of the votes with a winner is given with its 95% Wilson score interval (Wilson 1927, "Probable

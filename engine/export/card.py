@@ -36,7 +36,7 @@ _TRAINING = {
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many probes of a set the tuned model passed, and its base if that sat the same set; `of` how many there
+    """How many probes of a set the tuned model passed, and its base if it was asked the same set; `of` how many there
     are."""
 
     set: str

@@ -1,5 +1,5 @@
 """Makes what a request asks for: built in a hidden folder, verified, then renamed into place, and kept in the store.
-An export that is cut off, cancelled or found wrong leaves nothing that looks finished."""
+An export that is cut off, cancelled or rejected leaves nothing that looks finished."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def _check_parent(folder: Path) -> None:
 
 def _taken(place: Path) -> Conflict:
     todo = "Choose another --out, or give --overwrite to replace it."
-    return Conflict(f"{place.name} is there already.", where=str(place), todo=todo)
+    return Conflict(f"{place.name} already exists.", where=str(place), todo=todo)
 
 
 def _check_space(planned: Planned) -> None:

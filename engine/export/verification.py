@@ -1,5 +1,5 @@
-"""The verification of an export: what was made is compared with the run, to tell whether it is the same model.
-Steps only read; which steps a target has is said at the end, making files and deciding their fate is make.py's."""
+"""The verification of an export: what was made is compared with the run, to see whether it is the same model.
+Steps only read; which steps a target has is said at the end, making, keeping and rejecting files is make.py's."""
 
 from __future__ import annotations
 

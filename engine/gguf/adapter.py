@@ -36,7 +36,7 @@ def _write(deltas: Mapping[str, LoraFactors], shape: ModelShape, out: Path, abou
     try:
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", 0.0)  # 0 tells llama.cpp to apply B @ A as it stands
+        writer.add_float32("adapter.lora.alpha", 0.0)  # 0 makes llama.cpp apply B @ A without scaling
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         if about:
             write_metadata(writer, about)

@@ -30,7 +30,7 @@ PRE_NAMES = (
     "joyai-llm", "kimi-k2", "grok-2", "afmoe", "minimax-m2", "tiny_aya",
 )  # fmt: skip
 
-# Lines that tell pre-tokenizers apart: digits, contractions, code, white space, scripts, emoji, rare letters.
+# Lines on which pre-tokenizers differ: digits, contractions, code, white space, scripts, emoji, rare letters.
 TELLING_LINES = (
     "Hello, world! It's 12 o'clock; we'll meet at 3.14159 or 1,234,567.89 EUR.",
     "1 22 333 4444 55555 666666 x1234567 v2.0.1 0x7fff 10:45 2024-02-29",

@@ -172,7 +172,7 @@ class Client:
                     return
             except httpx.TransportError:
                 if texts:
-                    return  # broke off: the caller says so
+                    return  # broke off: the caller reports it
                 if not again:
                     raise ServerError(
                         "The chat server does not answer.", where=_log(self._home), todo="Try again."
@@ -225,7 +225,7 @@ class Client:
             if response.status_code == 200:
                 return
         except httpx.TransportError:
-            await asyncio.sleep(0)  # it ended while starting: its log says why
+            await asyncio.sleep(0)  # it ended while starting: its log has the reason
         raise _did_not_start(self._home)
 
 

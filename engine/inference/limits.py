@@ -1,5 +1,5 @@
 """Limits that the client, the server, comparisons and screens share, each said once.
-Numbers only; whoever enforces one says so where it does."""
+Numbers only; the code that enforces one names it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Example:
 
     `n_prompt` tokens come before the first trained one. The row ends with the end of the last turn; `truncated` rows
     were cut before it. `turns` counts the assistant turns that are trained, at least in part. `last_only` says that the
-    row has earlier ones to train which the template does not let us tell apart. `lost_reasoning` says that an answer
+    row has earlier ones to train whose place the template does not let us find. `lost_reasoning` says that an answer
     has reasoning (`<think> … </think>`) which the template does not show, so that it is not trained.
     """
 

@@ -121,8 +121,8 @@ def checkpoint(answered: str, asked: str) -> int | None:
 
 
 def as_typed(text: str) -> str:
-    """The normal form of a reference, for whoever reads it from the user: a relative path means the folder in which it
-    was typed. A text that breaks the grammar stays as it is, so that `resolve` can say what is wrong with it."""
+    """The normal form of a reference that a user typed: a relative path means the folder in which it was typed. A text
+    that breaks the grammar stays as it is, so that `resolve` can report what is wrong with it."""
     try:
         return str(parse(text))
     except UserError:

@@ -31,7 +31,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "identity",
-            "Teach a model its name and a few facts quickly, before it forgets others. Best mixed with general rows.",
+            "Teach a model its name and a few facts in few steps, so that it forgets little. Mix in general rows.",
             # Steps, not epochs: ten rows need about as many as a hundred. Measured: docs/recipe-log.md.
             {
                 "steps": 76,

@@ -1,4 +1,4 @@
-"""Duplicates: pairs that say the same, nearly the same, or answer the same question differently.
+"""Duplicates: pairs with the same text, nearly the same text, or that answer the same question differently.
 Exact set arithmetic, no sampling: the same pairs give the same groups, whatever their order."""
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _place(pair: PairLike) -> Hashable:
 
 
 def exact(pairs: Iterable[PairLike]) -> list[list[str]]:
-    """Groups of uids that say the same: system text, earlier turns, question and answer are equal in `normal` form."""
+    """Groups of uids with the same text: system text, earlier turns, question and answer are equal in `normal` form."""
     return _groups((pair.uid, (_place(pair), normal(pair.question), normal(pair.answer))) for pair in pairs)
 
 

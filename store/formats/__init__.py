@@ -43,7 +43,7 @@ def open_file(path: Path) -> DataFile:
 def find_format(name: str) -> DataFormat:
     """The format of this name. BadInput lists the names there are."""
     if name not in FORMATS:
-        raise BadInput(f"{name!r} is not a known format", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
+        raise BadInput(f"{name!r} is not a known format.", where="format", todo=f"Use one of: {', '.join(FORMATS)}.")
     return FORMATS[name]
 
 
@@ -79,10 +79,10 @@ def _unknown(file: DataFile) -> BadInput:
     wrong = next((each for each in first if isinstance(each, Problem)), None)
     if wrong is not None and not seen:
         todo = "Correct that line, or save the data in another format."
-        return BadInput(wrong.what, where=f"{file.path}:{wrong.line}", todo=todo)
-    fields = f"has the fields {', '.join(seen[:8])}" if seen else "has no JSON objects"
+        return BadInput(f"The line {wrong.what}.", where=f"{file.path}:{wrong.line}", todo=todo)
+    fields = f"The file has the fields {', '.join(seen[:8])}" if seen else "The file has no JSON objects"
     known = "; ".join(format.help for format in by_rank()[::-1])
-    return BadInput(f"{fields}, which is not a known format", where=str(file.path), todo=f"Known are {known}.")
+    return BadInput(f"{fields}, which is not a known format.", where=str(file.path), todo=f"Known are {known}.")
 
 
 def _is_object(found: Value | Problem) -> TypeGuard[Value]:

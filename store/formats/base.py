@@ -80,7 +80,9 @@ class DataFormat(ABC):
         for item in items:
             if what := self.cannot_hold(item):
                 todo = "Export as openai, which can hold everything that a pair has."
-                raise Unsupported(f"it has {what}, which {self.name} cannot hold", where=f"pair {item.uid}", todo=todo)
+                raise Unsupported(
+                    f"The pair has {what}, which {self.name} cannot hold.", where=f"pair {item.uid}", todo=todo
+                )
             yield item
 
 

@@ -43,7 +43,7 @@ _BY_MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Office document (.xls or .doc)",
      "Open it and save the sheet as CSV (UTF-8)."),
     (b"%PDF-", "is a PDF document", "Import JSON, JSON lines, CSV or Parquet instead."),
-    (b"GGUF", "is a GGUF model, not data", "Models are named with --base or registered with: tuningfork models add"),
+    (b"GGUF", "is a GGUF model, not data", "To use it as a model, register it with: tuningfork models add FILE"),
     (b"\x93NUMPY", "is a NumPy array", "Save its rows as JSON lines or CSV first."),
     (b"\x89HDF\r\n", "is an HDF5 file", "Save its rows as JSON lines or CSV first."),
     (b"\x80\x04", "is a Python pickle, which is never opened because it may run code",
@@ -60,21 +60,23 @@ def check_path(path: Path) -> None:
     if not path.exists():
         if _URL.match(str(path)):
             raise BadInput(
-                "is a web address, and Tuningfork downloads no data",
+                "This is a web address, and Tuningfork downloads no data.",
                 where=str(path),
                 todo="Download it first, for example: curl -L -o data.jsonl URL",
             )
-        raise BadInput("there is no such file", where=str(path), todo="Check the path.")
+        raise BadInput("There is no such file.", where=str(path), todo="Check the path.")
     if path.is_dir():
         inside = sorted(found.name for found in path.iterdir() if _is_data_name(found))
         todo = f"Name the files in it: {', '.join(inside[:5])}{', …' if len(inside) > 5 else ''}."
         raise BadInput(
-            "is a folder, not a file", where=str(path), todo=todo if inside else "Name a file. It holds no data files."
+            "This is a folder, not a file.",
+            where=str(path),
+            todo=todo if inside else "Name a file. It holds no data files.",
         )
     if not path.is_file():
-        raise BadInput("is not a file", where=str(path), todo="Name a file, not a pipe or a device.")
+        raise BadInput("This is not a file.", where=str(path), todo="Name a file, not a pipe or a device.")
     if path.stat().st_size == 0:
-        raise BadInput("the file is empty", where=str(path), todo="Check that the right file was saved.")
+        raise BadInput("The file is empty.", where=str(path), todo="Check that the right file was saved.")
 
 
 def _is_data_name(path: Path) -> bool:
@@ -105,7 +107,7 @@ def import_pyarrow(path: Path, what: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         todo = "Install it with: pip install pyarrow; or use JSON lines."
-        raise Unsupported(f"{what} needs the package pyarrow", where=str(path), todo=todo) from error
+        raise Unsupported(f"{what} needs the package pyarrow.", where=str(path), todo=todo) from error
     return pyarrow
 
 
@@ -113,17 +115,17 @@ def refuse_binary(path: Path, head: bytes) -> None:
     """BadInput when `head`, the beginning of a file, is not UTF-8 text: it names what the file is and what to do."""
     for magic, what, todo in _BY_MAGIC:
         if head.startswith(magic):
-            raise BadInput(what, where=str(path), todo=todo.replace("FILE", path.name))
+            raise BadInput(f"This {what}.", where=str(path), todo=todo.replace("FILE", path.name))
     if head.startswith(b"PK\x03\x04"):
         raise _zip(path)
     if head[257:262] == b"ustar":
-        raise BadInput("is a tar archive", where=str(path), todo=f"Unpack it with: tar -xf {path.name}")
+        raise BadInput("This is a tar archive.", where=str(path), todo=f"Unpack it with: tar -xf {path.name}")
     if inner := compression(head):
-        raise BadInput(f"is {inner} data compressed twice", where=str(path), todo="Unpack it once.")
+        raise BadInput(f"This is {inner} data compressed twice.", where=str(path), todo="Unpack it once.")
     _refuse_wide(path, head)
     if not looks_like_text(head):
         raise BadInput(
-            "is binary data, not text", where=str(path), todo="Import JSON, JSON lines, CSV or Parquet instead."
+            "This is binary data, not text.", where=str(path), todo="Import JSON, JSON lines, CSV or Parquet instead."
         )
 
 
@@ -132,9 +134,9 @@ def refuse_markup(path: Path, head: bytes, suffix: str) -> None:
     body = head.removeprefix(BOM)
     if _HTML.match(body):
         todo = "It may be an error or sign-in page. Download the raw file again."
-        raise BadInput("is a web page (HTML), not data", where=str(path), todo=todo)
+        raise BadInput("This is a web page (HTML), not data.", where=str(path), todo=todo)
     if body.lstrip().startswith(b"<?xml"):
-        raise BadInput("is XML", where=str(path), todo="Save its rows as JSON lines or CSV first.")
+        raise BadInput("This is XML.", where=str(path), todo="Save its rows as JSON lines or CSV first.")
     if suffix in (".yaml", ".yml") and not body.lstrip().startswith((b"[", b"{")):
         raise _is_yaml(path)
     if suffix not in (".csv", ".tsv") and _YAML.match(body.lstrip(b"\r\n")):
@@ -146,24 +148,30 @@ def _is_yaml(path: Path) -> BadInput:
         'Convert it to JSON first: python -c "import json, yaml; '
         f"json.dump(yaml.safe_load(open('{path.name}')), open('rows.json', 'w'))\""
     )
-    return BadInput("is YAML", where=str(path), todo=todo)
+    return BadInput("This is YAML.", where=str(path), todo=todo)
 
 
 def _zip(path: Path) -> BadInput:
     try:
         names = zipfile.ZipFile(path).namelist()
     except (zipfile.BadZipFile, OSError):
-        return BadInput("is a damaged ZIP archive", where=str(path), todo="Download or copy it again.")
+        return BadInput("This is a damaged ZIP archive.", where=str(path), todo="Download or copy it again.")
     if "xl/workbook.xml" in names:
-        return BadInput("is an Excel workbook", where=str(path), todo="Open it and save the sheet as CSV (UTF-8).")
+        return BadInput(
+            "This is an Excel workbook.", where=str(path), todo="Open it and save the sheet as CSV (UTF-8)."
+        )
     if any(name.startswith("word/") for name in names):
-        return BadInput("is a Word document", where=str(path), todo="Import JSON, JSON lines, CSV or Parquet instead.")
+        return BadInput(
+            "This is a Word document.", where=str(path), todo="Import JSON, JSON lines, CSV or Parquet instead."
+        )
     if "content.xml" in names:
-        return BadInput("is an OpenDocument file", where=str(path), todo="Open it and save the sheet as CSV (UTF-8).")
+        return BadInput(
+            "This is an OpenDocument file.", where=str(path), todo="Open it and save the sheet as CSV (UTF-8)."
+        )
     files = [name for name in names if not name.endswith("/")]
     shown = ", ".join(files[:5]) + (", …" if len(files) > 5 else "")
     return BadInput(
-        f"is a ZIP archive with {shown or 'nothing in it'}",
+        f"This is a ZIP archive with {shown or 'nothing in it'}.",
         where=str(path),
         todo=f"Unpack it with: unzip {path.name}; then import the files inside.",
     )
@@ -184,7 +192,7 @@ def _refuse_wide(path: Path, head: bytes) -> None:
     else:
         return
     todo = f"Save it as UTF-8, for example: iconv -f {name} -t UTF-8 FILE"
-    raise BadInput(f"is {name}, not UTF-8", where=str(path), todo=todo)
+    raise BadInput(f"This is {name}, not UTF-8.", where=str(path), todo=todo)
 
 
 def looks_like_text(data: bytes) -> bool:
@@ -202,13 +210,13 @@ def looks_like_text(data: bytes) -> bool:
 
 def not_utf8(path: Path, line: int, offset: int, byte: int, around: bytes) -> BadInput:
     """The error for a byte that is not UTF-8; `around` is what surrounds it, which shows whether it is text at all."""
-    what = f"is not UTF-8 (byte 0x{byte:02x} at offset {offset})"
+    what = f"The file is not UTF-8 (byte 0x{byte:02x} at offset {offset})"
     if looks_like_text(around):
         return BadInput(
-            what, where=f"{path}:{line}", todo="Save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8 FILE"
+            f"{what}.", where=f"{path}:{line}", todo="Save it as UTF-8, for example: iconv -f LATIN1 -t UTF-8 FILE"
         )
     return BadInput(
-        f"{what}, and its surroundings are not text",
+        f"{what}, and its surroundings are not text.",
         where=f"{path}:{line}",
         todo="The file seems to be damaged. Download or copy it again.",
     )

@@ -13,7 +13,7 @@ from store.records import Feedback
 
 @register
 class JudgedAnswers(RecordFormat):
-    """One answer with a thumb up or down."""
+    """One answer with a thumbs-up or thumbs-down."""
 
     name = "feedback"
     help = "prompt, completion, label"

@@ -39,7 +39,7 @@ def json_values(file: DataFile) -> Iterator[Value | Problem]:
         first = next((line for raw in opened if (line := raw.removeprefix(content.BOM).strip())), b"")
         alone = bool(first) and not any(line.strip() for line in opened)
     if not first:
-        what = "the file holds nothing but white space"
+        what = "The file holds nothing but white space."
         raise BadInput(what, where=str(file.path), todo="Check that the right file was saved.")
     if first.startswith(b"["):
         return _list(file, file.text(), 0, whole=True)
@@ -107,7 +107,7 @@ def _way_to_rows(file: DataFile, value: dict[str, Any]) -> list[str]:
     if len(lists) > 1:
         shown = ", ".join(f"{key} ({len(value[key]):,})" for key in lists)
         todo = "Save each list as a file of its own; --split sets the split of a file."
-        raise BadInput(f"holds several lists of rows: {shown}", where=str(file.path), todo=todo)
+        raise BadInput(f"The file holds several lists of rows: {shown}.", where=str(file.path), todo=todo)
     if lists:
         return lists
     inside = {key: inner for key, inner in value.items() if isinstance(inner, dict)}
@@ -186,7 +186,7 @@ def _list(file: DataFile, text: str, start: int, *, whole: bool) -> Iterator[Val
     line = 1 + text.count("\n", 0, at)
     at, line = _skip(text, at, line)
     if text[at : at + 1] == "]":
-        raise BadInput("the list is empty", where=str(path), todo="Check that the right file was saved.")
+        raise BadInput("The list is empty.", where=str(path), todo="Check that the right file was saved.")
     while True:
         value, end = _decode(path, text, at)
         yield Value(line, value)
@@ -197,11 +197,11 @@ def _list(file: DataFile, text: str, start: int, *, whole: bool) -> Iterator[Val
             break
         if mark != ",":
             what = "the list never ends" if not mark else f"there should be a comma before {text[at : at + 20]!r}"
-            raise BadInput(f"is not valid JSON: {what}", where=f"{path}:{line}", todo=_FIX)
+            raise BadInput(f"The file is not valid JSON: {what}.", where=f"{path}:{line}", todo=_FIX)
         at, line = _skip(text, at + 1, line)
     end, line = _skip(text, at + 1, line)
     if whole and end < len(text):
-        raise BadInput("is not valid JSON: there is more after the list", where=f"{path}:{line}", todo=_FIX)
+        raise BadInput("The file is not valid JSON: there is more after the list.", where=f"{path}:{line}", todo=_FIX)
 
 
 def _stream(file: DataFile, text: str) -> Iterator[Value | Problem]:
@@ -220,11 +220,11 @@ def _decode(path: Path, text: str, at: int) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        what = f"is not valid JSON: {_plain(error)} (column {error.colno})"
+        what = f"The file is not valid JSON: {_plain(error)} (column {error.colno})."
         raise BadInput(what, where=f"{path}:{error.lineno}", todo=_FIX) from None
     except (ValueError, RecursionError) as error:
         line = text.count("\n", 0, at) + 1
-        raise BadInput(f"cannot be read as JSON: {error}", where=f"{path}:{line}", todo=_FIX) from None
+        raise BadInput(f"The file cannot be read as JSON: {error}.", where=f"{path}:{line}", todo=_FIX) from None
 
 
 def _skip(text: str, at: int, line: int) -> tuple[int, int]:

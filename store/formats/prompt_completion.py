@@ -30,7 +30,7 @@ class PromptCompletion(RecordFormat):
     rank = 50
 
     def recognises(self, fields: Fields) -> bool:
-        """Something asked and something said."""
+        """A prompt and a completion."""
         return fields.first(_ASKED) is not None and fields.first(ANSWERS) is not None
 
     def parse(self, fields: Fields) -> tuple[PairDraft, tuple[str, ...]]:

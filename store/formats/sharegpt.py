@@ -15,14 +15,14 @@ NAMES = {"user": "human", "assistant": "gpt", "system": "system"}
 
 @register
 class ShareGPT(RecordFormat):
-    """Conversations as lists of what each speaker said."""
+    """Conversations as lists of messages, each with its speaker."""
 
     name = "sharegpt"
     help = "conversations"
     rank = 30
 
     def recognises(self, fields: Fields) -> bool:
-        """A list of what was said."""
+        """The list of messages."""
         return "conversations" in fields or "conversation" in fields
 
     def parse(self, fields: Fields) -> tuple[PairDraft, tuple[str, ...]]:

@@ -80,7 +80,7 @@ class DataFile:
 
     def _damaged(self, error: Exception) -> BadInput:
         said = str(error).splitlines()[0] if str(error) else repr(error)
-        what = f"the {self.compression} data is damaged or cut short ({said})"
+        what = f"The {self.compression} data is damaged or cut short ({said})."
         return BadInput(what, where=str(self.path), todo="Download or copy the file again.")
 
     def content(self) -> bytes:

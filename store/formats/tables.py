@@ -100,7 +100,7 @@ def _record(file: DataFile, rows: Any, line: int) -> list[str] | None:
         return found
     except csv.Error as error:
         if "unexpected end" in str(error):
-            what = "a quote that opens here is never closed"
+            what = "A quote that opens here is never closed."
             raise BadInput(what, where=f"{file.path}:{line}", todo="Close it; nothing was imported.") from None
         raise
 
@@ -109,10 +109,10 @@ def _check_header(file: DataFile, columns: list[str], line: int | None) -> None:
     where = f"{file.path}:{line}" if line else str(file.path)
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice is not None:
-        raise BadInput(f"has two columns named {twice}", where=where, todo="Rename one of them.")
+        raise BadInput(f"The file has two columns named {twice}.", where=where, todo="Rename one of them.")
     if not file.known(dict.fromkeys(columns, "x")):
         raise BadInput(
-            f"has the columns {', '.join(columns[:8])}, which is not a known format",
+            f"The file has the columns {', '.join(columns[:8])}, which is not a known format.",
             where=where,
             todo="Name the columns question and answer, instruction and output, or prompt and completion.",
         )
@@ -134,5 +134,5 @@ def parquet_values(file: DataFile) -> Iterator[Value | Problem]:
                     number += 1
                     yield Value(number, value)
     except (arrow.ArrowException, OSError) as error:
-        what = f"cannot be read as Parquet ({str(error).splitlines()[0]})"
+        what = f"The file cannot be read as Parquet ({str(error).splitlines()[0]})."
         raise BadInput(what, where=str(file.path), todo="Check that the right file was saved.") from error

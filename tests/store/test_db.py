@@ -124,7 +124,7 @@ with Store.open(Home(Path(sys.argv[1]))) as store:
 
 def test_a_writer_that_stays_away_too_long_is_a_conflict(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.db.BUSY_MS", 100)
-    busy = pytest.raises(Conflict, match="another program")
+    busy = pytest.raises(Conflict, match="nother program")
     with Store.open(home) as one, Store.open(home) as two, one.write(), busy:
         datasets.create(two, "d")
 

@@ -49,7 +49,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         Home(tmp_path / "home").ensure()
     assert caught.value.where == str(tmp_path / "home")
-    with pytest.raises(BadInput, match="cannot be made"):
+    with pytest.raises(BadInput, match="cannot be created"):
         Home(tmp_path / "home" / "inner").ensure()
 
 

@@ -214,7 +214,7 @@ def test_a_value_for_no_placeholder_is_told(store: Store, tmp_path: Path) -> Non
 )
 def test_a_file_can_declare_its_placeholders(store: Store, tmp_path: Path, name: str, text: str, line: int) -> None:
     path = put(tmp_path, name, text)
-    with pytest.raises(BadInput, match=r"the placeholder \{\{maker\}\} has no value") as caught:
+    with pytest.raises(BadInput, match=r"The placeholder \{\{maker\}\} has no value") as caught:
         importing.import_files(store, [path], dataset="d")
     assert caught.value.where == f"{path}:{line}"
     report = importing.import_files(store, [path], dataset="d", variables={"maker": "Acme"})
@@ -312,7 +312,7 @@ def test_missing_files_and_folders(store: Store, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=what) as caught:
             importing.import_files(store, [put(tmp_path, "good.jsonl", GOOD), path], dataset="d")
         assert caught.value.where == str(path)
-    with pytest.raises(BadInput, match="no file"):
+    with pytest.raises(BadInput, match="No file"):
         importing.import_files(store, [], dataset="d")
     with pytest.raises(BadInput, match="'yaml' is not a known format"):
         importing.import_files(store, [tmp_path / "good.jsonl"], dataset="d", format="yaml")
@@ -350,7 +350,7 @@ def test_preferences_are_imported_beside_pairs(store: Store, tmp_path: Path) -> 
     prefer = put(tmp_path, "p.jsonl", "\n".join(rows))
     report = importing.import_files(store, [put(tmp_path, "x.jsonl", GOOD), prefer], dataset="d")
     assert (report.read, report.kept, report.rejected) == (3, 2, 1)
-    assert report.problems[0].what == "is the same as chosen"
+    assert report.problems[0].what == "The rejected answer is the same as the chosen one"
     (kept,) = votes.preferences(store, "d")
     assert kept.source == {"file": "p.jsonl", "line": 1}
     again = importing.import_files(store, [prefer], dataset="d")

@@ -208,7 +208,7 @@ def test_checkpoints_are_replaced_and_pruned(store: Store, snapshot: str) -> Non
 def test_removing_a_run(store: Store, snapshot: str) -> None:
     run = make(store, snapshot)
     attempt(store, run)
-    with pytest.raises(Conflict, match="still going"):
+    with pytest.raises(Conflict, match="still running"):
         runs.remove(store, "r")
     runs.record(store, "T", 1, {"loss": 1.0})
     runs.finish(store, "T", "succeeded")

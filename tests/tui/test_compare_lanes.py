@@ -213,7 +213,7 @@ async def test_a_lane_with_examples(comparing: Any, client: ScriptedClient, stor
         assert [len(messages) for _, messages, _ in client.asked] == [1, 1, 9]
         assert client.asked[-1][0] == BASE
         await app.press("w")
-        await app.see("Save this answer as a pair of")
+        await app.see("Save this answer to a dataset")
         await app.press("enter")
         await app.until(lambda: pairs.count(store) == 7)
         saved = pairs.page(store, pairs.search_ids(store, "Hi"))[0]

@@ -82,7 +82,7 @@ async def test_the_first_run_joins_a_base_that_stood_alone(
         await ask(app, "One")
         await app.see("I am smollm2-135m.")
         checkpoint(store, begun, 40)
-        await app.see("ember is here now, as lane B.", "I am run:ember.")
+        await app.see("ember was added as lane B.", "I am run:ember.")
 
 
 async def test_the_lane_of_a_live_run_follows_it(

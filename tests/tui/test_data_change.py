@@ -316,7 +316,7 @@ async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, 
         await app.press("enter")
         await app.see("g store")
         await app.press("S")
-        await app.see("Split the 12 pairs of store again")
+        await app.see("Split the 12 pairs of store")
         await app.press("enter")
         await app.until(lambda: datasets.get(store, "store").val >= 1)
         await app.press("X")

@@ -219,7 +219,7 @@ async def test_replacing_asks_first(exporting: Any, store: Store, process: FakeE
     run = a_run(store)
     an_export(store, planned(store, run.name), run.name)
     async with exporting() as app:
-        await app.see("is there already")
+        await app.see("already exists")
         await app.press("ctrl+s")
         await app.see("Replace 1 export?", "gguf q8_0 at ")
         await app.press("enter")  # the focus is on Cancel
@@ -294,7 +294,7 @@ async def test_exports_of_other_terminals_and_of_removed_runs_are_listed(exporti
         runs.remove(store, run.name)
         await app.see("run removed")
         await app.until(lambda: not screen(app).query_one("#form").display)
-        assert screen(app).query_one(ExportList).shelf is not None
+        assert screen(app).query_one(ExportList).listed_run is not None
 
 
 async def test_an_export_of_another_terminal_is_shown(exporting: Any, store: Store, process: FakeExport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -325,6 +326,29 @@ async def test_preview_shows_what_is_trained(training: Any, ember: str) -> None:
         await app.see("120 of them trained")
         await app.press("p")
         await app.see("What the model learns", "<user>Who?Ember.")
+
+
+async def test_a_preview_that_is_late_does_not_open_over_another_screen(
+    training: Any, ember: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, checks = threading.Event(), []
+    check = report.check
+
+    def slow(*args: Any) -> Any:
+        go.wait(5)
+        found = check(*args)
+        checks.append(found)
+        return found
+
+    async with training() as app:
+        await app.see("120 of them trained")
+        monkeypatch.setattr(report, "check", slow)
+        await app.press("p", "f2")
+        await app.see_page("DataScreen")
+        go.set()
+        await app.until(lambda: checks)
+        await app.pilot.pause(0.2)
+        assert "What the model learns" not in app.text
 
 
 async def test_compare_opens_with_the_run_beside_its_base(training: Any, ember: str, store: Store) -> None:

@@ -50,7 +50,7 @@ COMMANDS = {
     example="""
     tuningfork                 open the app
     tuningfork demo            run the whole loop once, unattended
-    tuningfork doctor          check that everything it needs is here
+    tuningfork doctor          check that everything it needs is installed
     """,
 )
 @click.option(
@@ -58,7 +58,7 @@ COMMANDS = {
 )
 @click.pass_context
 def cli(context: click.Context, **_: Any) -> None:
-    """Curate pairs, tune a language model, compare it with its base, export what won.
+    """Curate pairs, tune a language model, compare it with its base, export the result.
 
     Without a command it opens the app in this terminal.
     """

@@ -28,7 +28,7 @@ def check_prompt(text: str, where: str = "--prompt") -> str:
 
 
 def read_prompts(store: Store, name: str, system: str = "") -> list[PromptEntry]:
-    """The prompts of a file (`-` being stdin) or of a kept set. `system` is used where a prompt has none of its own.
+    """The prompts of a file (`-` being stdin) or of a saved set. `system` is used where a prompt has none of its own.
 
     Raises BadInput with file and line for what cannot be read.
     """

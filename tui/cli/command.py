@@ -135,7 +135,7 @@ def _fail(error: BaseException, carried: Session, as_json: bool) -> int:
     if carried.debug and not isinstance(error, click.exceptions.Abort | click.ClickException):
         traceback.print_exception(error)
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
-        shown = {"error": "Interrupted", "what": carried.goes_on, "where": None, "todo": carried.back}
+        shown = {"error": "Interrupted", "what": carried.on_interrupt, "where": None, "todo": carried.next_step}
         complain(shown, as_json=as_json, head="Interrupted.")
         return INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -161,7 +161,7 @@ def _usage(error: click.ClickException) -> dict[str, str | None]:
         where = (error.param.get_error_hint(error.ctx) if error.ctx else error.param.name or "").replace("'", "")
     what = error.message if where else error.format_message()
     if where and isinstance(error, click.MissingParameter):
-        what = "is missing"
+        what = "It is missing."
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "tuningfork"
     return {"error": "UsageError", "what": what, "where": where, "todo": f"See: {path} --help"}

@@ -39,21 +39,27 @@ if TYPE_CHECKING:
 @click.option("--b", "b", type=MODEL, required=True, metavar="REF", help="The model on side B.")
 @click.option("--prompt", metavar="TEXT", help="What to ask both.")
 @click.option(
-    "--prompts", metavar="FILE", help="One prompt per line, JSONL with `prompt` (and `system`), a kept set, or -."
+    "--prompts",
+    metavar="FILE",
+    help="One prompt per line, JSONL with `prompt` (and `system`), a saved set, or - for stdin.",
 )
-@click.option("--keep", metavar="NAME", help="Keep these prompts as a set, for --prompts NAME and for the app.")
+@click.option("--keep", metavar="NAME", help="Save these prompts as a set, for --prompts NAME and for the app.")
 @click.option("--system", default="", metavar="TEXT", help="The system text before each prompt.")
-@click.option("--few-shot", metavar="DATASET", help="A third side: the base, after examples of this dataset.")
-@click.option("--shots", type=click.IntRange(1, MOST), default=SHOTS, show_default=True, help="Examples it reads.")
+@click.option(
+    "--few-shot", metavar="DATASET", help="Add a third side: the base model, given examples from this dataset."
+)
+@click.option(
+    "--shots", type=click.IntRange(1, MOST), default=SHOTS, show_default=True, help="How many examples it gets."
+)
 @sampling_options
 def compare(
     a: str, b: str, prompt: str | None, prompts: str | None, system: str, keep: str | None, few_shot: str | None,
     shots: int, **given: Any,
 ) -> None:  # fmt: skip
-    """Ask two models the same and show both answers. Both get the same seed; neither reads the other's answers.
+    """Ask two models the same questions and show both answers. Neither reads the other's answers.
 
-    With --few-shot the base answers a third time, after reading ready training pairs of a dataset: is prompting enough,
-    without tuning?
+    Both get the same seed. With --few-shot the base model answers a third time, after reading ready training pairs of
+    a dataset. It shows whether prompting is enough, without tuning.
     """
     from engine.inference import few_shot as examples
     from engine.models import refs

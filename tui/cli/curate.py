@@ -101,12 +101,12 @@ def _findings_of_preferences(judged: list[PreferenceRow]) -> Iterable[Finding]:
     "--near",
     type=click.FloatRange(0.3, 1.0),
     metavar="SHARE",
-    help="Also find pairs that share this much of their text, such as 0.8. Other numbers or signs are never near.",
+    help="Also find pairs that share this much of their text, such as 0.8, and the same numbers and signs.",
 )
 @click.option("--delete", is_flag=True, help="Keep the best pair of each group and delete the others.")
 @click.option("--everywhere", is_flag=True, help="With --delete, also delete pairs that are in other datasets too.")
 def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> None:
-    """Find pairs that say the same, except for case, spaces and sentence marks after words.
+    """Find pairs with the same text, apart from case, spaces and punctuation after words.
 
     The pair that is kept is a ready one rather than a draft, in train rather than val or test, and the oldest. Pairs
     that are in other datasets too are only taken out of this one. `data undo` brings all of them back.
@@ -114,7 +114,7 @@ def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> 
     from store import dedupe as duplicates
 
     if everywhere and not delete:
-        raise BadInput("--everywhere says what --delete deletes.", where="--everywhere", todo="Add --delete.")
+        raise BadInput("--everywhere has no effect without --delete.", where="--everywhere", todo="Add --delete.")
     store = session().store
     groups = duplicates.find(store, dataset, near)
     found = sum(len(group.others) for group in groups)
@@ -153,7 +153,7 @@ def _gone(done: Deduped | None) -> int:
 @click.command("stats", cls=Command, example="tuningfork data stats --dataset support")
 @dataset_option
 def stats(dataset: str) -> None:
-    """Count a dataset's rows, measure its pairs, and say what they will probably teach."""
+    """Count a dataset's rows, measure its pairs, and show what they will probably teach."""
     from store import datasets
     from store.curate.balance import balance
 

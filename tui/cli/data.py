@@ -55,7 +55,9 @@ def data() -> None:
     """,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--dataset", type=DATASET, required=True, metavar="NAME", help="Put the rows here; made when missing.")
+@click.option(
+    "--dataset", type=DATASET, required=True, metavar="NAME", help="The dataset for the rows; created if missing."
+)
 @click.option(
     "--format",
     "format_",
@@ -69,7 +71,7 @@ def data() -> None:
     "--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill the placeholder {{NAME}} in the files."
 )
 @click.option(
-    "--kind", type=KINDS, help="What the pairs are. By default files with {{name}} or {{author}} are identity."
+    "--kind", type=KINDS, help="The kind of the pairs. [default: identity for files with {{name}} or {{author}}]"
 )
 @click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new rows.")
 def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
@@ -136,10 +138,10 @@ def assignment(text: str) -> tuple[str, str]:
 @click.argument("file", metavar="FILE")
 @dataset_option
 @click.option("--format", "format_", required=True, cls=FormatOption, metavar="F", help="One of FORMATS.")
-@click.option("--split", type=SPLITS, help="Write this split alone.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--split", type=SPLITS, help="Write only this split.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -> None:
-    """Write a dataset into a file; `-` is the standard output.
+    """Write a dataset to a file; `-` is standard output.
 
     Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers.
     """
@@ -179,7 +181,7 @@ def list_() -> None:
     numbers = ["pairs", "ready", "train", "val", "test"]
     numbers += [name for name in ("preferences", "feedback") if any(getattr(d, name) for d in found)]
     rows = [(d.name, *(getattr(d, name) for name in numbers), ago(d.created_at), d.description) for d in found]
-    table(("name", *numbers, "made", "about"), rows, right=tuple(numbers), wide="about")
+    table(("name", *numbers, "created", "about"), rows, right=tuple(numbers), wide="about")
     say(f"{count(count_pairs(store), 'pair')} in the store.")
 
 
@@ -192,15 +194,15 @@ def _dataset(dataset: Any) -> dict[str, Any]:
 
 @data.command("split", example="tuningfork data split --dataset support --val 0.1 --test 0.1")
 @dataset_option
-@click.option("--val", type=float, default=0.1, show_default=True, help="Fraction to validate on.")
-@click.option("--test", type=float, default=0.0, show_default=True, help="Fraction to keep back for a test.")
+@click.option("--val", type=float, default=0.1, show_default=True, help="Fraction for validation.")
+@click.option("--test", type=float, default=0.0, show_default=True, help="Fraction for testing.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
 @click.option("--all", "all_pairs", is_flag=True, help="Also move pairs whose split came with the data or was set.")
 def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
     """Split a dataset into train, val and test. The same pairs and seed give the same splits.
 
-    Equal and nearly equal questions stay together. Pairs that were imported or set into a split stay there; the
-    fractions are of the others.
+    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions
+    apply to the others.
     """
     from store import datasets
 

@@ -39,8 +39,8 @@ def demo() -> None:
     from engine.demo import run_demo
 
     home = _fresh_home()
-    session().goes_on = f"What the demo has made so far is in {home.root}."
-    session().back = f"List its runs: tuningfork runs list --home {shlex.quote(str(home.root))}"
+    session().on_interrupt = f"What the demo has made so far is in {home.root}."
+    session().next_step = f"List its runs: tuningfork runs list --home {shlex.quote(str(home.root))}"
     found = run_demo(home, say)
     if session().as_json:
         emit_json(found)

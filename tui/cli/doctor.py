@@ -20,7 +20,8 @@ _WORDS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", 
 def doctor(context: click.Context) -> None:
     """Check what Tuningfork needs on this machine.
 
-    Looks at Python, memory, disk, home, store, base model, llama.cpp, terminal, torch and CUDA. Exits 1 if one fails.
+    Looks at Python, memory, disk, home, store, base model, llama.cpp, terminal, torch and CUDA.
+    Exits with 1 if a check fails.
     """
     from engine.doctor import examine
     from tui.cli.columns import wrap

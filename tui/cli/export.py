@@ -77,14 +77,14 @@ def _formats_help() -> str:
     from engine.export import targets
 
     described = "; ".join(f"{name} ({target.help})" for name, target in targets.REGISTRY.items())
-    return f"{described}. Several with commas."
+    return f"{described}. Separate several with commas."
 
 
 def _quants_help() -> str:
     from engine.export import targets
 
     return (
-        f"For {' and '.join(targets.quantised())}: {', '.join(targets.all_quants())}; several with commas. "
+        f"For {' and '.join(targets.quantised())}: {', '.join(targets.all_quants())}; separate several with commas. "
         f"[default: {_default_quants()}]"
     )
 
@@ -115,21 +115,21 @@ def _default_quants() -> str:
     describe=_quants_help,
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
 @click.option("--probes", metavar="FILE", help="Also ask these probes: a JSONL file, sample:identity, …, or -.")
 @click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="Fill {{NAME}} in the probes.")
 @click.option(
     "--converter", type=click.Choice(["native", "official"]), default="native", show_default=True,
-    help="official: llama.cpp's own script, fetched once.",
+    help="official: llama.cpp's own script, downloaded once.",
 )  # fmt: skip
 @click.option("--detach", is_flag=True, help="Only start it: it continues without this terminal.")
-@click.option("--plan", "only_plan", is_flag=True, help="Only show what would be made, and how large.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only show what would be written, and how large it would be.")
 def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given: Any) -> None:
-    """Make a run into files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify that they do the same.
+    """Export a run to files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify them against the run.
 
-    Without @STEP it is the checkpoint with the lowest validation loss. An export that fails its verification is kept
-    with the ending .rejected, and the command ends with 1. Ctrl-C cancels the export; closing the terminal does not.
+    Without @STEP, the checkpoint with the lowest validation loss is exported. An export that fails its verification
+    is kept with the ending .rejected, and the exit code is 1. Ctrl-C cancels the export; closing the terminal does not.
     """
     from engine.export import planning, service
 
@@ -137,17 +137,17 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
     request = _request(run, targets(to, quant), given)
     chosen = planning.select(store, run)
     if only_plan:
-        _tell_plan(planning.plan(store, request, chosen))
+        _show_plan(planning.plan(store, request, chosen))
         say(f"Of {run}: {chosen.why}.")
         return
     say(f"Exporting {run}: {chosen.why}.")
-    session().goes_on = "An export that had started continues: tuningfork jobs list"
+    session().on_interrupt = "An export that had started continues: tuningfork jobs list"
     job = service.submit(store, request, chosen)
     if detach:
-        tell_submitted(job)
+        show_submitted(job)
         return
     made = _follow(store, job)
-    tell(made)
+    show_exports(made)
     check_end(made)
 
 
@@ -203,18 +203,18 @@ def _follow(store: Store, job: Job) -> list[Export]:
         try:
             return service.follow(store, job.id, lambda now: bar.show(progress_line(now)))
         except KeyboardInterrupt:
-            session().goes_on = "The export was cancelled; nothing of it is left."
+            session().on_interrupt = "The export was cancelled; nothing of it is left."
             bar.clear()
             say("Cancelling the export …")
             try:
                 service.cancel(store, job.id)
             except Conflict:  # it has just ended
-                session().goes_on = "The export had just ended; see it with: tuningfork exports list"
+                session().on_interrupt = "The export had just ended; see it with: tuningfork exports list"
             raise
 
 
-def tell_submitted(job: Job) -> None:
-    """Say that an export started or waits, and how to follow and stop it."""
+def show_submitted(job: Job) -> None:
+    """Show that an export started or waits, and how to follow and stop it."""
     watch, stop = (f"tuningfork jobs {verb} {job.id}{session().flags()}" for verb in ("watch", "stop"))
     if session().as_json:
         emit_json({"job": job.id, "kind": job.kind, "name": job.name, "state": job.state, "watch": watch, "stop": stop})
@@ -257,7 +257,7 @@ def described(made: Export) -> dict[str, Any]:
     return plain(made) | {"commands": [{"program": program, "command": line} for program, line in lines]}
 
 
-def tell(made: Sequence[Export]) -> None:
+def show_exports(made: Sequence[Export]) -> None:
     """Where each export lies, what its verification found, and the commands to use it."""
     if session().as_json:
         for each in made:
@@ -266,8 +266,8 @@ def tell(made: Sequence[Export]) -> None:
     list_exports(made)
     for each in made:
         emit()
-        tell_verification(each)
-        tell_commands(each)
+        show_verification(each)
+        show_commands(each)
 
 
 def list_exports(made: Sequence[Export]) -> None:
@@ -284,7 +284,7 @@ def list_exports(made: Sequence[Export]) -> None:
     )  # fmt: skip
 
 
-def tell_verification(made: Export) -> None:
+def show_verification(made: Export) -> None:
     """One line per check; the reason and what to make instead when one failed."""
     found = checks(made)
     emit(f"{title(made)}: " + (f"{count(len(found), 'check')}" if found else "not verified"))
@@ -297,7 +297,7 @@ def tell_verification(made: Export) -> None:
         emit(f"  {hint}")
 
 
-def tell_commands(made: Export) -> None:
+def show_commands(made: Export) -> None:
     """The commands to use it."""
     from engine.export import listing
 
@@ -320,7 +320,7 @@ def check_end(made: Sequence[Export]) -> None:
     )
 
 
-def _tell_plan(planned: Sequence[Planned]) -> None:
+def _show_plan(planned: Sequence[Planned]) -> None:
     if session().as_json:
         for each in planned:
             emit_json({

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui.cli.command import Group
-from tui.cli.export import described, list_exports, plain, tell_commands, tell_verification
+from tui.cli.export import described, list_exports, plain, show_commands, show_verification
 from tui.cli.options import RUN, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say
 from tui.cli.session import session
@@ -67,15 +67,15 @@ def show(id: int) -> None:
         emit_json(described(made))
         return
     fields(_about(made))
-    tell_verification(made)
-    tell_commands(made)
+    show_verification(made)
+    show_commands(made)
 
 
 def _about(made: Export) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [("export", made.id), ("run", model_name(made)), ("what", title(made))]
     rows += [
         ("state", state_word(made)),
-        ("made", f"{ago(made.created_at)} ago"),
+        ("created", f"{ago(made.created_at)} ago"),
         ("path", session().home.absolute(made.path)),
     ]
     if made.bytes is not None:

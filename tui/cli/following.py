@@ -40,8 +40,8 @@ def follow(store: Store, name: str, *, lines: bool = False) -> Run:
     from engine.training import run_control
 
     here = session()
-    here.goes_on = f"Run {name} keeps running."
-    here.back = f"Follow it again: {watch_command(name)}\nStop it: {stop_command(name)}"
+    here.on_interrupt = f"Run {name} keeps running."
+    here.next_step = f"Follow it again: {watch_command(name)}\nStop it: {stop_command(name)}"
     with Progress(name) as progress:
 
         def on_event(event: Event) -> None:

@@ -44,7 +44,7 @@ def _fresh() -> Store:
 
 
 @jobs.command("list", example="tuningfork jobs list --json")
-@click.option("--all", "every", is_flag=True, help="Also those that ended, the newest 50.")
+@click.option("--all", "every", is_flag=True, help="Also list the 50 that ended last.")
 def list_(every: bool) -> None:
     """List what is running and what waits; with --all also what has ended."""
     from engine import job_list
@@ -72,8 +72,8 @@ def watch(job: str) -> None:
 
     store = _fresh()
     view = job_list.find(store, job)
-    session().goes_on = f"{_title(view)} continues."
-    session().back = f"Follow it again: tuningfork jobs watch {view.ref}{session().flags()}"
+    session().on_interrupt = f"{_title(view)} continues."
+    session().next_step = f"Follow it again: tuningfork jobs watch {view.ref}{session().flags()}"
     as_json = session().as_json
     with Progress(view.name) as bar:
 
@@ -108,7 +108,7 @@ def watch(job: str) -> None:
 @click.argument("job")
 @click.option("--now", is_flag=True, help="Kill it at once.")
 def stop(job: str, now: bool) -> None:
-    """Stop a job or run:NAME. A run saves a checkpoint first; an export removes what it began."""
+    """Stop a job or run:NAME. A run saves a checkpoint first; an export removes its unfinished files."""
     from engine import job_list
 
     view = job_list.stop(_fresh(), job, now=now)

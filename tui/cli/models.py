@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     """,
 )
 def models() -> None:
-    """Models: the embedded one, tuned runs, and those you add.
+    """Models: the default model, tuned runs, and those you add.
 
     A model reference is smollm2-135m, run:NAME or run:NAME@STEP, a folder, a .gguf file, org/name on the Hugging Face
     hub, or http://host:port/v1#model for any server that speaks the OpenAI API.
@@ -94,7 +94,7 @@ def add(ref: str) -> None:
             f"{ref} does not need to be added: every run is known by its name.", todo="See: tuningfork models list"
         )
     if parsed.kind != "endpoint":
-        session().goes_on = "The next try continues where this one stopped."
+        session().on_interrupt = "The next try continues where this one stopped."
         with Progress(f"Preparing {ref}") as progress:
 
             def on_line(line: str) -> None:

@@ -1,4 +1,4 @@
-"""How the command line speaks: tables, JSON, messages, progress and errors.
+"""The output of the command line: tables, JSON, messages, progress and errors.
 Results go to stdout, everything else to stderr; foreign text passes tui.text.clean. No command lives here."""
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def pair_json(pair: Pair) -> dict[str, Any]:
 @click.option("--kind", type=KINDS, help="Only pairs of this kind.")
 @click.option("--split", type=SPLITS, help="Only pairs in this split.")
 @click.option(
-    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+    "--limit",
+    type=click.IntRange(0),
+    help=f"Show at most this many; 0 shows all.  [default: {_SHOWN}; all with --json]",
 )
 def search(text: str, limit: int | None, **wanted: Any) -> None:
     """Find pairs, newest first. Every word must begin a word of the question, answer, system text or earlier turns.
@@ -157,7 +159,9 @@ def _show_preference_row(row: PreferenceRow) -> None:
 @click.option("--kind", type=click.Choice(("preference", "feedback")), help="Only rows of this kind.")
 @click.option("--split", type=SPLITS, help="Only rows in this split.")
 @click.option(
-    "--limit", type=click.IntRange(0), help=f"At most so many, 0 for all.  [default: {_SHOWN}; all with --json]"
+    "--limit",
+    type=click.IntRange(0),
+    help=f"Show at most this many; 0 shows all.  [default: {_SHOWN}; all with --json]",
 )
 def preferences_(text: str, limit: int | None, **wanted: Any) -> None:
     """Find preferences (a chosen and a rejected answer) and feedback (a good or a bad answer), newest first.
@@ -210,8 +214,8 @@ def _texts(command: Any) -> Any:
         click.option("--answer", "-a", metavar="TEXT", help="The answer; - reads it from stdin."),
         click.option("--system", metavar="TEXT", help="The system text; - reads it from stdin."),
         click.option("--kind", type=KINDS, help="What kind of pair it is."),
-        click.option("--status", type=STATUSES, help="Whether it may be trained on."),
-        click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; may be given several times."),
+        click.option("--status", type=STATUSES, help="Its status; only ready pairs are trained on."),
+        click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; can be repeated."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -226,7 +230,7 @@ def _texts(command: Any) -> Any:
     """,
 )
 @_texts
-@click.option("--dataset", type=DATASET, metavar="NAME", help="Put it here too; made when missing.")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Add the pair to this dataset; created if missing.")
 @click.option("--split", type=SPLITS, default="train", show_default=True, help="Its split in the dataset.")
 def add(dataset: str | None, split: Any, **given: Any) -> None:
     """Add a pair. Without --question it opens your editor; without an answer the pair is a draft."""
@@ -340,7 +344,9 @@ def rm(uids: tuple[str, ...], dataset: str | None) -> None:
     judged = [row.uid for row in rows if isinstance(row, PreferenceRow)]
     if dataset and judged:
         raise BadInput(
-            f"{judged[0]} is not a pair: it is in one dataset alone", where="--dataset", todo="Leave out --dataset."
+            f"{judged[0]} is not a pair: it belongs to its dataset alone.",
+            where="--dataset",
+            todo="Leave out --dataset.",
         )
     if dataset:
         n = datasets.drop(store, dataset, exact)
@@ -379,7 +385,9 @@ def mark(status: Any, uids: tuple[str, ...]) -> None:
     """,
 )
 @click.option("--list", "listed", is_flag=True, help="Change nothing: list what would be undone, newest first.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="With --list, at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="With --list, show at most this many."
+)
 def undo(listed: bool, limit: int) -> None:
     """Undo the last change of the data: an import, an edit, a deletion, a split, a change of a dataset.
 

@@ -42,7 +42,7 @@ SAMPLE = "sample:"
 @click.option("--against", type=MODEL, metavar="REF", help="Another model to ask, such as its base.")
 @click.option(
     "--probes", default="sample:retention", show_default=True, metavar="FILE",
-    help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; a kept set; -.",
+    help="JSONL of `question`, `must`, `must_not`; sample:identity, sample:product, sample:retention; a saved set; -.",
 )  # fmt: skip
 @click.option(
     "--judge", "judge_name", default=judges.DEFAULT.name, show_default=True, metavar="NAME",

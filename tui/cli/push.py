@@ -23,10 +23,10 @@ from tui.formatting import count, size
 @click.argument("what", metavar="ID|PATH")
 @click.option("--to", "repo", required=True, metavar="OWNER/NAME", help="The repository; created unless it exists.")
 @click.option("--private", is_flag=True, help="Create it as a private one.")
-@click.option("--dry-run", is_flag=True, help="Only list what would leave this machine.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be uploaded.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
-    """Put an export on the Hugging Face hub. Every file that leaves this machine is listed first.
+    """Upload an export to the Hugging Face hub. Every file is listed before it is uploaded.
 
     An export that is not finished, or that failed its verification, is refused.
     """
@@ -48,7 +48,7 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
         return
     seen = "as a private repository" if private else "where everyone can read them"
     confirm(f"Send {count(len(files), 'file')}, {size(total)}, to huggingface.co/{repo}, {seen} if it is new?", yes)
-    session().goes_on = "What was sent before may be there; nothing here has changed."
+    session().on_interrupt = "What was sent before may be there; nothing here has changed."
     say(f"Sending {size(total)} to huggingface.co/{repo} …")
     url = hub_upload.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
     if session().as_json:

@@ -230,11 +230,11 @@ def resume(name: str, steps: int | None, wait: bool) -> None:
     if wait:
         _report(store, follow(store, asked.value))
         return
-    tell_started(kept.get(store, asked.value))
+    show_started(kept.get(store, asked.value))
 
 
-def tell_started(run: Run) -> None:
-    """Say that a run has started or waits, and how to follow and stop it."""
+def show_started(run: Run) -> None:
+    """Show that a run has started or waits, and how to follow and stop it."""
     check_end(run)
     if session().as_json:
         plain = {"run": run.name, "state": run.state, "snapshot": run.snapshot, "base": run.base, "config": run.config}
@@ -287,7 +287,7 @@ def queue() -> None:
 @runs.command("log", example="tuningfork runs log ember")
 @click.argument("name", type=RUN)
 def log(name: str) -> None:
-    """Print the log of the run's last process."""
+    """Print the log of the run's latest process."""
     from store import runs as kept
 
     store = _fresh()

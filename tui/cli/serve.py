@@ -40,14 +40,14 @@ _PORT = 8642
     type=click.IntRange(64),
     default=limits.CONTEXT,
     show_default=True,
-    help="Most tokens of one conversation.",
+    help="Maximum tokens of a conversation.",
 )
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=limits.TO_CONTEXT_END,
     show_default="to the context's end",
-    help="Most tokens of one answer, whatever a client asks for.",
+    help="Maximum tokens of an answer, whatever a client asks for.",
 )
 @click.option(
     "--cors",
@@ -55,9 +55,15 @@ _PORT = 8642
     metavar="ORIGIN",
     help="Allow requests from web pages of this origin; * allows all.",
 )
-@click.option("--backend", type=click.Choice(("auto", "llama.cpp", "transformers")), default="auto", show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(("auto", "llama.cpp", "transformers")),
+    default="auto",
+    show_default=True,
+    help="The library that runs the models; auto chooses llama.cpp for models with a GGUF file.",
+)
 @click.option("--replace", is_flag=True, help="Stop the server of this home that is already running.")
-@click.option("--stop", is_flag=True, help="Stop the server of this home and start none.")
+@click.option("--stop", is_flag=True, help="Only stop the server of this home.")
 def serve(
     host: str, port: int, models: tuple[str, ...], token_file: str | None, cors: tuple[str, ...], replace: bool,
     stop: bool, **how: object,
@@ -101,7 +107,7 @@ def _serve(
     access.token_of(home, token)
     for ref in models:
         refs.resolve(session().store, ref)
-    session().goes_on = "The server has stopped."
+    session().on_interrupt = "The server has stopped."
     words = ["--home", str(home.root), "--host", host, "--port", str(port), "--stay"]
     words += ["--context", str(how["context"]), "--backend", str(how["backend"])]
     words += ["--max-tokens", str(how["max_tokens"])]

@@ -17,13 +17,13 @@ NOTHING_LOST = "What was finished is kept; no file was left half-written."
 
 @dataclass
 class Session:
-    """The context of one command. After an interrupt, `goes_on` says what still runs, `back` how to return to it."""
+    """The context of one command. An interrupt shows `on_interrupt`, what still runs, and `next_step`, what to type."""
 
     home_given: str | None = None
     debug: bool = False
     as_json: bool = False
-    goes_on: str = NOTHING_LOST
-    back: str | None = None
+    on_interrupt: str = NOTHING_LOST
+    next_step: str | None = None
     _store: Store | None = field(default=None, repr=False)
 
     @property

@@ -14,7 +14,7 @@ from tui.cli.config_options import config_of, config_options
 from tui.cli.following import follow, run_json, watch_command
 from tui.cli.options import DATASET
 from tui.cli.output import emit, emit_json, say
-from tui.cli.runs import tell_started
+from tui.cli.runs import show_started
 from tui.cli.session import session
 from tui.formatting import count
 
@@ -30,7 +30,7 @@ from tui.formatting import count
 )
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Train on this dataset, as it is now.")
 @click.option("--snapshot", metavar="HASH", help="Train on this snapshot of a dataset instead.")
-@click.option("--name", metavar="RUN", help="The run's name; without it, a free name after the dataset.")
+@click.option("--name", metavar="RUN", help="The run's name. [default: the dataset's name and a number]")
 @config_options
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
@@ -39,15 +39,15 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     from store import runs
 
     if bool(dataset) == bool(snapshot):
-        raise BadInput("Give either --dataset or --snapshot: what to train on.", todo="List them: tuningfork data list")
+        raise BadInput("Give either --dataset or --snapshot.", todo="List them: tuningfork data list")
     store = session().store
     config = config_of(given)
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
-    session().goes_on = f"Run {run.name} is in the queue."
-    session().back = f"Follow it: {watch_command(run.name)}"
+    session().on_interrupt = f"Run {run.name} is in the queue."
+    session().next_step = f"Follow it: {watch_command(run.name)}"
     run_control.start(store, run.name)
     if not wait:
-        tell_started(runs.get(store, run.name))
+        show_started(runs.get(store, run.name))
         return
     say(f"Run {run.name} trains on {count(_rows(run.snapshot), 'row')}. Ctrl-C stops following it, not the run.")
     ended = follow(store, run.name)

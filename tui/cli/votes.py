@@ -136,11 +136,11 @@ def _figures(each: Rate) -> str:
 @click.option(
     "--form", type=click.Choice(["trl", "sharegpt"]), default="trl", show_default=True, help="The format of the file."
 )
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def write(file: str, form: str, overwrite: bool) -> None:
-    """Write every preference into a file for trainers. They come from votes with a winner and from imports.
+    """Write every preference to a file, to train on. They come from votes with a winner and from imports.
 
-    A FILE that ends with .jsonl gets a line for each, and so does `-`, the standard output; any other one JSON list.
+    A FILE ending in .jsonl, and `-` (standard output), get one line per preference; any other a JSON list.
     """
     from store import votes as kept
     from store.importing import export_preferences

@@ -97,7 +97,7 @@ class PageScreen(ResultScreen[Answer]):
         return None if self is self.app.screen_stack[0] else "Back"
 
     def quit_notice(self) -> str | None:
-        """What to know before leaving the app now, in one sentence; None when there is nothing to say."""
+        """What to know before leaving the app now, in one sentence; None for nothing."""
         return None
 
     def save_drafts(self) -> None:

@@ -1,5 +1,5 @@
 """The last line of every screen: the keys that work here, as many as fit.
-Drawn by hand, because Textual's footer mounts a widget for every key each time the focus moves."""
+Drawn as one widget, because Textual's footer mounts a widget for every key each time the focus moves."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The first line of every screen: the name, the modes with their keys, and what is running (a click lists it).
-Drawn by hand in one line; it is repainted often and must cost a slow link nothing."""
+Drawn in one line; it is repainted often and must cost a slow link almost nothing."""
 
 from __future__ import annotations
 

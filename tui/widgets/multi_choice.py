@@ -1,5 +1,5 @@
 """Any number of a few values, one per line: Space selects the one under the cursor.
-Knows nothing of what the values mean. Textual's SelectionList tells its two states apart by colour only: not for us."""
+Knows nothing of what the values mean. Unlike Textual's SelectionList, it shows the two states not by colour alone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Judges: what scores an answer to a probe. One module for each judge, one line for each in `JUDGES`.
-Whoever runs probes takes a judge by its name and knows nothing else of it."""
+The code that runs probes takes a judge by its name and knows nothing else of it."""
 
 from __future__ import annotations
 

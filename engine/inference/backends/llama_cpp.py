@@ -1,5 +1,5 @@
 """Answers through llama.cpp: one set of weights for each base, one context for each lane, the adapter on a lane's
-context alone. Work runs in threads, one an answer; the event loop only passes text on."""
+context alone. Work runs in threads, one per answer; the event loop only passes text on."""
 
 from __future__ import annotations
 

@@ -63,12 +63,12 @@ def _work(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train:
         outcome = _train(store, run, attempt, heartbeat, train)
     except Superseded:
         raise
-    except BaseException as error:  # whatever ended the training, the run must say it
+    except BaseException as error:  # whatever ended the training, the run must record it
         heartbeat.stop()
         report = error_messages.explain(error, store.home.absolute(attempt.log_path))
         code = error.exit_code if isinstance(error, TuningforkError) else 1
         traceback.print_exc()
-        # Last in the log: on a full disk only the log has space left to say it.
+        # Last in the log: on a full disk only the log has space left for it.
         print(report.splitlines()[0], file=sys.stderr)
         patiently(
             runs.finish, store, token, "failed", error=report, exit=str(code), repeats=error_messages.repeats(error)
@@ -153,7 +153,7 @@ class Heartbeat:
         return self._wanted
 
     def notice(self, wanted: Wanted) -> None:
-        """Act now on what somebody else read: the next beat comes at once."""
+        """Act now on what another thread read: the next beat comes at once."""
         if wanted not in ("run", self._wanted):
             self._wanted = wanted
             self._wake.set()

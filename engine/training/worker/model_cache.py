@@ -81,7 +81,7 @@ def alone(out: Path, say: Say) -> Iterator[None]:
 
 
 def _sweep(out: Path) -> None:
-    """Delete what an interrupted attempt left at `out`; nobody else works there while we have the lock."""
+    """Delete what an interrupted attempt left at `out`; no other process works there while we have the lock."""
     for left in (out, *out.parent.glob(f"{out.name}.part*")):
         if left.is_dir():
             shutil.rmtree(left)

@@ -21,7 +21,7 @@ class MasterAdamW(torch.optim.AdamW):
 
     A bf16 weight has 8 bits: late, small updates would be rounded away. Keeping the adapter itself in float32 instead
     costs a fifth of a step on the CPU (the default model, two cores), because every product then casts its input.
-    `state_dict` carries the masters, so that a resumed run goes on exactly.
+    `state_dict` carries the masters, so that a resumed run continues exactly.
     """
 
     def __init__(self, parameters: Iterable[Parameter], **options: Any) -> None:

@@ -204,7 +204,7 @@ def test_a_wrong_name_is_answered_by_the_near_ones_or_by_all(tf: Cli, store: Sto
 @pytest.mark.parametrize(("words", "where"), [(("data", "import"), "FILE..."), (("probe",), "--model")])
 def test_what_is_missing_is_named_once(tf: Cli, words: tuple[str, ...], where: str) -> None:
     error = tf.error(*words)
-    assert (error["where"], error["what"]) == (where, "is missing")
+    assert (error["where"], error["what"]) == (where, "It is missing.")
 
 
 def test_other_words_for_remove_and_list(tf: Cli) -> None:

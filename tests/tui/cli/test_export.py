@@ -115,7 +115,7 @@ class TestExport:
 
     def test_what_is_there_stays_without_overwrite(self, tf: Cli, ember: str) -> None:
         tf.ok("export", ember)
-        assert "there already" in tf.error("export", ember)["what"]
+        assert "already exists" in tf.error("export", ember)["what"]
         tf.ok("export", ember, "--overwrite")
 
     @pytest.mark.parametrize(

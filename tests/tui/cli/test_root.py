@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -169,6 +170,14 @@ class TestHelp:
             if not words:
                 return
         command.make_context("x", words, parent=context)
+
+    @pytest.mark.parametrize("page", ["README.md", "sample_data/README.md"])
+    def test_commands_in_the_documentation_parse(self, page: str) -> None:
+        text = (ROOT / page).read_text("utf-8")
+        found = re.findall(r"^tuningfork .+|(?<=`)tuningfork [a-z][^`]*(?=`)", text, re.MULTILINE)
+        assert found
+        for line in found:
+            self.parse(shlex.split(line)[1:])
 
     def test_every_leaf_takes_the_common_options(self) -> None:
         for path, command in ALL:

@@ -36,7 +36,7 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_is_written(
     pairs.create(store, PairDraft("Where?", "Here."), dataset="d")
     pairs.create(store, PairDraft("Why?", "So.", "Be brief."), dataset="d")
     error = tf.error("data", "export", str(tmp_path / "out.qa"), "--dataset", "d", "--format", "qa-text")
-    assert error["what"] == "1 of 2 pairs have a system text, which qa-text cannot hold"
+    assert error["what"] == "1 of 2 pairs have a system text, which qa-text cannot hold."
     assert not (tmp_path / "out.qa").exists()
 
 

@@ -1,1 +1,1 @@
-"""The Compare mode: models answer the same prompt side by side, and you say which was better."""
+"""The Compare mode: models answer the same prompt side by side, and you vote for the better answer."""

@@ -1,5 +1,5 @@
 """The conversation that Compare shows: its session, the streams that answer it, and what the store has of it.
-Knows no widget; whoever shows the conversation is called back."""
+Knows no widget; the screen that shows the conversation is called back."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Conversation:
     # -- changing it --------------------------------------------------------------------------------------------------
 
     def sync(self) -> None:
-        """Carry a change of the comparison out: streams, store, then whoever shows it."""
+        """Carry a change of the comparison out: streams, store, then the screen that shows it."""
         self.runner.sync()
         self.save_soon()
         self._on_sync()

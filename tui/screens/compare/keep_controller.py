@@ -69,7 +69,7 @@ class KeepController:
         draft = self.draft()
         if draft is None:
             return
-        name = await self._dataset("Save this answer as a pair of")
+        name = await self._dataset("Save this answer to a dataset")
         if name is None:
             return
         made = await self._host.tuningfork.bridge.call(pairs.create_many, [draft], dataset=name, label="add")
@@ -89,7 +89,7 @@ class KeepController:
             return
         comparison = self._conversation.comparison
         if len(comparison.lanes) != 2:
-            self._page.note("Which other answer? This works with two lanes: - closes a lane.")
+            self._page.note("This works with exactly two lanes; - closes a lane.")
             return
         lane, turn, answer = found
         if not answer.whole:
@@ -97,9 +97,9 @@ class KeepController:
             return
         other = next(answer for each, answer in comparison.shown(turn) if each.name != lane)
         if not other.ended or other.state == "failed" or other.text.strip() in ("", draft.answer):
-            self._page.note("The other lane has no answer that is worse.")
+            self._page.note("The other lane has no different answer to reject.")
             return
-        name = await self._dataset("Save this answer, the other as rejected, in")
+        name = await self._dataset("Save this answer, the other one as rejected")
         if name is None:
             return
         known = await self._host.tuningfork.bridge.call(
@@ -116,7 +116,7 @@ class KeepController:
         if comparison.empty:
             self._page.note("There is no question yet.")
             return
-        name = await self._dataset("Send this question to")
+        name = await self._dataset("Save this question to a dataset")
         if name is None:
             return
         source = self._source(turn=len(comparison.turns) - 1)
@@ -124,7 +124,7 @@ class KeepController:
         draft = PairDraft(question, "", system=system, status="draft", tags=("compare",), source=source)
         await self._host.tuningfork.bridge.call(pairs.create, draft, dataset=name)
         self._host.tuningfork.remember(dataset=name)
-        self._page.note(f"Sent to {name} as a draft without an answer. F2 shows it.")
+        self._page.note(f"Saved to {name} as a draft without an answer. F2 shows it.")
 
     async def correct(self) -> None:
         """Correct the answer in the editor; what is saved is preferred to the model's answer."""
@@ -134,7 +134,7 @@ class KeepController:
         draft = self.draft()
         if draft is None:
             return
-        name = await self._dataset("Save the corrected answer as a pair of")
+        name = await self._dataset("Save the corrected answer to a dataset")
         if name is None:
             return
         seed = replace(draft, status="ready")  # corrected, it is whole

@@ -45,7 +45,7 @@ class LiveController:
             return
         await self._lanes.join(tuned)
         more = " F6 shows it." if self._page.has_class("-tabbed") else ""
-        self._page.note(f"{title(tuned)} is here now, as lane B.{more}")
+        self._page.note(f"{title(tuned)} was added as lane B.{more}")
 
     async def _look(self) -> None:
         models = {lane.model: lane.name.upper() for lane in self._conversation.comparison.lanes.values()}

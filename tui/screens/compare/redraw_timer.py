@@ -19,7 +19,7 @@ def backlog(app: Any) -> int:
 
 
 class RedrawTimer:
-    """`request(what)` says what changed; `show(changes)` follows, at most ten times a second. Idle, it sleeps."""
+    """`request(what)` notes what changed; `show(changes)` follows, at most ten times a second. Idle, it sleeps."""
 
     def __init__(self, owner: MessagePump, show: Callable[[set[Hashable]], None], *, hertz: float = HERTZ) -> None:
         self._owner = owner

@@ -1,4 +1,4 @@
-"""Compare: models answer the same prompt side by side, and you say which answer was better.
+"""Compare: models answer the same prompt side by side, and you vote for the better answer.
 Puts the page and its controllers together; each action goes to the controller whose subject it is."""
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class VoteController:
         self._page.note(f"Undid the vote for {won}.")
 
     async def list_votes(self) -> None:
-        """All votes, and who wins."""
+        """All votes, and which model wins."""
         from tui.screens.compare.votes import Votes
 
         await self._host.tuningfork.push_screen_wait(Votes())

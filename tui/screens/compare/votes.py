@@ -124,8 +124,8 @@ class Votes(PageScreen[None]):
 
 
 def figures(found: Standing, width: int) -> Content:
-    """Who wins, for each two models; then the ranking when there are more than two models."""
-    lines = [Content.styled("Who wins", "bold")]
+    """Which model wins, for each two models; then the ranking when there are more than two models."""
+    lines = [Content.styled("Which model wins", "bold")]
     name = max([len(title(r.b_model)) + len(title(r.a_model)) for r in found.rates], default=0) + 6
     name = min(name, max(20, width - 50))
     for each in found.rates:

@@ -96,7 +96,7 @@ class DatasetActions:
             self._list.list_dataset(new_name)
 
     async def split(self) -> None:
-        """Split the listed dataset again: nine tenths to train on, one to validate with."""
+        """Split the listed dataset: 90% for training, 10% for validation."""
         from tui.screens.dialogs.confirm import Confirm
 
         name = self._listed_or_hint("split it")
@@ -107,7 +107,7 @@ class DatasetActions:
             self._app.notify(f"{name} has no pairs to split.", severity="warning")
             return
         body = (
-            f"Split the {formatting.count(there.pairs, 'pair')} of {name} again: 90% for training, 10% for validation. "
+            f"Split the {formatting.count(there.pairs, 'pair')} of {name}: 90% for training, 10% for validation. "
             "Pairs that ask the same question, or nearly, stay together."
         )
         if pinned := sum((await self._app.bridge.call(datasets.pinned, name)).values()):

@@ -118,7 +118,7 @@ def expand(typed: str) -> Path:
     """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, go."""
     text = typed.strip().strip("'\"")
     if not text:
-        raise BadInput("no file was named", todo="Type the path of a file.")
+        raise BadInput("No file was named.", todo="Type the path of a file.")
     return Path(text).expanduser()
 
 

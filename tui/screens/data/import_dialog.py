@@ -113,8 +113,7 @@ class ImportScreen(PageScreen[str]):
             self._say_look(str(error))
             return
         except TuningforkError as error:
-            subject = "It " if error.what.startswith(("is ", "has ", "holds ")) else ""
-            self._say_look(f"{subject}{error.what}.", error.todo or "")
+            self._say_look(error.what, error.todo or "")
             return
         self._peek = found
         if not self._named:

@@ -1,5 +1,5 @@
 """Writes a new pair or changes one: question, answer, system text, tags, kind and status.
-What is typed is kept in a draft file; if somebody else saved the pair meanwhile, saving shows both texts."""
+What is typed is kept in a draft file; if another terminal saved the pair meanwhile, saving shows both texts."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ class PairEditor(PageScreen[Pair]):
             self.query_one(f"#{error.where}").focus()
 
     async def _settle(self, typed: PairDraft) -> Pair | None:
-        """The pair was changed by somebody else: let the user choose. None: continue editing."""
+        """The pair was changed in another terminal: let the user choose. None: continue editing."""
         from tui.screens.data.conflict import ConflictDialog
 
         assert self._pair is not None

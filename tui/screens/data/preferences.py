@@ -1,5 +1,5 @@
 """Preferences and feedback: the list, a search field, and the whole row to read.
-They are rows like pairs; what they are is said in store/preference_rows.py."""
+They are rows like pairs; store/preference_rows.py explains what they are."""
 
 from __future__ import annotations
 

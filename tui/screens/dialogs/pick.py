@@ -53,7 +53,7 @@ class Pick(Dialog[Picked]):
         self._listed: list[Picked] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Field(placeholder="Type to filter" + (", or a new one" if self._create else ""), compact=True)
+        yield Field(placeholder="Type to filter" + (", or type a new name" if self._create else ""), compact=True)
         yield OptionList(compact=True, markup=False)
         if self._hint:
             yield text(self._hint, "hint")

@@ -1,1 +1,1 @@
-"""The Export mode: make files of a run that other programs read."""
+"""The Export mode: turn a run into files for other programs."""

@@ -1,5 +1,5 @@
 """The choices of an export: format, quants with their sizes, the step and where to put it.
-Says what is chosen; planning and starting are the screen's."""
+Reports what is chosen; planning and starting are the screen's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.export.targets import ExportTarget
 from store.errors import BadInput
 from tui import formatting
 from tui.export_summary import divergence
-from tui.screens.export.report import Offer, Shelf
+from tui.screens.export.report import Offer, RunExports
 from tui.text import clean, content
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
@@ -101,17 +101,17 @@ class ExportForm(VerticalScroll, can_focus=False):
         targets = tuple(Target(self.format, quant) for quant in self.quants) or (Target(self.format),)
         return Request(self._run + (f"@{step}" if step else ""), targets, out=Path(out) if out else None)
 
-    def offer(self, shelf: Shelf) -> None:
+    def offer(self, listed_run: RunExports) -> None:
         """Offer this run. Another one begins with its best step; the other choices stay."""
-        if shelf.name == self._run and len(shelf.steps) + 1 == len(self.query_one("#step", Choice).options):
+        if listed_run.name == self._run and len(listed_run.steps) + 1 == len(self.query_one("#step", Choice).options):
             return
         step = self.query_one("#step", Choice)
         with self.prevent(Choice.Changed):
-            step.options = [(BEST, "the best"), *((str(each), f"step {each}") for each in shelf.steps)]
+            step.options = [(BEST, "the best"), *((str(each), f"step {each}") for each in listed_run.steps)]
             step.value = BEST
         step.refresh(layout=True)
-        self.query_one("#step-row").display = bool(shelf.steps)
-        self._run = shelf.name
+        self.query_one("#step-row").display = bool(listed_run.steps)
+        self._run = listed_run.name
         self._title("")
         self.post_message(self.Changed())
 
@@ -172,8 +172,8 @@ class ExportForm(VerticalScroll, can_focus=False):
 
 
 def _note(planned: Planned) -> Content:
-    """`145 MB  KL 0.0004  mostly Q5_0  is there`"""
-    words = [each for each in (planned.mostly, "is there" if planned.taken else "") if each]
+    """`145 MB  KL 0.0004  mostly Q5_0  exists`"""
+    words = [each for each in (planned.mostly, "exists" if planned.taken else "") if each]
     return Content.assemble(
         f"{formatting.size(planned.bytes):>6}",
         "  ",
@@ -183,7 +183,7 @@ def _note(planned: Planned) -> Content:
 
 
 def _summary(offer: Offer) -> Content:
-    """How large, where to, and what is there already."""
+    """How large, where to, and what exists already."""
     chosen = offer.chosen
     where = offer.place(chosen[0].path if len(chosen) == 1 else chosen[0].folder.parent)
     files = "" if len(chosen) == 1 else f" in {formatting.count(len(chosen), 'export')}"
@@ -194,5 +194,5 @@ def _summary(offer: Offer) -> Content:
     ]
     taken = [planned.path.name for planned in chosen if planned.taken]
     if taken:
-        lines.append(Content.assemble(("! ", "$warning bold"), clean(f"{', '.join(taken)} is there already.")))
+        lines.append(Content.assemble(("! ", "$warning bold"), clean(f"{', '.join(taken)} already exists.")))
     return Content("\n").join(lines)

@@ -1,5 +1,5 @@
 """The runs that can be exported, and under each what was made of it.
-It shows shelves and tells what is under the cursor."""
+It shows exports under their runs and reports the entry under the cursor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from store.records import Export
 from tui import formatting
 from tui.export_summary import SIGN, title
-from tui.screens.export.report import Shelf
+from tui.screens.export.report import RunExports
 from tui.text import fit, one_line
 
 Place = tuple[str, int | None]
@@ -23,7 +23,7 @@ Place = tuple[str, int | None]
 
 
 class ExportList(OptionList):
-    """`show(shelves)` keeps the cursor where it was, or on the run of an export that is gone."""
+    """`show(run_exports)` keeps the cursor where it was, or on the run of an export that is gone."""
 
     DEFAULT_CSS = """
     ExportList {
@@ -41,26 +41,28 @@ class ExportList(OptionList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
-        self.shelves: list[Shelf] = []
+        self.run_exports: list[RunExports] = []
         self._places: list[Place] = []
         self._prompts: list[Content] = []
         self._at: Place | None = None
 
     @property
-    def shelf(self) -> Shelf | None:
+    def listed_run(self) -> RunExports | None:
         """The run under the cursor, or the one whose export is."""
-        return next((shelf for shelf in self.shelves if self._at and shelf.name == self._at[0]), None)
+        return next(
+            (listed_run for listed_run in self.run_exports if self._at and listed_run.name == self._at[0]), None
+        )
 
     @property
     def export(self) -> Export | None:
         """The export under the cursor."""
-        made = self.shelf.exports if self.shelf else ()
+        made = self.listed_run.exports if self.listed_run else ()
         return next((export for export in made if self._at and export.id == self._at[1]), None)
 
-    def show(self, shelves: Sequence[Shelf]) -> None:
+    def show(self, run_exports: Sequence[RunExports]) -> None:
         """List these."""
-        self.shelves = list(shelves)
-        self._places = [(s.name, id) for s in shelves for id in (None, *(export.id for export in s.exports))]
+        self.run_exports = list(run_exports)
+        self._places = [(s.name, id) for s in run_exports for id in (None, *(export.id for export in s.exports))]
         self._draw()
         if self._at not in self._places:
             run = (self._at[0], None) if self._at else None
@@ -80,7 +82,11 @@ class ExportList(OptionList):
         self._draw()
 
     def _draw(self) -> None:
-        prompts = [line for shelf in self.shelves for line in (self._run(shelf), *map(self._export, shelf.exports))]
+        prompts = [
+            line
+            for listed_run in self.run_exports
+            for line in (self._run(listed_run), *map(self._export, listed_run.exports))
+        ]
         if prompts == self._prompts:
             return
         self._prompts = prompts
@@ -94,9 +100,9 @@ class ExportList(OptionList):
     def _room(self) -> int:
         return max(12, self.size.width - 3)
 
-    def _run(self, shelf: Shelf) -> Content:
-        gone = "" if shelf.run else "  run removed"
-        name = one_line(shelf.name, self._room - len(gone))
+    def _run(self, listed_run: RunExports) -> Content:
+        gone = "" if listed_run.run else "  run removed"
+        name = one_line(listed_run.name, self._room - len(gone))
         return Content.assemble((name, "bold"), (gone, "$faint"))
 
     def _export(self, export: Export) -> Content:

@@ -108,7 +108,7 @@ class ExportWork(Vertical):
         yield Static(id="work-title", markup=False)
         yield Bar()
         yield Static(id="work-text", markup=False)
-        yield Static(Content.styled("s cancels it; nothing of it stays. Without this window it continues.", "$faint"))
+        yield Static(Content.styled("s cancels it and removes its files. It continues when you quit.", "$faint"))
 
     def show(self, job: JobView) -> None:
         """How far it is."""

@@ -18,7 +18,7 @@ from store.records import Export, Run
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class RunExports:
     """A run with what was made of it, newest first. `run` is None when the run was removed and its exports stayed."""
 
     name: str
@@ -64,7 +64,7 @@ class MadeExport:
     beside: str
 
 
-def shelves(store: Store) -> list[Shelf]:
+def run_exports(store: Store) -> list[RunExports]:
     """Every run that has something to export, newest first, then those that left exports behind."""
     made: dict[str, list[Export]] = {}
     for export in exports.all_exports(store):
@@ -73,13 +73,13 @@ def shelves(store: Store) -> list[Shelf]:
     for run in runs.all_runs(store):
         steps = tuple(c.step for c in runs.checkpoints(store, run.id))
         if run.adapter or steps or run.name in made:
-            found.append(Shelf(run.name, run, steps, tuple(made.pop(run.name, ()))))
-    return found + [Shelf(name, None, (), tuple(left)) for name, left in made.items()]
+            found.append(RunExports(run.name, run, steps, tuple(made.pop(run.name, ()))))
+    return found + [RunExports(name, None, (), tuple(left)) for name, left in made.items()]
 
 
-def overview(store: Store) -> tuple[list[Shelf], list[JobView]]:
-    """The shelves, and the jobs of exports that have not ended."""
-    return shelves(store), [job_list.of_job(job) for job in service.running(store)]
+def overview(store: Store) -> tuple[list[RunExports], list[JobView]]:
+    """The exports of every run, and the jobs of exports that have not ended."""
+    return run_exports(store), [job_list.of_job(job) for job in service.running(store)]
 
 
 def sweep(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Export: make files of a run that other programs read, see their verification, and the commands to use them.
+"""Export: turn a run into files for other programs, see their verification, and the commands to use them.
 The work is a background job (engine.export.service); this screen starts, shows and cancels those of any terminal."""
 
 from __future__ import annotations
@@ -89,15 +89,15 @@ class ExportScreen(ModeScreen):
     @work(group="exports", exclusive=True)
     async def reload(self) -> None:
         """The list, and what is under the cursor."""
-        shelves, self.jobs = await self.tuningfork.bridge.call(report.overview)
-        self.query_one("#export").display = bool(shelves)
-        self.query_one("#nothing").display = not shelves
-        self._listed.show(shelves)
+        run_exports, self.jobs = await self.tuningfork.bridge.call(report.overview)
+        self.query_one("#export").display = bool(run_exports)
+        self.query_one("#nothing").display = not run_exports
+        self._listed.show(run_exports)
         await self._show()
 
     async def _show(self) -> None:
         """Show the right side that belongs to the cursor."""
-        shelf, export = self._listed.shelf, self._listed.export
+        listed_run, export = self._listed.listed_run, self._listed.export
         job = self.job
         working = job is not None and (export is None or export.state == "working")
         if export is not None and not working:
@@ -105,13 +105,13 @@ class ExportScreen(ModeScreen):
             if made is None or self._listed.export != export:
                 return
             self._view.show(made)
-        if export is None and shelf is not None and not working:
-            self.query_one(ExportForm).offer(shelf)
+        if export is None and listed_run is not None and not working:
+            self.query_one(ExportForm).offer(listed_run)
         if working and job is not None:
             self.query_one(ExportWork).show(job)
         self.query_one(ExportWork).display = working
         self._view.display = export is not None and not working
-        self.query_one(ExportForm).display = export is None and not working and bool(shelf and shelf.run)
+        self.query_one(ExportForm).display = export is None and not working and bool(listed_run and listed_run.run)
         self.refresh_bindings()
 
     @on(ExportList.Moved)
@@ -122,7 +122,7 @@ class ExportScreen(ModeScreen):
     @property
     def job(self) -> JobView | None:
         """The export of the run under the cursor that is being made or waits, by whichever terminal it was started."""
-        name = self._listed.shelf.name if self._listed.shelf else None
+        name = self._listed.listed_run.name if self._listed.listed_run else None
         return next((job for job in self.jobs if job.name == name), None)
 
     def _jobs_changed(self) -> None:
@@ -151,12 +151,12 @@ class ExportScreen(ModeScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not self.app.is_running:  # its widgets are being removed
             return False
-        shelf, export = self._listed.shelf, self._listed.export
+        listed_run, export = self._listed.listed_run, self._listed.export
         match action:
             case "new":
-                return bool(shelf and shelf.run) and (export is not None or self.job is None)
+                return bool(listed_run and listed_run.run) and (export is not None or self.job is None)
             case "start":
-                return bool(shelf and shelf.run) and export is None and self.job is None
+                return bool(listed_run and listed_run.run) and export is None and self.job is None
             case "cancel":
                 return self.job is not None
             case "copy":
@@ -192,8 +192,8 @@ class ExportScreen(ModeScreen):
         return await self.tuningfork.bridge.call(report.offer, request)
 
     def action_new(self) -> None:
-        if self._listed.shelf:
-            self._listed.go_to((self._listed.shelf.name, None))
+        if self._listed.listed_run:
+            self._listed.go_to((self._listed.listed_run.name, None))
             self.query_one("#format").focus()
 
     @on(ExportForm.Start)
@@ -203,8 +203,8 @@ class ExportScreen(ModeScreen):
     @work(group="start", exclusive=True)
     async def action_start(self) -> None:
         """Start the export; ask before something is replaced."""
-        shelf = self._listed.shelf
-        if shelf is None:
+        listed_run = self._listed.listed_run
+        if listed_run is None:
             return
         try:
             request = self.query_one(ExportForm).request()
@@ -232,9 +232,9 @@ class ExportScreen(ModeScreen):
         """Show the end of an export's job; whether that was done here, so that no notice is needed."""
         if job.kind != service.KIND:
             return False
-        shelves, self.jobs = await self.tuningfork.bridge.call(report.overview)
-        watched = self.is_current and self._listed.shelf is not None and self._listed.shelf.name == job.name
-        self._listed.show(shelves)
+        run_exports, self.jobs = await self.tuningfork.bridge.call(report.overview)
+        watched = self.is_current and self._listed.listed_run is not None and self._listed.listed_run.name == job.name
+        self._listed.show(run_exports)
         if made and watched:
             self._listed.go_to((job.name, made[0].id))
         self.reload()

@@ -182,7 +182,7 @@ class RunForm(VerticalScroll, can_focus=False):
         self.post_message(self.Changed())
 
     def choose(self, field: str, value: str) -> None:
-        """Choose a dataset or a model by hand."""
+        """Choose a dataset or a model from a list."""
         picker = self.query_one(f"#{field}", Picker)
         if value not in [option for option, _ in picker.options]:
             picker.options.append((value, value))
@@ -336,7 +336,7 @@ class RunForm(VerticalScroll, can_focus=False):
     def _hints(self) -> None:
         found = next((d for d in self._choices.datasets if d.name == self.dataset), None)
         ready = formatting.count(found.ready, "ready pair") if found else ""
-        hint = ready + (f", {found.val} to validate" if found and found.val else "")
+        hint = ready + (f", {found.val:,} val" if found and found.val else "")
         self.query_one("#dataset-hint", Static).update(content(hint))
         self.query_one("#recipe-hint", Static).update(content(RECIPES[self.query_one("#recipe", Choice).value].summary))
         method = self._text("method")

@@ -302,7 +302,8 @@ class TrainScreen(ModeScreen):
         except TuningforkError as error:
             self.tuningfork.notify_error(error)
             return
-        self.app.push_screen(Rows(found.preflight))
+        if self.is_current:  # preparing the model may take long, and another screen may be open by now
+            self.app.push_screen(Rows(found.preflight))
 
 
 def _labelled(error: TuningforkError) -> TuningforkError:
