@@ -1,5 +1,5 @@
 """A base folder and an adapter become one GGUF model file in one pass, a tensor at a time: no merged folder, no torch.
-K-quants are made by llama.cpp from the float16 pass; proofs and names of targets are not here."""
+K-quants are made by llama.cpp from the float16 pass; verification and names of targets are not here."""
 
 from __future__ import annotations
 
