@@ -111,7 +111,7 @@ def _best(store: Store, run: Run) -> tuple[int | None, str]:
         return losses.get(run.step if state.step is None else state.step)
 
     measured = [(loss, state) for state in sound if (loss := loss_of(state)) is not None]
-    if not measured:
+    if not measured or len(losses) == 1:  # nothing to compare
         newest = sound[0]
         return newest.step, ("the final weights" if newest.step is None else f"step {newest.step}, its newest") + bad
     loss, best = min(measured, key=lambda pair: pair[0])  # of equal ones the newest, which comes first
