@@ -3,6 +3,7 @@ A file that was quantised already is trained on as it is; a second quantisation 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from engine.core.files import write_json
 from engine.gguf import header
+from store.errors import BadInput
 
 FILE = "source.json"
 _PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
@@ -72,9 +74,13 @@ def record(parts: Sequence[Path], folder: Path) -> None:
 
 
 def complete(file: Path, folder: Path) -> None:
-    """Write source.json into a folder that was prepared from `file` by a version that did not keep it."""
+    """Write source.json into a folder that was prepared from `file` by a version that did not keep it.
+
+    A file that is damaged by now changes nothing: whatever reads it next says so.
+    """
     if not (folder / FILE).is_file():
-        record(header.shards(file), folder)
+        with contextlib.suppress(BadInput):
+            record(header.shards(file), folder)
 
 
 def is_quantised(types: Iterable[str]) -> bool:
