@@ -260,7 +260,7 @@ def extend(store: Store, name: str, config: dict[str, Any], config_hash: str, to
     with store.write() as conn:
         run = get(store, name)
         if run.state not in END_STATES:
-            raise Conflict(f"the run {name!r} is {state_word(run.state)}", todo="Wait until it has ended.")
+            raise Conflict(f"Run {name} is {state_word(run.state)}.", todo="Wait until it has ended.")
         conn.execute(
             "UPDATE run SET config = ?, config_hash = ?, total_steps = ?, adapter = NULL,"
             " state = iif(state = 'succeeded', 'stopped', state) WHERE id = ?",

@@ -70,7 +70,7 @@ def test_welcome(snap_compare: Compare, store: Store) -> None:
 @pytest.mark.parametrize(
     ("size", "keys", "texts"),
     [
-        pytest.param((80, 24), [], ["Export ember-1", "≈ 161 MB to", "already exists"], id="form"),
+        pytest.param((80, 24), [], ["Export ember-1", "≈ 143 MB to", "already exists"], id="form"),
         pytest.param((200, 50), ["down"], ["✗ gguf q4_0", "→ Make q8_0 instead"], id="wide"),
     ],
 )

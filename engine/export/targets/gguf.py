@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.export import quant_mix
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing, weight_count
 from engine.models.refs import Resolved
@@ -38,7 +39,7 @@ class GgufTarget(ExportTarget):
         return quant or self.name
 
     def size(self, model: Resolved, quant: str | None) -> int:
-        return int(weight_count(model) * QUANTS[str(quant)])
+        return sum(quant_mix.expected(model, str(quant)).values()) or int(weight_count(model) * QUANTS[str(quant)])
 
     def scratch_size(self, model: Resolved, quant: str | None) -> int:
         return 0 if quant in DIRECT else weight_count(model) * 2

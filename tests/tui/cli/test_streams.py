@@ -35,7 +35,7 @@ def test_rows_are_imported_from_stdin(tf: Cli, rows: str) -> None:
 
 def test_errors_in_stdin_name_it_and_the_line(tf: Cli) -> None:
     result = tf("data", "import", "-", "--dataset", "facts", input="")
-    assert result.exit_code == 2 and "stdin: the file is empty" in result.stderr
+    assert result.exit_code == 2 and "stdin: The file is empty" in result.stderr
     result = tf("data", "import", "-", "--dataset", "facts", input='{"instruction": "", "output": {}}\n')
     assert result.exit_code == 2 and "stdin:1" in result.stderr and "/tmp" not in result.stderr
     result = tf("data", "import", "-", "-", "--dataset", "facts", input=ROWS)
