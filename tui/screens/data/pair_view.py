@@ -1,4 +1,4 @@
-"""A whole pair to read: its status and datasets, then its texts. Long texts are clipped, and what is left out is counted.
+"""A whole pair to read: its status and datasets, then its texts. Long texts are clipped, and the rest is counted.
 Reads nothing itself; everything shown is cleaned first."""
 
 from __future__ import annotations
