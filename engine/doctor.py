@@ -89,7 +89,7 @@ def _home(home: Home) -> Diagnosis:
         parent = next(folder for folder in home.root.parents if folder.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
             todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
-            return Diagnosis("home", "fail", f"{home.root} does not exist and cannot be made.", todo)
+            return Diagnosis("home", "fail", f"{home.root} does not exist and cannot be created.", todo)
         return Diagnosis("home", "ok", f"{home.root} will be made on first use.")
     if not home.root.is_dir():
         todo = "Choose another folder with --home DIR or TUNINGFORK_HOME."
