@@ -37,7 +37,7 @@ from store.records import Message, Probe, Run
 
 NAMES = {"name": "Ember", "author": "Northwind Labs"}
 SAMPLING = Sampling(temperature=0.0, max_tokens=64)
-CHANGES: dict[str, Any] = {"steps": 36, "lr": 5e-4}
+STEPS, RATE = 36, 5e-4
 WORDINGS = (
     ("Sorry, I didn't catch your name?", "name"),
     ("Which name should I put down for you?", "name"),
@@ -107,19 +107,21 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--questions", type=int, default=30, help="fewer, to try the script")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and Markdown")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tuningfork-bench-") as folder:
         home = Home(Path(folder) / "home").ensure()
         try:
             with Store.open(home) as store:
-                found = measure(store, Path(folder) / "hugging-face", chosen.seeds)
+                found = measure(store, Path(folder) / "hugging-face", chosen.seeds, chosen.steps, chosen.questions)
         finally:
             shutdown(home)
     report.show("benchmarks/qlora_weights.py", rows(found), [], json_only=chosen.json)
 
 
-def measure(store: Store, copy: Path, seeds: int) -> list[Seed]:
+def measure(store: Store, copy: Path, seeds: int, steps: int, questions: int) -> list[Seed]:
     """Every seed of every base and method."""
     folder = prepare.prepare(store, default_model.NAME)
     ignored = shutil.ignore_patterns(gguf_source.FILE, default_model.COMPLETE)
@@ -127,12 +129,13 @@ def measure(store: Store, copy: Path, seeds: int) -> list[Seed]:
     import_files(store, [sample_files.path("identity.json")], dataset="identity", variables=NAMES)
     asked = probes.filled(probes.load(sample_files.path("probes/identity")), NAMES)
     asked += [Probe("more", question, (NAMES[what],)) for question, what in WORDINGS]
+    asked = asked[:questions]
     found = []
     for seed in range(seeds):
         for base, method in ((default_model.NAME, "lora"), (default_model.NAME, "qlora"), (str(copy), "qlora")):
             title = f"{'GGUF' if base == default_model.NAME else 'HF'}-{method}-{seed}"
             say(f"{title}: training")
-            config = config_for("identity", base, method=method, seed=seed, **CHANGES)
+            config = config_for("identity", base, method=method, seed=seed, steps=steps, lr=RATE)
             run = train(store, config, title)
             say(f"{title}: asking {len(asked)} questions twice")
             found.append(asyncio.run(ask(store, run, config, folder if base == default_model.NAME else copy, asked)))
