@@ -174,7 +174,7 @@ def test_bfloat16_is_rounded_to_the_nearest_even() -> None:
 def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> None:
     (first,) = service.export(store, request())
     before = store.home.absolute(first.path).stat().st_mtime_ns
-    with pytest.raises(Conflict, match="there already") as caught:
+    with pytest.raises(Conflict, match="already exists") as caught:
         service.export(store, request())
     assert "--overwrite" in str(caught.value.todo) and caught.value.exit_code == 2
     (second,) = service.export(store, request(overwrite=True))
@@ -209,7 +209,7 @@ def test_one_file_is_replaced_at_its_real_path_with_its_mode(store: Store, adapt
     (disk / "m.gguf").write_text("old")
     (disk / "m.gguf").chmod(0o640)
     link.symlink_to(disk / "m.gguf")
-    with pytest.raises(Conflict, match="there already"):
+    with pytest.raises(Conflict, match="already exists"):
         service.export(store, request(out=link))
     (made,) = service.export(store, request(out=link, overwrite=True))
     assert link.is_symlink() and store.home.absolute(made.path) == disk / "m.gguf"
@@ -224,7 +224,7 @@ def test_one_file_needs_no_right_to_write_above_its_folder(store: Store, adapter
 
 def test_what_lies_beside_one_file_is_not_replaced_unasked(store: Store, adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "m.gguf.README.md").write_text("my notes")
-    with pytest.raises(Conflict, match=r"README\.md is there already"):
+    with pytest.raises(Conflict, match=r"README\.md already exists"):
         service.export(store, request(out=tmp_path / "m.gguf"))
     (tmp_path / "m.gguf.README.md").unlink()
     (tmp_path / "m.gguf.proof.json").symlink_to(tmp_path / "elsewhere")

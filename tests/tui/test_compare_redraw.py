@@ -114,7 +114,7 @@ async def test_what_waited_behind_an_answer_that_failed_is_shown_as_stopped(
         screen(app).conversation.sync()
         await answered(app)
         lane = screen(app).page.panel(0).lane
-        assert lane.plain_text().count("stopped before the first token") == TURNS - 1
+        await app.until(lambda: lane.plain_text().count("stopped before the first token") == TURNS - 1)
 
 
 def test_the_cache_builds_what_changed_and_everything_when_the_conversation_is_another(built: Counter[int]) -> None:
