@@ -34,9 +34,9 @@ RECIPES: dict[str, Recipe] = {
             "Teach a model its name and a few facts in few steps, so that it forgets little. Mix in general rows.",
             # Steps, not epochs: ten rows need about as many as a hundred. Measured: docs/recipe-log.md.
             {
-                "steps": 76,
+                "steps": 57,
                 "batch_size": 8,
-                "lr": 5e-4,
+                "lr": 1e-3,
                 "scheduler": "linear",
                 "warmup": 0.1,
                 "rank": 16,
