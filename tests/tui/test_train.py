@@ -211,10 +211,10 @@ async def test_a_recipe_fills_all_rows_and_a_model_only_those_not_changed(traini
     async with training() as app:
         await app.see("‹ ember ›")
         form = screen(app).query_one(RunForm)
-        form.query_one("#lr", Input).value = "1e-3"
+        form.query_one("#lr", Input).value = "2e-3"
         form.choose("model", "org/Model-7B")
         await app.until(lambda: form.config().model == "org/Model-7B")
-        assert form.config().lr == 1e-3
+        assert form.config().lr == 2e-3
         form.query_one("#rank", Input).value = "4"
         await app.until(lambda: form.query_one("#alpha", Input).value == "8")
         form.query_one("#recipe", Choice).value = "careful"
