@@ -39,8 +39,12 @@ GOLDEN = {
         alpha=16, threads=2, save_every=5, packing="padded", dtype="fp32", scheduler="constant", seed=7,
         recipe="careful", train_turns="last",
     ),
-    "c7af49259d76bafeaf6b1c3539796c510ab1719b991ad22b028c3e39bb0ff3e6": before("identity", "smollm2-135m", lr=5e-4, steps=76),
-    "0a43b74532a399e8604e831afb129ba3f83cef47b017897bffab4c225dc00ce5": before("identity", "org/Model-7B", lr=5e-4 * 0.4, steps=76),
+    "c7af49259d76bafeaf6b1c3539796c510ab1719b991ad22b028c3e39bb0ff3e6": before(
+        "identity", "smollm2-135m", lr=5e-4, steps=76
+    ),
+    "0a43b74532a399e8604e831afb129ba3f83cef47b017897bffab4c225dc00ce5": before(
+        "identity", "org/Model-7B", lr=5e-4 * 0.4, steps=76
+    ),
     "200595241090e8bd0a66f05a6bd0e48f22ec9025b836a876c6e7464ca6b9a1b8": before("instruct", "smollm2-135m"),
     "91fe325f7f7db1d8583215b568619417bcaba0ef39546ac3dc0095c5358d497f": before("instruct", "org/Model-7B"),
     "22b3f86d2b2710368f84c152a98c94a971ced5ff2c6616f5ad87875f180b55f1": before("careful", "smollm2-135m"),
