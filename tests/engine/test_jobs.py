@@ -253,6 +253,8 @@ class TestQueue:
         assert sorted(won) == ["False"] * 5 + ["True"]
         assert len(runs.attempts(store, runs.get(store, name).id)) == 1
         assert runs.live_attempt(store, runs.get(store, name).id) is not None
+        release(store, name)
+        assert ended(store, name).state == "succeeded"
 
 
 class TestStop:
