@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from engine.core import process, spinning
+from engine.core import process
 from engine.inference import access, limits
 from store.errors import BadInput, TuningforkError
 from store.home import Home, find_home
@@ -81,8 +81,7 @@ def _listen(
         started = process.started_at(os.getpid()) or 0.0
         access.write_info(home, access.ServerInfo(url, token, os.getpid(), started, access.version()))
         try:
-            with spinning.polite():
-                asyncio.run(_serve(home, options, token, bound, tell, lambda: listening(url)))
+            asyncio.run(_serve(home, options, token, bound, tell, lambda: listening(url)))
         finally:
             access.remove_info(home, os.getpid())
 
