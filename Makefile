@@ -38,7 +38,7 @@ demo: $(RUN_OK)      ## the main job, unattended: sample data -> QLoRA run -> ba
 test: $(DEV_OK)      ## all tests, the real default model included
 	$(BIN)/python scripts/run_tests.py
 
-test-fast: $(DEV_OK) ## the tests that need no real model, no screen and no torch: under a minute
+test-fast: $(DEV_OK) ## the tests that need no real model, no screen and no torch: about a minute
 	$(BIN)/python -m pytest -q -m "not slow and not screen" --ignore=tests/torch -n 2
 
 fuzz: $(DEV_OK)      ## the tests that draw at random, with new draws, for MINUTES=10
