@@ -4,7 +4,6 @@ the safetensors files. Finds what would make training or chat silently wrong, an
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from engine.gguf import header
+from engine.gguf import header, tokenizer_file
 from engine.models.weight_files import ADAPTER_FILES, TensorHeader, counted, json_object, read_tensors, some_names
-from store.errors import TuningforkError, Unsupported
+from store.errors import BadInput, TuningforkError, Unsupported
 
 _LAYER = re.compile(r"(?P<stack>(?:.*\.)?(?:layers|h|blocks|block|layer))\.(?P<number>\d+)\.(?P<rest>.+)")
 _WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
@@ -227,14 +226,14 @@ def _vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, T
 def highest_token(folder: Path) -> tuple[int, str] | None:
     """The highest id that tokenizer.json gives out, with its token; None when the file cannot be read."""
     try:
-        raw = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+        raw = tokenizer_file.load(folder).raw
         vocabulary = raw["model"]["vocab"]
         pairs = (
             list(vocabulary.items()) if isinstance(vocabulary, dict) else [(v[0], n) for n, v in enumerate(vocabulary)]
         )
         pairs += [(token["content"], token["id"]) for token in raw.get("added_tokens") or []]
         id, token = max((int(id), str(token)) for token, id in pairs)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (BadInput, ValueError, KeyError, TypeError, IndexError):
         return None
     return id, token
 
