@@ -80,7 +80,9 @@ async def test_the_terminal_shows_what_the_lane_holds(seed: int) -> None:
     chance = random.Random(seed)
     async with lane_of((40, 16)) as (lane, pilot):
         blocks, moves, grew = [Block("prompt", "Go on")], 0, ""
-        for _ in range(250):
+        acts = 0
+        while acts < 250 or (moves <= 10 and acts < 2500):  # a rare draw needs more actions for enough moves
+            acts += 1
             act = chance.random()
             if act < 0.9:
                 grew += " ".join(chance.choices(WORDS, k=chance.randint(1, 12))) + " "
@@ -99,7 +101,7 @@ async def test_the_terminal_shows_what_the_lane_holds(seed: int) -> None:
             moves += lane.moving
             if not lane.moving:
                 assert lane.true
-        assert moves, "nothing moved, so nothing was tested"
+        assert moves > 10
         for _ in range(16):
             lane.show(blocks, rows=1)
         await pilot.pause()
