@@ -1,5 +1,5 @@
 """A tiny random Llama with a real tokenizer and a ChatML template: everything that training does, in milliseconds.
-For fast tests; made anew in each test session."""
+For fast tests; made again in each test session."""
 
 from __future__ import annotations
 

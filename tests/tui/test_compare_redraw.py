@@ -92,7 +92,7 @@ async def test_an_answer_in_the_middle_is_drawn_in_its_place(
     client.script = lambda model, messages: [f"{model} now says {messages[-1]['content']}"]
     async with comparing((120, 60)) as app:
         comparison = long_talk(app)
-        comparison.set_model("a", "smollm2-360m")  # it answers all turns anew, from the first to the last
+        comparison.set_model("a", "smollm2-360m")  # it answers all turns again, from the first to the last
         screen(app).conversation.sync()
         await answered(app)
         lane = screen(app).page.panel(0).lane

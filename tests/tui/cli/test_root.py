@@ -187,7 +187,7 @@ class TestHelp:
 
     def test_the_page_is_what_the_commands_say(self) -> None:
         page = (ROOT / "docs" / "cli.md").read_text("utf-8")
-        assert page == tui.cli.docs.markdown(), "write it anew: python -m tui.cli.docs > docs/cli.md"
+        assert page == tui.cli.docs.markdown(), "write it again: python -m tui.cli.docs > docs/cli.md"
 
     def test_completion_offers_names_from_the_store(self, tf: Cli, facts: str, monkeypatch: pytest.MonkeyPatch) -> None:
         from tui.cli.options import DATASET, StoreName
