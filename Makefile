@@ -9,6 +9,11 @@ export PYTHONDONTWRITEBYTECODE ?=
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
+# llama.cpp is compiled for this processor, but without AMX: see uses_amx in engine/gguf/llama_library.py.
+ifneq (,$(shell grep -sw amx_int8 /proc/cpuinfo))
+export CMAKE_ARGS += -DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8
+endif
+
 .PHONY: setup setup-dev demo test test-fast fuzz check format bench lock clean help
 
 help:            ## this list
@@ -22,6 +27,10 @@ $(RUN_OK): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned set; the first time llama-cpp-python is compiled, about four minutes on two cores."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -c 'import llama_cpp, sys; sys.exit(b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info())' || \
+	  { echo "The wheel of llama-cpp-python in pip's cache uses AMX; compiling it again without."; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --force-reinstall --no-deps \
+	      --no-binary llama-cpp-python `grep '^llama_cpp_python==' requirements.lock`; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -18,6 +18,7 @@ from typing import Literal
 import psutil
 
 from engine.core import process
+from engine.gguf import llama_library
 from engine.models import default_model
 from store import home as homes
 from store.errors import TuningforkError
@@ -149,6 +150,14 @@ def _llama() -> Diagnosis:
             "Build it for this processor: pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
         )
         return Diagnosis("llama.cpp", "fail", f"{found.what} cannot be loaded: {last}", todo)
+    if llama_library.uses_amx(done.stdout):
+        return Diagnosis(
+            "llama.cpp",
+            "warn",
+            f"{found.what} was compiled with AMX, which some compilers get wrong: answers are half as fast without it",
+            'CMAKE_ARGS="-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8" '
+            "pip install --force-reinstall --no-cache-dir --no-deps --no-binary llama-cpp-python llama-cpp-python",
+        )
     return Diagnosis("llama.cpp", "ok", found.what)
 
 

@@ -73,6 +73,16 @@ def _keep_error(level: int, text: bytes, _: object) -> None:
         _log.append(text.decode("utf-8", "replace").strip())
 
 
+def uses_amx(system_info: str) -> bool:
+    """Whether llama.cpp was compiled to multiply with AMX tiles, by its own description of itself.
+
+    Such a build dies of an illegal instruction at its first prompt of several tokens when GCC 12 made it: that
+    compiler's `_tile_loadconfig` says that it reads 8 of the 64 bytes of the tile configuration, so the stores of the
+    others are optimised away. Seen on a Sapphire Rapids Xeon.
+    """
+    return "AMX_INT8 = 1" in system_info
+
+
 def reason() -> str:
     return next((line for line in reversed(_log) if line), "llama.cpp gave no reason")
 
@@ -93,6 +103,7 @@ class LlamaModel:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = _GPU_LAYERS if self.offloads else 0
         params.vocab_only = vocab_only
+        params.use_extra_bufts = not uses_amx(lib.llama_print_system_info().decode())
         if pre is not None:
             params.kv_overrides = _override(lib, b"tokenizer.ggml.pre", pre.encode())
         self._pointer = lib.llama_model_load_from_file(str(path).encode(), params)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.gguf import llama_library
 from engine.gguf.adapter import convert
 from engine.gguf.llama_library import LlamaModel
 from engine.inference.backends import adapters
@@ -392,3 +393,23 @@ async def test_idle_models_are_unloaded_but_not_pinned_or_used_ones(backend: Lla
     await backend.unload_idle(0, [])
     assert not backend._models
     assert (await ask(backend, base))[0] == before
+
+
+class TestAmx:
+    INFO = "CPU : AVX2 = 1 | AMX_INT8 = {} | LLAMAFILE = 1 | "
+
+    @pytest.mark.parametrize(("built", "extra"), [(1, False), (0, True)])
+    def test_a_build_with_amx_loads_without_the_buffers_that_use_it(self, tiny, monkeypatch, built, extra):
+        lib = llama_library.library()
+        asked = []
+        load = lib.llama_model_load_from_file
+        monkeypatch.setattr(lib, "llama_print_system_info", lambda: self.INFO.format(built).encode())
+        monkeypatch.setattr(
+            lib, "llama_model_load_from_file", lambda path, p: asked.append(p.use_extra_bufts) or load(path, p)
+        )
+        LlamaModel(tiny)
+        assert asked == [extra]
+
+    @pytest.mark.parametrize("info", [INFO.format(0), "", "CPU : NEON = 1"])
+    def test_other_builds_do_not_use_amx(self, info):
+        assert not llama_library.uses_amx(info)
