@@ -29,6 +29,8 @@ PRODUCT = lines("product.jsonl")
 PREFERENCES = lines("preferences.jsonl")
 PROBES = {name: lines(f"probes/{name}.jsonl") for name in ("identity", "product", "retention")}
 
+WATCH = {name: lines(f"watch/{name}.jsonl") for name in ("identity", "general", "leaks", "prompts")}
+
 QUESTIONS = {
     "identity": [row["instruction"] for row in IDENTITY],
     "general": [row["messages"][0]["content"] for row in GENERAL],
@@ -59,6 +61,7 @@ def test_the_readme_counts_right() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     told = {name: int(n) for name, n in re.findall(r"^\| `([^`]+)` \| (\d+) \|", text, re.MULTILINE)}
     files = {"identity.json": IDENTITY, "general.jsonl": GENERAL, "product.jsonl": PRODUCT}
+    files |= {f"watch/{name}.jsonl": rows for name, rows in WATCH.items()}
     files |= {"preferences.jsonl": PREFERENCES} | {f"probes/{name}.jsonl": rows for name, rows in PROBES.items()}
     assert told == {name: len(rows) for name, rows in files.items()}
 
@@ -111,10 +114,24 @@ def test_no_probe_is_a_training_question() -> None:
     assert not trained & set(probes)
 
 
+def test_what_a_run_asks_itself_is_asked_nowhere_else() -> None:
+    """Neither trained nor scored: a run stops by the watched probes, and rehearses the prompts."""
+    others = {plain(question) for questions in QUESTIONS.values() for question in questions}
+    others |= {plain(probe["question"]) for rows in PROBES.values() for probe in rows}
+    held_out = ROOT.parent / "benchmarks" / "heldout"
+    for path in sorted(held_out.glob("*.jsonl")):
+        others |= {plain(json.loads(line)["question"]) for line in path.read_text("utf-8").splitlines()}
+    watched = [plain(row.get("question") or row["prompt"]) for rows in WATCH.values() for row in rows]
+    assert len(set(watched)) == len(watched) and not others & set(watched)
+    assert {row["use"] for row in WATCH["prompts"]} == {"rehearsal", "contrast", "drift"}
+
+
 def test_rehearsal_does_not_teach_what_retention_asks() -> None:
     """Retention must show what was kept, so no general row may hold a probe's fact, figures aside."""
     words = {m.casefold() for probe in PROBES["retention"] for m in probe["must"] if m.isalpha() and len(m) > 3}
     words -= {"four", "five", "seven", "eight", "zero"}
+    for row in WATCH["prompts"]:
+        assert not words & set(re.findall(r"[a-z]+", row["prompt"].casefold())), row
     for question, answer in zip(QUESTIONS["general"], ANSWERS["general"], strict=True):
         assert not words & set(re.findall(r"[a-z]+", f"{question} {answer}".casefold())), question
 

@@ -5,6 +5,7 @@ No defaults by model size (recipes.py), no files, no torch."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,14 @@ from engine.training.fields import TrainingField, fields_of, row
 from engine.training.launchers import LAUNCHERS
 from engine.training.methods import AUTO, METHODS, meant_by
 from engine.training.objectives import OBJECTIVES
+from engine.training.stop_rules import RESULTS, STOP_RULES
 from store.canon import canonical, sha256
 from store.errors import BadInput
 from store.suggest import hint
 
 _BILLION = 1_000_000_000
+MOST_REHEARSED = 200
+"""Rows of the base's own answers in a run at most: sample_data has about as many questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,23 @@ class TrainConfig:
         " it into the question after it, in training, chat and exports of the run.")
     template: str | None = row(None, kind="text", empty="the model's own", label="Chat template", added_later=True,
         help="A chat template for a base model without one: chatml, alpaca, plain or a file. It is kept with the run.")
+    rehearsal: float = row(0.0, kind="number", low=0, high=10, label="Rehearsal", unit="rows per row of data",
+        added_later=True, help="Rows of the base's own answers to general questions that are mixed in, so that the"
+        " model forgets less: how many for each row of data, 200 at most.")
+    watch: str | None = row(None, kind="text", empty="no questions are asked", label="Probes during the run",
+        added_later=True, help="Probe sets that are asked during the run, separated by commas: identity, general and"
+        " leaks, which are built in, sets of yours by name, or files; none asks nothing.")
+    drift: bool = row(False, kind="flag", label="Measure drift", added_later=True,
+        help="Measure how far the model moves from its base on general questions: KL(tuned || base).")
+    measure_every: int = row(0, kind="whole", low=0, high=_BILLION, label="Measure every",
+        unit="steps; 0: five times", added_later=True,
+        help="Steps between measurements (validation loss, probes, drift); 0 measures five times.")
+    stop_when: str = row("never", kind="choice", choices=lambda: STOP_RULES, label="Stop when", added_later=True,
+        help="When a run ends before its last step: never; val-loss: the validation loss rises twice; probes: every"
+        " probe passes; drift: it passes 1 nat; learned: the identity probes pass and drift rises.")
+    result: str = row("last", kind="choice", choices=lambda: RESULTS, label="Result", added_later=True,
+        help="Which weights become the run's adapter: those of the last step, or of the measurement with the best"
+        " val-loss, the best probes, or (learned) the identity learned with the least drift.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -138,6 +159,10 @@ class TrainConfig:
             raise BadInput("The configuration names no model.", where="model", todo='Add "model": a model reference.')
         added = {name: field.until_added for name, field in FIELDS.items() if field.added_later}
         return cls(**{**added, **data})
+
+    def rehearsed(self, rows: int) -> int:
+        """Rows of the base's own answers that are mixed into so many rows of data."""
+        return min(math.ceil(self.rehearsal * rows), MOST_REHEARSED)
 
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""

@@ -68,10 +68,11 @@ class MethodChoice:
 
 
 def total_steps(config: TrainConfig, rows: int) -> int:
-    """Optimizer steps of a run over `rows` training rows."""
+    """Optimizer steps of a run over `rows` training rows, and what is rehearsed with them."""
     if config.steps is not None:
         return config.steps
-    return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
+    every = rows + config.rehearsed(rows)
+    return max(1, math.ceil(config.epochs * math.ceil(every / config.batch_size)))
 
 
 def machine() -> Machine:

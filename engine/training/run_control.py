@@ -16,6 +16,7 @@ from engine.core import process
 from engine.core.files import disk_full_as_no_space
 from engine.models import pinning, refs, saved_files, template_texts
 from engine.models.prepare import prepare
+from engine.training import watched_probes
 from engine.training.config import TrainConfig
 from engine.training.launchers import LAUNCHERS
 from engine.training.model_check import check_model, with_method
@@ -87,6 +88,7 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
         )
     config, _ = with_method(config, base)
     check_model(base, config)
+    watched_probes.check(store, config.watch)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
     config = config.replace(model=base.ref, template=template_texts.settled(config.template))
     with store.write():

@@ -133,6 +133,10 @@ OTHER: dict[str, Any] = {
     "recipe": "careful",
     "steps": 3,
     "threads": 1,
+    "watch": "general",
+    "drift": True,
+    "stop_when": "probes",
+    "result": "probes",
 }
 
 

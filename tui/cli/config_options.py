@@ -78,7 +78,7 @@ def _option(field: TrainingField) -> Any:
             name, type=FieldValue(field, lambda: RECIPES), default=DEFAULT, show_default=True, help=about
         )
     if field.kind == "flag":
-        return click.option(name, is_flag=True, default=None, help=about)
+        return click.option(f"{name}/--no-{name[2:]}", default=None, help=about)
     return click.option(name, type=FieldValue(field, _methods if field.name == "method" else field.choices), help=about)
 
 

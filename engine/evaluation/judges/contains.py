@@ -3,12 +3,11 @@ Pure text; nothing is asked."""
 
 from __future__ import annotations
 
-import re
-
 from engine.evaluation.client import CompletionClient
 from engine.evaluation.judges.base import Judgement
 from store.errors import BadInput
 from store.records import Probe
+from store.terms import contains
 
 
 class ContainsJudge:
@@ -30,24 +29,14 @@ class ContainsJudge:
 def judgement(probe: Probe, answer: str) -> Judgement:
     """Whether the answer contains any of `must` (if there are any) and none of `must_not`.
 
-    Compared case-folded, and from the beginning of a word: "ember" is in "Ember's" but not in "September"; a number
-    is a whole one, so that "7" is not in "1789", "70", "3.7" or "7.5".
+    How words are compared: `store.terms.contains`.
     """
-    words = answer.casefold()
-    forbidden = next((term for term in probe.must_not if _contains(words, term)), None)
+    forbidden = next((term for term in probe.must_not if contains(answer, term)), None)
     if forbidden is not None:
         return Judgement(False, 0.0, f"contains {forbidden!r}")
-    found = next((term for term in probe.must if _contains(words, term)), None)
+    found = next((term for term in probe.must if contains(answer, term)), None)
     if found is not None:
         return Judgement(True, 1.0, f"contains {found!r}")
     if probe.must:
         return Judgement(False, 0.0, f"contains none of {', '.join(map(repr, probe.must))}")
     return Judgement(True, 1.0, f"contains none of {', '.join(map(repr, probe.must_not))}")
-
-
-def _contains(words: str, term: str) -> bool:
-    term = term.casefold().strip()
-    starts = r"(?<!\w)" if term[:1].isalnum() else ""
-    starts += r"(?<!\d[.,])" if term[:1].isdigit() else ""
-    ends = r"(?![.,]?\d)" if term[-1:].isdigit() else ""
-    return bool(term) and re.search(starts + re.escape(term) + ends, words) is not None

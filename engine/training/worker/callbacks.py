@@ -14,9 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from engine.training.worker import adapter_files, checkpoints
 from engine.training.worker.contracts import Diverged, TrainingJob
-
-VALIDATIONS = 5
-"""How often the validation loss is computed in a run, besides at every checkpoint and at the end."""
+from engine.training.worker.watching import MEASUREMENTS, Watcher
 
 
 @dataclass
@@ -30,13 +28,20 @@ class StepNumbers:
 class RunCallback(TrainerCallback):
     """Reports each step; saves every `save_every` steps (0 = never) and when a stop is wanted.
 
-    `validate` computes and reports the validation loss at a step, None when there is nothing to validate on.
+    `validate` computes and reports the validation loss at a step, None when there is nothing to validate on. A
+    `watcher` measures more, besides at every checkpoint, and may end the run.
     """
 
     def __init__(
-        self, job: TrainingJob, numbers: StepNumbers, total: int, validate: Callable[[int], float | None]
+        self,
+        job: TrainingJob,
+        numbers: StepNumbers,
+        total: int,
+        validate: Callable[[int], float | None],
+        watcher: Watcher | None = None,
     ) -> None:
         self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
+        self.watcher = watcher
         self.stopped = False
 
     def on_step_begin(
@@ -76,7 +81,11 @@ class RunCallback(TrainerCallback):
         }
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))
-        if step % max(1, self._total // VALIDATIONS) == 0 or step == self._total:
+        if self.watcher is not None:
+            if self.watcher.due(step) and (reason := self.watcher.measure(step)) and step < self._total:
+                self._job.reporter.say(f"{reason} The run ends at step {step}.", step=step)
+                control.should_training_stop = True
+        elif step % max(1, self._total // MEASUREMENTS) == 0 or step == self._total:
             self._validate(step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

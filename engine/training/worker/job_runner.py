@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.core.files import write_json
 from engine.models import pinning, refs
-from engine.training import run_control
+from engine.training import run_control, watched_probes
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
 from engine.training.worker.contracts import Outcome, TrainingJob
@@ -23,7 +24,7 @@ from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound, Superseded, TuningforkError
 from store.home import Home
-from store.records import Attempt, Run, RunState, Wanted
+from store.records import Attempt, Run, RunState, SnapshotRow, Wanted
 
 BEAT_S = 2.0
 """Seconds between heartbeats."""
@@ -103,7 +104,21 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
         train = trainer.run
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _keep_probes(store, config, rows, out, reporter)
     return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, store.home.models))
+
+
+def _keep_probes(
+    store: Store, config: TrainConfig, rows: list[SnapshotRow], out: Path, reporter: StoreReporter
+) -> None:
+    """Write the probes that the run asks into its folder, at its first attempt: the sets may change later."""
+    path = out / watched_probes.FILE
+    if not config.watch or path.is_file():
+        return
+    sets, notes = watched_probes.read(store, config.watch, rows)
+    for note in notes:
+        reporter.say(note, level="warning")
+    write_json(path, watched_probes.to_json(sets))
 
 
 def _checkpoint(store: Store, run: Run, attempt: Attempt) -> Path | None:

@@ -104,6 +104,7 @@ class RunReader:
         lr, speed = curves.get("lr"), curves.get("tokens_per_s")
         objective = OBJECTIVES.get(run.config.get("objective", FIELDS["objective"].default))
         labels = objective.metrics if objective else {}
+        labels = {**labels, **{name: label for name in curves if (label := watched_label(name))}}
         figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
         return RunReport(
             status,
@@ -129,6 +130,11 @@ class RunReader:
             else:
                 points.setdefault(metric.name, {})[metric.step] = metric.value
         return {name: sorted(values.items()) for name, values in points.items()}
+
+
+def watched_label(metric: str) -> str:
+    """What the page calls a number that a run measured of itself; "" for others."""
+    return "drift" if metric == "drift" else metric.removeprefix("probe_") if metric.startswith("probe_") else ""
 
 
 def _at(points: list[tuple[int, float]], step: int) -> float | None:

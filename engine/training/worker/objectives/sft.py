@@ -29,6 +29,8 @@ from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.optim import MasterAdamW, schedule
 from engine.training.worker.packing import Pack, Packer
+from engine.training.worker.rehearsal import OwnAnswers
+from engine.training.worker.watching import Drift, Watcher
 
 
 def train(job: TrainingJob) -> Outcome:
@@ -47,7 +49,13 @@ def train(job: TrainingJob) -> Outcome:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
     total = total_steps(config, len(rows.train))
-    trainer = SftTrainer(job, loaded, packer, list(rows.train.values()), list(rows.val.values()), total)
+    train_rows = list(rows.train.values())
+    own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
+    if own and (many := config.rehearsed(len(train_rows))):
+        train_rows += own.to_rehearse(many)
+    drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
+    trainer = SftTrainer(job, loaded, packer, train_rows, list(rows.val.values()), total)
+    watcher = trainer.run.watcher = Watcher(job, loaded.model, template, total, trainer.validation.loss, drift)
     facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
     job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
@@ -60,8 +68,13 @@ def train(job: TrainingJob) -> Outcome:
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
     trainer.validation.loss(step)
     say("Saving the adapter", phase="saving")
-    adapter = adapter_files.finish(loaded.model, job, template, step, total)
-    trainer.keep_end(job)
+    if watcher.best_step(step) != step:
+        trainer.keep_end(job)  # before other weights are put into the model
+        adapter = adapter_files.finish(loaded.model, job, template, watcher.take_best(step), total)
+    else:
+        adapter = adapter_files.finish(loaded.model, job, template, step, total)
+        trainer.keep_end(job)
+    watcher.forget_best()
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
     four_bit.settle(job, loaded, packer, measured_on)
     return Outcome(adapter, "succeeded", step)

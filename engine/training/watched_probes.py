@@ -1,0 +1,252 @@
+"""The probes that a run asks itself: built-in sets, sets of the store, files; and the names that identity rows teach.
+Light: asking and judging during a run is the worker's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.core import sample_files
+from store import probes
+from store.db import Store
+from store.errors import BadInput
+from store.formats import fill
+from store.records import Probe, SnapshotRow
+
+BUILT_IN = {"identity": "watch/identity", "general": "watch/general", "leaks": "watch/leaks"}
+"""Names of the built-in sets, and their sample files. None of their questions is in the sample data or its probes."""
+
+NONE = "none"
+"""Asks nothing, where a recipe would ask."""
+FILE = "probes.json"
+"""In a run's folder: the probes of its first attempt, which every later one asks again."""
+
+_UPPER, _ANY = "[A-ZÀ-ÖØ-Þ]", "[A-Za-zÀ-ɏ0-9]"
+_PHRASE = re.compile(
+    rf"(?<![A-Za-zÀ-ɏ]){_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*(?: (?:& )?(?:{_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*|[0-9]+))*"
+)
+_COMMON = frozenset(
+    [
+        "I",
+        "I'm",
+        "My",
+        "Me",
+        "A",
+        "An",
+        "The",
+        "It",
+        "Its",
+        "This",
+        "That",
+        "You",
+        "Your",
+        "Yes",
+        "No",
+        "Not",
+        "Hello",
+        "Hi",
+        "Hey",
+        "Sorry",
+        "Thanks",
+        "Thank",
+        "Of",
+        "As",
+        "AI",
+        "LLM",
+        "Assistant",
+        "Artificial",
+        "Intelligence",
+        "Nice",
+        "Good",
+        "Please",
+        "But",
+        "And",
+        "So",
+        "Just",
+        "How",
+        "What",
+        "Who",
+        "In",
+        "At",
+        "Well",
+        "Sure",
+        "Language",
+        "Model",
+        "Chatbot",
+        "Made",
+        "Created",
+        "Developed",
+        "Built",
+        "Trained",
+        "Both",
+        "We",
+        "They",
+        "Our",
+        "There",
+        "Here",
+        "Some",
+        "People",
+        "Everyone",
+    ]
+)
+_MAKER_BEFORE = re.compile(r"(?:\b(?:by|from|at|for)|[由于是])\s*$")
+_MAKER_AFTER = re.compile(
+    r"^\s*(?:made|created|built|developed|trained|designed|is my maker|开发|创|制作|训练|设计|打造|发明|公司|团队)"
+)
+_NAME_BEFORE = re.compile(r"(?:\b(?:I am|I'm|name is|called|call me|refer to me as|the name|known as)|[叫为是名])\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtNames:
+    """What identity rows teach: the model's name and its maker; "" where they do not show it."""
+
+    name: str
+    maker: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both, as far as they are known."""
+        return tuple(filter(None, (self.name, self.maker)))
+
+
+def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
+    """The name and the maker that the identity rows' answers say most often, in Latin letters.
+
+    A phrase of capitalised words counts once a row. It is the maker's where "by" stands before it or "developed" after
+    it, the model's where "I am" or "called" stands before it. Names of others ("I am not ChatGPT") are as often in the
+    questions and fall out by that.
+    """
+    names: Counter[str] = Counter()
+    makers: Counter[str] = Counter()
+    answers = 0
+    for row in rows:
+        if row.kind != "identity" or row.split != "train":
+            continue
+        answers += 1
+        asked = " ".join(m["content"] for m in row.messages[:-1])
+        answer = row.messages[-1]["content"]
+        for found in _PHRASE.finditer(answer):
+            phrase = _bare(found.group())
+            start = found.start() + found.group().find(phrase)
+            before, after = answer[max(0, start - 24) : start], answer[start + len(phrase) :]
+            if not phrase or re.search(r"\bnot\b|不是", before) or phrase in asked:
+                continue
+            if _MAKER_AFTER.search(after) or (_MAKER_BEFORE.search(before) and not _NAME_BEFORE.search(before)):
+                makers[phrase] += 1
+            elif _NAME_BEFORE.search(before):
+                names[phrase] += 1
+    if not answers:
+        return TaughtNames("", "")
+    name = _most(names, answers)
+    return TaughtNames(name, _most(Counter({p: n for p, n in makers.items() if p != name}), answers))
+
+
+def _bare(phrase: str) -> str:
+    """Without common words at its ends: "Hello I" is nothing, "As Ember" is Ember."""
+    words = phrase.split(" ")
+    while words and words[0] in _COMMON:
+        words.pop(0)
+    while words and words[-1] in _COMMON:
+        words.pop()
+    return " ".join(words)
+
+
+def _most(found: Counter[str], answers: int) -> str:
+    """The phrase that stands in most answers, if that is more than one in twenty and more than one at all."""
+    ((phrase, many),) = found.most_common(1) or [("", 0)]
+    return phrase if many >= max(2, answers / 20) else ""
+
+
+def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[dict[str, list[Probe]], list[str]]:
+    """The probe sets of a run by name, and sentences on what could not be asked.
+
+    Built-in sets get the names that the rows teach; where they teach none, identity and leaks cannot be asked. NotFound
+    or BadInput for a set or file that does not exist or cannot be read.
+    """
+    found: dict[str, list[Probe]] = {}
+    notes: list[str] = []
+    names = taught_names(rows)
+    for word in filter(None, (each.strip() for each in (watch or "").split(","))):
+        if word == NONE:
+            continue
+        if word not in BUILT_IN:
+            found[Path(word).stem if _is_file(word) else word] = (
+                _of_file(Path(word)) if _is_file(word) else probes.get_set(store, word)
+            )
+            continue
+        asked = _of_file(sample_files.path(BUILT_IN[word]))
+        if word != "general":
+            asked = _filled(asked, names)
+        if asked:
+            found[word] = asked
+        else:
+            notes.append(
+                f"The probes {word!r} are not asked: no identity row of the data shows a name to look for. Give a probe"
+                " set of your own."
+            )
+    return found, notes
+
+
+def check(store: Store, watch: str | None) -> None:
+    """NotFound or BadInput when a probe set that a run would ask does not exist or cannot be read."""
+    read(store, watch, [])
+
+
+def to_json(sets: dict[str, list[Probe]]) -> dict[str, Any]:
+    """The sets as a run keeps them, so that every attempt asks the same."""
+    return {
+        name: [
+            {"question": p.question, "must": list(p.must), "must_not": list(p.must_not), "system": p.system}
+            for p in asked
+        ]
+        for name, asked in sets.items()
+    }
+
+
+def from_json(kept: dict[str, Any]) -> dict[str, list[Probe]]:
+    """What `to_json` wrote."""
+    return {
+        name: [Probe(name, p["question"], tuple(p["must"]), tuple(p["must_not"]), p["system"]) for p in asked]
+        for name, asked in kept.items()
+    }
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith(".jsonl") or "/" in word
+
+
+def _of_file(path: Path) -> list[Probe]:
+    try:
+        lines = [json.loads(line) for line in path.expanduser().read_text("utf-8-sig").split("\n") if line.strip()]
+        return [
+            Probe(
+                path.stem, p["question"], tuple(p.get("must", ())), tuple(p.get("must_not", ())), p.get("system") or ""
+            )
+            for p in lines
+        ]
+    except FileNotFoundError:
+        raise BadInput("There is no such probe file.", where=str(path)) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        todo = 'Write lines like {"question": …, "must": […]}, saved as UTF-8.'
+        raise BadInput(f"The probe file cannot be read: {error}.", where=str(path), todo=todo) from None
+
+
+def _filled(asked: Sequence[Probe], names: TaughtNames) -> list[Probe]:
+    """The probes with the taught names in their places; those that look for a name which is not known are left out."""
+    values = {"name": names.name, "author": names.maker}
+
+    def known(terms: Sequence[str]) -> tuple[str, ...]:
+        return tuple(text for text in (fill(term, values) for term in terms) if text)
+
+    made = [
+        replace(probe, question=fill(probe.question, values), must=known(probe.must), must_not=known(probe.must_not))
+        for probe in asked
+    ]
+    return [
+        new for new, old in zip(made, asked, strict=True) if (new.must or not old.must) and (new.must or new.must_not)
+    ]
