@@ -66,6 +66,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rate-5e-4": {**PLAIN, "rehearsal": 1.0, "lr": 5e-4},
     "nf4": {**PLAIN, "rehearsal": 1.0, "method": "qlora"},
     "steps-40": {**PLAIN, "rehearsal": 1.0, "steps": 40},
+    "batch-16": {**PLAIN, "rehearsal": 1.0, "batch_size": 16, "steps": 36, "measure_every": 9, "result": "learned"},
+    "mix-lr-5e-4": {**PLAIN, "rehearsal": 0.5, "lr": 5e-4, "steps": 76, "measure_every": 76},
+    "mix-76": {**PLAIN, "rehearsal": 0.6, "steps": 76, "measure_every": 38},
+    "mix-76-7e-4": {**PLAIN, "rehearsal": 0.6, "steps": 76, "lr": 7e-4, "measure_every": 38},
+    "mix-1": {**PLAIN, "rehearsal": 1.0, "steps": 76, "measure_every": 38},
+    "mix-fast": {**PLAIN, "rehearsal": 0.5, "measure_every": 57},
+    "plain-fast": {**PLAIN, "measure_every": 57},
     "early": {**PLAIN, "rehearsal": 1.0, "stop_when": "learned", "result": "learned"},
     "best": {**PLAIN, "rehearsal": 1.0, "result": "learned"},
 }

@@ -19,19 +19,28 @@ DEFAULT: str = FIELDS["recipe"].default
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`changes` are TrainConfig fields for a model of some hundred million weights; larger ones get a lower rate."""
+    """`changes` are TrainConfig fields for a model of some hundred million weights; larger ones get a lower rate.
+    `sources` say where its numbers are from: papers, reports, or our own measurements."""
 
     name: str
     summary: str
     changes: Mapping[str, Any]
+    sources: tuple[str, ...] = ()
 
+
+_LORA = (
+    "Schulman and Thinking Machines Lab, LoRA Without Regret, 2025, https://thinkingmachines.ai/blog/lora/: adapt all"
+    " linear layers; about ten times the rate of full tuning, and more in short runs; batches below 32"
+)
+_OWN = "docs/recipe-log.md: our own runs on the default model"
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
             "identity",
-            "Teach a model its name and a few facts in few steps, so that it forgets little. Mix in general rows.",
+            "Teach a model its name and maker in few steps. It rehearses the base's own answers, asks itself as it"
+            " trains, and stops when the name is learned and drift from the base rises.",
             # Steps, not epochs: ten rows need about as many as a hundred. Measured: docs/recipe-log.md.
             {
                 "steps": 57,
@@ -43,6 +52,28 @@ RECIPES: dict[str, Recipe] = {
                 "alpha": 32.0,
                 "targets": "all-linear",
             },
+            (_OWN, _LORA),
+        ),
+        Recipe(
+            "style",
+            "Teach a tone or a format from some hundred examples, without new facts: two passes, a small rank.",
+            {
+                "epochs": 2.0,
+                "batch_size": 8,
+                "lr": 3e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 8,
+                "alpha": 16.0,
+                "rehearsal": 0.25,
+                "drift": True,
+                "result": "val-loss",
+            },
+            (
+                _LORA,
+                "Zhou et al., LIMA: Less Is More for Alignment, https://arxiv.org/abs/2305.11206: a style is learned"
+                " from about a thousand examples",
+            ),
         ),
         Recipe(
             "instruct",
@@ -58,6 +89,29 @@ RECIPES: dict[str, Recipe] = {
                 "dropout": 0.05,
                 "save_every": 50,
             },
+            (_LORA,),
+        ),
+        Recipe(
+            "facts",
+            "Teach new facts, each in several wordings: many passes, a large rank, rehearsal against forgetting.",
+            {
+                "epochs": 12.0,
+                "batch_size": 8,
+                "lr": 5e-4,
+                "scheduler": "linear",
+                "warmup": 0.05,
+                "rank": 64,
+                "alpha": 128.0,
+                "rehearsal": 0.5,
+                "drift": True,
+            },
+            (
+                _LORA,
+                "Allen-Zhu and Li, Physics of Language Models: Part 3.3, https://arxiv.org/abs/2404.05405: a fact needs"
+                " many exposures, and two bits of capacity a weight",
+                "Gekhman et al., Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?,"
+                " https://arxiv.org/abs/2405.05904: unknown facts are learned late, and cost what was known",
+            ),
         ),
         Recipe(
             "careful",
@@ -74,6 +128,10 @@ RECIPES: dict[str, Recipe] = {
                 "max_grad_norm": 0.5,
                 "save_every": 50,
             },
+            (
+                "Biderman et al., LoRA Learns Less and Forgets Less, https://arxiv.org/abs/2405.09673: a low rate and"
+                " few passes forget least",
+            ),
         ),
     )
 }

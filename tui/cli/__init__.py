@@ -28,6 +28,7 @@ COMMANDS = {
     "preflight": "tui.cli.preflight:preflight",
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
+    "diagnose": "tui.cli.diagnose:diagnose",
     "compare": "tui.cli.compare:compare",
     "votes": "tui.cli.votes:votes",
     "chat": "tui.cli.chat:chat",

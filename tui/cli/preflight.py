@@ -42,6 +42,7 @@ def preflight(dataset: str, **given: Any) -> None:
     """
     from engine.models import refs
     from engine.training import run_control
+    from engine.training.capacity import capacity
     from engine.training.estimate import estimate, machine
     from engine.training.methods import METHODS
     from engine.training.model_check import check_model, with_method
@@ -65,15 +66,24 @@ def preflight(dataset: str, **given: Any) -> None:
     model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(found, notes=[*model_notes, *found.notes])
+    room = capacity(config, model_facts(folder), found.trained_tokens)
     guess = replace(estimate(config, found, model_facts(folder), machine()), why=why)
     if session().as_json:
         emit_json(
-            {"dataset": dataset, "model": config.model, **asdict(found), "ok": found.ok, "estimate": asdict(guess)}
+            {
+                "dataset": dataset,
+                "model": config.model,
+                **asdict(found),
+                "ok": found.ok,
+                "estimate": asdict(guess),
+                "capacity": {**asdict(room), "enough": room.enough},
+            }
         )
     else:
         _print(found, METHODS[config.method].exports(config))
         takes = f"{duration(guess.seconds)} and {size(guess.memory_bytes)} of memory"
         emit(f"A run of {count(guess.steps, 'step')} takes about {takes}.")
+        emit(f"Capacity: {room}.")
         if guess.why:
             emit(guess.why)
         if guess.note:

@@ -15,6 +15,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from engine.core import sample_files
@@ -52,10 +53,15 @@ class OwnAnswers:
     def to_rehearse(self, many: int) -> list[Example]:
         """Rows of `many` questions and the first sentence of the base's answer to each: the same ones in every run.
 
+        Half of them are contrast questions (who made what, what is which company, other assistants), as long as there
+        are any: those a model that learns its maker's name answers with it.
+
         Fewer where it ends too few sentences; the run's log says how many.
         """
-        drawn = [each["prompt"] for each in self.prompts if each["use"] != "drift"]
-        random.Random(0).shuffle(drawn)  # so that any number of them is a mixture
+        uses = [[p["prompt"] for p in self.prompts if p["use"] == use] for use in ("contrast", "rehearsal")]
+        for questions in uses:
+            random.Random(0).shuffle(questions)
+        drawn = [question for pair in zip_longest(*uses) for question in pair if question]
         drawn = drawn[: math.ceil(many * _SPARE)]
         self._ask(drawn)
         found = [(question, _first_sentence(self._template, self._kept[question])) for question in drawn]
