@@ -275,6 +275,9 @@ RUNS = (
     Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
     Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
     Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
+    Key(
+        "runs.diagnose", "D", "diagnose", "Diagnose", "Find what went wrong, and start the run that fixes it", bar=True
+    ),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 

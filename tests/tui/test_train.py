@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from engine.training import run_control
+from engine.training import fixing, run_control
 from engine.training.config import FIELDS, TrainConfig
+from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
 from engine.training.preflight import Preflight
 from engine.training.recipes import config_for
@@ -296,6 +297,29 @@ async def test_resume_and_remove(training: Any, ember: str, store: Store, no_pro
         await app.press("right", "enter")
         await app.until(lambda: not runs.all_runs(store))
         await app.see("12 ready pairs")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_diagnosis_names_the_cause_and_starts_the_fix(
+    training: Any, ember: str, store: Store, no_process: list[str], monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "succeeded")
+    cause = Cause(
+        "rate", "The learning rate of 0.01 is 10.0 times too high.", 0.9, Fix("takes the rate of 0.001", {"lr": 1e-3})
+    )
+    found = RunDiagnosis(("The identity did not stick: 40% of its probes.",), (cause,) if known else ())
+    monkeypatch.setattr(fixing, "diagnosis_of", lambda store, name: found)
+    started: list[tuple[str, Fix]] = []
+    monkeypatch.setattr(fixing, "start_fix", lambda store, name, fix: started.append((name, fix)))
+    async with training() as app:
+        await app.press("down", "D")
+        await app.see("Diagnosis of ember-1", "did not stick")
+        await app.see("10.0 times" if known else "No cause was found")
+        await app.press("enter")
+        if known:
+            await app.until(lambda: started == [("ember-1", cause.fix)])
+    assert bool(started) is known
 
 
 @pytest.mark.parametrize("repeats", [True, False])

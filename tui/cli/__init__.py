@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
     "diagnose": "tui.cli.diagnose:diagnose",
+    "why": "tui.cli.why:why",
     "compare": "tui.cli.compare:compare",
     "votes": "tui.cli.votes:votes",
     "chat": "tui.cli.chat:chat",

@@ -1,4 +1,4 @@
-"""Command line of the process with torch: `run` an attempt, `prepare` a model, compute a `reference`, `merge`.
+"""Command line of the process with torch: `run` an attempt, `prepare` a model, a `reference`, `merge`, what `taught`.
 Started by the engine only; users run the `tuningfork` command."""
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     prepare.add_argument("ref")
     reference = commands.add_parser("reference", help="logits and answers of transformers for a request file")
     reference.add_argument("request", type=Path)
+    taught = commands.add_parser("taught", help="which rows taught an answer, for a request file")
+    taught.add_argument("request", type=Path)
     merge = commands.add_parser("merge", help="merge an adapter into its base with PEFT")
     for place in ("base", "adapter", "out"):
         merge.add_argument(place, type=Path)
@@ -32,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
         from engine.training.worker import reference as comparison
 
         return comparison.main(options.request)
+    if options.command == "taught":
+        from engine.training.worker import taught as gradients
+
+        return gradients.main(options.request)
     if options.command == "merge":
         from engine.training.worker import merge as merger
 

@@ -117,7 +117,7 @@ class Watcher:
             return ""
         began = time.monotonic()
         drift = self._drift.measure() if self._drift else None
-        passed = {name: self._ask(name) for name in self._probes}
+        passed = self._ask()
         now = Measurement(step, val_loss, drift, passed)
         self.seen.append(now)
         self.seconds += time.monotonic() - began
@@ -147,15 +147,24 @@ class Watcher:
             self._job.reporter.say(f"The result is step {best} of {step}, by {self._job.config.result}: {words}")
         return best
 
+    def say_cost(self) -> None:
+        """Say how long the measurements took."""
+        if self.seen and self.seconds >= 1:
+            self._job.reporter.say(f"{len(self.seen)} measurements took {self.seconds:.1f} s of the run")
+
     def forget_best(self) -> None:
         """Delete the kept weights: the finished adapter has them."""
         shutil.rmtree(self._job.out / _BEST, ignore_errors=True)
 
-    def _ask(self, name: str) -> float:
-        written = live.answers(self._model, self._template, self._prompts[name], ANSWER_TOKENS)
-        texts = [self._template.decode(ids, special=False) for ids in written]
-        good = [passes(probe, text) for probe, text in zip(self._probes[name], texts, strict=True)]
-        return sum(good) / len(good)
+    def _ask(self) -> dict[str, float]:
+        """The share of each set that passes; all sets are answered in one batch."""
+        prompts = [prompt for each in self._prompts.values() for prompt in each]
+        written = iter(live.answers(self._model, self._template, prompts, ANSWER_TOKENS) if prompts else ())
+        found = {}
+        for name, asked in self._probes.items():
+            good = [passes(probe, self._template.decode(next(written), special=False)) for probe in asked]
+            found[name] = sum(good) / len(good)
+        return found
 
     def _keep_best(self, now: Measurement) -> None:
         part, final = self._job.out / f"{_BEST}.part", self._job.out / _BEST

@@ -18,10 +18,11 @@ from engine.models.refs import Ref
 from engine.training import run_control
 from engine.training.config import FIELDS
 from store.errors import BadInput, TuningforkError
-from store.records import LIVE_STATES
+from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
 from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.notice import Notice
 from tui.screens.dialogs.pick import Entry, Pick
 from tui.screens.dialogs.pick_model import pick_model
 from tui.screens.train import report
@@ -151,6 +152,8 @@ class TrainScreen(ModeScreen):
                 return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
                 return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
+            case "diagnose":
+                return state in END_STATES
             case "remove":
                 return state is not None and state not in LIVE_STATES
             case "start" | "rows" | "more":
@@ -281,6 +284,31 @@ class TrainScreen(ModeScreen):
             self.query_one(RunList).go_to(None)
             await self._do(run_control.remove, row.run.name)
             self.reload_choices()
+
+    @work(group="dialog", exclusive=True)
+    async def action_diagnose(self) -> None:
+        """Say why the run came out as it did, and offer the run that fixes it."""
+        from engine.training import fixing
+
+        if self.row is None:
+            return
+        name = self.row.run.name
+        try:
+            found = await self.tuningfork.bridge.job(fixing.diagnosis_of, name)
+        except TuningforkError as error:
+            self.tuningfork.notify_error(error)
+            return
+        if not self.is_current:
+            return
+        lines = [*found.outcome, *(f"{n}. {cause.kind}: {cause.evidence}" for n, cause in enumerate(found.causes, 1))]
+        if found.fix is None:
+            nothing = "No cause was found in data, truncation, rate, steps or system text."
+            await self.app.push_screen_wait(Notice(f"Diagnosis of {name}", clean("\n".join([*lines, nothing]))))
+            return
+        lines.append(f"A new run {found.fix.words}.")
+        title = f"Diagnosis of {name}"
+        if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
+            await self._do(fixing.start_fix, name, found.fix)
 
     @work(group="act")
     async def action_compare(self) -> None:

@@ -67,6 +67,7 @@ def train(job: TrainingJob) -> Outcome:
         four_bit.settle(job, loaded, packer, measured_on)
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
     trainer.validation.loss(step)
+    watcher.say_cost()
     say("Saving the adapter", phase="saving")
     if watcher.best_step(step) != step:
         trainer.keep_end(job)  # before other weights are put into the model
