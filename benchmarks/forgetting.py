@@ -67,6 +67,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nf4": {**PLAIN, "rehearsal": 1.0, "method": "qlora"},
     "steps-40": {**PLAIN, "rehearsal": 1.0, "steps": 40},
     "rehearsal-0.6": {**PLAIN, "rehearsal": 0.6},
+    "rehearsal-0.6-5e-4": {**PLAIN, "rehearsal": 0.6, "lr": 5e-4, "measure_every": 57},
     "rehearsal-0.6-76-steps": {**PLAIN, "rehearsal": 0.6, "steps": 76},
     "early": {**PLAIN, "rehearsal": 1.0, "stop_when": "learned", "result": "learned"},
     "best": {**PLAIN, "rehearsal": 1.0, "result": "learned"},

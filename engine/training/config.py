@@ -93,6 +93,8 @@ class TrainConfig:
         " it into the question after it, in training, chat and exports of the run.")
     template: str | None = row(None, kind="text", empty="the model's own", label="Chat template", added_later=True,
         help="A chat template for a base model without one: chatml, alpaca, plain or a file. It is kept with the run.")
+    lr_trial: bool = row(False, kind="flag", label="Rate trial", added_later=True,
+        help="Try a third of the rate, the rate and three times it for ten steps each, and take the best.")
     rehearsal: float = row(0.0, kind="number", low=0, high=10, label="Rehearsal", unit="rows per row of data",
         added_later=True, help="Rows of the base's own answers to general questions that are mixed in, so that the"
         " model forgets less: how many for each row of data, 200 at most.")

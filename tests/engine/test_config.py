@@ -29,7 +29,8 @@ BEFORE: dict[str, Any] = {"train_turns": "last", "method": "qlora"}
 
 def before(recipe: str, model: str, **then: Any) -> TrainConfig:
     """What a recipe gave in the first release; `then` are its values that changed since."""
-    return config_for(recipe, model, **BEFORE, **then)
+    added = {name: field.until_added for name, field in FIELDS.items() if field.added_later and name not in BEFORE}
+    return config_for(recipe, model, **BEFORE, **then).replace(**added)
 
 
 GOLDEN = {
@@ -135,6 +136,7 @@ OTHER: dict[str, Any] = {
     "threads": 1,
     "watch": "general",
     "drift": True,
+    "lr_trial": True,
     "stop_when": "probes",
     "result": "probes",
 }

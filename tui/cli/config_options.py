@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from engine.training.objectives import Objective
     from engine.training.recipes import Recipe
 
+AUTO_RATE = "auto"
+"""What `--lr` takes besides a number: the recipe's rate, and a trial around it (`lr_trial`)."""
 _METAVARS = {"whole": "INTEGER", "number": "FLOAT", "names": "NAMES", "text": "TEXT"}
 
 
@@ -34,6 +36,8 @@ class FieldValue(click.ParamType):
         names = tuple(self._names())
         if not isinstance(value, str) or value in names:
             return value
+        if self._field.name == "lr" and value.strip().lower() == AUTO_RATE:
+            return AUTO_RATE
         if names:
             self.fail(f"{self._field.label} is {value!r}; it must be one of {', '.join(names)}.", param, ctx)
         try:
@@ -77,6 +81,8 @@ def _option(field: TrainingField) -> Any:
         return click.option(
             name, type=FieldValue(field, lambda: RECIPES), default=DEFAULT, show_default=True, help=about
         )
+    if field.name == "lr":
+        about += " auto: the recipe's, and a trial of three rates around it (--lr-trial)."
     if field.kind == "flag":
         return click.option(f"{name}/--no-{name[2:]}", default=None, help=about)
     return click.option(name, type=FieldValue(field, _methods if field.name == "method" else field.choices), help=about)
@@ -100,5 +106,7 @@ def config_of(given: dict[str, Any]) -> TrainConfig:
     values = {name: given.pop(name) for name in FIELDS if name in given}
     recipe, model, method = values.pop("recipe"), values.pop("model"), values.pop("method")
     values |= _methods().get(method, {})
+    if values.get("lr") == AUTO_RATE:  # the recipe's rate, and a trial around it
+        values |= {"lr": None, "lr_trial": True}
     with options_named():
         return config_for(recipe, model, **values)

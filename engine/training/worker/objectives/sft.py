@@ -23,7 +23,7 @@ from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading, packing
+from engine.training.worker import adapter_files, checkpoints, four_bit, loading, packing, rate_trial
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -54,12 +54,14 @@ def train(job: TrainingJob) -> Outcome:
     if own and (many := config.rehearsed(len(train_rows))):
         train_rows += own.to_rehearse(many)
     drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
-    trainer = SftTrainer(job, loaded, packer, train_rows, list(rows.val.values()), total)
+    val_rows = list(rows.val.values())
+    rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
+    trainer = SftTrainer(job, loaded, packer, train_rows, val_rows, total, rate)
     watcher = trainer.run.watcher = Watcher(job, loaded.model, template, total, trainer.validation.loss, drift)
     facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
     job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
-    _say_schedule(job, total)
+    _say_schedule(job, total, rate)
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     step = trainer.state.global_step
     measured_on = list((rows.val or rows.train).values())
@@ -81,13 +83,13 @@ def train(job: TrainingJob) -> Outcome:
     return Outcome(adapter, "succeeded", step)
 
 
-def _say_schedule(job: TrainingJob, total: int) -> None:
+def _say_schedule(job: TrainingJob, total: int, peak: float) -> None:
     """Say at which rate a run continues whose steps have become more: its schedule spans all of them from then on."""
     before = manifest_of(job.resume_from) if job.resume_from else {}
     if before.get("total_steps", total) == total:
         return
     config, step = job.config, int(before["step"])
-    rate = config.lr * schedule(config.scheduler, round(config.warmup * total), total)(step)
+    rate = peak * schedule(config.scheduler, round(config.warmup * total), total)(step)
     job.reporter.say(
         f"The run has {total} steps now instead of {before['total_steps']}. Step {step + 1} takes the learning rate"
         f" {rate:.3g}: that of the {config.scheduler} schedule over all {total} steps."
@@ -153,13 +155,15 @@ class SftTrainer(Trainer):
         train: Sequence[Example],
         val: Sequence[Example],
         total: int,
+        rate: float,
     ) -> None:
         config, numbers = job.config, StepNumbers()
+        self._peak = rate
         self._job, self._numbers = job, numbers
         self.validation = Validation(loaded.model, loaded.device, packer(val) if val else [], job.reporter)
         self.run = RunCallback(job, numbers, total, self.validation.loss)
         trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
-        optimizer = MasterAdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
         self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
         super().__init__(
             model=loaded.model,
@@ -214,7 +218,7 @@ class SftTrainer(Trainer):
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
-            rate = self._job.config.lr * self._curve(self.lr_scheduler.last_epoch)
+            rate = self._peak * self._curve(self.lr_scheduler.last_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
