@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "tui.cli.demo:demo",
     "data": "tui.cli.data:data",
     "preflight": "tui.cli.preflight:preflight",
+    "forecast": "tui.cli.forecast:forecast",
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
     "diagnose": "tui.cli.diagnose:diagnose",
