@@ -87,6 +87,8 @@ def _batch(
     written: list[list[int]] = [[] for _ in prompts]
     here = list(range(rows))  # which prompt stands in which row of the batch as it is now
     unfinished = set(here)
+    # By index: the number 1 would give a view, for whose product torch copies the head's weights once for each row.
+    last = torch.tensor([width - 1], device=device)
     for _ in range(max_tokens):
         logits = model(
             input_ids=ids,
@@ -94,8 +96,9 @@ def _batch(
             position_ids=places,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=last,
         ).logits[:, -1]
+        last = torch.zeros(1, dtype=torch.long, device=device)
         chosen = logits.argmax(-1)
         for row, token in zip(here, chosen.tolist(), strict=True):
             if row in unfinished and token not in template.stop_ids:
