@@ -1,6 +1,6 @@
 """How well ways against forgetting work: teach the default model a name, then ask held-out questions.
 
-    python benchmarks/forgetting.py --home DIR --data sample --variants recipe,plain,rehearsal --seeds 3
+    python -m benchmarks.forgetting --home DIR --data sample --variants recipe,plain,rehearsal --seeds 3
 
 Each run trains in this process by a variant of the recipe `identity`, then answers three sets that chose no recipe:
 benchmarks/heldout/identity.jsonl, general.jsonl and leaks.jsonl (general questions whose answers must not mention the

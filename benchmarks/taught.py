@@ -1,6 +1,6 @@
 """Does `tuningfork why` find the pairs that taught an answer? On answers whose source is known.
 
-    python benchmarks/taught.py --home DIR
+    python -m benchmarks.taught --home DIR
 
 Trains the default model on the 63 product rows (21 facts in three wordings each), then takes 20 facts, each asked in a
 fourth wording (the product probes), with the answer that its rows teach. Counts how often a row of that fact is

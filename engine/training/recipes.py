@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.training.config import FIELDS, TrainConfig, used_by
+from engine.training.objectives import OBJECTIVES
 from store.errors import BadInput, NotFound
 from store.suggest import hint
 
@@ -120,6 +121,25 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            "preference",
+            "Prefer the chosen answer of each preference to the rejected one (DPO): one pass at a low rate.",
+            {
+                "objective": "dpo",
+                "epochs": 1.0,
+                "batch_size": 8,
+                "lr": 5e-5,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Rafailov et al., Direct Preference Optimization, https://arxiv.org/abs/2305.18290",
+                "Tunstall et al., Zephyr, https://arxiv.org/abs/2310.16944: full tuning at 5e-7 for 7B; LoRA takes ten"
+                " times that, and a model a fiftieth of the size another ten",
+            ),
+        ),
+        Recipe(
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {
@@ -140,7 +160,9 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
     )
+    if recipe.changes.get("objective", FIELDS["objective"].default) in OBJECTIVES
 }
+"""Every recipe by name; those of an objective are offered where it is registered."""
 
 # Large models need a lower learning rate. Upper bound in weights -> factor on the recipe's rate.
 _LR_BY_SIZE: tuple[tuple[float, float], ...] = ((1e9, 1.0), (4e9, 0.6), (float("inf"), 0.4))

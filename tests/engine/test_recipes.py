@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.training.objectives import OBJECTIVES
 from engine.training.recipes import DEFAULT, RECIPES, config_for, size_of
 from store.errors import BadInput, NotFound
 
@@ -14,6 +15,14 @@ from store.errors import BadInput, NotFound
 def test_every_recipe_makes_a_config(name: str) -> None:
     config = config_for(name, "smollm2-135m")
     assert config.recipe == name and config.model == "smollm2-135m" and RECIPES[name].summary.endswith(".")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_names_its_sources_and_an_objective_that_exists(name: str) -> None:
+    assert RECIPES[name].sources and all(RECIPES[name].sources)
+    assert config_for(name, "smollm2-135m").objective in OBJECTIVES
+    assert {"identity", "style", "instruct", "facts"} <= set(RECIPES)
+    assert ("preference" in RECIPES) is ("dpo" in OBJECTIVES)
 
 
 def test_the_default_recipe_exists() -> None:
