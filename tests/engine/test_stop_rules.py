@@ -65,6 +65,15 @@ def test_the_best(measure: str, step: int) -> None:
     assert measure in RESULTS and best(measure, measured).step == step
 
 
+def test_one_probe_more_or_less_does_not_outweigh_leaks() -> None:
+    early, annealed = seen(
+        (None, 0.28, {ID: 1.0, "general": 0.58, "leaks": 0.75}), (None, 0.38, {ID: 0.9, "general": 0.67, "leaks": 0.83})
+    )
+    assert best("learned", [early, annealed]) is annealed
+    unlearned = Measurement(8, None, 0.1, {ID: 0.5, "general": 0.7, "leaks": 1.0})
+    assert best("learned", [unlearned, early]) is early, "what has not learned the name is no result"
+
+
 def rows(pairs: list[tuple[str, str]]) -> list[SnapshotRow]:
     return [
         SnapshotRow(
