@@ -3,6 +3,7 @@ Only numbers; measuring is the worker's."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,7 +63,8 @@ def reason_to_stop(rule: str, seen: Sequence[Measurement]) -> str:
 
 
 def best(measure: str, seen: Sequence[Measurement]) -> Measurement:
-    """The measurement whose weights become the result; the earlier one of equal ones, and the last for `last`.
+    """The measurement whose weights become the result; the earlier one of equal ones. The last for `last`,
+    and where what the measure looks at was not measured.
 
     `learned` adds up the identity's share, twice and as far as it must be, the share without leaks, and the mean of the
     other probes; of equal ones the least drift. A sum, because one probe more or less is chance.
@@ -72,14 +74,20 @@ def best(measure: str, seen: Sequence[Measurement]) -> Measurement:
     >>> best("learned", [a, b]).step, best("val-loss", [a, b]).step, best("last", [a, b]).step
     (16, 24, 24)
     """
-    if measure == "last":
+    known = {
+        "last": False,
+        "val-loss": any(m.val_loss is not None for m in seen),
+        "probes": any(m.passed for m in seen),
+        "learned": any(IDENTITY in m.passed for m in seen),
+    }
+    if not known[measure]:
         return seen[-1]
 
     def worth(m: Measurement) -> tuple[float, ...]:
         drift = -m.drift if m.drift is not None else 0.0
         others = [share for name, share in m.passed.items() if name not in (IDENTITY, LEAKS)]
         if measure == "val-loss":
-            return (-m.val_loss if m.val_loss is not None else 0.0,)
+            return (-m.val_loss if m.val_loss is not None else -math.inf,)
         if measure == "probes":
             return (sum(m.passed.values()), drift)
         identity = 2 * min(m.passed.get(IDENTITY, 0.0), LEARNED)

@@ -74,6 +74,13 @@ def test_one_probe_more_or_less_does_not_outweigh_leaks() -> None:
     assert best("learned", [unlearned, early]) is early, "what has not learned the name is no result"
 
 
+@pytest.mark.parametrize("measure", RESULTS)
+def test_without_what_it_looks_at_the_last_weights_are_the_result(measure: str) -> None:
+    assert best(measure, seen((None, 0.1, {}), (None, 0.4, {}), (None, 0.3, {}))).step == 24
+    general = {"general": 0.5}
+    assert best("learned", seen((None, 0.1, general), (None, 0.4, general))).step == 16
+
+
 def rows(pairs: list[tuple[str, str]]) -> list[SnapshotRow]:
     return [
         SnapshotRow(

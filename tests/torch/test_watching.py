@@ -115,6 +115,19 @@ def test_a_run_measures_itself(base: Path, tmp_path: Path) -> None:
     assert any("general 0 of 1" in text for _, text in told.said)
 
 
+@pytest.mark.parametrize(
+    ("rule", "result", "words"),
+    [
+        ("drift", "last", "no drift"),
+        ("learned", "val-loss", "no row in the val split"),
+        ("probes", "probes", "no probes"),
+    ],
+)
+def test_a_rule_without_its_measure_is_said(base: Path, tmp_path: Path, rule: str, result: str, words: str) -> None:
+    outcome, told = train(config(steps=2, stop_when=rule, result=result), rows(8), base, tmp_path)
+    assert outcome.step == 2 and any(words in text for level, text in told.said if level == "warning")
+
+
 def test_what_is_only_measured_does_not_change_the_weights(base: Path, tmp_path: Path) -> None:
     watched(tmp_path / "seen", {"general": NEVER})
     plain, _ = train(config(steps=4), rows(8), base, tmp_path / "plain")
@@ -128,7 +141,7 @@ def test_an_early_stop_ends_the_run_and_the_best_weights_become_its_result(
 ) -> None:
     watched(tmp_path / "run", {"general": NEVER})
     monkeypatch.setattr(stop_rules, "TOO_FAR", -1.0)
-    settings = config(steps=9, measure_every=2, watch="general", drift=True, stop_when="drift", result="learned")
+    settings = config(steps=9, measure_every=2, watch="general", drift=True, stop_when="drift", result="probes")
     monkeypatch.setattr(Drift, "measure", lambda self: 0.1)
     outcome, told = train(settings, rows(8), base, tmp_path / "run")
     assert outcome.state == "succeeded" and outcome.step == 2
@@ -139,7 +152,7 @@ def test_an_early_stop_ends_the_run_and_the_best_weights_become_its_result(
     watched(tmp_path / "best", {"general": NEVER})
     outcome, told = train(settings.replace(stop_when="never", steps=8), rows(8), base, tmp_path / "best")
     assert json.loads((outcome.adapter / "manifest.json").read_text())["step"] == 4
-    assert any(text.startswith("The result is step 4 of 8, by learned") for _, text in told.said)
+    assert any(text.startswith("The result is step 4 of 8, by probes") for _, text in told.said)
     four, _ = train(config(steps=8, save_every=4), rows(8), base, tmp_path / "saved")
     best, last = (load_file(path / "adapter_model.safetensors") for path in (outcome.adapter, four.adapter))
     kept = load_file(tmp_path / "saved" / "checkpoints" / "step-4" / "adapter_model.safetensors")
@@ -152,7 +165,7 @@ def test_a_resumed_run_remembers_what_it_measured(base: Path, tmp_path: Path, mo
     values = iter([0.1, 0.5, 0.4, 0.3])
     monkeypatch.setattr(Drift, "measure", lambda self: next(values))
     watched(tmp_path / "run", {"general": NEVER})
-    settings = config(steps=8, measure_every=2, watch="general", drift=True, result="learned", save_every=4)
+    settings = config(steps=8, measure_every=2, watch="general", drift=True, result="probes", save_every=4)
     stopped, _ = train(settings, rows(8), base, tmp_path / "run", stop_after=5)
     assert stopped.state == "stopped" and stopped.step == 5
     ended, told = train(settings, rows(8), base, tmp_path / "run", resume_from=stopped.adapter)

@@ -98,6 +98,7 @@ class Watcher:
         self.stopped = ""
         self.seconds = 0.0
         self._remember()
+        self._say_what_lacks()
 
     @property
     def active(self) -> bool:
@@ -174,6 +175,24 @@ class Watcher:
         write_json(part / "step.json", {"step": now.step})
         shutil.rmtree(final, ignore_errors=True)
         part.replace(final)
+
+    def _say_what_lacks(self) -> None:
+        """Warn where a rule or the choice of the result looks at something that this run does not measure."""
+        config = self._job.config
+        lacks = {
+            "val-loss": "" if any(row.split == "val" for row in self._job.rows) else "a row in the val split",
+            "probes": "" if self._probes else "probes (--watch)",
+            "drift": "" if self._drift else "drift (--drift)",
+            "learned": "" if stop_rules.IDENTITY in self._probes else "identity probes (--watch identity)",
+        }
+        for what, value, then in (
+            ("Stop when", config.stop_when, "the run takes all of its steps"),
+            ("Result", config.result, "the result is the last step"),
+        ):
+            if lacks.get(value):
+                self._job.reporter.say(
+                    f"{what} is {value}, but there is no {lacks[value].removeprefix('a ')}: {then}.", level="warning"
+                )
 
     def _remember(self) -> None:
         """What earlier attempts saw, up to the step that this one continues from."""
