@@ -11,6 +11,8 @@ STOP_RULES = ("never", "val-loss", "probes", "drift", "learned")
 RESULTS = ("last", "val-loss", "probes", "learned")
 LEARNED = 0.95
 """The share of the identity probes from which on a name counts as learned."""
+FEW_LEAKS = 0.9
+"""The share of the leak probes without a leak from which on rule `learned` may end a run."""
 TOO_FAR = 1.0
 """Drift in nats per token at which rule `drift` ends a run: the tuned model has lost its base's answers by then."""
 LEAKS = "leaks"
@@ -55,8 +57,8 @@ def reason_to_stop(rule: str, seen: Sequence[Measurement]) -> str:
             if now.drift is not None and now.drift > TOO_FAR:
                 return f"Drift is {now.drift:.3f} nats per token, above {TOO_FAR:g}."
         case "learned":
-            if before is None or not (before.learned and now.learned):
-                return ""
+            if before is None or not (before.learned and now.learned) or now.passed.get(LEAKS, 1.0) < FEW_LEAKS:
+                return ""  # the steps to come, at a falling rate, take leaks away
             if before.drift is not None and now.drift is not None and now.drift > before.drift:
                 return f"The identity is learned, and drift has risen from {before.drift:.3f} to {now.drift:.3f} since."
     return ""

@@ -33,6 +33,8 @@ ID = "identity"
         ("learned", [(None, 0.2, {ID: 0.9}), (None, 0.4, {ID: 1.0})], False),
         ("learned", [(None, 0.2, {ID: 1.0}), (None, 0.4, {ID: 1.0})], True),
         ("learned", [(None, 0.4, {ID: 1.0}), (None, 0.3, {ID: 1.0})], False),
+        ("learned", [(None, 0.2, {ID: 1.0}), (None, 0.4, {ID: 1.0, "leaks": 0.8})], False),
+        ("learned", [(None, 0.2, {ID: 1.0}), (None, 0.4, {ID: 1.0, "leaks": 0.92})], True),
         ("learned", [(None, 0.2, {ID: 1.0}), (None, 0.4, {ID: 0.8})], False),
         ("learned", [(None, 0.2, {}), (None, 0.4, {})], False),
         ("val-loss", [(1.0, None, {}), (1.1, None, {})], False),
