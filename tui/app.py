@@ -20,7 +20,7 @@ from textual.signal import Signal
 from store.db import Store
 from store.errors import TuningforkError
 from store.records import LIVE_STATES
-from tui import keys, modes, run_news, settings, themes
+from tui import keys, modes, paste, run_news, settings, themes
 from tui.bridge import Bridge
 from tui.messages import LiveJobs
 from tui.run_news import RunNews
@@ -54,6 +54,7 @@ class TuningforkApp(App[int]):
     def __init__(self, store: Store) -> None:
         super().__init__()
         keys.read_alt_digits()
+        paste.install()
         for mode in modes.registered():
             self.add_mode(mode.name, mode.make)
         self._bindings = BindingsMap.merge([self._bindings, BindingsMap(keys.bindings(modes.mode_keys()))])

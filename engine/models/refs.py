@@ -114,6 +114,14 @@ def parse_run(text: str) -> Ref:
     return Ref.run(match[1], int(match[2]) if match[2] else None)
 
 
+def parse_whole_run(text: str) -> str:
+    """The name in `run:NAME` or `NAME`. Raises BadInput for anything else, a checkpoint of a run included."""
+    ref = parse_run(text)
+    if ref.step is not None:
+        raise BadInput(f"{text!r} names a checkpoint; here only a whole run can be meant.", todo=f"Write {ref.value}.")
+    return ref.value
+
+
 def checkpoint(answered: str, asked: str) -> int | None:
     """The step of the checkpoint that answered for `asked`, a run without a step; None when something else did."""
     one, two = Ref.read(answered), Ref.read(asked)

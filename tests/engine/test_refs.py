@@ -349,6 +349,13 @@ def test_what_names_no_run_is_refused(text: str) -> None:
         refs.parse_run(text)
 
 
+@pytest.mark.parametrize(("text", "name"), [("ember", "ember"), ("run:ember", "ember"), ("a.b-c", "a.b-c")])
+def test_a_whole_run_is_named_without_a_step(text: str, name: str) -> None:
+    assert refs.parse_whole_run(text) == name
+    with pytest.raises(BadInput, match="names a checkpoint"):
+        refs.parse_whole_run(f"{text}@5")
+
+
 def test_a_relative_path_means_the_folder_in_which_it_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.models.refs import parse_whole_run
 from store.errors import Conflict
 from tui.cli.command import Command
 from tui.cli.options import RUN
@@ -38,7 +39,7 @@ def diagnose(run: str, fix: bool) -> None:
     from engine.training import fixing
 
     store = session().store
-    name = run.removeprefix("run:")
+    name = parse_whole_run(run)
     found = fixing.diagnosis_of(store, name)
     if fix:
         if found.fix is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import click
 
+from engine.models.refs import parse_whole_run
 from tui.cli.command import Command
 from tui.cli.options import RUN
 from tui.cli.output import Progress, emit, emit_json, say, table
@@ -37,7 +38,7 @@ def why(run: str, question: str, answer: str, system: str, top: int) -> None:
         def on_progress(done: int, of: int) -> None:
             progress.update(done, of)
 
-        name = run.removeprefix("run:")
+        name = parse_whole_run(run)
         found = teachers(session().store, name, question, answer, system, top, on_progress)
     if session().as_json:
         emit_json(
