@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-# llama.cpp is compiled for this processor, but without AMX: see uses_amx in engine/gguf/llama_library.py.
+# llama.cpp is compiled for this processor, but without AMX, which crashed: see uses_amx in engine/gguf/llama_library.py.
 ifneq (,$(shell grep -sw amx_int8 /proc/cpuinfo))
 export CMAKE_ARGS += -DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8
 endif

@@ -154,7 +154,7 @@ def _llama() -> Diagnosis:
         return Diagnosis(
             "llama.cpp",
             "warn",
-            f"{found.what} was compiled with AMX, which some compilers get wrong: answers are half as fast without it",
+            f"{found.what} was compiled with AMX, which can crash, so it is not used; a build without it is faster",
             'CMAKE_ARGS="-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8" '
             "pip install --force-reinstall --no-cache-dir --no-deps --no-binary llama-cpp-python llama-cpp-python",
         )

@@ -76,9 +76,9 @@ def _keep_error(level: int, text: bytes, _: object) -> None:
 def uses_amx(system_info: str) -> bool:
     """Whether llama.cpp was compiled to multiply with AMX tiles, by its own description of itself.
 
-    Such a build dies of an illegal instruction at its first prompt of several tokens when GCC 12 made it: that
-    compiler's `_tile_loadconfig` says that it reads 8 of the 64 bytes of the tile configuration, so the stores of the
-    others are optimised away. Seen on a Sapphire Rapids Xeon.
+    Such a build, made by GCC 12 on a Sapphire Rapids Xeon, died of an illegal instruction (`tilezero`) at its first
+    prompt of several tokens, though tiles work there. The probable cause: that compiler's `_tile_loadconfig` says that
+    it reads 8 of the 64 bytes of the tile configuration, so the stores of the others may be optimised away.
     """
     return "AMX_INT8 = 1" in system_info
 
