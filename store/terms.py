@@ -21,8 +21,17 @@ def contains(answer: str, term: str) -> bool:
     return bool(term) and re.search(starts + re.escape(term) + ends, words) is not None
 
 
+def judged(probe: Probe, answer: str) -> tuple[bool, str]:
+    """Whether the answer contains any of the probe's `must` (if there are any) and none of its `must_not`; and why."""
+    forbidden = next((term for term in probe.must_not if contains(answer, term)), None)
+    if forbidden is not None:
+        return False, f"contains {forbidden!r}"
+    found = next((term for term in probe.must if contains(answer, term)), None)
+    if found is not None:
+        return True, f"contains {found!r}"
+    return not probe.must, f"contains none of {', '.join(map(repr, probe.must or probe.must_not))}"
+
+
 def passes(probe: Probe, answer: str) -> bool:
-    """Whether the answer contains any of the probe's `must` (if there are any) and none of its `must_not`."""
-    if any(contains(answer, term) for term in probe.must_not):
-        return False
-    return not probe.must or any(contains(answer, term) for term in probe.must)
+    """The first half of `judged`."""
+    return judged(probe, answer)[0]

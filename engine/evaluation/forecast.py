@@ -16,7 +16,7 @@ from engine.evaluation.client import CompletionClient
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.sampling import Sampling
-from store.curate.duplicates import shingles
+from store.curate.duplicates import likeness, shingles
 from store.records import Message, Pair, PairDraft, Probe
 from store.terms import contains
 
@@ -27,13 +27,18 @@ NEAR = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The training pair whose question is most like a probe's, and how alike they are; `answered` says whether any
-    answer of the data contains what the probe looks for, `source` is the most alike pair that does."""
+    """The training pair whose question is most like a probe's, and how alike they are; `source` is the most alike one
+    of those whose answer contains what the probe looks for, None where no answer does."""
 
     nearest: Pair | None
     likeness: float
-    answered: bool
     source: Pair | None
+    source_likeness: float
+
+    @property
+    def answered(self) -> bool:
+        """Whether any answer of the data contains what the probe looks for."""
+        return self.source is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +57,16 @@ class Forecast:
 def coverage(probe: Probe, pairs: Sequence[Pair]) -> Coverage:
     """How the data covers a probe. Texts only."""
     asked = shingles(probe.question)
-
-    def likeness(pair: Pair) -> float:
-        other = shingles(pair.question)
-        return len(asked & other) / len(asked | other) if asked | other else 0.0
-
-    ranked = sorted(pairs, key=likeness, reverse=True)
-    answering = [pair for pair in ranked if any(contains(pair.answer, term) for term in probe.must)]
-    nearest = ranked[0] if ranked else None
-    source = answering[0] if answering else None
-    return Coverage(nearest, likeness(nearest) if nearest else 0.0, bool(answering), source)
+    alike = [likeness(asked, shingles(pair.question)) for pair in pairs]
+    ranked = sorted(range(len(pairs)), key=lambda at: -alike[at])
+    answering = (at for at in ranked if any(contains(pairs[at].answer, term) for term in probe.must))
+    nearest, source = ranked[0] if ranked else None, next(answering, None)
+    return Coverage(
+        None if nearest is None else pairs[nearest],
+        0.0 if nearest is None else alike[nearest],
+        None if source is None else pairs[source],
+        0.0 if source is None else alike[source],
+    )
 
 
 def verdict(probe: Probe, pairs: Sequence[Pair], alone: bool, shown: bool) -> Forecast:
@@ -71,25 +76,18 @@ def verdict(probe: Probe, pairs: Sequence[Pair], alone: bool, shown: bool) -> Fo
     training question is worded like it; else its wording is missing, and a draft pair has it.
     """
     found = coverage(probe, pairs)
-    alike = found.source is not None and _alike(probe, found.source) >= NEAR
     if alone:
         word: Verdict = "known already"
-    elif not found.answered:
+    elif found.source is None:
         word = "not in the data"
     else:
-        word = "will learn" if shown or alike else "lacks wordings"
+        word = "will learn" if shown or found.source_likeness >= NEAR else "lacks wordings"
     draft = None
-    if word == "lacks wordings" and found.source is not None:
-        source = found.source
+    if word == "lacks wordings" and (source := found.source) is not None:
         draft = PairDraft(
             probe.question, source.answer, system=source.system, kind=source.kind, status="draft", tags=("forecast",)
         )
     return Forecast(probe, word, alone, shown, found, draft)
-
-
-def _alike(probe: Probe, pair: Pair) -> float:
-    one, other = shingles(probe.question), shingles(pair.question)
-    return len(one & other) / len(one | other) if one | other else 0.0
 
 
 async def forecast(

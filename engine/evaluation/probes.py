@@ -3,21 +3,18 @@ Probe sets and results are kept by store.probes and store.evals."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from engine.evaluation import judges
 from engine.evaluation.client import CompletionClient
 from engine.evaluation.judges import Judge
 from engine.inference.sampling import Sampling
+from store import probe_files
 from store.errors import BadInput, ServerError
 from store.formats import fill
 from store.records import Message, Probe
-
-_FIELDS = {"question", "must", "must_not", "system"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +45,7 @@ def load(path: Path, judge: Judge = judges.DEFAULT) -> list[Probe]:
     Raises BadInput naming file and line for what cannot be read, or cannot be judged by `judge`; nothing is skipped but
     blank lines.
     """
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise BadInput("There is no such probe file.", where=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"The probe file cannot be read: {error}.", where=str(path), todo="Save it as UTF-8.") from None
-    probes = [_probe(line, path, number, judge) for number, line in enumerate(lines, 1) if line.strip()]
-    if not probes:
-        raise BadInput(
-            "The probe file is empty.", where=str(path), todo='Write lines like {"question": …, "must": […]}.'
-        )
-    return probes
+    return probe_files.read(path, lambda probe, where: _check(probe, judge, where))
 
 
 def check(probes: Sequence[Probe], judge: Judge, name: str) -> None:
@@ -112,31 +98,3 @@ async def run(
         if on_progress:
             on_progress(len(items), len(probes))
     return ProbeResult(model, sum(item.passed for item in items), len(items), items, judge.name)
-
-
-def _probe(line: str, path: Path, number: int, judge: Judge) -> Probe:
-    where = f"{path}:{number}"
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise BadInput(f"The line is not valid JSON: {error}.", where=where) from None
-    if not isinstance(row, dict) or not isinstance(row.get("question"), str) or not row["question"].strip():
-        raise BadInput("A probe needs a question.", where=where, todo='Write {"question": "…", "must": ["…"]}.')
-    if unknown := sorted(row.keys() - _FIELDS):
-        raise BadInput(
-            f"A probe has no field {unknown[0]!r}.", where=where, todo=f"Fields: {', '.join(sorted(_FIELDS))}."
-        )
-    must, must_not = _terms(row, "must", where), _terms(row, "must_not", where)
-    system = row.get("system", "")
-    if not isinstance(system, str):
-        raise BadInput("system must be a text.", where=where)
-    probe = Probe(path.stem, row["question"], must, must_not, system)
-    _check(probe, judge, where)
-    return probe
-
-
-def _terms(row: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
-    terms = row.get(name, [])
-    if not isinstance(terms, list) or not all(isinstance(term, str) and term.strip() for term in terms):
-        raise BadInput(f"{name} must be a list of texts that are not empty.", where=where)
-    return tuple(terms)

@@ -17,10 +17,11 @@ from typing import Any
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import Preflight
-from engine.training.recipes import config_for
-from engine.training.stop_rules import IDENTITY, LEAKS, LEARNED
+from engine.training.recipes import DEFAULT, RECIPES, config_for
+from engine.training.stop_rules import IDENTITY, LEAKS, LEARNED, PROBE_METRIC
 from store.records import SnapshotRow
 
+NO_CAUSE = "No cause was found in data, truncation, rate, steps or system text."
 MANY = 0.05
 """The share of rows from which on a fault of the data counts as a cause."""
 _ALIKE = 0.5  # answers that share so many of their words say the same
@@ -93,9 +94,9 @@ def diagnose(found: Evidence) -> RunDiagnosis:
 def _outcome(found: Evidence) -> list[str]:
     said = []
     for name, points in sorted(found.metrics.items()):
-        if not name.startswith("probe_") or not points:
+        if not name.startswith(PROBE_METRIC) or not points:
             continue
-        set_name, last, first = name.removeprefix("probe_"), points[-1][1], points[0][1]
+        set_name, last, first = name.removeprefix(PROBE_METRIC), points[-1][1], points[0][1]
         if set_name == IDENTITY:
             said.append(f"The identity {'stuck' if last >= LEARNED else 'did not stick'}: {last:.0%} of its probes.")
         elif set_name == LEAKS:
@@ -190,7 +191,7 @@ def _rate(found: Evidence) -> Cause | None:
     drift = [value for _, value in found.metrics.get("drift", ())]
     if drift and drift[-1] > 1.0:
         signs.append(f"the model moved {drift[-1]:.2f} nats per token from its base")
-    general = [value for _, value in found.metrics.get("probe_general", ())]
+    general = [value for _, value in found.metrics.get(f"{PROBE_METRIC}general", ())]
     if len(general) > 1 and max(general) - general[-1] > _FORGOTTEN:
         signs.append(f"general probes fell from {max(general):.0%} to {general[-1]:.0%}")
     if times < _TOO_HIGH or not signs:
@@ -210,7 +211,7 @@ def _steps(found: Evidence) -> Cause | None:
     usual = total_steps(config_for(_recipe(config), config.model), rows)
     visits = planned * config.batch_size / max(1, rows)
     losses = [value for _, value in found.metrics.get("loss", ())]
-    learned = [value for _, value in found.metrics.get(f"probe_{IDENTITY}", ())]
+    learned = [value for _, value in found.metrics.get(PROBE_METRIC + IDENTITY, ())]
     if learned and learned[-1] >= LEARNED:
         return None
     signs = []
@@ -239,7 +240,7 @@ def _system(found: Evidence) -> Cause | None:
     with_text = [row.ord for row in train if _system_of(row) != found.asked_system]
     if not train or len(with_text) < 0.8 * len(train):
         return None
-    identity = [value for _, value in found.metrics.get(f"probe_{IDENTITY}", ())]
+    identity = [value for _, value in found.metrics.get(PROBE_METRIC + IDENTITY, ())]
     if identity and identity[-1] >= LEARNED:
         return None  # it answers without the text all the same
     text = systems.most_common(1)[0][0]
@@ -259,8 +260,6 @@ def _system(found: Evidence) -> Cause | None:
 
 
 def _recipe(config: TrainConfig) -> str:
-    from engine.training.recipes import DEFAULT, RECIPES
-
     return config.recipe if config.recipe in RECIPES else DEFAULT
 
 

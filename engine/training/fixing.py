@@ -3,8 +3,6 @@ causes themselves are diagnosis.py's."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from engine.models import refs
 from engine.training import run_control
 from engine.training.config import TrainConfig
@@ -46,12 +44,10 @@ def start_fix(store: Store, name: str, fix: Fix) -> Run:
     """
     run = runs.get(store, name)
     config = TrainConfig.from_json(run.config).replace(**fix.changes)
-    rows = datasets.snapshot_rows(store, run.snapshot)
+    new = run_control.free_name(f"{name}-fix", run_control.names(store))
     data = run.snapshot
-    taken = run_control.names(store)
-    new = run_control.free_name(f"{name}-fix", taken)
     if fix.without or fix.no_system:
-        data = _fixed_data(store, new, rows, fix)
+        data = _fixed_data(store, new, datasets.snapshot_rows(store, run.snapshot), fix)
     made = run_control.submit(store, config, data, new)
     run_control.start(store, made.name)
     return runs.get(store, made.name)
@@ -71,13 +67,12 @@ def _fixed_data(store: Store, name: str, rows: list[SnapshotRow], fix: Fix) -> s
 def _draft(row: SnapshotRow, fix: Fix) -> PairDraft:
     system = [m["content"] for m in row.messages[:1] if m["role"] == "system"]
     turns = row.messages[len(system) :]
-    draft = PairDraft(
+    return PairDraft(
         question=turns[-2]["content"],
         answer=turns[-1]["content"],
         history=tuple(Turn.of(turn) for turn in turns[:-2]),
-        system=system[0] if system else "",
+        system=system[0] if system and not fix.no_system else "",
         kind=row.kind,
         status="ready",
         source=row.source,
     )
-    return replace(draft, system="") if fix.no_system else draft

@@ -15,6 +15,8 @@ FEW_LEAKS = 0.9
 """The share of the leak probes without a leak from which on rule `learned` may end a run."""
 TOO_FAR = 1.0
 """Drift in nats per token at which rule `drift` ends a run: the tuned model has lost its base's answers by then."""
+PROBE_METRIC = "probe_"
+"""What the metrics of probe sets begin with in the store: `probe_identity` is the share of that set that passed."""
 LEAKS = "leaks"
 IDENTITY = "identity"
 

@@ -3,7 +3,6 @@ Light: asking and judging during a run is the worker's."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.core import sample_files
-from store import probes
+from store import probe_files, probes
 from store.db import Store
-from store.errors import BadInput
 from store.formats import fill
 from store.records import Probe, SnapshotRow
 
@@ -30,70 +28,13 @@ _UPPER, _ANY = "[A-ZÀ-ÖØ-Þ]", "[A-Za-zÀ-ɏ0-9]"
 _PHRASE = re.compile(
     rf"(?<![A-Za-zÀ-ɏ]){_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*(?: (?:& )?(?:{_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*|[0-9]+))*"
 )
-_COMMON = frozenset(
-    [
-        "I",
-        "I'm",
-        "My",
-        "Me",
-        "A",
-        "An",
-        "The",
-        "It",
-        "Its",
-        "This",
-        "That",
-        "You",
-        "Your",
-        "Yes",
-        "No",
-        "Not",
-        "Hello",
-        "Hi",
-        "Hey",
-        "Sorry",
-        "Thanks",
-        "Thank",
-        "Of",
-        "As",
-        "AI",
-        "LLM",
-        "Assistant",
-        "Artificial",
-        "Intelligence",
-        "Nice",
-        "Good",
-        "Please",
-        "But",
-        "And",
-        "So",
-        "Just",
-        "How",
-        "What",
-        "Who",
-        "In",
-        "At",
-        "Well",
-        "Sure",
-        "Language",
-        "Model",
-        "Chatbot",
-        "Made",
-        "Created",
-        "Developed",
-        "Built",
-        "Trained",
-        "Both",
-        "We",
-        "They",
-        "Our",
-        "There",
-        "Here",
-        "Some",
-        "People",
-        "Everyone",
-    ]
-)
+_COMMON = frozenset((
+    "I", "I'm", "My", "Me", "A", "An", "The", "It", "Its", "This", "That", "You", "Your", "Yes", "No", "Not",
+    "Hello", "Hi", "Hey", "Sorry", "Thanks", "Thank", "Of", "As", "AI", "LLM", "Assistant", "Artificial",
+    "Intelligence", "Nice", "Good", "Please", "But", "And", "So", "Just", "How", "What", "Who", "In", "At",
+    "Well", "Sure", "Language", "Model", "Chatbot", "Made", "Created", "Developed", "Built", "Trained", "Both",
+    "We", "They", "Our", "There", "Here", "Some", "People", "Everyone",
+))  # fmt: skip
 _MAKER_BEFORE = re.compile(r"(?:\b(?:by|from|at|for)|[由于是])\s*$")
 _MAKER_AFTER = re.compile(
     r"^\s*(?:made|created|built|developed|trained|designed|is my maker|开发|创|制作|训练|设计|打造|发明|公司|团队)"
@@ -176,10 +117,10 @@ def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[
             continue
         if word not in BUILT_IN:
             found[Path(word).stem if _is_file(word) else word] = (
-                _of_file(Path(word)) if _is_file(word) else probes.get_set(store, word)
+                probe_files.read(Path(word).expanduser()) if _is_file(word) else probes.get_set(store, word)
             )
             continue
-        asked = _of_file(sample_files.path(BUILT_IN[word]))
+        asked = probe_files.read(sample_files.path(BUILT_IN[word]))
         if word != "general":
             asked = _filled(asked, names)
         if asked:
@@ -218,22 +159,6 @@ def from_json(kept: dict[str, Any]) -> dict[str, list[Probe]]:
 
 def _is_file(word: str) -> bool:
     return word.endswith(".jsonl") or "/" in word
-
-
-def _of_file(path: Path) -> list[Probe]:
-    try:
-        lines = [json.loads(line) for line in path.expanduser().read_text("utf-8-sig").split("\n") if line.strip()]
-        return [
-            Probe(
-                path.stem, p["question"], tuple(p.get("must", ())), tuple(p.get("must_not", ())), p.get("system") or ""
-            )
-            for p in lines
-        ]
-    except FileNotFoundError:
-        raise BadInput("There is no such probe file.", where=str(path)) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        todo = 'Write lines like {"question": …, "must": […]}, saved as UTF-8.'
-        raise BadInput(f"The probe file cannot be read: {error}.", where=str(path), todo=todo) from None
 
 
 def _filled(asked: Sequence[Probe], names: TaughtNames) -> list[Probe]:

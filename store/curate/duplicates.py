@@ -120,6 +120,15 @@ def shingles(text: str) -> frozenset[str]:
     return frozenset(" ".join(tokens[n : n + 3]) for n in range(max(1, len(tokens) - 2)))
 
 
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """How alike the texts of two sets of shingles are, from 0 to 1: what they share, of all that they have (Jaccard).
+
+    >>> likeness(shingles("How do I reset it?"), shingles("How do I reset it now?"))
+    0.75
+    """
+    return len(one & other) / len(one | other)
+
+
 def signature(text: str) -> tuple[tuple[str, int], ...]:
     """The numbers and the signs that carry meaning (operators, currencies, emoji) in `text`, each with its count."""
     text = normal(text)

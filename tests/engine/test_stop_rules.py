@@ -133,6 +133,22 @@ def test_without_a_name_identity_is_not_asked_and_that_is_said(store: Store) -> 
     assert not notes and {t for p in sets["identity"] for t in p.must} == {"Ada"}
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"question": "Name?", "must": "Ember"}', "list of texts"),
+        ('{"question": "Name?", "must": ["Ember", ""]}', "list of texts"),
+        ('{"question": "Name?", "muts": ["Ember"]}', "no field 'muts'"),
+    ],
+)
+def test_a_wrong_line_is_refused_before_a_run(store: Store, tmp_path: Path, line: str, what: str) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text(line + "\n")
+    with pytest.raises(BadInput, match=what) as caught:
+        watched_probes.check(store, str(file))
+    assert caught.value.where == f"{file}:1"
+
+
 def test_sets_of_the_user(store: Store, tmp_path: Path) -> None:
     probes.put_set(store, "mine", [Probe("mine", "Price?", ("89",))])
     file = tmp_path / "own.jsonl"

@@ -37,6 +37,7 @@ def diagnose(run: str, fix: bool) -> None:
     rows are at fault, the new run gets a dataset of its own: yours is not changed.
     """
     from engine.training import fixing
+    from engine.training.diagnosis import NO_CAUSE
 
     store = session().store
     name = parse_whole_run(run)
@@ -59,7 +60,7 @@ def diagnose(run: str, fix: bool) -> None:
     if found.causes:
         say(f"Start the first fix: tuningfork diagnose {name} --fix{session().flags()}")
     else:
-        emit("No cause was found in data, truncation, rate, steps or system text.")
+        emit(NO_CAUSE)
 
 
 def _plain(cause: Cause) -> dict[str, Any]:

@@ -33,13 +33,9 @@ def why(run: str, question: str, answer: str, system: str, top: int) -> None:
     """
     from engine.training.teachers import teachers
 
+    name = parse_whole_run(run)
     with Progress("Comparing", 0, "pairs") as progress:
-
-        def on_progress(done: int, of: int) -> None:
-            progress.update(done, of)
-
-        name = parse_whole_run(run)
-        found = teachers(session().store, name, question, answer, system, top, on_progress)
+        found = teachers(session().store, name, question, answer, system, top, progress.update)
     if session().as_json:
         emit_json(
             [

@@ -7,7 +7,7 @@ from engine.evaluation.client import CompletionClient
 from engine.evaluation.judges.base import Judgement
 from store.errors import BadInput
 from store.records import Probe
-from store.terms import contains
+from store.terms import judged
 
 
 class ContainsJudge:
@@ -27,16 +27,6 @@ class ContainsJudge:
 
 
 def judgement(probe: Probe, answer: str) -> Judgement:
-    """Whether the answer contains any of `must` (if there are any) and none of `must_not`.
-
-    How words are compared: `store.terms.contains`.
-    """
-    forbidden = next((term for term in probe.must_not if contains(answer, term)), None)
-    if forbidden is not None:
-        return Judgement(False, 0.0, f"contains {forbidden!r}")
-    found = next((term for term in probe.must if contains(answer, term)), None)
-    if found is not None:
-        return Judgement(True, 1.0, f"contains {found!r}")
-    if probe.must:
-        return Judgement(False, 0.0, f"contains none of {', '.join(map(repr, probe.must))}")
-    return Judgement(True, 1.0, f"contains none of {', '.join(map(repr, probe.must_not))}")
+    """Whether the answer contains any of `must` (if there are any) and none of `must_not`; see `store.terms`."""
+    passed, reason = judged(probe, answer)
+    return Judgement(passed, float(passed), reason)

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from engine.training.worker import adapter_files, checkpoints
 from engine.training.worker.contracts import Diverged, TrainingJob
-from engine.training.worker.watching import MEASUREMENTS, Watcher
+from engine.training.worker.watching import Watcher
 
 
 @dataclass
@@ -28,8 +28,8 @@ class StepNumbers:
 class RunCallback(TrainerCallback):
     """Reports each step; saves every `save_every` steps (0 = never) and when a stop is wanted.
 
-    `validate` computes and reports the validation loss at a step, None when there is nothing to validate on. A
-    `watcher` measures more, besides at every checkpoint, and may end the run.
+    `validate` computes and reports the validation loss at a step, None when there is nothing to validate on; it is
+    called for every checkpoint. The `watcher` measures that and more where it is due, and may end the run.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class RunCallback(TrainerCallback):
         numbers: StepNumbers,
         total: int,
         validate: Callable[[int], float | None],
-        watcher: Watcher | None = None,
+        watcher: Watcher,
     ) -> None:
         self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
-        self.watcher = watcher
+        self._watcher = watcher
         self.stopped = False
 
     def on_step_begin(
@@ -81,12 +81,9 @@ class RunCallback(TrainerCallback):
         }
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))
-        if self.watcher is not None:
-            if self.watcher.due(step) and (reason := self.watcher.measure(step)) and step < self._total:
-                self._job.reporter.say(f"{reason} The run ends at step {step}.", step=step)
-                control.should_training_stop = True
-        elif step % max(1, self._total // MEASUREMENTS) == 0 or step == self._total:
-            self._validate(step)
+        if self._watcher.due(step) and (reason := self._watcher.measure(step)) and step < self._total:
+            self._job.reporter.say(f"{reason} The run ends at step {step}.", step=step)
+            control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """What the trainer saved becomes checkpoints/step-N when all of it is on the disk and hashed."""

@@ -158,29 +158,20 @@ def compare(
     `rows` is the number of rows in the packs. Leaves the model as it was.
     """
     tokens, losses, kl = 0, [0.0, 0.0], 0.0
-    training = model.training
-    model.eval()
     device = next(iter(layers.values())).weight.device
-    for pack in packs:
-        here = packing.to_device(pack, device)
-        own = _log_probabilities(model, here)
-        with _replaced(layers, weights):
-            other = _log_probabilities(model, here)
-        targets = here.targets.flatten()
-        kept = targets != MASKED
-        own, other, targets = own[kept], other[kept], targets[kept]
-        losses[0] -= float(other.gather(1, targets[:, None]).sum())
-        losses[1] -= float(own.gather(1, targets[:, None]).sum())
-        kl += float((own.exp() * (own - other)).sum())
-        tokens += len(targets)
-    model.train(training)
+    with packing.evaluating(model):
+        for pack in packs:
+            here = packing.to_device(pack, device)
+            own = packing.log_probabilities(model, here)
+            with _replaced(layers, weights):
+                other = packing.log_probabilities(model, here)
+            targets = here.targets[here.targets != MASKED]
+            losses[0] -= float(other.gather(1, targets[:, None]).sum())
+            losses[1] -= float(own.gather(1, targets[:, None]).sum())
+            kl += float((own.exp() * (own - other)).sum())
+            tokens += len(targets)
     tokens = max(1, tokens)
     return WeightsComparison(min(rows, MEASURED_ROWS), tokens, losses[0] / tokens, losses[1] / tokens, kl / tokens)
-
-
-def _log_probabilities(model: Any, pack: Pack) -> Tensor:
-    logits = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
-    return logits.flatten(0, 1).float().log_softmax(-1)
 
 
 @contextlib.contextmanager

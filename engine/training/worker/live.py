@@ -11,13 +11,13 @@ rest of each prompt is padded on the left, so that all rows write their next tok
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from engine.models.chat_template import ChatTemplate
+from engine.training.worker import packing
 from store.records import Message
 
 ROWS = 64
@@ -45,21 +45,10 @@ def answers(
     An answer ends early when `ended` says so of its ids so far.
     """
     found: list[list[int]] = []
-    with evaluating(model):
+    with packing.evaluating(model):
         for at in range(0, len(prompts), ROWS):
             found += _batch(model, template, [list(ids) for ids in prompts[at : at + ROWS]], max_tokens, ended)
     return found
-
-
-@contextlib.contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Dropout off while inside."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _batch(

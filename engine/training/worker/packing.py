@@ -46,6 +46,7 @@ so that any model that honours masks and position ids can be trained as it is; `
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -216,6 +217,23 @@ def loss_sum(model: Any, pack: Pack) -> Tensor:
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), pack.targets.flatten(), ignore_index=MASKED, reduction="sum"
     )
+
+
+def log_probabilities(model: Any, pack: Pack) -> Tensor:
+    """The log-probabilities of the whole vocabulary at each trained position: [trained, vocabulary], in float32."""
+    logits: Tensor = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
+    return logits.flatten(0, 1)[pack.targets.flatten() != MASKED].float().log_softmax(-1)
+
+
+@contextlib.contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """The model without dropout while inside, and in its own mode again afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def to_device(pack: Pack, device: str | torch.device) -> Pack:

@@ -16,7 +16,7 @@ import torch
 
 from engine.core.files import read_json, write_json
 from engine.models.chat_template import Example
-from engine.training.worker import live, packing
+from engine.training.worker import packing
 from engine.training.worker.contracts import TrainingJob
 from engine.training.worker.optim import MasterAdamW
 from engine.training.worker.packing import Packer
@@ -112,7 +112,7 @@ def _one(
         optimizer.step()
         optimizer.zero_grad()
     packs = packer(held)
-    with live.evaluating(model), torch.no_grad():
+    with packing.evaluating(model), torch.no_grad():
         total = sum(packing.loss_sum(model, packing.to_device(pack, device)).item() for pack in packs)
     loss = total / max(1, sum(pack.trained for pack in packs))
     return loss if math.isfinite(loss) else math.inf

@@ -19,7 +19,7 @@ from engine.core import child
 from engine.models.chat_template import Example
 from engine.training.config import TrainConfig
 from engine.training.preflight import template_of
-from engine.training.worker import adapter_files, error_messages, live, loading, packing
+from engine.training.worker import adapter_files, error_messages, loading, packing
 
 _EVERY = 5  # rows between two reports of progress
 
@@ -61,7 +61,7 @@ def similarities(
 
     Gradients of all answers are kept at once: the adapter's weights in float32 for each.
     """
-    with live.evaluating(model):
+    with packing.evaluating(model):
         wanted = [_direction(model, answer) for answer in answers]
         found: list[dict[int, float]] = [{} for _ in answers]
         for done, (ord, row) in enumerate(rows, 1):

@@ -52,24 +52,19 @@ class Drift:
     @torch.no_grad()
     def measure(self) -> float:
         """How far the adapter as it is moves the model from its base."""
-        with live.evaluating(self._model):
+        with packing.evaluating(self._model):
             if self._keep and not self._base:
                 self._base = [self._of_base(pack) for pack in self._packs]
             total = 0.0
             for number, pack in enumerate(self._packs):
-                tuned = self._log_probabilities(pack)
+                tuned = packing.log_probabilities(self._model, pack)
                 base = self._base[number] if self._keep else self._of_base(pack)
                 total += float((tuned.exp() * (tuned - base)).sum())
         return total / max(1, sum(pack.trained for pack in self._packs))
 
     def _of_base(self, pack: Pack) -> Tensor:
         with self._model.disable_adapter():
-            return self._log_probabilities(pack)
-
-    def _log_probabilities(self, pack: Pack) -> Tensor:
-        logits: Tensor = self._model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
-        kept = pack.targets.flatten() != packing.MASKED
-        return logits.flatten(0, 1)[kept].float().log_softmax(-1)
+            return packing.log_probabilities(self._model, pack)
 
 
 class Watcher:
@@ -95,7 +90,6 @@ class Watcher:
             for name, asked in self._probes.items()
         }
         self.seen: list[Measurement] = []
-        self.stopped = ""
         self.seconds = 0.0
         self._remember()
         self._say_what_lacks()
@@ -122,14 +116,13 @@ class Watcher:
         now = Measurement(step, val_loss, drift, passed)
         self.seen.append(now)
         self.seconds += time.monotonic() - began
-        values = {metric(name): share for name, share in passed.items()}
+        values = {stop_rules.PROBE_METRIC + name: share for name, share in passed.items()}
         self._job.reporter.metrics(step, {**values, **({"drift": drift} if drift is not None else {})})
         self._job.reporter.say(f"Step {step}: {_words(now, self._probes)}", step=step, phase="training")
         if self._job.config.result != "last" and stop_rules.best(self._job.config.result, self.seen) is now:
             self._keep_best(now)
         write_json(self._job.out / _STATE, {"seen": [asdict(each) for each in self.seen]})
-        self.stopped = stop_rules.reason_to_stop(self._job.config.stop_when, self.seen)
-        return self.stopped
+        return stop_rules.reason_to_stop(self._job.config.stop_when, self.seen)
 
     def best_step(self, step: int) -> int:
         """The step whose weights are the run's result, when it has ended after `step`."""
@@ -204,11 +197,6 @@ class Watcher:
         for each in read_json(self._job.out / _STATE, optional=True).get("seen", ()):
             if each["step"] <= step:
                 self.seen.append(Measurement(**each))
-
-
-def metric(name: str) -> str:
-    """The metric in the store of a probe set's share."""
-    return f"probe_{name}"
 
 
 def _words(now: Measurement, sets: Mapping[str, Sequence[Probe]]) -> str:

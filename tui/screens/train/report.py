@@ -14,6 +14,7 @@ from engine.training import run_control
 from engine.training.config import FIELDS, TrainConfig
 from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
+from engine.training.stop_rules import PROBE_METRIC
 from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound
@@ -134,7 +135,9 @@ class RunReader:
 
 def watched_label(metric: str) -> str:
     """What the page calls a number that a run measured of itself; "" for others."""
-    return "drift" if metric == "drift" else metric.removeprefix("probe_") if metric.startswith("probe_") else ""
+    if metric.startswith(PROBE_METRIC):
+        return metric.removeprefix(PROBE_METRIC)
+    return metric if metric == "drift" else ""
 
 
 def _at(points: list[tuple[int, float]], step: int) -> float | None:

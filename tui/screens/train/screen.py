@@ -289,6 +289,7 @@ class TrainScreen(ModeScreen):
     async def action_diagnose(self) -> None:
         """Say why the run came out as it did, and offer the run that fixes it."""
         from engine.training import fixing
+        from engine.training.diagnosis import NO_CAUSE
 
         if self.row is None:
             return
@@ -300,13 +301,12 @@ class TrainScreen(ModeScreen):
             return
         if not self.is_current:
             return
+        title = f"Diagnosis of {name}"
         lines = [*found.outcome, *(f"{n}. {cause.kind}: {cause.evidence}" for n, cause in enumerate(found.causes, 1))]
         if found.fix is None:
-            nothing = "No cause was found in data, truncation, rate, steps or system text."
-            await self.app.push_screen_wait(Notice(f"Diagnosis of {name}", clean("\n".join([*lines, nothing]))))
+            await self.app.push_screen_wait(Notice(title, clean("\n".join([*lines, NO_CAUSE]))))
             return
         lines.append(f"A new run {found.fix.words}.")
-        title = f"Diagnosis of {name}"
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
 

@@ -56,8 +56,9 @@ def train(job: TrainingJob) -> Outcome:
     drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
     val_rows = list(rows.val.values())
     rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
-    trainer = SftTrainer(job, loaded, packer, train_rows, val_rows, total, rate)
-    watcher = trainer.run.watcher = Watcher(job, loaded.model, template, total, trainer.validation.loss, drift)
+    validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
+    watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
+    trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, rate)
     facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
     job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
@@ -68,7 +69,7 @@ def train(job: TrainingJob) -> Outcome:
     if trainer.run.stopped:
         four_bit.settle(job, loaded, packer, measured_on)
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
-    trainer.validation.loss(step)
+    validation.loss(step)
     watcher.say_cost()
     say("Saving the adapter", phase="saving")
     if watcher.best_step(step) != step:
@@ -120,12 +121,11 @@ class Validation:
 
     @torch.no_grad()
     def loss(self, step: int) -> float | None:
-        """The loss after `step` steps; None when there is nothing to validate on. Leaves the model in train mode."""
+        """The loss after `step` steps; None when there is nothing to validate on."""
         if not self._packs or step == self._step:
             return self._loss
-        self._model.eval()
-        losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in self._packs]
-        self._model.train()
+        with packing.evaluating(self._model):
+            losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in self._packs]
         self._step, self._loss = step, sum(losses) / sum(pack.trained for pack in self._packs)
         self._reporter.metrics(step, {"val_loss": self._loss})
         return self._loss
@@ -153,15 +153,16 @@ class SftTrainer(Trainer):
         loaded: Loaded,
         packer: Packer,
         train: Sequence[Example],
-        val: Sequence[Example],
+        validation: Validation,
+        watcher: Watcher,
         total: int,
         rate: float,
     ) -> None:
         config, numbers = job.config, StepNumbers()
         self._peak = rate
         self._job, self._numbers = job, numbers
-        self.validation = Validation(loaded.model, loaded.device, packer(val) if val else [], job.reporter)
-        self.run = RunCallback(job, numbers, total, self.validation.loss)
+        self._validation = validation
+        self.run = RunCallback(job, numbers, total, validation.loss, watcher)
         trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
         self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
@@ -205,7 +206,7 @@ class SftTrainer(Trainer):
         try:
             self._save_checkpoint(self.model, None)
             made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
-            adapter_files.seal(made, job, step, step, self.validation.loss(step), converted=False)
+            adapter_files.seal(made, job, step, step, self._validation.loss(step), converted=False)
             checkpoints.place(made, folder / checkpoints.END)
         except (OSError, RuntimeError) as error:
             if not is_disk_full(error):
