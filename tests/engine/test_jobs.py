@@ -125,7 +125,7 @@ class TestLife:
         assert env["OMP_NUM_THREADS"] == str(process.cores())
 
     def test_threads_of_the_config_reach_the_worker(self, store: Store, submit: Submit) -> None:
-        attempt = started(store, submit("hold", threads=1).name)
+        attempt = stepping(store, submit("hold", threads=1).name)  # just after its start, /proc has no environment yet
         assert psutil.Process(attempt.pid).environ()["OMP_NUM_THREADS"] == "1"
 
     def test_starting_again_changes_nothing(self, store: Store, submit: Submit) -> None:
