@@ -3,6 +3,7 @@ What a screen shows is in tui.screens, which modes there are in tui.modes; what 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -76,8 +77,7 @@ class TuningforkApp(App[int]):
         return themes.VARIABLES
 
     def on_mount(self) -> None:
-        self.set_interval(_POLL_S, self._poll)
-        self.call_after_refresh(self._poll)
+        self.call_after_refresh(self._follow_store)
         news = RunNews(self)
         self.runs_changed.subscribe(self, lambda _: self.run_worker(news.look(), group="run news", exclusive=True))
         self.set_interval(run_news.LOOK_S, lambda: self.run_worker(news.reap(), group="reap", exclusive=True))
@@ -87,8 +87,14 @@ class TuningforkApp(App[int]):
 
     # -- what others changed ------------------------------------------------------------------------------------------
 
-    @work(group="poll", exclusive=True)
-    async def _poll(self) -> None:
+    @work(group="poll")
+    async def _follow_store(self) -> None:
+        """Look, tell, wait. No look cuts the one before short: a change is reported once, and would be lost with it."""
+        while True:
+            await self._look()
+            await asyncio.sleep(_POLL_S)
+
+    async def _look(self) -> None:
         change = await self.bridge.changes()
         if self.live.jobs or (change and change.runs):  # a job's progress is no change that screens reload for
             live = await self.bridge.call(_live_jobs)

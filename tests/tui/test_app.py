@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from store import datasets, pairs, runs
+from store import datasets, jobs, pairs, runs
 from store.db import Store
 from tests.tui.conftest import Drive
+from tui import app as app_module
 from tui import drafts, keys, modes, settings, themes
+from tui.messages import LiveJobs
 from tui.screens.dialogs.help import key_list, text
 
 HEAVY = ("torch", "transformers", "trl", "pandas", "numpy", "peft", "datasets", "pyarrow", "llama_cpp")
@@ -286,6 +288,22 @@ async def test_says_that_a_run_goes_on_before_leaving(drive: Drive, store: Store
         await app.press("f10", "enter")
         await app.until(lambda: not app.app.is_running)
     assert runs.get(store, "ember-1").wanted == "run"
+
+
+async def test_a_change_is_shown_however_slow_the_look(
+    drive: Drive, store: Store, some_pairs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = app_module._live_jobs
+
+    def slowly(store: Store) -> LiveJobs:
+        time.sleep(2 * app_module._POLL_S)  # a machine that is busy with other work
+        return look(store)
+
+    monkeypatch.setattr(app_module, "_live_jobs", slowly)
+    async with drive() as app:
+        await app.until(lambda: not app.app.live.jobs)
+        jobs.create(store, kind="export", module="none", name="ember-1", request={})
+        await app.until(lambda: app.app.live.jobs)
 
 
 async def test_leaving_with_unsaved_text_keeps_it(drive: Drive, store: Store, some_pairs: list[str]) -> None:
