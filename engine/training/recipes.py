@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.training.config import FIELDS, TrainConfig, used_by
-from engine.training.objectives import OBJECTIVES
+from engine.training.config import FIELDS, TrainConfig, continued, used_by
+from engine.training.objectives import OBJECTIVES, why_unused
 from store.errors import BadInput, NotFound
 from store.suggest import hint
 
@@ -187,9 +187,15 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
         changes.pop("steps", None)
     config = TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})
     for name in given:
-        if not used_by(config.method, name):
+        if (why := why_unused(config.objective, name)) is not None:
+            what = f"{FIELDS[name].label} is not used by the objective {config.objective}. {why}".strip()
+            raise BadInput(what, where=name, todo="Leave it out, or choose another objective.")
+        if not used_by(config.method, name, config.objective):
             what = f"{FIELDS[name].label} is not used by the method {config.method}."
             raise BadInput(what, where=name, todo="Leave it out, or choose another method.")
+        if config.on is not None and name in continued(config.method):
+            what = f"{FIELDS[name].label} is that of the adapter that the run continues."
+            raise BadInput(what, where=name, todo="Leave it out, or train a new adapter, without --on.")
     return config
 
 

@@ -55,7 +55,8 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
         emit_json(run_json(store, ended))
     else:
         emit(f"Run {ended.name} is {state_word(ended.state)} after {count(ended.step, 'step')}.")
-        say(f"Compare it: tuningfork compare --a {ended.base} --b run:{ended.name} --prompt TEXT{session().flags()}")
+        before = ended.config.get("on") or ended.base
+        say(f"Compare it: tuningfork compare --a {before} --b run:{ended.name} --prompt TEXT{session().flags()}")
 
 
 def _data(dataset: str | None, snapshot: str | None) -> Any:

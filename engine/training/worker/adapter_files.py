@@ -19,8 +19,8 @@ from store.errors import TuningforkError
 
 
 def write(model: Any, folder: Path) -> None:
-    """PEFT's two files. Its readme, an empty form, is left out."""
-    model.save_pretrained(folder, save_embedding_layers=False)
+    """PEFT's two files of the trained adapter. Its readme, an empty form, is left out."""
+    model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text("utf-8"))

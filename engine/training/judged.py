@@ -1,0 +1,123 @@
+"""Rows of judged answers as tokens, and what a preflight finds in them: preferences (two answers to one prompt) and
+feedback (one answer, good or bad). Light: the template and the rows, no torch and no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from engine.models.chat_template import ChatTemplate, Example
+from engine.training.preflight import Preflight, RowLimits, Tokenised, judge, subject, tokenise
+from store.canon import canonical
+from store.records import SnapshotRow
+
+FEW = 20
+"""Below this many rows a preflight says that there are few."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LastAnswer:
+    """The limits of a configuration, with the last answer alone trained: the earlier ones were not judged."""
+
+    max_length: int
+    system: str
+    template: str | None
+    train_turns: str = "last"
+
+    @classmethod
+    def of(cls, config: RowLimits) -> _LastAnswer:
+        return cls(config.max_length, config.system, config.template)
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A preference as tokens: the row of each answer, which have at least their first `prompt` tokens in common."""
+
+    chosen: Example
+    rejected: Example
+
+    @property
+    def prompt(self) -> int:
+        """How many tokens come before the answers."""
+        return min(self.chosen.n_prompt, self.rejected.n_prompt)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the answers differ in tokens that the row still has."""
+        return self.chosen.ids != self.rejected.ids
+
+
+Contrasts = dict[str, dict[int, Contrast]]
+"""Preferences as tokens, by split and by the row's `ord`."""
+
+
+def contrasts(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Contrasts:
+    """The preferences of the train and val splits as tokens, in their order; those that cannot be rendered are left
+    out (`check_preferences` makes them problems)."""
+    chosen, rejected = (tokenise(each, template, _LastAnswer.of(config)) for each in (rows, _rejected(rows)))
+    return _together(chosen, rejected)
+
+
+def check_preferences(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
+    """Check the rows of preferences: both answers as SFT checks its one, and that they say which is better."""
+    limits, others = _LastAnswer.of(config), _rejected(rows)
+    chosen, rejected = tokenise(rows, template, limits), tokenise(others, template, limits)
+    one, two = judge(rows, chosen, template, limits), judge(others, rejected, template, limits)
+    both = _together(chosen, rejected)
+    by_ord = {row.ord: row for row in rows}
+    problems = one.problems + [f"Rejected answers: {text}" for text in two.problems if text not in one.problems]
+    equal = [ord for split in both.values() for ord, row in split.items() if not row.says_something]
+    if equal:
+        problems.append(
+            f"{subject([by_ord[ord] for ord in equal])} the same tokens for the chosen and the rejected answer: the"
+            f" template, or the max length of {config.max_length:,} tokens, takes away what differs."
+        )
+    notes = one.notes + [f"Rejected answers: {text}" for text in two.notes if text not in one.notes]
+    notes += _contradictions(rows) + _few(one.rows, "preference")
+    return replace(
+        one,
+        tokens=one.tokens + two.tokens,
+        trained_tokens=one.trained_tokens + two.trained_tokens,
+        truncated=sorted({*one.truncated, *two.truncated}),
+        masked=sorted({*one.masked, *two.masked}),
+        empty=sorted({*one.empty, *two.empty}),
+        longest=max(one.longest, two.longest),
+        prefix_tokens=min(one.prefix_tokens, two.prefix_tokens),
+        eot_trained=one.eot_trained and two.eot_trained,
+        samples=[sample for pair in zip(one.samples, two.samples, strict=False) for sample in pair],
+        problems=problems,
+        notes=notes,
+    )
+
+
+def _rejected(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
+    """The same rows with the rejected answer in the place of the chosen one."""
+    return [
+        replace(row, messages=[*row.messages[:-1], {"role": "assistant", "content": row.rejected or ""}])
+        for row in rows
+    ]
+
+
+def _together(chosen: Tokenised, rejected: Tokenised) -> Contrasts:
+    """Both answers of each row that could be rendered with either."""
+
+    def pairs(one: dict[int, Example], two: dict[int, Example]) -> Iterator[tuple[int, Contrast]]:
+        return ((ord, Contrast(row, two[ord])) for ord, row in one.items() if ord in two)
+
+    return {"train": dict(pairs(chosen.train, rejected.train)), "val": dict(pairs(chosen.val, rejected.val))}
+
+
+def _contradictions(rows: Sequence[SnapshotRow]) -> list[str]:
+    """A note on answers that one row prefers and another rejects, to the same prompt."""
+    said = {(canonical(row.messages[:-1]), row.messages[-1]["content"], row.rejected) for row in rows}
+    turned = sum((prompt, rejected, chosen) in said for prompt, chosen, rejected in said) // 2
+    if not turned:
+        return []
+    many = "1 preference contradicts" if turned == 1 else f"{turned} preferences contradict"
+    return [f"{many} another one: the same two answers, the other way round. They cancel each other out."]
+
+
+def _few(many: int, what: str) -> list[str]:
+    if many >= FEW:
+        return []
+    return [f"There {'is' if many == 1 else 'are'} only {many} {what}{'' if many == 1 else 's'} to train on."]
