@@ -117,10 +117,14 @@ class TrainConfig:
         help="Continue the adapter of an earlier run (run:NAME, run:NAME@STEP) or of an adapter folder, instead of"
         " beginning a new one. Its base, method and shape are taken over.")
     beta: float = row(0.1, kind="number", low=0, above_low=True, high=100, label="Beta", added_later=True,
-        help="How strongly the run is held to the model it starts from (dpo): higher changes less.")
+        help="How strongly the run is held to the model it starts from (dpo, kto): higher changes less.")
     dpo_loss: str = row("sigmoid", kind="choice", choices=lambda: LOSSES, label="DPO loss", added_later=True,
         help="Loss on the margin between the chosen and the rejected answer: sigmoid, DPO's own; hinge; ipo, which does"
         " not grow without bounds where all votes agree; apo_zero, which lifts the chosen and lowers the rejected.")
+    good_weight: float = row(1.0, kind="number", low=0, above_low=True, high=1000, label="Weight of good",
+        added_later=True, help="Weight of answers that were judged good (kto).")
+    bad_weight: float = row(1.0, kind="number", low=0, above_low=True, high=1000, label="Weight of bad",
+        added_later=True, help="Weight of answers that were judged bad (kto): raise it where they are few.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -138,6 +142,7 @@ class TrainConfig:
             field.require(getattr(self, name))
         for method in meant_by(self.method):
             method.check(self)
+        OBJECTIVES[self.objective].check(self)
         for name, field in FIELDS.items():
             if (why := why_unused(self.objective, name)) is not None and getattr(self, name) != field.default:
                 what = f"{field.label} is not used by the objective {self.objective}."

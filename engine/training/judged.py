@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from engine.models.chat_template import ChatTemplate, Example
 from engine.training.preflight import Preflight, RowLimits, Tokenised, judge, subject, tokenise
@@ -88,6 +89,61 @@ def check_preferences(rows: Sequence[SnapshotRow], template: ChatTemplate, confi
         problems=problems,
         notes=notes,
     )
+
+
+class FeedbackLimits(RowLimits, Protocol):
+    """What a preflight of feedback reads of a TrainConfig."""
+
+    @property
+    def good_weight(self) -> float:
+        """Weight of answers that were judged good."""
+
+    @property
+    def bad_weight(self) -> float:
+        """Weight of answers that were judged bad."""
+
+
+def answers(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Tokenised:
+    """The judged answers of the train and val splits as tokens, in their order."""
+    return tokenise(rows, template, _LastAnswer.of(config))
+
+
+def check_feedback(rows: Sequence[SnapshotRow], template: ChatTemplate, config: FeedbackLimits) -> Preflight:
+    """Check the rows of feedback: each as SFT checks its answers, and that there are good ones and bad ones."""
+    limits = _LastAnswer.of(config)
+    found = judge(rows, tokenise(rows, template, limits), template, limits)
+    train = [row for row in rows if row.split == "train"]
+    good, bad = (sum(row.good is judged for row in train) for judged in (True, False))
+    problems, notes = list(found.problems), list(found.notes)
+    if train and not (good and bad):
+        kind = "good" if good else "bad"
+        problems.append(
+            f"All {len(train)} answers to train on were judged {kind}: what is learned is the difference between good"
+            " and bad ones, so both are needed."
+        )
+    elif train:
+        notes.append(f"{good} answers to train on were judged good, {bad} bad.{_balance(good, bad, config)}")
+    notes += _two_minds(train) + _few(len(train), "judged answer")
+    return replace(found, problems=problems, notes=notes)
+
+
+def _balance(good: int, bad: int, config: FeedbackLimits) -> str:
+    """Advice where weighted numbers of good and bad answers lie apart: Eq. 8 of the KTO paper wants 1 to 4/3."""
+    share = good * config.good_weight / (bad * config.bad_weight)
+    if 1 / 2 <= share <= 2:
+        return ""
+    few, weight = ("bad", good * config.good_weight / bad) if share > 1 else ("good", bad * config.bad_weight / good)
+    return f" To count equally, the {few} ones need a weight of {weight:.2g} (--{few}-weight)."
+
+
+def _two_minds(rows: Sequence[SnapshotRow]) -> list[str]:
+    """A note on answers that were judged both good and bad, to the same prompt."""
+    said = {(canonical(row.messages), row.good) for row in rows}
+    both = sum((messages, False) in said for messages, good in said if good)
+    if not both:
+        return []
+    many = "1 answer was" if both == 1 else f"{both} answers were"
+    return [f"{many} judged good and bad, to the same prompt. Such rows cancel each other out."]
 
 
 def _rejected(rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:

@@ -140,6 +140,24 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            "feedback",
+            "Learn from answers that were judged good or bad (KTO): two passes at a low rate.",
+            {
+                "objective": "kto",
+                "epochs": 2.0,
+                "batch_size": 8,
+                "lr": 1e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Ethayarajh et al., KTO, https://arxiv.org/abs/2402.01306: batches of 8 or more; rates of DPO or twice"
+                " those; 5e-6 for full tuning, of which LoRA takes about ten times, and a small model more",
+            ),
+        ),
+        Recipe(
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {

@@ -11,7 +11,7 @@ import pytest
 from engine.models.chat_template import ChatTemplate
 from engine.training import data, run_control
 from engine.training.config import FIELDS, TrainConfig
-from engine.training.judged import check_preferences, contrasts
+from engine.training.judged import check_feedback, check_preferences, contrasts
 from engine.training.objectives import OBJECTIVES
 from engine.training.recipes import RECIPES, config_for
 from store import datasets, edits, pairs, preference_rows, votes
@@ -19,7 +19,7 @@ from store.db import Store
 from store.errors import BadInput, UserError
 from store.feedback import add_feedback
 from store.records import FeedbackDraft, PairDraft, PreferenceDraft, SnapshotRow, Turn
-from tests.judged import preference
+from tests.judged import feedback, preference
 from tests.tiny import config, make_tokenizer
 
 ASKED = (Turn("user", "Who are you?"),)
@@ -94,6 +94,38 @@ class TestPreflight:
         )
         assert "Ember." in trained and "Hello." not in trained
         assert pair.chosen.ids[: pair.prompt] == pair.rejected.ids[: pair.prompt]
+
+
+class TestFeedback:
+    def some(self, good: int, bad: int) -> list[SnapshotRow]:
+        return [feedback(n, f"Who, {n}?", "Ember.", n < good) for n in range(good + bad)]
+
+    def kto(self, **changes: Any) -> TrainConfig:
+        return config(**{"objective": "kto", "recipe": "feedback", **changes})
+
+    def test_it_counts_good_and_bad(self, template: ChatTemplate) -> None:
+        found = check_feedback(self.some(12, 10), template, self.kto())
+        assert found.ok and found.rows == 22
+        assert found.notes == ["12 answers to train on were judged good, 10 bad."]
+
+    @pytest.mark.parametrize(("good", "bad", "kind"), [(21, 0, "good"), (0, 21, "bad")])
+    def test_one_kind_alone_is_refused(self, template: ChatTemplate, good: int, bad: int, kind: str) -> None:
+        found = check_feedback(self.some(good, bad), template, self.kto())
+        assert not found.ok and f"All 21 answers to train on were judged {kind}" in found.problems[0]
+
+    def test_a_weight_is_advised_where_one_kind_is_rare(self, template: ChatTemplate) -> None:
+        notes = check_feedback(self.some(20, 4), template, self.kto()).notes
+        assert "the bad ones need a weight of 5 (--bad-weight)" in notes[0]
+        assert "weight" not in check_feedback(self.some(20, 4), template, self.kto(bad_weight=5.0)).notes[0]
+
+    def test_an_answer_judged_twice_is_told(self, template: ChatTemplate) -> None:
+        twice = [feedback(0, "Who?", "Ember.", True), feedback(1, "Who?", "Ember.", False)]
+        assert any("judged good and bad" in note for note in check_feedback(twice, template, self.kto()).notes)
+
+    def test_a_batch_of_one_is_refused(self) -> None:
+        with pytest.raises(BadInput, match="one row per step is too few") as caught:
+            self.kto(batch_size=1)
+        assert caught.value.where == "batch_size"
 
 
 class TestFreezing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from engine.models.chat_template import ChatTemplate
@@ -27,7 +27,8 @@ class Objective:
     use though others do, each with the reason in a sentence: a configuration that sets one of them is refused.
     `recipe` is what is taken where only the objective is named. `passes` is the work on a token of the data, in forward
     and backward passes of training on it once, for estimates. `answers` says whether the trained model writes answers;
-    a reward model only scores them.
+    a reward model only scores them. `check` raises BadInput for a TrainConfig whose values the objective cannot train
+    together.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Objective:
     recipe: str = "identity"
     passes: float = 1.0
     answers: bool = True
+    check: Callable[[Any], None] = lambda config: None

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
@@ -53,7 +52,7 @@ class DpoTrainer(RunTrainer, DPOTrainer):  # type: ignore[misc]  # TRL has no ty
             train_dataset=Dataset.from_list(rows),
             **setup.options,
         )
-        keep_reference(self.model, is_base=setup.job.start is None)
+        trl.keep_reference(self.model, is_base=setup.job.start is None)
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
@@ -64,18 +63,3 @@ class DpoTrainer(RunTrainer, DPOTrainer):  # type: ignore[misc]  # TRL has no ty
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         trl.count_and_check(self, self._numbers, inputs, loss)
         return loss
-
-
-def keep_reference(model: Any, *, is_base: bool) -> None:
-    """TRL has put a copy of the adapter, "ref", beside it. A new adapter changes nothing yet, so that its reference is
-    the base alone: the copy goes. Else the copy takes the dtype of the adapter, so that both compute the same.
-    """
-    if is_base:
-        model.delete_adapter("ref")
-        return
-    with torch.no_grad():
-        for name, parameter in list(model.named_parameters()):
-            if ".default." in name:
-                copy = model.get_parameter(name.replace(".default.", ".ref."))
-                copy.data = parameter.detach().clone()
-                copy.requires_grad_(False)

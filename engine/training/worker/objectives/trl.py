@@ -115,6 +115,21 @@ def count_and_check(trainer: Any, numbers: StepNumbers, inputs: Mapping[str, Any
         refuse_broken(trainer.state.global_step + 1, float(loss.detach()), "loss")
 
 
+def keep_reference(model: Any, *, is_base: bool) -> None:
+    """TRL has put a copy of the adapter, "ref", beside it. A new adapter changes nothing yet, so that its reference is
+    the base alone: the copy goes. Else the copy takes the dtype of the adapter, so that both compute the same.
+    """
+    if is_base:
+        model.delete_adapter("ref")
+        return
+    with torch.no_grad():
+        for name, parameter in list(model.named_parameters()):
+            if ".default." in name:
+                copy = model.get_parameter(name.replace(".default.", ".ref."))
+                copy.data = parameter.detach().clone()
+                copy.requires_grad_(False)
+
+
 class TrlValidation:
     """Loss and metrics of the val split, as TRL computes them, computed and reported once for a step."""
 
@@ -130,17 +145,19 @@ class TrlValidation:
         if not self._rows or step == self._step:
             return self._loss
         trainer, size = self.trainer, self._job.config.batch_size
-        sums: dict[str, float] = {}
+        sums: dict[str, tuple[float, int]] = {}
         with packing.evaluating(trainer.model):
             for at in range(0, len(self._rows), size):
                 part = self._rows[at : at + size]
                 batch = trainer._prepare_inputs(trainer.data_collator(list(part)))
                 values = {"val_loss": float(trainer.compute_loss(trainer.model, batch))}
-                values |= {f"val_{name}": trainer._metrics["eval"][theirs][-1] for theirs, name in self._logged.items()}
+                seen = trainer._metrics["eval"]  # some are there only for a batch with rows of both kinds
+                values |= {f"val_{name}": seen[theirs][-1] for theirs, name in self._logged.items() if seen.get(theirs)}
+                seen.clear()
                 for name, value in values.items():
-                    sums[name] = sums.get(name, 0.0) + value * len(part)
-            trainer._metrics["eval"].clear()
-        means = {name: value / len(self._rows) for name, value in sums.items()}
+                    before, rows = sums.get(name, (0.0, 0))
+                    sums[name] = before + value * len(part), rows + len(part)
+        means = {name: value / rows for name, (value, rows) in sums.items()}
         self._step, self._loss = step, means["val_loss"]
         self._job.reporter.metrics(step, dict(means))
         return self._loss
