@@ -15,6 +15,7 @@ from engine.models import refs, saved_files
 from engine.models.refs import Ref, Resolved
 from engine.training.config import FIELDS, TrainConfig, continued
 from engine.training.methods import AUTO, METHODS
+from engine.training.objectives import OBJECTIVES
 from store import runs, votes
 from store.db import Store
 from store.errors import BadInput, Conflict, TuningforkError, Unsupported
@@ -30,7 +31,7 @@ _PLAIN: dict[str, tuple[Any, Any]] = {
 
 def base_of(store: Store, on: str) -> str:
     """The reference to the base of the adapter that `on` names. Raises what `refs.resolve` raises, and BadInput."""
-    return _start(store, on).base.ref  # type: ignore[union-attr]  # _start requires one
+    return _start(store, on, scores=True).base.ref  # type: ignore[union-attr]  # _start requires one
 
 
 def voted(store: Store) -> str | None:
@@ -51,7 +52,7 @@ def settled(store: Store, config: TrainConfig) -> tuple[TrainConfig, str]:
     """
     if config.on is None:
         return config, ""
-    start = _start(store, config.on)
+    start = _start(store, config.on, scores=not OBJECTIVES[config.objective].answers)
     assert start.base is not None
     if (model := refs.as_typed(config.model)) != start.base.ref:
         what = f"{start.ref} is an adapter of {start.base.ref}, not of {model}."
@@ -71,7 +72,7 @@ def settled(store: Store, config: TrainConfig) -> tuple[TrainConfig, str]:
 
 def keep(store: Store, config: TrainConfig, folder: Path) -> None:
     """Copy the adapter that a settled configuration continues to `folder`, with a manifest of what was copied."""
-    start = _start(store, str(config.on))
+    start = _start(store, str(config.on), scores=True)
     assert start.adapter is not None
     folder.mkdir(mode=0o700, parents=True)
     files: dict[str, Any] = {}
@@ -92,8 +93,11 @@ def kept(folder: Path, config: TrainConfig) -> Path | None:
     return start
 
 
-def _start(store: Store, on: str) -> Resolved:
-    start = refs.resolve(store, on)
+def _start(store: Store, on: str, *, scores: bool = False) -> Resolved:
+    """The adapter that `on` names; with `scores` that may be a reward model's, which only a reward model continues."""
+    ref = Ref.read(on)
+    run = runs.get(store, ref.value) if ref.is_run else None
+    start = refs.resolve_run(store, run, ref) if run and scores else refs.resolve(store, on)
     if start.adapter is None or start.base is None:
         raise BadInput(
             f"{start.ref} is no adapter, so nothing can be continued.",

@@ -59,8 +59,13 @@ def contrasts(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLi
     return _together(chosen, rejected)
 
 
-def check_preferences(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:
-    """Check the rows of preferences: both answers as SFT checks its one, and that they say which is better."""
+def check_preferences(
+    rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits, *, whole: bool = False
+) -> Preflight:
+    """Check the rows of preferences: both answers as SFT checks its one, and that they say which is better.
+
+    With `whole`, answers that are cut off are a problem: the end is what is read of them.
+    """
     limits, others = _LastAnswer.of(config), _rejected(rows)
     chosen, rejected = tokenise(rows, template, limits), tokenise(others, template, limits)
     one, two = judge(rows, chosen, template, limits), judge(others, rejected, template, limits)
@@ -72,6 +77,12 @@ def check_preferences(rows: Sequence[SnapshotRow], template: ChatTemplate, confi
         problems.append(
             f"{subject([by_ord[ord] for ord in equal])} the same tokens for the chosen and the rejected answer: the"
             f" template, or the max length of {config.max_length:,} tokens, takes away what differs."
+        )
+    if whole and (cut := sorted({*one.truncated, *two.truncated})):
+        problems.append(
+            f"{subject([by_ord[number - 1] for number in cut])} more tokens than the max length of"
+            f" {config.max_length:,}: a reward model reads the end of an answer, so none may be cut. Raise it, or take"
+            " these rows out."
         )
     notes = one.notes + [f"Rejected answers: {text}" for text in two.notes if text not in one.notes]
     notes += _contradictions(rows) + _few(one.rows, "preference")

@@ -158,6 +158,24 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            "reward",
+            "Learn to score answers as preferences do (a reward model): two passes.",
+            {
+                "objective": "reward",
+                "epochs": 2.0,
+                "batch_size": 8,
+                "lr": 2e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Ouyang et al., InstructGPT, https://arxiv.org/abs/2203.02155: few passes, since reward models overfit",
+                _LORA,
+            ),
+        ),
+        Recipe(
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {

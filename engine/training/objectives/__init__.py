@@ -6,11 +6,12 @@ from __future__ import annotations
 from engine.training.objectives.base import Objective
 from engine.training.objectives.dpo import DPO
 from engine.training.objectives.kto import KTO
+from engine.training.objectives.reward import REWARD
 from engine.training.objectives.sft import SFT
 
 __all__ = ["OBJECTIVES", "Objective", "why_unused"]
 
-OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (SFT, DPO, KTO)}
+OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (SFT, DPO, KTO, REWARD)}
 """Every objective by name, in the order in which they are offered."""
 
 

@@ -17,5 +17,5 @@ def _of(name: str) -> Callable[[TrainingJob], Outcome]:
     return train
 
 
-TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {name: _of(name) for name in ("sft", "dpo", "kto")}
+TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {name: _of(name) for name in ("sft", "dpo", "kto", "reward")}
 """By the names of engine.training.objectives.OBJECTIVES: takes a job from its rows to its adapter folder."""

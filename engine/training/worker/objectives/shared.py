@@ -118,7 +118,7 @@ def plain_arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArg
 def begin(job: TrainingJob, loaded: Loaded) -> None:
     """Put the weights of the adapter that the run continues into the model; nothing for a new adapter."""
     if job.start is not None:
-        adapter_files.read(loaded.model, job.start)
+        adapter_files.begin_from(loaded.model, job.start)
         job.reporter.say(f"Continuing {job.config.on}", phase="loading")
 
 
@@ -150,12 +150,17 @@ def train_to_end(
 ) -> Outcome:
     """Train, and leave the finished adapter or, after a wanted stop, the last checkpoint.
 
-    `measured_on` are rows on which a base in 4 bits is measured afterwards.
+    `measured_on` are rows on which a base in 4 bits is measured afterwards; without any it is not.
     """
+
+    def settle() -> None:
+        if measured_on:
+            four_bit.settle(job, loaded, packer, measured_on)
+
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     step = trainer.state.global_step
     if trainer.run.stopped:
-        four_bit.settle(job, loaded, packer, measured_on)
+        settle()
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
     trainer.measure_loss(step)
     watcher.say_cost()
@@ -168,5 +173,5 @@ def train_to_end(
         trainer.keep_end(job)
     watcher.forget_best()
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
-    four_bit.settle(job, loaded, packer, measured_on)
+    settle()
     return Outcome(adapter, "succeeded", step)

@@ -13,8 +13,9 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, set_seed
 from engine.models.chat_template import ChatTemplate, Example
 from engine.training.activations import PACK_TOKENS
 from engine.training.estimate import total_steps
+from engine.training.objectives import OBJECTIVES
 from engine.training.preflight import Preflight
-from engine.training.worker import loading, packing
+from engine.training.worker import loading, packing, scoring
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -86,7 +87,7 @@ def train(job: TrainingJob, template: ChatTemplate, found: Preflight, work: Work
     optimizer, scheduler, curve = shared.optimizer_of(job, loaded, total, config.lr)
     options = {
         "model": loaded.model,
-        "processing_class": tokenizer_of(template),
+        "processing_class": tokenizer_of(template, answers=OBJECTIVES[config.objective].answers),
         "optimizers": (optimizer, scheduler),
         "callbacks": [run],
     }
@@ -100,9 +101,10 @@ def train(job: TrainingJob, template: ChatTemplate, found: Preflight, work: Work
     return shared.train_to_end(trainer, job, loaded, template, watcher, total, packer, work.measured_on)
 
 
-def tokenizer_of(template: ChatTemplate) -> PreTrainedTokenizerFast:
+def tokenizer_of(template: ChatTemplate, *, answers: bool) -> PreTrainedTokenizerFast:
     """The template's tokenizer as TRL's trainers require one. Rows are tokens already: it only knows what pads."""
-    pad, end = (template.tokenizer.id_to_token(id) for id in (template.pad_id, template.eot_id))
+    padding = template.pad_id if answers else scoring.pad_of(template)
+    pad, end = (template.tokenizer.id_to_token(id) for id in (padding, template.eot_id))
     return PreTrainedTokenizerFast(
         tokenizer_object=template.tokenizer, pad_token=pad, eos_token=end, padding_side="left"
     )
