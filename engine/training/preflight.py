@@ -14,8 +14,17 @@ from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
-ROW_FIELDS = ("max_length", "train_turns", "system", "template")
-"""The fields of a configuration that decide how rows become tokens."""
+ROW_FIELDS = (
+    "max_length",
+    "train_turns",
+    "system",
+    "template",
+    "group_size",
+    "answer_tokens",
+    "good_weight",
+    "bad_weight",
+)
+"""The fields of a configuration that decide how rows become tokens, and what a preflight says of them."""
 _NAMED_ROWS = 5
 
 

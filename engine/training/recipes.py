@@ -176,6 +176,28 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            "reinforce",
+            "Learn from rewards for the model's own answers (GRPO): few prompts a step, six answers to each.",
+            {
+                "objective": "grpo",
+                "steps": 30,
+                "batch_size": 4,
+                "group_size": 6,
+                "answer_tokens": 64,
+                "beta": 0.04,
+                "lr": 1e-4,
+                "scheduler": "constant",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300: β 0.04; groups of 64, which a small model"
+                " on two cores cannot write",
+                _LORA,
+            ),
+        ),
+        Recipe(
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {

@@ -16,7 +16,7 @@ from engine.core import process
 from engine.core.files import disk_full_as_no_space
 from engine.models import pinning, refs, saved_files, template_texts
 from engine.models.prepare import prepare
-from engine.training import continuing, watched_probes
+from engine.training import continuing, rewards, watched_probes
 from engine.training.config import TrainConfig
 from engine.training.data import snapshot_of
 from engine.training.launchers import LAUNCHERS
@@ -93,17 +93,25 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
     watched_probes.check(store, config.watch)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
     config = config.replace(model=base.ref, template=template_texts.settled(config.template))
-    start = store.home.runs / f".{continuing.FOLDER}-{new_uid()}"
-    if config.on is not None:
-        continuing.keep(store, config, start)
+    config = rewards.settled(store, config)
+    copies = store.home.runs / f".new-{new_uid()}"
     try:
-        return _queue(store, config, base.ref, data, name, start, continues)
+        if config.on is not None:
+            continuing.keep(store, config, copies / continuing.FOLDER)
+        rewards.keep(store, config, copies / rewards.FOLDER)
+        return _queue(store, config, base.ref, data, name, copies, [continues, rewards.said(config)])
     finally:
-        shutil.rmtree(start, ignore_errors=True)  # of a run that could not be queued
+        shutil.rmtree(copies, ignore_errors=True)  # what is left is of a run that could not be queued
 
 
 def _queue(
-    store: Store, config: TrainConfig, base: str, data: str | Snapshot, name: str | None, start: Path, note: str
+    store: Store,
+    config: TrainConfig,
+    base: str,
+    data: str | Snapshot,
+    name: str | None,
+    copies: Path,
+    notes: Sequence[str],
 ) -> Run:
     """The second half of `submit`: everything that is written, in one transaction."""
     with store.write():
@@ -124,10 +132,11 @@ def _queue(
             config_hash=config.hash(),
             seed=config.seed,
         )
-        if config.on is not None:
+        for copy in copies.iterdir() if copies.is_dir() else ():
             folder = store.home.run_dir(run.uid)
-            folder.mkdir(mode=0o700, parents=True)
-            start.rename(folder / continuing.FOLDER)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            copy.rename(folder / copy.name)
+        for note in filter(None, notes):
             runs.note(store, run.id, note, "info")
         return run
 

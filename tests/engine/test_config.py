@@ -138,6 +138,8 @@ OTHER: dict[str, Any] = {
     "watch": "general",
     "on": "run:m",
     "dpo_loss": "ipo",
+    "reward": "run:m",
+    "reward_file": "f.py:f",
     "drift": True,
     "lr_trial": True,
     "stop_when": "probes",

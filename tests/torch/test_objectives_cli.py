@@ -93,3 +93,34 @@ def test_preflight_reads_preferences(tf: Cli, data: None, base: str) -> None:
     found = tf.json("preflight", "--dataset", "prefs", "--objective", "dpo", "--model", base)
     assert (found["rows"], found["ok"]) == (8, True) and any("only 8 preferences" in note for note in found["notes"])
     assert Path(base).is_dir()
+
+
+@pytest.mark.slow
+def test_the_three_steps_to_reinforcement_learning(tf: Cli, data: None, base: str, write: Write, store: Store) -> None:
+    train(tf, "one", "--dataset", "pairs", "--model", base, "--recipe", "careful")
+    train(tf, "judge", "--dataset", "prefs", "--objective", "reward", "--on", "run:one")
+    words = ("--dataset", "pairs", "--objective", "grpo", "--on", "run:one", "--answer-tokens", "6")
+    third = train(tf, "three", *words, "--reward", "judge")
+    assert (third["config"]["reward"], third["config"]["recipe"]) == ("run:judge", "reinforce")
+    assert {"reward", "kl", "answer_tokens"} <= set(third["metrics"])
+    tf.ok("runs", "rm", "judge", "--yes")
+    assert tf.json("runs", "resume", "three", "--steps", "5", "--wait")["state"] == "succeeded", "its reward stays"
+
+    file = write("score.py", "def score(prompt, answer, expected):\n    return -len(answer)\n")
+    fourth = train(tf, "four", *words, "--reward-file", f"{file}:score")
+    said = [event.body.get("text", "") for event in runs.events(store, runs.get(store, "four").id)]
+    assert f"The run executes your code: it calls {file}:score for every answer." in said
+    Path(file).write_text("def score(prompt, answer, expected):\n    raise ValueError('other')\n")
+    assert tf.json("runs", "resume", "four", "--steps", "5", "--wait")["state"] == "succeeded", "the run has its copy"
+    assert fourth["config"]["reward_file"] == f"{file}:score"
+    ended = tf("train", *words, "--reward-file", f"{file}:score", "--name", "five", "--steps", "2", "--wait")
+    assert ended.exit_code == 2 or "ValueError" in str(runs.get(store, "five").error)
+
+
+def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, write: Write) -> None:
+    words = ("train", "--dataset", "pairs", "--objective", "grpo", "--model", base)
+    assert "needs one thing that rewards its answers" in tf.error(*words)["what"]
+    assert "There is no run 'none'" in tf.error(*words, "--reward", "none")["what"]
+    file = write("score.py", "def other(): ...\n")
+    assert "defines no function score" in tf.error(*words, "--reward-file", f"{file}:score")["what"]
+    assert tf.error(*words, "--beta", "0.1", "--objective", "sft")["where"] == "--beta"

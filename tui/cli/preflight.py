@@ -41,7 +41,7 @@ def preflight(dataset: str, **given: Any) -> None:
     with the trained parts marked. Fails when a run on this data would fail.
     """
     from engine.models import refs
-    from engine.training import continuing, run_control
+    from engine.training import continuing, rewards, run_control
     from engine.training.capacity import capacity
     from engine.training.data import freeze
     from engine.training.estimate import estimate, machine
@@ -55,6 +55,7 @@ def preflight(dataset: str, **given: Any) -> None:
     store, config = session().store, config_of(given)
     rows = datasets.snapshot_rows(store, freeze(store, dataset, config.objective).hash)
     config, continues = continuing.settled(store, config)
+    config = rewards.settled(store, config)
     base = refs.resolve(store, config.model)
     config, why = with_method(config, base)
     check_model(base, config)
@@ -67,7 +68,7 @@ def preflight(dataset: str, **given: Any) -> None:
         folder = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(found, notes=[*filter(None, [continues]), *model_notes, *found.notes])
+    found = replace(found, notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *found.notes])
     room = capacity(config, model_facts(folder), found.trained_tokens)
     guess = replace(estimate(config, found, model_facts(folder), machine()), why=why)
     if session().as_json:

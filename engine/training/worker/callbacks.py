@@ -81,7 +81,7 @@ class RunCallback(TrainerCallback):
             "grad_norm": float(logs.get("grad_norm", math.nan)),
             "tokens_per_s": self._numbers.tokens / seconds,
             "step_s": seconds,
-            **{name: float(logs[theirs]) for theirs, name in self._logged.items() if theirs in logs},
+            **{name: float(logs[theirs]) for theirs, name in self._logged.items() if logs.get(theirs) is not None},
         }
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.models import refs
-from engine.training import continuing, run_control
+from engine.training import continuing, rewards, run_control
 from engine.training.config import FIELDS, TrainConfig
 from engine.training.data import rows_of
 from engine.training.objectives import OBJECTIVES
@@ -182,6 +182,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
 
     base = refs.resolve(store, config.model)
     config, continues = continuing.settled(store, config)
+    config = rewards.settled(store, config)
     config, why = with_method(config, base)
     check_model(base, config)
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
@@ -192,7 +193,9 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(_checked[key], notes=[*filter(None, [continues]), *model_notes, *_checked[key].notes])
+    found = replace(
+        _checked[key], notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *_checked[key].notes]
+    )
     return RunCheck(found, replace(estimate(config, found, model_facts(folder), machine()), why=why))
 
 

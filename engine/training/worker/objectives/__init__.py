@@ -1,5 +1,5 @@
 """The trainers of the objectives of engine.training.objectives. To add one, write its file with a function `train` and
-add its name to TRAINERS; TRL, which takes seconds to import, is loaded by those that use it."""
+add its name to _NAMES; TRL, which takes seconds to import, is loaded by those that use it."""
 
 from __future__ import annotations
 
@@ -17,5 +17,6 @@ def _of(name: str) -> Callable[[TrainingJob], Outcome]:
     return train
 
 
-TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {name: _of(name) for name in ("sft", "dpo", "kto", "reward")}
+_NAMES = ("sft", "dpo", "kto", "reward", "grpo")
+TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {name: _of(name) for name in _NAMES}
 """By the names of engine.training.objectives.OBJECTIVES: takes a job from its rows to its adapter folder."""
