@@ -33,7 +33,7 @@ class GgufTarget(ExportTarget):
 
     name = "gguf"
     help = "one GGUF file for llama.cpp, LM Studio and everything built on them"
-    quants = (*QUANTS, AUTO)
+    quants = (AUTO, *QUANTS)
     default_quant = "q8_0"
     tags = ("gguf",)
     whole_gguf = True
