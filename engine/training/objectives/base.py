@@ -25,10 +25,10 @@ class Objective:
 
     `fields` are the TrainConfig fields that only some objectives use and this one does; `unused` those that it does not
     use though others do, each with the reason in a sentence: a configuration that sets one of them is refused.
-    `recipe` is what is taken where only the objective is named. `passes` is the work on a token of the data, in forward
-    and backward passes of training on it once, for estimates. `answers` says whether the trained model writes answers;
-    a reward model only scores them. `check` raises BadInput for a TrainConfig whose values the objective cannot train
-    together.
+    `recipe` is what is taken where only the objective is named, `chart` the metric that is drawn over the steps.
+    `passes` is the work on a token of the data, in forward and backward passes of training on it once, for estimates.
+    `answers` says whether the trained model writes answers; a reward model only scores them. `check` raises BadInput
+    for a TrainConfig whose values the objective cannot train together.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Objective:
     fields: frozenset[str] = frozenset()
     unused: Mapping[str, str] = field(default_factory=dict)
     recipe: str = "identity"
+    chart: str = "loss"
     passes: float = 1.0
     answers: bool = True
     check: Callable[[Any], None] = lambda config: None

@@ -62,6 +62,7 @@ GRPO = Objective(
         "train_turns": "The answers of the data are not trained.",
     },
     recipe="reinforce",
+    chart="reward",
     passes=4.0,
     check=_check,
 )
