@@ -28,7 +28,8 @@ class Objective:
     `recipe` is what is taken where only the objective is named, `chart` the metric that is drawn over the steps.
     `passes` is the work on a token of the data, in forward and backward passes of training on it once, for estimates.
     `answers` says whether the trained model writes answers; a reward model only scores them. `check` raises BadInput
-    for a TrainConfig whose values the objective cannot train together.
+    for a TrainConfig whose values the objective cannot train together. `rows_of_pass` counts the rows of tokens that
+    one pass of a TrainConfig takes, padded to the longest; None where rows are packed.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Objective:
     passes: float = 1.0
     answers: bool = True
     check: Callable[[Any], None] = lambda config: None
+    rows_of_pass: Callable[[Any], int] | None = None

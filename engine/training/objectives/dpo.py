@@ -58,4 +58,5 @@ DPO = Objective(
     unused=UNUSED,
     recipe="preference",
     passes=4 / 3,
+    rows_of_pass=lambda config: 2 * config.batch_size,
 )

@@ -65,4 +65,5 @@ GRPO = Objective(
     chart="reward",
     passes=4.0,
     check=_check,
+    rows_of_pass=lambda config: config.batch_size * config.group_size,
 )

@@ -55,4 +55,5 @@ KTO = Objective(
     recipe="feedback",
     passes=2.0,
     check=_check,
+    rows_of_pass=lambda config: config.batch_size,
 )

@@ -66,4 +66,5 @@ REWARD = Objective(
     recipe="reward",
     answers=False,
     check=_check,
+    rows_of_pass=lambda config: 2 * config.batch_size,
 )

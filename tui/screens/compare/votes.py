@@ -46,7 +46,8 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a reward model thinks of the votes: by a vote's id, how far it scores the preferred answer above the other."""
+    """What a reward model thinks of the votes: by a vote's id, how far it scores the preferred answer above the
+    other."""
 
     model: str
     agreed: Agreement
@@ -232,7 +233,8 @@ def agreement(scored: Scored, width: int) -> Content:
 
 
 def row(vote: Vote, width: int, margin: float | None = None) -> Content:
-    """A vote on one line: what was asked, who won, when; first by how much a reward model agrees, where that is known."""
+    """A vote on one line: what was asked, who won, when; before it, where that is known, how far a reward model
+    agrees."""
     asked = next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), "")
     won = {"a": title(vote.a_model), "b": title(vote.b_model), "tie": "tie", "both_bad": "both bad"}[vote.choice]
     note = one_line(f"{won}{' · blind' if vote.blind else ''}  {formatting.ago(vote.created_at)}", width // 2)
