@@ -21,6 +21,7 @@ from store.db import Store
 from store.errors import BadInput, UserError
 from store.feedback import add_feedback
 from store.records import FeedbackDraft, PairDraft, PreferenceDraft, SnapshotRow, Turn
+from tests.engine import toys
 from tests.engine.test_estimate import CPU, SMOL
 from tests.judged import feedback, preference
 from tests.tiny import config, make_tokenizer
@@ -243,6 +244,15 @@ class TestConfig:
         with pytest.raises(BadInput, match="not used by the objective dpo") as caught:
             dpo(**{field: other})
         assert caught.value.where == field
+
+    def test_a_method_that_cannot_train_it_is_refused(self) -> None:
+        toys.register()
+        try:
+            with pytest.raises(BadInput, match="The objective dpo is not trained by the method toy") as caught:
+                dpo(method="toy")
+            assert (caught.value.where, caught.value.todo) == ("method", "Choose one of: lora, qlora.")
+        finally:
+            toys.unregister()
 
     def test_nor_does_sft_take_dpos(self) -> None:
         with pytest.raises(BadInput, match="Beta is not used by the objective sft"):

@@ -29,7 +29,8 @@ class Objective:
     `passes` is the work on a token of the data, in forward and backward passes of training on it once, for estimates.
     `answers` says whether the trained model writes answers; a reward model only scores them. `check` raises BadInput
     for a TrainConfig whose values the objective cannot train together. `rows_of_pass` counts the rows of tokens that
-    one pass of a TrainConfig takes, padded to the longest; None where rows are packed.
+    one pass of a TrainConfig takes, padded to the longest; None where rows are packed. `methods` are those that it can
+    be trained by, () for all.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Objective:
     answers: bool = True
     check: Callable[[Any], None] = lambda config: None
     rows_of_pass: Callable[[Any], int] | None = None
+    methods: tuple[str, ...] = ()
