@@ -23,6 +23,8 @@ GRAMMAR = (
     f"A model reference is {default_model.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
     "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
+REWARD = "reward"
+"""The objective of runs that only score answers."""
 _RUN_NAME = re.compile(r"([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
 _RUN_PREFIX, _FILE_SUFFIX = "run:", ".gguf"
 _ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
@@ -214,7 +216,8 @@ def resolve(store: Store, text: str) -> Resolved:
 
 def known(store: Store) -> list[str]:
     """References to offer, best first: the embedded model, tuned runs (newest first), then models that were added."""
-    tuned = [str(Ref.run(run.name)) for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
+    writing = [run for run in runs.all_runs(store) if run.config.get("objective") != REWARD]
+    tuned = [str(Ref.run(run.name)) for run in writing if run.adapter or runs.checkpoints(store, run.id)]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([default_model.NAME, *tuned, *added]))
 
@@ -250,6 +253,16 @@ def _run(store: Store, ref: Ref) -> Resolved:
         run = runs.get(store, ref.value)
     except NotFound:
         raise NotFound(f"There is no run {ref.value!r}.", todo=_near(store, str(ref))) from None
+    if run.config.get("objective") == REWARD:
+        raise Unsupported(
+            f"{ref} is a reward model: it scores answers and writes none.",
+            todo=f"Score answers with it: tuningfork score {ref} --dataset NAME",
+        )
+    return resolve_run(store, run, ref)
+
+
+def resolve_run(store: Store, run: Run, ref: Ref) -> Resolved:
+    """Where everything of a run is, at the step that `ref` may name; a reward model too, which `resolve` refuses."""
     step, adapter, note = _adapter_of(store, run, ref.step)
     base = resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)

@@ -1,4 +1,5 @@
-"""Command line of the process with torch: `run` an attempt, `prepare` a model, a `reference`, `merge`, what `taught`.
+"""Command line of the process with torch: `run` an attempt, `prepare` a model, a `reference`, `merge`,
+what `taught`, how a reward model would `score`.
 Started by the engine only; users run the `tuningfork` command."""
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     taught.add_argument("request", type=Path)
     importance = commands.add_parser("importance", help="activation statistics of a model, for a request file")
     importance.add_argument("request", type=Path)
+    score = commands.add_parser("score", help="scores of answers by a reward model, for a request file")
+    score.add_argument("request", type=Path)
     merge = commands.add_parser("merge", help="merge an adapter into its base with PEFT")
     for place in ("base", "adapter", "out"):
         merge.add_argument(place, type=Path)
@@ -44,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         from engine.training.worker import importance as activations
 
         return activations.main(options.request)
+    if options.command == "score":
+        from engine.training.worker import scoring
+
+        return scoring.main(options.request)
     if options.command == "merge":
         from engine.training.worker import merge as merger
 
