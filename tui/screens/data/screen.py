@@ -16,6 +16,7 @@ from textual.containers import Container, Vertical
 from textual.widgets import Input, OptionList, Static
 
 from store import pairs
+from store.query import BadQuery, words
 from store.records import Kind, Pair, Status
 from tui import drafts, formatting, keys
 from tui.screens.base import ModeScreen, show_errors
@@ -113,11 +114,16 @@ class DataScreen(ModeScreen):
         table = self.table
         for _ in range(_TRIES):
             want = table.current_id if want_id is None else want_id
-            found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            try:
+                found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            except BadQuery as error:  # the list stays as it was
+                self.query_one(FilterBar).show_error(error)
+                self.query_one(StatusLine).show(f"Character {error.start + 1}: {error.todo or error.what}")
+                return
             if want_id is not None or table.current_id == want:
                 break  # else the cursor moved meanwhile, and would jump back
         self.found, self.query_now = found, found.query
-        table.show(found.ids, found.at, found.near, found.query.text)
+        table.show(found.ids, found.at, found.near, words(found.query.text))
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
