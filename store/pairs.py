@@ -23,6 +23,7 @@ from store.search import count, page, search_ids
 __all__ = [
     "Created",
     "check_draft",
+    "copy",
     "count",
     "create",
     "create_many",
@@ -32,7 +33,9 @@ __all__ = [
     "get",
     "page",
     "redo",
+    "restore",
     "revisions",
+    "rewrite",
     "search_ids",
     "set_status",
     "undo",
@@ -235,12 +238,57 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
         if after == before:
             return old
         with recording(store, "edit", actor) as edit_id:
-            conn.execute(
-                "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
-                " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
-                (*_columns(after), _hash(after), now(), old.id),
+            rewrite(conn, edit_id, [(old.id, after)])
+        return get(store, old.uid)
+
+
+def rewrite(conn: sqlite3.Connection, edit_id: int, changed: Sequence[tuple[int, PairDraft]]) -> None:
+    """Gives pairs, by id, what the drafts say, as part of an open edit. The drafts are checked already."""
+    at = now()
+    conn.executemany(
+        "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
+        " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+        [(*_columns(draft), _hash(draft), at, pair_id) for pair_id, draft in changed],
+    )
+    keep_revisions(conn, edit_id, [pair_id for pair_id, _ in changed])
+
+
+def copy(store: Store, uid: str, *, actor: str = "user") -> Pair:
+    """Makes a pair with the same content, in the same datasets and splits, as a draft: it is there to be changed."""
+    with store.write(), recording(store, "copy", actor):
+        old = get(store, uid)
+        draft = PairDraft(**{field: getattr(old, field) for field in PairDraft.__dataclass_fields__})
+        new = create(store, replace(draft, status="draft"), actor=actor)
+        for name, split in datasets.of(store, old.uid):
+            datasets.add(store, name, [new.uid], split, actor=actor)
+        return new
+
+
+def restore(store: Store, uid: str, revision: int, *, actor: str = "user") -> Pair:
+    """Gives a pair the content of one of its revisions again, as a new one; a deleted pair comes back with it.
+
+    NotFound when it has no such revision, BadInput when it was deleted in that one.
+    """
+    with store.write() as conn:
+        old = get(store, uid, deleted=True)
+        then = next((state for state in revisions(store, old.uid) if state.revision == revision), None)
+        if then is None:
+            raise NotFound(
+                f"The pair {old.uid} has no revision {revision}.",
+                todo=f"Its revisions are 1 to {old.revision}. See them with: tuningfork data show {old.uid} --history",
             )
-            keep_revisions(conn, edit_id, [old.id])
+        if then.deleted_at is not None:
+            what = f"The pair {old.uid} was deleted in revision {revision}."
+            raise BadInput(what, where="revision", todo="Choose an earlier one.")
+        draft, current = (
+            PairDraft(**{field: getattr(state, field) for field in PairDraft.__dataclass_fields__})
+            for state in (then, old)
+        )
+        if draft == current and old.deleted_at is None:
+            return old
+        with recording(store, f"restore revision {revision}", actor) as edit_id:
+            conn.execute("UPDATE pair SET deleted_at = NULL WHERE id = ?", (old.id,))
+            rewrite(conn, edit_id, [(old.id, draft)])
         return get(store, old.uid)
 
 

@@ -238,7 +238,7 @@ def search_ids(
     return list(_matching(store, ids, patterns)) if patterns else ids
 
 
-def uids(store: Store, text: str, **filters: Any) -> list[str]:
+def uids(store: Store, text: str = "", **filters: Any) -> list[str]:
     """The uids of the pairs that a query finds, newest first."""
     return search.uids(store, search_ids(store, text, **filters))
 

@@ -17,6 +17,8 @@ from tui.cli.output import columns, confirm, emit, emit_json, emit_json_list, fi
 from tui.cli.selection import QUERY, chosen, named, queried, rows_chosen
 from tui.cli.session import session
 from tui.formatting import ago, count, edited, rows_of_preferences
+from tui.pair_changes import pair_changes
+from tui.worddiff import marked_text
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -99,7 +101,7 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
 
 @click.command("show", cls=Command, example="tuningfork data show 06f3 --history")
 @click.argument("uid")
-@click.option("--history", is_flag=True, help="Every revision, oldest first.")
+@click.option("--history", is_flag=True, help="Every revision, oldest first, and what each one changed.")
 def show(uid: str, history: bool) -> None:
     """Show a pair, a preference or feedback. UID may be shortened to four characters or more."""
     from store import pairs
@@ -111,10 +113,12 @@ def show(uid: str, history: bool) -> None:
         if session().as_json:
             emit_json([pair_json(state) for state in states])
             return
+        before = None
         for state in states:
             emit(f"revision {state.revision}, {_time(state.updated_at)}{', deleted' if state.deleted_at else ''}")
-            _print(state)
+            _print(state) if before is None else _print_changes(before, state)
             emit()
+            before = state
         return
     row = _row(store, uid)
     if isinstance(row, PreferenceRow):
@@ -211,6 +215,11 @@ def _print(pair: Pair) -> None:
     rows += [("system", pair.system)] if pair.system else []
     rows += [(turn.role, turn.content) for turn in pair.history]
     fields([*rows, ("question", pair.question), ("answer", pair.answer)])
+
+
+def _print_changes(before: Pair, after: Pair) -> None:
+    """The fields that a revision changed, [-old-] and {+new+} words marked."""
+    fields((name, marked_text(old, new)) for name, old, new in pair_changes(before, after))
 
 
 def _time(at_ms: int) -> str:
