@@ -76,6 +76,16 @@ def as_json(values: Iterable[int] | Iterable[str]) -> str:
     return json.dumps(list(values))
 
 
+def asking(store: Store, question: str, limit: int = 200) -> list[Pair]:
+    """Live pairs in which the beginning of a question stands, the newest first: those that may ask the same."""
+    match = search_text.beginning(question)
+    sql = (
+        "SELECT p.* FROM pair_fts f CROSS JOIN pair p ON p.id = f.rowid WHERE pair_fts MATCH ?"
+        " AND p.deleted_at IS NULL ORDER BY f.rowid DESC LIMIT ?"
+    )
+    return [pair_from(row) for row in store.rows(sql, (match, limit))] if match else []
+
+
 def page(store: Store, ids: Sequence[int]) -> list[Pair]:
     """The pairs with these ids, in the order given.
 

@@ -139,3 +139,15 @@ def test_a_revision_comes_back_also_of_a_deleted_pair(store: Store, uids: list[s
         pairs.restore(store, uid, 9)
     edits.undo(store)
     assert uid not in query.uids(store)
+
+
+def test_a_question_that_was_asked_before_is_found(store: Store) -> None:
+    first = pairs.create(store, PairDraft('Where is "my" order?', "Under Orders.")).uid
+    other = pairs.create(store, PairDraft("Where is my car?", "Outside.")).uid
+    same, differ = pairs.asked_before(store, PairDraft('WHERE is  "my" order', "under Orders"))
+    assert ([pair.uid for pair in same], differ) == ([first], [])
+    same, differ = pairs.asked_before(store, PairDraft('Where is "my" order?', "No idea."))
+    assert (same, [pair.uid for pair in differ]) == ([], [first])
+    assert pairs.asked_before(store, PairDraft('Where is "my" order?', "x", "Be brief.")) == ([], [])
+    assert pairs.asked_before(store, PairDraft("Where is my car?", "x"), other) == ([], [])
+    assert pairs.asked_before(store, PairDraft("", "x")) == ([], [])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store import datasets, pairs, query
+from store import datasets, pairs, query, search
 from store.db import Store
 from store.records import Dataset, Kind, Pair, Split, Status
 
@@ -74,4 +74,4 @@ def homes(store: Store, uid: str) -> list[tuple[str, Split]]:
 
 def uids(store: Store, ids: Sequence[int]) -> list[str]:
     """The uids of pairs by id, for what acts on a selection."""
-    return [pair.uid for pair in pairs.page(store, ids) if pair.deleted_at is None]
+    return search.uids(store, ids)

@@ -25,6 +25,7 @@ from tui.screens.data.dataset_actions import DatasetActions
 from tui.screens.data.dataset_list import DatasetList
 from tui.screens.data.filter_bar import FilterBar, SearchField
 from tui.screens.data.finder import Found, Query
+from tui.screens.data.pair_actions import PairActions
 from tui.screens.data.pair_table import PairTable
 from tui.screens.data.pair_view import PairView
 from tui.widgets.empty_state import EmptyState, Hint
@@ -52,6 +53,7 @@ class DataScreen(ModeScreen):
         self._unsaved: set[str] = set()
         self._welcomed = False
         self._datasets = DatasetActions(self)
+        self._pairs = PairActions(self)
 
     def compose_body(self) -> ComposeResult:
         with Container(id="body"):
@@ -326,6 +328,25 @@ class DataScreen(ModeScreen):
 
         saved = await self.app.push_screen_wait(PairEditor(dataset=self.query_now.dataset))
         self.find(self.query_now, want_id=saved.id if saved else None)
+
+    def action_change(self) -> None:
+        self._run(self._pairs.change)
+
+    def action_replace(self) -> None:
+        self._run(self._pairs.replace)
+
+    def action_history(self) -> None:
+        self._run(self._pairs.history)
+
+    @work
+    @show_errors
+    async def action_copy(self) -> None:
+        """Copy the pair under the cursor, and open the copy."""
+        from tui.screens.data.pair_editor import PairEditor
+
+        if copy := await self._pairs.copy():
+            await self.app.push_screen_wait(PairEditor(copy))
+            self.find(self.query_now, want_id=copy.id)
 
     async def _chosen_uids(self) -> list[str]:
         return await self.tuningfork.bridge.call(finder.uids, self.table.chosen())
