@@ -82,10 +82,10 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
     when the name is taken; then nothing is written.
     """
     base = refs.resolve(store, config.model)
-    if base.kind in ("endpoint", "run"):
+    if base.kind == "endpoint" or base.adapter is not None:
         raise Unsupported(
             f"{base.ref} cannot be trained: tuning starts from a base model.",
-            todo="Choose the base model itself, a folder, or a .gguf file; on top of a run: --on run:NAME.",
+            todo="Choose the base model itself, a folder, or a .gguf file; on top of an adapter: --on REF.",
         )
     config, continues = continuing.settled(store, config)
     config, _ = with_method(config, base)

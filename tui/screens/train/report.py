@@ -17,6 +17,7 @@ from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
 from engine.training.stop_rules import PROBE_METRIC
 from store import datasets, runs
+from store import models as kept_models
 from store.db import Store
 from store.errors import NotFound
 from store.records import END_STATES, Dataset, Event, Run
@@ -166,7 +167,8 @@ class Choices:
 
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
-    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base]
+    adapters = {model.ref for model in kept_models.all_models(store) if model.kind == "adapter"}
+    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base and ref not in adapters]
     return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
