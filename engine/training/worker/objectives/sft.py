@@ -19,7 +19,7 @@ from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import loading, packing, rate_trial
+from engine.training.worker import fused, loading, packing, rate_trial
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -45,6 +45,8 @@ def train(job: TrainingJob) -> Outcome:
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    if where == "cpu":
+        say(fuse(loaded, packer))
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
@@ -76,6 +78,13 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
                 return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
         reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
     return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+
+
+def fuse(loaded: Loaded, packer: Packer) -> str:
+    """Fuse what can be fused of the model, and take its losses in chunks; returns a sentence for the log."""
+    packs = packer(packing.trial(loaded.model.config.get_text_config().vocab_size))
+    packing.chunk_losses(loaded.model, packs[0], loaded.dtype)
+    return fused.put_on(loaded.model, loaded.dtype, packs)
 
 
 class Validation:
