@@ -249,7 +249,7 @@ class TestConfig:
         toys.register()
         try:
             with pytest.raises(BadInput, match="The objective dpo is not trained by the method toy") as caught:
-                dpo(method="toy")
+                dpo(method="toy", dtype="bf16")
             assert (caught.value.where, caught.value.todo) == ("method", "Choose one of: lora, qlora.")
         finally:
             toys.unregister()
