@@ -260,6 +260,7 @@ ANSWERS = (
 VOTES = (
     Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
     Key("votes.train", "n", "train", "Train on these", "Train on these votes: a new run by DPO", bar=True),
+    Key("votes.score", "m", "score", "Reward model", "Score the answers of these votes by a reward model", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 

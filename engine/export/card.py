@@ -28,8 +28,8 @@ from store.records import Run
 _TRAINING = {
     name: FIELDS[name].label
     for name in (
-        "recipe", "method", "steps", "epochs", "batch_size", "lr", "scheduler", "rank", "alpha", "dropout", "targets",
-        "rslora", "dora", "max_length", "train_turns", "seed",
+        "recipe", "objective", "on", "method", "steps", "epochs", "batch_size", "lr", "scheduler", "rank", "alpha",
+        "dropout", "targets", "rslora", "dora", "max_length", "train_turns", "seed",
     )
 }  # fmt: skip
 

@@ -216,8 +216,11 @@ def resolve(store: Store, text: str) -> Resolved:
 
 def known(store: Store) -> list[str]:
     """References to offer, best first: the embedded model, tuned runs (newest first), then models that were added."""
-    writing = [run for run in runs.all_runs(store) if run.config.get("objective") != REWARD]
-    tuned = [str(Ref.run(run.name)) for run in writing if run.adapter or runs.checkpoints(store, run.id)]
+    tuned = [
+        str(Ref.run(run.name))
+        for run in runs.all_runs(store)
+        if writes(run) and (run.adapter or runs.checkpoints(store, run.id))
+    ]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([default_model.NAME, *tuned, *added]))
 
@@ -253,12 +256,17 @@ def _run(store: Store, ref: Ref) -> Resolved:
         run = runs.get(store, ref.value)
     except NotFound:
         raise NotFound(f"There is no run {ref.value!r}.", todo=_near(store, str(ref))) from None
-    if run.config.get("objective") == REWARD:
+    if not writes(run):
         raise Unsupported(
             f"{ref} is a reward model: it scores answers and writes none.",
             todo=f"Score answers with it: tuningfork score {ref} --dataset NAME",
         )
     return resolve_run(store, run, ref)
+
+
+def writes(run: Run) -> bool:
+    """Whether a run's model writes answers; a reward model only scores them."""
+    return run.config.get("objective") != REWARD
 
 
 def resolve_run(store: Store, run: Run, ref: Ref) -> Resolved:

@@ -153,7 +153,11 @@ class TrainConfig:
             field.require(getattr(self, name))
         for method in meant_by(self.method):
             method.check(self)
-        OBJECTIVES[self.objective].check(self)
+        objective = OBJECTIVES[self.objective]
+        if objective.methods and not {each.name for each in meant_by(self.method)} <= set(objective.methods):
+            what = f"The objective {self.objective} is not trained by the method {self.method}."
+            raise BadInput(what, where="method", todo=f"Choose one of: {', '.join(objective.methods)}.")
+        objective.check(self)
         for name, field in FIELDS.items():
             if (why := why_unused(self.objective, name)) is not None and getattr(self, name) != field.default:
                 what = f"{field.label} is not used by the objective {self.objective}."

@@ -16,6 +16,7 @@ from engine.models.refs import Ref, Resolved
 from engine.training.config import FIELDS, TrainConfig, continued
 from engine.training.methods import AUTO, METHODS
 from engine.training.objectives import OBJECTIVES
+from engine.training.objectives.dpo import ADAPTED
 from store import runs, votes
 from store.db import Store
 from store.errors import BadInput, Conflict, TuningforkError, Unsupported
@@ -114,6 +115,9 @@ def _shape(store: Store, start: Resolved) -> dict[str, Any]:
     ref = Ref.read(start.ref)
     if ref.is_run:
         before = TrainConfig.from_json(runs.get(store, ref.value).config)
+        if before.method not in ADAPTED:
+            what = f"{start.ref} was trained by the method {before.method}, whose runs cannot be continued."
+            raise Unsupported(what, todo=f"Continue a run of one of the methods {', '.join(ADAPTED)}.")
         return {name: getattr(before, name) for name in ("method", "template", "system", *continued(before.method))}
     assert start.adapter is not None
     found = json.loads((start.adapter / "adapter_config.json").read_text("utf-8"))

@@ -160,6 +160,8 @@ def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
     average = preflight.tokens / max(1, preflight.rows)
     tokens = max(min(PACK_TOKENS[device], average * config.batch_size), preflight.longest)
+    if rows_of_pass := OBJECTIVES[config.objective].rows_of_pass:
+        tokens = rows_of_pass(config) * preflight.longest
     activations = tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
     return METHODS[config.method].memory(config, facts, device, available) + activations + logits

@@ -68,7 +68,7 @@ def check_prompts(rows: Sequence[SnapshotRow], template: ChatTemplate, config: A
             f"{subject(long)} more tokens than are left beside an answer of {config.answer_tokens:,} in the max length"
             f" of {config.max_length:,}. Raise it, or take these rows out."
         )
-    notes = []
+    notes = ["The estimate counts training; the time in which the model writes its answers comes on top."]
     if others := sum(row.split == "val" for row in rows):
         notes.append(f"The {others} rows of the val split are not used: a run towards grpo has no validation loss.")
     answers = len(train) * config.group_size

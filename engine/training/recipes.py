@@ -33,6 +33,7 @@ _LORA = (
     "Schulman and Thinking Machines Lab, LoRA Without Regret, 2025, https://thinkingmachines.ai/blog/lora/: adapt all"
     " linear layers; about ten times the rate of full tuning, and more in short runs; batches below 32"
 )
+_VOTES = "benchmarks/preference.py: our own runs from 60 votes on the default model, in benchmarks/RESULTS.md"
 _OWN = "docs/recipe-log.md: our own runs on the default model"
 
 RECIPES: dict[str, Recipe] = {
@@ -137,6 +138,7 @@ RECIPES: dict[str, Recipe] = {
                 "Rafailov et al., Direct Preference Optimization, https://arxiv.org/abs/2305.18290",
                 "Tunstall et al., Zephyr, https://arxiv.org/abs/2310.16944: full tuning at 5e-7 for 7B; LoRA takes ten"
                 " times that, and a model a fiftieth of the size another ten",
+                _VOTES,
             ),
         ),
         Recipe(
@@ -155,6 +157,7 @@ RECIPES: dict[str, Recipe] = {
             (
                 "Ethayarajh et al., KTO, https://arxiv.org/abs/2402.01306: batches of 8 or more; rates of DPO or twice"
                 " those; 5e-6 for full tuning, of which LoRA takes about ten times, and a small model more",
+                _VOTES,
             ),
         ),
         Recipe(
@@ -173,6 +176,7 @@ RECIPES: dict[str, Recipe] = {
             (
                 "Ouyang et al., InstructGPT, https://arxiv.org/abs/2203.02155: few passes, since reward models overfit",
                 _LORA,
+                _VOTES,
             ),
         ),
         Recipe(
@@ -180,10 +184,10 @@ RECIPES: dict[str, Recipe] = {
             "Learn from rewards for the model's own answers (GRPO): few prompts a step, six answers to each.",
             {
                 "objective": "grpo",
-                "steps": 30,
+                "steps": 24,
                 "batch_size": 4,
                 "group_size": 6,
-                "answer_tokens": 64,
+                "answer_tokens": 48,
                 "beta": 0.04,
                 "lr": 1e-4,
                 "scheduler": "constant",

@@ -101,7 +101,7 @@ def kept(run_folder: Path) -> dict[str, Any]:
 
 def _model(store: Store, text: str) -> Any:
     run = runs.get(store, refs.parse_run(text).value)
-    if run.config.get("objective") != refs.REWARD:
+    if refs.writes(run):
         what = f"Run {run.name} is no reward model: it was trained towards {run.config.get('objective', 'sft')}."
         todo = "Train one: tuningfork train --objective reward --dataset NAME"
         raise BadInput(what, where="reward", todo=todo)

@@ -12,10 +12,10 @@ from engine.core import child, process
 from engine.models import refs
 from engine.models.refs import Ref
 from engine.training import run_control
-from store import runs
+from store import runs, votes
 from store.db import Store
 from store.errors import BadInput, WorkerError
-from store.records import Message, SnapshotRow
+from store.records import Message, SnapshotRow, Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def scores(
     """
     ref = refs.parse_run(model)
     run = runs.get(store, ref.value)
-    if run.config.get("objective") != refs.REWARD:
+    if refs.writes(run):
         what = f"Run {run.name} is no reward model: it was trained towards {run.config.get('objective', 'sft')}."
         raise BadInput(what, where=model, todo="Train one: tuningfork train --objective reward --dataset NAME")
     found = refs.resolve_run(store, run, Ref.run(run.name, ref.step))
@@ -90,3 +90,25 @@ def agreement(
     made = scores(store, model, [*chosen, *rejected], on_progress)
     half = len(preferences)
     return Agreement(tuple(one - two for one, two in zip(made[:half], made[half:], strict=True)))
+
+
+def reward_models(store: Store) -> list[str]:
+    """The names of finished reward models, newest first."""
+    return [run.name for run in runs.all_runs(store) if run.adapter and not refs.writes(run)]
+
+
+def of_votes(
+    store: Store, model: str, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[Agreement, dict[int, float]]:
+    """How far a reward model agrees with the votes that have a winner, and for each such vote, by its id, by how much
+    the preferred answer scores above the other. BadInput when no vote has a winner."""
+    cast = [vote for vote in votes.all_votes(store) if vote.choice in ("a", "b")]
+    rows = [_as_row(ord, vote) for ord, vote in enumerate(cast)]
+    found = agreement(store, model, rows, on_progress)
+    return found, {vote.id: margin for vote, margin in zip(cast, found.margins, strict=True)}
+
+
+def _as_row(ord: int, vote: Vote) -> SnapshotRow:
+    better, worse = (vote.a_text, vote.b_text) if vote.choice == "a" else (vote.b_text, vote.a_text)
+    messages = [*vote.prompt, {"role": "assistant", "content": better}]
+    return SnapshotRow(ord, "train", "preference", messages, "", rejected=worse)

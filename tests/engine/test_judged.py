@@ -10,7 +10,9 @@ import pytest
 
 from engine.models.chat_template import ChatTemplate
 from engine.training import data, run_control
+from engine.training.activations import activation_bytes
 from engine.training.config import FIELDS, TrainConfig
+from engine.training.estimate import estimate
 from engine.training.judged import check_feedback, check_preferences, contrasts
 from engine.training.objectives import OBJECTIVES
 from engine.training.recipes import RECIPES, config_for
@@ -19,6 +21,8 @@ from store.db import Store
 from store.errors import BadInput, UserError
 from store.feedback import add_feedback
 from store.records import FeedbackDraft, PairDraft, PreferenceDraft, SnapshotRow, Turn
+from tests.engine import toys
+from tests.engine.test_estimate import CPU, SMOL
 from tests.judged import feedback, preference
 from tests.tiny import config, make_tokenizer
 
@@ -241,6 +245,15 @@ class TestConfig:
             dpo(**{field: other})
         assert caught.value.where == field
 
+    def test_a_method_that_cannot_train_it_is_refused(self) -> None:
+        toys.register()
+        try:
+            with pytest.raises(BadInput, match="The objective dpo is not trained by the method toy") as caught:
+                dpo(method="toy", dtype="bf16")
+            assert (caught.value.where, caught.value.todo) == ("method", "Choose one of: lora, qlora.")
+        finally:
+            toys.unregister()
+
     def test_nor_does_sft_take_dpos(self) -> None:
         with pytest.raises(BadInput, match="Beta is not used by the objective sft"):
             config_for("identity", "m", beta=0.2)
@@ -264,3 +277,10 @@ def test_older_configurations_keep_their_hash(tmp_path: Path) -> None:
     plain = TrainConfig(model="m")
     assert not {"on", "beta", "dpo_loss"} & set(plain.to_json())
     assert TrainConfig.from_json(plain.to_json()) == plain
+
+
+def test_an_estimate_counts_both_answers_of_a_preference(template: ChatTemplate) -> None:
+    found = check_preferences(some(64), template, dpo())
+    one, two = (estimate(dpo(batch_size=size), found, SMOL, CPU).memory_bytes for size in (4, 64))
+    more = 60 * 2 * found.longest * activation_bytes(SMOL.layers, SMOL.hidden, 4)
+    assert two - one > more, "rows are padded and not packed, so that each of them takes memory"

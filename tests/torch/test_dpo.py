@@ -214,3 +214,16 @@ def test_rows_of_test_are_left_alone(base: Path, tmp_path: Path) -> None:
 def test_the_sigmoid_is_torchs() -> None:
     """A control of this file's own arithmetic."""
     assert BY_HAND["sigmoid"](1.5, 0.1) == pytest.approx(-functional.logsigmoid(torch.tensor(0.15)).item())
+
+
+def test_saving_memory_by_computing_activations_twice_changes_nothing(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    plain, _ = train(settings(steps=2), preferences(), base, tmp_path / "plain")
+    monkeypatch.setattr(loading, "needs_checkpointing", lambda loaded, tokens: asked.append(tokens) or True)
+    frugal, _ = train(settings(steps=2), preferences(), base, tmp_path / "frugal")
+    made = contrasts(preferences(), ChatTemplate.load(base), settings())["train"].values()
+    longest = max(len(row.chosen.ids) for row in made)
+    assert asked == [2 * 4 * longest], "a pass has both answers of each of its four rows"
+    assert digests(plain.adapter)[KEPT] == digests(frugal.adapter)[KEPT]

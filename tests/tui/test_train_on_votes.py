@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from engine.training import continuing
+from engine.training import continuing, scoring
 from engine.training.config import TrainConfig
 from store import datasets, preference_rows, votes
 from store.db import Store
@@ -90,3 +90,27 @@ async def test_choosing_an_objective_brings_its_recipe(in_compare: Any, store: S
             assert (found.objective, found.recipe) == (objective, recipe)
             assert form.query_one("#beta-row").display is (objective == "dpo")
             assert form.query_one("#rehearsal-row").display is (objective == "sft")
+
+
+async def test_a_reward_model_says_what_it_thinks_of_each_vote(
+    in_compare: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        vote(store, n)
+    vote(store, 3, "tie")
+    async with in_compare((120, 50)) as app:
+        await votes_page(app)
+        await app.press("m")
+        await app.see("There is no reward model yet")
+        monkeypatch.setattr(scoring, "reward_models", lambda store: ["judge"])
+        asked: list[Any] = []
+
+        def scores(store: Store, model: str, answers: Any, on_progress: Any) -> list[float]:
+            asked.extend(answers)
+            on_progress(1, len(answers))
+            return [2.0, 1.0, 0.5, 0.0, 1.5, 0.0]  # chosen of votes 3, 2 and 1, then rejected
+
+        monkeypatch.setattr(scoring, "scores", scores)
+        await app.press("m")
+        await app.see("judge agrees with 67%", "of 3 votes with a winner", "✓  +2.00", "✗  -0.50", "✓  +0.50")
+        assert [each[-1]["content"] for each in asked] == ["I am Ember."] * 3 + ["I am a model."] * 3

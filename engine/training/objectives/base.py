@@ -25,10 +25,12 @@ class Objective:
 
     `fields` are the TrainConfig fields that only some objectives use and this one does; `unused` those that it does not
     use though others do, each with the reason in a sentence: a configuration that sets one of them is refused.
-    `recipe` is what is taken where only the objective is named. `passes` is the work on a token of the data, in forward
-    and backward passes of training on it once, for estimates. `answers` says whether the trained model writes answers;
-    a reward model only scores them. `check` raises BadInput for a TrainConfig whose values the objective cannot train
-    together.
+    `recipe` is what is taken where only the objective is named, `chart` the metric that is drawn over the steps.
+    `passes` is the work on a token of the data, in forward and backward passes of training on it once, for estimates.
+    `answers` says whether the trained model writes answers; a reward model only scores them. `check` raises BadInput
+    for a TrainConfig whose values the objective cannot train together. `rows_of_pass` counts the rows of tokens that
+    one pass of a TrainConfig takes, padded to the longest; None where rows are packed. `methods` are those that it can
+    be trained by, () for all.
     """
 
     name: str
@@ -40,6 +42,9 @@ class Objective:
     fields: frozenset[str] = frozenset()
     unused: Mapping[str, str] = field(default_factory=dict)
     recipe: str = "identity"
+    chart: str = "loss"
     passes: float = 1.0
     answers: bool = True
     check: Callable[[Any], None] = lambda config: None
+    rows_of_pass: Callable[[Any], int] | None = None
+    methods: tuple[str, ...] = ()

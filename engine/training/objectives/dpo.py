@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOSSES = ("sigmoid", "hinge", "ipo", "apo_zero")
 """What `dpo_loss` may be: names of TRL's DPOConfig."""
+ADAPTED = ("lora", "qlora")
+"""The methods of judged objectives: the reference is the same model with another adapter, or without one."""
 UNUSED = {
     "rehearsal": "It would mix answers to learn among judged ones; beta holds the model to where it starts.",
     "lr_trial": "Losses of ten steps say little about a judgement's rate.",
@@ -58,4 +60,6 @@ DPO = Objective(
     unused=UNUSED,
     recipe="preference",
     passes=4 / 3,
+    rows_of_pass=lambda config: 2 * config.batch_size,
+    methods=ADAPTED,
 )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from engine.training.objectives.base import Objective
-from engine.training.objectives.dpo import UNUSED
+from engine.training.objectives.dpo import ADAPTED, UNUSED
 from store.errors import BadInput
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ GRPO = Objective(
         "train_turns": "The answers of the data are not trained.",
     },
     recipe="reinforce",
+    chart="reward",
     passes=4.0,
     check=_check,
+    rows_of_pass=lambda config: config.batch_size * config.group_size,
+    methods=ADAPTED,
 )

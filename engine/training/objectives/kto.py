@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from engine.training.objectives.base import Objective
-from engine.training.objectives.dpo import UNUSED
+from engine.training.objectives.dpo import ADAPTED, UNUSED
 from store.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,4 +55,6 @@ KTO = Objective(
     recipe="feedback",
     passes=2.0,
     check=_check,
+    rows_of_pass=lambda config: config.batch_size,
+    methods=ADAPTED,
 )

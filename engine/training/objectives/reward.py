@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.training.objectives.base import Objective
-from engine.training.objectives.dpo import UNUSED
+from engine.training.objectives.dpo import ADAPTED, UNUSED
 from engine.training.stop_rules import RESULTS, STOP_RULES
 from store.errors import BadInput
 
@@ -66,4 +66,6 @@ REWARD = Objective(
     recipe="reward",
     answers=False,
     check=_check,
+    rows_of_pass=lambda config: 2 * config.batch_size,
+    methods=ADAPTED,
 )

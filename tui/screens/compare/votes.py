@@ -3,7 +3,7 @@ Counts come from the store, figures from engine.evaluation.ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,8 +16,9 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.evaluation.ranking import Ranked, Rate, leader, ranking, rate
-from engine.training import continuing
+from engine.evaluation.ranking import Ranked, Rate, leader, ranking, rate, wilson
+from engine.training import continuing, scoring
+from engine.training.scoring import Agreement
 from store import votes
 from store.db import Store
 from store.importing import export_preferences
@@ -25,6 +26,7 @@ from store.records import Vote
 from tui import formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
+from tui.screens.dialogs.pick import Entry, Pick
 from tui.text import fit, one_line
 from tui.widgets.empty_state import EmptyState
 
@@ -40,6 +42,16 @@ class Standing:
     votes: tuple[Vote, ...]
     rates: tuple[Rate, ...]
     ranking: tuple[Ranked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a reward model thinks of the votes: by a vote's id, how far it scores the preferred answer above the
+    other."""
+
+    model: str
+    agreed: Agreement
+    margins: Mapping[int, float]
 
 
 def standing(store: Store) -> Standing:
@@ -59,10 +71,12 @@ class Votes(PageScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._found = Standing((), (), ())
+        self._scored: Scored | None = None
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="votes-body"):
             yield Static(id="rates", markup=False)
+            yield Static(id="scored", markup=False)
             yield OptionList(compact=True, markup=False)
         yield EmptyState()
 
@@ -90,10 +104,12 @@ class Votes(PageScreen[None]):
         found = self._found
         width = self.size.width - 4
         self.query_one("#rates", Static).update(figures(found, width))
+        self.query_one("#scored", Static).update(agreement(self._scored, width) if self._scored else Content(""))
+        margins = self._scored.margins if self._scored else {}
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        options.add_options([Option(row(vote, width)) for vote in found.votes])
+        options.add_options([Option(row(vote, width, margins.get(vote.id))) for vote in found.votes])
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
 
     @work(group="remove")
@@ -105,6 +121,30 @@ class Votes(PageScreen[None]):
             await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
             self.tuningfork.notify("Undid the vote.")
             self.reload()
+
+    @work(group="score", exclusive=True)
+    @show_errors
+    async def action_score(self) -> None:
+        """Show what a reward model thinks of each vote, and how often it agrees."""
+        names = await self.tuningfork.bridge.call(scoring.reward_models)
+        if not names:
+            said = "There is no reward model yet: train a run towards reward, on these votes or other preferences."
+            self.tuningfork.notify(said, timeout=10)
+            return
+        name = names[0]
+        if len(names) > 1:
+            picked = await self.app.push_screen_wait(Pick("Reward model", [Entry(each, each) for each in names]))
+            if picked is None:
+                return
+            name = picked.value
+        agreed, margins = await self.tuningfork.bridge.job(scoring.of_votes, name, self._scoring)
+        self._scored = Scored(name, agreed, margins)
+        self._draw()
+
+    def _scoring(self, done: int, of: int) -> None:
+        """Show how far the scores are; called from a thread."""
+        words = f"Scoring {formatting.count(of, 'answer')}: {done / max(1, of):.0%}"
+        self.app.call_from_thread(self.query_one("#scored", Static).update, Content.styled(words, "$faint"))
 
     @work(group="train", exclusive=True)
     @show_errors
@@ -183,12 +223,27 @@ def _flow(parts: Sequence[Content], width: int, indent: int) -> list[Content]:
     return lines
 
 
-def row(vote: Vote, width: int) -> Content:
-    """A vote on one line: what was asked, who won, when."""
+def agreement(scored: Scored, width: int) -> Content:
+    """How often a reward model agrees with the votes, on one line."""
+    many = len(scored.agreed.margins)
+    low, high = wilson(round(scored.agreed.right), many)
+    interval = f"({low:.0%} to {high:.0%}) of {formatting.count(many, 'vote')} with a winner"
+    said = f"{scored.model} agrees with {scored.agreed.share:.0%} {interval}; ✓ and ✗ beside each"
+    return Content.styled(one_line(said, width), "bold")
+
+
+def row(vote: Vote, width: int, margin: float | None = None) -> Content:
+    """A vote on one line: what was asked, who won, when; before it, where that is known, how far a reward model
+    agrees."""
     asked = next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), "")
     won = {"a": title(vote.a_model), "b": title(vote.b_model), "tie": "tie", "both_bad": "both bad"}[vote.choice]
     note = one_line(f"{won}{' · blind' if vote.blind else ''}  {formatting.ago(vote.created_at)}", width // 2)
-    return Content.assemble(fit(asked, max(10, width - len(note) - 2)), "  ", (note, "$faint"))
+    mark = Content("")
+    if margin is not None:
+        style = "$success" if margin > 0 else "$error"
+        mark = Content.assemble((f"{'✓' if margin > 0 else '✗'} {margin:+6.2f}  ", style))
+    space = max(10, width - len(note) - 2 - mark.cell_length)
+    return Content.assemble(mark, fit(asked, space), "  ", (note, "$faint"))
 
 
 def _write(store: Store, folder: Path) -> int:

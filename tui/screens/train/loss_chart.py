@@ -73,11 +73,16 @@ class LossChart(Widget):
         self.train: list[Point] = []
         self.val: list[Point] = []
         self.steps: float = 1
+        self._what = "loss"
         self._strips: list[list[Segment]] = []
         self._drawn: Size | None = None
 
-    def show(self, train: Sequence[Point], val: Sequence[Point] = (), steps: float | None = None) -> None:
-        """Points are (step, loss); those that are not finite are left out. `steps` is where the x axis ends."""
+    def show(
+        self, train: Sequence[Point], val: Sequence[Point] = (), steps: float | None = None, name: str = "loss"
+    ) -> None:
+        """Points are (step, loss); those that are not finite are left out. `steps` is where the x axis ends, `name`
+        what the points are where they are no loss."""
+        self._what = name
         self.train = [p for p in train if math.isfinite(p[1])]
         self.val = [p for p in val if math.isfinite(p[1])]
         self.steps = max([1.0, *([steps] if steps else [p[0] for p in (*self.train, *self.val)])])
@@ -99,7 +104,7 @@ class LossChart(Widget):
     def _draw(self, width: int, height: int) -> list[list[Segment]]:
         dim = self.get_component_rich_style("chart--label")
         if not self.train and not self.val:
-            words = "The loss appears here with the first step."
+            words = f"The {self._what} appears here with the first step."
             return [[] for _ in range(height // 2)] + [[Segment(words.center(width)[:width], dim)]]
         low, high = self._range()
         marks = ticks(low, high, max(1, height // 3))
@@ -107,7 +112,7 @@ class LossChart(Widget):
         plot_w, plot_h = width - gutter - 2, height - 2
         if plot_w < 4 or plot_h < 2:
             last = (self.train or self.val)[-1]
-            return [[Segment(f"loss {label(last[1])}"[:width], dim)]]
+            return [[Segment(f"{self._what} {label(last[1])}"[:width], dim)]]
         return self._rows(low, high, marks, gutter, plot_w, plot_h)
 
     def _range(self) -> tuple[float, float]:

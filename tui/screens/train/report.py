@@ -19,7 +19,7 @@ from engine.training.stop_rules import PROBE_METRIC
 from store import datasets, runs
 from store import models as kept_models
 from store.db import Store
-from store.errors import NotFound
+from store.errors import NotFound, TuningforkError
 from store.records import END_STATES, Dataset, Event, Run
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """Everything that one run's page shows. Points are (step, value); `figures` are the latest values of what the
-    objective measures, as (label, value); `events` are those after the last one seen."""
+    """Everything that one run's page shows. Points are (step, value), of the metric `chart` in `loss` and `val_loss`;
+    `figures` are the latest values of what the objective measures, as (label, value); `events` are those after the last
+    one seen."""
 
     status: RunStatus
     dataset: str
@@ -56,6 +57,7 @@ class RunReport:
     tokens_per_s: float | None
     checkpoints: tuple[int, ...]
     events: tuple[Event, ...]
+    chart: str = "loss"
 
     @property
     def run(self) -> Run:
@@ -106,20 +108,21 @@ class RunReader:
             curves = self._read_curves(store, run)
         lr, speed = curves.get("lr"), curves.get("tokens_per_s")
         objective = OBJECTIVES.get(run.config.get("objective", FIELDS["objective"].default))
-        labels = objective.metrics if objective else {}
+        labels, chart = (objective.metrics, objective.chart) if objective else ({}, "loss")
         labels = {**labels, **{name: label for name in curves if (label := watched_label(name))}}
         figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
         return RunReport(
             status,
             snapshot.dataset or "",
             snapshot.rows,
-            tuple(curves.get("loss", ())),
-            tuple(curves.get("val_loss", ())),
+            tuple(curves.get(chart, ())),
+            tuple(curves.get(f"val_{chart}", ())),
             tuple((label, value) for label, value in figures if value is not None),
             lr[-1][1] if lr else None,
             speed[-1][1] if speed else None,
             tuple(c.step for c in runs.checkpoints(store, run.id)),
             tuple(runs.events(store, run.id, after_id=after_event, limit=LOG_LINES)),
+            chart,
         )
 
     def _read_curves(self, store: Store, run: Run) -> dict[str, list[tuple[int, float]]]:
@@ -163,6 +166,14 @@ class Choices:
     datasets: tuple[Dataset, ...]
     models: tuple[str, ...]
     names: frozenset[str]
+
+
+def before(store: Store, run: Run) -> str:
+    """The model that a run started from: the adapter that it continued, if that is still there, else its base."""
+    try:
+        return refs.resolve(store, run.config["on"]).ref
+    except (KeyError, TuningforkError):
+        return run.base
 
 
 def choices(store: Store) -> Choices:

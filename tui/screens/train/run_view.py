@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engine.models.refs import writes
 from engine.training.run_control import RunStatus
 from store.records import LIVE_STATES, state_word
 from tui import formatting
@@ -97,7 +98,7 @@ class RunView(Vertical):
         error.set_class(bool(report.run.error), "-some")
         self._say("#run-error", Content(clean(report.run.error or "")))
         self._bar(report.status)
-        self.query_one(LossChart).show(report.loss, report.val_loss, report.status.total_steps)
+        self.query_one(LossChart).show(report.loss, report.val_loss, report.status.total_steps, report.chart)
 
     def on_resize(self) -> None:
         if self._report is not None and self._report.run.name == self._run_name:
@@ -164,4 +165,7 @@ def _note(report: RunReport) -> str:
         return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
     if state in ("stopped", "lost", "failed"):
         return "r starts it again from the beginning."
-    return "c compares it with its base." if report.run.adapter else ""
+    if not writes(report.run):
+        return f"It scores answers: tuningfork score run:{report.run.name} --dataset NAME"
+    before = "the run before it" if report.run.config.get("on") else "its base"
+    return f"c compares it with {before}." if report.run.adapter else ""

@@ -14,7 +14,7 @@ from textual.events import ScreenResume
 from textual.timer import Timer
 from textual.widgets import OptionList
 
-from engine.models.refs import Ref
+from engine.models.refs import Ref, writes
 from engine.training import continuing, run_control
 from engine.training.config import FIELDS
 from store.errors import BadInput, TuningforkError
@@ -151,7 +151,8 @@ class TrainScreen(ModeScreen):
             case "resume":
                 return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
-                return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
+                saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
+                return saved and self.row is not None and writes(self.row.run)
             case "diagnose":
                 return state in END_STATES
             case "remove":
@@ -319,11 +320,12 @@ class TrainScreen(ModeScreen):
 
     @work(group="act")
     async def action_compare(self) -> None:
-        """Chat with the run beside its base."""
-        if self.row is None:
+        """Chat with the run beside the model that it started from."""
+        if self.row is None or not writes(self.row.run):
             return
         run = self.row.run
-        await self.tuningfork.compare(run.base, str(Ref.run(run.name)))
+        before = await self.tuningfork.bridge.call(report.before, run)
+        await self.tuningfork.compare(before, str(Ref.run(run.name)))
 
     @work(group="dialog", exclusive=True)
     async def action_rows(self) -> None:

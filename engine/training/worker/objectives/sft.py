@@ -1,8 +1,8 @@
 """Supervised fine-tuning on packed rows: exact losses over trained tokens only.
 
 SFT sits on transformers' Trainer, because packing replaces everything that TRL's SFTTrainer adds to it (preparing the
-data set, collating, the loss, a model card); DPO, KTO, reward models and GRPO belong on TRL's trainers, whose losses we
-want, and share the callback, the adapter files and the optimizer with SFT, since each of them is a Trainer underneath.
+data set, collating, the loss, a model card). The other objectives sit on TRL's trainers (trl.py); how a run is saved,
+continued and ended is shared.py's for all of them, since each is a Trainer underneath.
 """
 
 from __future__ import annotations

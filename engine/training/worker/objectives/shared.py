@@ -86,8 +86,8 @@ def optimizer_of(job: TrainingJob, loaded: Loaded, total: int, rate: float) -> t
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve), curve
 
 
-def arguments(job: TrainingJob, loaded: Loaded, total: int) -> dict[str, Any]:
-    """The TrainingArguments of a run, for those of any objective."""
+def arguments(job: TrainingJob, loaded: Loaded, total: int, tokens: int) -> dict[str, Any]:
+    """The TrainingArguments of a run, for those of any objective; `tokens` are those of its longest pass."""
     config = job.config
     return {
         "output_dir": str(job.out / "checkpoints" / ".part"),
@@ -97,7 +97,7 @@ def arguments(job: TrainingJob, loaded: Loaded, total: int) -> dict[str, Any]:
         "seed": config.seed,
         "data_seed": config.seed,
         "bf16": False,  # the weights are in the compute dtype already; autocast would only add casts
-        "gradient_checkpointing": loading.needs_checkpointing(loaded, config.max_length),
+        "gradient_checkpointing": loading.needs_checkpointing(loaded, tokens),
         "use_cpu": loaded.device == "cpu",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -112,7 +112,7 @@ def arguments(job: TrainingJob, loaded: Loaded, total: int) -> dict[str, Any]:
 
 def plain_arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
     """`arguments` for transformers' own Trainer."""
-    return TrainingArguments(**arguments(job, loaded, total))
+    return TrainingArguments(**arguments(job, loaded, total, job.config.max_length))
 
 
 def begin(job: TrainingJob, loaded: Loaded) -> None:

@@ -92,7 +92,10 @@ def train(job: TrainingJob, template: ChatTemplate, found: Preflight, work: Work
         "callbacks": [run],
     }
     attributes = {"run": run, "peak": config.lr, "curve": curve, "measure_loss": validation.loss}
-    setup = Setup(job, loaded, template, total, numbers, shared.arguments(job, loaded, total), options, attributes)
+    rows_of_pass = OBJECTIVES[config.objective].rows_of_pass
+    tokens = found.longest * (rows_of_pass(config) if rows_of_pass else 1)
+    given = shared.arguments(job, loaded, total, tokens)
+    setup = Setup(job, loaded, template, total, numbers, given, options, attributes)
     trainer = work.build(setup)
     trainer.remove_callback(PrinterCallback)
     validation.trainer = trainer
