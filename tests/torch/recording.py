@@ -57,10 +57,11 @@ def train(
     *,
     resume_from: Path | None = None,
     stop_after: int | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Outcome, Recorder]:
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
-    recorder = Recorder(stop_after)
+    recorder = recorder or Recorder(stop_after)
     return trainer.run(TrainingJob(config, list(rows), base, out, resume_from, recorder)), recorder
 
 

@@ -23,12 +23,23 @@ from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import adapter_files, checkpoints, four_bit, fused, loading, packing, rate_trial
+from engine.training.worker import (
+    adapter_files,
+    checkpoints,
+    error_messages,
+    four_bit,
+    fused,
+    loading,
+    packing,
+    rate_trial,
+    recovery,
+)
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
-from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
+from engine.training.worker.contracts import Diverged, Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.optim import MasterAdamW, schedule
 from engine.training.worker.packing import Pack, Packer
+from engine.training.worker.recovery import Passes
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
 
@@ -44,10 +55,12 @@ def train(job: TrainingJob) -> Outcome:
     where = loading.device()
     say(f"Loading the base model ({config.method}, {where}, {torch.get_num_threads()} threads)", phase="loading")
     set_seed(config.seed)
+    recovery.begin(job)
     loaded = loading.load(config, job.base_folder, where)
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    packer.remember(job, loaded.model)
     if where == "cpu":
         say(fuse(loaded, packer))
     total = total_steps(config, len(rows.train))
@@ -59,13 +72,29 @@ def train(job: TrainingJob) -> Outcome:
     val_rows = list(rows.val.values())
     rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
     validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
-    watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
-    trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, rate)
     facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
     job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
     _say_schedule(job, total, rate)
-    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    trainable = [weight for weight in loaded.model.parameters() if weight.requires_grad]
+    first = [weight.detach().clone() for weight in trainable]
+
+    def attempt(job: TrainingJob) -> tuple[SftTrainer, Watcher]:
+        peak = rate * recovery.rate_factor(job, _step_of(job.resume_from))
+        watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
+        trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, peak)
+        trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+        return trainer, watcher
+
+    try:
+        trainer, watcher = attempt(job)
+    except Diverged as error:
+        job = recovery.go_back(job, error)
+        set_seed(config.seed)
+        with torch.no_grad():
+            for weight, value in zip(trainable, first, strict=True):
+                weight.copy_(value)
+        trainer, watcher = attempt(job)
     step = trainer.state.global_step
     measured_on = list((rows.val or rows.train).values())
     if trainer.run.stopped:
@@ -86,6 +115,10 @@ def train(job: TrainingJob) -> Outcome:
     return Outcome(adapter, "succeeded", step)
 
 
+def _step_of(checkpoint: Path | None) -> int:
+    return int(manifest_of(checkpoint).get("step", 0)) if checkpoint else 0
+
+
 def _say_schedule(job: TrainingJob, total: int, peak: float) -> None:
     """Say at which rate a run continues whose steps have become more: its schedule spans all of them from then on."""
     before = manifest_of(job.resume_from) if job.resume_from else {}
@@ -99,7 +132,7 @@ def _say_schedule(job: TrainingJob, total: int, peak: float) -> None:
     )
 
 
-def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
+def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Passes:
     """Prefix-tree packing if this model, tried out, honours its mask and positions; else padded batches."""
     limit = PACK_TOKENS[loaded.device]
     base = loaded.model.get_base_model()
@@ -109,9 +142,9 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
         for attention in ([packing.ATTENTION] if loaded.device == "cpu" else []) + [own]:
             base.set_attn_implementation(attention)
             if packing.agrees(loaded.model, base.config.get_text_config().vocab_size, loaded.dtype):
-                return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
+                return Passes(lambda rows, most: packing.pack_shared(rows, most, loaded.dtype), limit)
         reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
-    return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+    return Passes(lambda rows, most: packing.pack_padded(rows, most, template.pad_id), limit)
 
 
 def fuse(loaded: Loaded, packer: Packer) -> str:
@@ -160,7 +193,7 @@ class SftTrainer(Trainer):
         self,
         job: TrainingJob,
         loaded: Loaded,
-        packer: Packer,
+        packer: Passes,
         train: Sequence[Example],
         validation: Validation,
         watcher: Watcher,
@@ -169,7 +202,8 @@ class SftTrainer(Trainer):
     ) -> None:
         config, numbers = job.config, StepNumbers()
         self._peak = rate
-        self._job, self._numbers = job, numbers
+        self._job, self._numbers, self._packer = job, numbers, packer
+        self._patient = True
         self._validation = validation
         self.run = RunCallback(job, numbers, total, validation.loss, watcher)
         trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
@@ -179,7 +213,7 @@ class SftTrainer(Trainer):
             model=loaded.model,
             args=_arguments(job, loaded, total),
             train_dataset=RowNumbers(len(train)),
-            data_collator=lambda picked: {"packs": packer([train[number] for number in picked])},
+            data_collator=lambda picked: {"rows": [train[number] for number in picked]},
             optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve)),
             callbacks=[self.run],
         )
@@ -188,20 +222,44 @@ class SftTrainer(Trainer):
             loaded.model.enable_input_require_grads()  # else no gradient would reach an adapter through the frozen base
 
     def training_step(
-        self, model: Any, inputs: Mapping[str, Sequence[Pack]], num_items_in_batch: Any = None
+        self, model: Any, inputs: Mapping[str, Sequence[Example]], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Backward over all packs; returns the mean loss of the step's trained tokens."""
+        """Backward over all packs of the step's rows; returns the mean loss of their trained tokens."""
         model.train()
-        packs = inputs["packs"]
+        rows, step = inputs["rows"], self.state.global_step + 1
+        while True:
+            packs = self._packer(rows)
+            try:
+                total = self._backward(model, packs)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not error_messages.is_out_of_memory(error):
+                    raise
+                failed = error.with_traceback(None)  # the frames hold what is to be freed
+            model.zero_grad()
+            if not self._packer.smaller(self._job, model, rows, step):
+                raise failed
+        refuse_broken(step, total.item(), "loss")
+        self._numbers.tokens = sum(pack.real for pack in packs)
+        return total
+
+    def _backward(self, model: Any, packs: Sequence[Pack]) -> torch.Tensor:
         trained = sum(pack.trained for pack in packs)
         total = torch.zeros((), device=self.args.device)
         for pack in packs:
             loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) / trained
             self.accelerator.backward(loss)
             total += loss.detach()
-        refuse_broken(self.state.global_step + 1, total.item(), "loss")
-        self._numbers.tokens = sum(pack.real for pack in packs)
         return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As Trainer does it; on a full disk the run pauses, but for the state at the end, which it can do without."""
+        made = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        save = super()._save_checkpoint
+        if self._patient:
+            recovery.write_patiently(self._job, made, lambda: save(model, trial))
+        else:
+            save(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
@@ -212,6 +270,7 @@ class SftTrainer(Trainer):
         It is no checkpoint to choose: its weights are the finished adapter's. Without space the run is as good as done.
         """
         step, folder = self.state.global_step, job.out / "checkpoints"
+        self._patient = False
         try:
             self._save_checkpoint(self.model, None)
             made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
@@ -228,6 +287,7 @@ class SftTrainer(Trainer):
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
+            self.lr_scheduler.base_lrs = [self._peak for _ in self.optimizer.param_groups]  # a run may have gone back
             rate = self._peak * self._curve(self.lr_scheduler.last_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
