@@ -174,6 +174,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
 
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
+    from engine.training.calibration import calibrated
     from engine.training.estimate import estimate, machine
     from engine.training.model_check import check_model, with_method
     from engine.training.model_facts import model_facts
@@ -191,7 +192,9 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(_checked[key], notes=[*model_notes, *_checked[key].notes])
-    return RunCheck(found, replace(estimate(config, found, model_facts(folder), machine()), why=why))
+    here = machine()
+    guess = replace(estimate(config, found, model_facts(folder), here), why=why)
+    return RunCheck(found, calibrated(store, guess, config, here))
 
 
 _checked: dict[tuple[Any, ...], Preflight] = {}

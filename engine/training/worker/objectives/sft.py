@@ -21,7 +21,8 @@ from engine.models.chat_template import ChatTemplate, Example
 from engine.models.saved_files import manifest_of
 from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
-from engine.training.estimate import total_steps
+from engine.training.estimate import estimate, machine, total_steps
+from engine.training.model_facts import model_facts
 from engine.training.preflight import judge, template_of, tokenise
 from engine.training.worker import (
     adapter_files,
@@ -38,6 +39,7 @@ from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_br
 from engine.training.worker.contracts import Diverged, Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.pace import Pace
 from engine.training.worker.packing import Pack, Packer
 from engine.training.worker.recovery import Passes
 from engine.training.worker.rehearsal import OwnAnswers
@@ -52,6 +54,7 @@ def train(job: TrainingJob) -> Outcome:
     found = judge(job.rows, rows, template, config).require()
     for note in found.notes:
         say(note, level="warning")
+    pace = Pace(job, estimate(config, found, model_facts(job.base_folder), machine()))
     where = loading.device()
     say(f"Loading the base model ({config.method}, {where}, {torch.get_num_threads()} threads)", phase="loading")
     set_seed(config.seed)
@@ -63,6 +66,7 @@ def train(job: TrainingJob) -> Outcome:
     packer.remember(job, loaded.model)
     if where == "cpu":
         say(fuse(loaded, packer))
+    pace.ready()
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
@@ -82,7 +86,7 @@ def train(job: TrainingJob) -> Outcome:
     def attempt(job: TrainingJob) -> tuple[SftTrainer, Watcher]:
         peak = rate * recovery.rate_factor(job, _step_of(job.resume_from))
         watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
-        trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, peak)
+        trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, peak, pace)
         trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
         return trainer, watcher
 
@@ -111,6 +115,7 @@ def train(job: TrainingJob) -> Outcome:
         trainer.keep_end(job)
     watcher.forget_best()
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+    pace.end(step, total)
     four_bit.settle(job, loaded, packer, measured_on)
     return Outcome(adapter, "succeeded", step)
 
@@ -199,13 +204,14 @@ class SftTrainer(Trainer):
         watcher: Watcher,
         total: int,
         rate: float,
+        pace: Pace | None = None,
     ) -> None:
         config, numbers = job.config, StepNumbers()
         self._peak = rate
         self._job, self._numbers, self._packer = job, numbers, packer
         self._patient = True
         self._validation = validation
-        self.run = RunCallback(job, numbers, total, validation.loss, watcher)
+        self.run = RunCallback(job, numbers, total, validation.loss, watcher, pace)
         trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
         optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
         self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
