@@ -57,12 +57,15 @@ def train(
     *,
     resume_from: Path | None = None,
     stop_after: int | None = None,
+    start: Path | None = None,
+    scorer_base: Path | None = None,
     recorder: Recorder | None = None,
 ) -> tuple[Outcome, Recorder]:
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
     recorder = recorder or Recorder(stop_after)
-    return trainer.run(TrainingJob(config, list(rows), base, out, resume_from, recorder)), recorder
+    job = TrainingJob(config, list(rows), base, out, resume_from, recorder, None, start, scorer_base)
+    return trainer.run(job), recorder
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -94,15 +94,16 @@ class TestNumbers:
     def test_a_run_goes_back_once_at_half_the_rate(
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settings = config(steps=5, save_every=1, scheduler="constant", warmup=0.0, lr=0.01)
+        settings = config(steps=5, save_every=1, keep_checkpoints=9, scheduler="constant", warmup=0.0, lr=0.01)
         self.spoil(monkeypatch, {4})
         done, told = train(settings, rows(8), base, tmp_path)
         assert done.state == "succeeded"
         assert told.numbers["lr"] == pytest.approx({1: 0.01, 2: 0.01, 3: 0.01, 4: 0.005, 5: 0.005})
         (said,) = [text for _, text in told.said if "goes back to" in text]
         assert "step 3, its last checkpoint" in said and "half the learning rate" in said
-        job = TrainingJob(settings, rows(8), base, tmp_path, None, told)
-        assert [recovery.rate_factor(job, step) for step in (2, 3, 4)] == [1.0, 0.5, 0.5]
+        folders = [tmp_path / "checkpoints" / f"step-{step}" for step in (3, 4)]
+        jobs = [TrainingJob(settings, rows(8), base, tmp_path, folder, told) for folder in (None, *folders)]
+        assert [recovery.rate_factor(job) for job in jobs] == [1.0, 0.5, 0.5]
 
     def test_without_a_checkpoint_it_begins_again(
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

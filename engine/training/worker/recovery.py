@@ -16,6 +16,7 @@ import torch
 
 from engine.core.files import is_disk_full, read_json, write_json
 from engine.models.chat_template import Example
+from engine.models.saved_files import manifest_of
 from engine.training.worker import checkpoints
 from engine.training.worker.contracts import Diverged, TrainingJob
 from engine.training.worker.packing import Pack
@@ -74,9 +75,9 @@ def save_memory(model: Any) -> None:
         torch.cuda.empty_cache()
 
 
-def rate_factor(job: TrainingJob, step: int) -> float:
-    """What the rate is multiplied by for a run that continues after `step`: less than 1 where it once went back to
-    that step or an earlier one."""
+def rate_factor(job: TrainingJob) -> float:
+    """What the rate is multiplied by: less than 1 for a run that continues where it once went back to, or later."""
+    step = int(manifest_of(job.resume_from).get("step", 0)) if job.resume_from else 0
     return SLOWER if read_json(job.out / _RATE, optional=True).get("from", step + 1) <= step else 1.0
 
 
