@@ -284,6 +284,7 @@ RUNS = (
     Key(
         "runs.diagnose", "D", "diagnose", "Diagnose", "Find what went wrong, and start the run that fixes it", bar=True
     ),
+    Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.training.preflight import Preflight
 
 LOG_LINES = 500
+_ALWAYS = {"lr": "rate", "tokens_per_s": "tokens/s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class RunReport:
     tokens_per_s: float | None
     checkpoints: tuple[int, ...]
     events: tuple[Event, ...]
+    curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """What else can be drawn over the steps: probes, drift, rate, tokens/s, as far as the run has them."""
 
     @property
     def run(self) -> Run:
@@ -109,6 +112,7 @@ class RunReader:
         labels = objective.metrics if objective else {}
         labels = {**labels, **{name: label for name in curves if (label := watched_label(name))}}
         figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
+        drawn = {**{name: watched_label(name) for name in curves if watched_label(name)}, **_ALWAYS}
         return RunReport(
             status,
             snapshot.dataset or "",
@@ -120,6 +124,7 @@ class RunReader:
             speed[-1][1] if speed else None,
             tuple(c.step for c in runs.checkpoints(store, run.id)),
             tuple(runs.events(store, run.id, after_id=after_event, limit=LOG_LINES)),
+            {label: tuple(curves[name]) for name, label in drawn.items() if curves.get(name)},
         )
 
     def _read_curves(self, store: Store, run: Run) -> dict[str, list[tuple[int, float]]]:

@@ -152,6 +152,8 @@ class TrainScreen(ModeScreen):
                 return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
                 return self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
+            case "chart":
+                return self.row is not None
             case "diagnose":
                 return state in END_STATES
             case "remove":
@@ -316,6 +318,9 @@ class TrainScreen(ModeScreen):
         lines.append(f"A new run {found.fix.words}.")
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
+
+    def action_chart(self) -> None:
+        self.query_one(RunView).next_chart()
 
     @work(group="act")
     async def action_compare(self) -> None:
