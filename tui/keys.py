@@ -279,6 +279,7 @@ TRAIN = (
 RUNS = (
     Key("runs.stop", "s", "stop", "Stop", "Save a checkpoint, then stop this run; it can be resumed", bar=True),
     Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
+    Key("runs.first", "f", "put_first", "Start next", "Let this run start before the others that wait"),
     Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
     Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
     Key(

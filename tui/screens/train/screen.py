@@ -17,6 +17,7 @@ from textual.widgets import OptionList
 from engine.models.refs import Ref
 from engine.training import continuing, run_control
 from engine.training.config import FIELDS
+from store import runs
 from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
@@ -148,6 +149,8 @@ class TrainScreen(ModeScreen):
         match action:
             case "stop" | "stop_now":
                 return state in (*LIVE_STATES, "queued")
+            case "put_first":
+                return state == "queued"
             case "resume":
                 return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
@@ -271,6 +274,12 @@ class TrainScreen(ModeScreen):
         body = "Steps since its last checkpoint are lost. s saves a checkpoint first."
         if await self.app.push_screen_wait(Confirm(f"Stop {name} now?", body, "Stop now")):
             await self._do(run_control.stop, name, now=True)
+
+    @work(group="act")
+    async def action_put_first(self) -> None:
+        """Move a run that waits to the beginning of the queue."""
+        if self.row and await self._do(runs.put_first, self.row.run.name):
+            self.tuningfork.notify(f"{clean(self.row.run.name)} starts next.")
 
     @work(group="act")
     async def action_resume(self) -> None:
