@@ -54,6 +54,7 @@ __all__ = [
     "note",
     "open_attempt",
     "prune_checkpoint",
+    "put_first",
     "queue",
     "record",
     "remove",
@@ -62,6 +63,7 @@ __all__ = [
     "set_state",
     "set_wanted",
     "stamps",
+    "waiting",
 ]
 
 
@@ -232,6 +234,22 @@ def next_queued(store: Store) -> Run | None:
     """The run that has waited longest."""
     row = store.row(f"{_RUN} WHERE r.state = 'queued' ORDER BY r.queued_at, r.id LIMIT 1")
     return run_from(row) if row else None
+
+
+def waiting(store: Store) -> list[Run]:
+    """The runs that wait, in the order in which they will start."""
+    return [run_from(row) for row in store.rows(f"{_RUN} WHERE r.state = 'queued' ORDER BY r.queued_at, r.id")]
+
+
+def put_first(store: Store, name: str) -> Run:
+    """Lets a run that waits start before all others that wait. Conflict when it does not wait."""
+    with store.write() as conn:
+        run = get(store, name)
+        if run.state != "queued":
+            raise Conflict(f"Run {name} is {state_word(run.state)}.", todo="Only a run that waits can be moved up.")
+        first = store.scalar("SELECT min(queued_at) - 1 FROM run WHERE state = 'queued'")
+        conn.execute("UPDATE run SET queued_at = ? WHERE id = ?", (first, run.id))
+        return get(store, name)
 
 
 def queue(store: Store, name: str, resume_from: int | None = None) -> Run:

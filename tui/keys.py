@@ -280,11 +280,13 @@ TRAIN = (
 RUNS = (
     Key("runs.stop", "s", "stop", "Stop", "Save a checkpoint, then stop this run; it can be resumed", bar=True),
     Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
+    Key("runs.first", "f", "put_first", "Start next", "Let this run start before the others that wait"),
     Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
     Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
     Key(
         "runs.diagnose", "D", "diagnose", "Diagnose", "Find what went wrong, and start the run that fixes it", bar=True
     ),
+    Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 

@@ -8,14 +8,17 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.core import sample_files
+from engine.training import watched_probes
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import FIELDS, TrainConfig
 from engine.training.methods import AUTO, METHODS
 from engine.training.methods.base import compute_bytes
 from engine.training.model_facts import ModelFacts
 from engine.training.objectives import OBJECTIVES, why_unused
+from store.errors import BadInput
 
 if TYPE_CHECKING:
     from engine.training.preflight import Preflight
@@ -25,6 +28,13 @@ _START_S = 10.0  # importing, loading and quantising a small model, saving
 _CPU_FLOPS_PER_CORE = 1.1e11  # bf16 products with small batches, measured where AVX-512 bf16 exists
 _PLAIN_CPU_FLOPS_PER_CORE = 3.5e10
 _GPU_FLOPS = 6e13
+MEASUREMENTS = 5
+"""How often a run is measured where the configuration does not say."""
+TRIAL_STEPS = 30
+"""Steps of a rate trial: ten at each of three rates."""
+_ANSWERED, _WRITTEN, _OWN_PROMPT = 24, 32, 16  # tokens of an answer to a probe, to a rehearsed question, of a question
+_WRITING_SHARE = 0.3  # of the speed of training: writing answers multiplies with few rows at a time
+_SET_PROBES, _DRIFT_ROWS = 24, 40  # probes of a set of the user's, and rows on which drift is measured
 _FITS_SHARE = 0.9
 """A run that would take more than this share of the memory does not count as one that fits."""
 
@@ -58,6 +68,10 @@ class Estimate:
     steps: int
     note: str
     why: str = ""
+    start_s: float = 0.0
+    """Of `seconds`, those until the model is ready to train."""
+    measuring_s: float = 0.0
+    """Of `seconds`, those of the measurements between steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,8 @@ def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None =
 
 
 def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
-    """Time and memory of a run, within a factor of two or so; after some steps the run itself knows better."""
+    """Time and memory of a run with its measurements, rehearsal and rate trial, within a factor of two or so:
+    engine.training.calibration corrects it by earlier runs, and after some steps the run itself knows better."""
     if config.method == AUTO:
         choice = choose_method(config, facts, machine)
         return replace(estimate(config.replace(method=choice.method), preflight, facts, machine), why=choice.why)
@@ -114,15 +129,46 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     flops *= OBJECTIVES[config.objective].passes
-    seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
+    start = _START_S + facts.weights / 1.5e8
+    speed = _speed(config, machine)
+    measuring = _measuring(config, facts, steps) / _WRITING_SHARE / speed
+    asking = _preparing(config, facts, preflight.rows) / _WRITING_SHARE / speed
+    trial = flops * TRIAL_STEPS / steps / speed if config.lr_trial else 0.0
+    seconds = start + flops / speed + measuring + asking + trial
     memory = int(_BASE_BYTES + _memory(config, preflight, facts, device, available))
     note = ""
     if memory > available:
-        smaller = _smaller(config, facts, device, available)
+        smaller = _fitting(config, preflight, facts, device, available) or _smaller(config, facts, device, available)
         note = f"{place[:1].upper()}{place[1:]} has only {available / 1e9:.1f} GB. {smaller}"
     elif preflight.val_rows:
         note = "Validation takes a little more time."
-    return Estimate(seconds, memory, steps, note)
+    return Estimate(seconds, memory, steps, note, start_s=start, measuring_s=measuring)
+
+
+def _measuring(config: TrainConfig, facts: ModelFacts, steps: int) -> float:
+    """Operations of all measurements during a run: answers to its probes, and passes over the rows of its drift."""
+    sets = [name for name in (config.watch or "").split(",") if name.strip() and name.strip() != watched_probes.NONE]
+    times = steps // (config.measure_every or max(1, steps // MEASUREMENTS))
+    probes = sum(_probes_in(name.strip()) for name in sets)
+    once = probes * _writing(facts, _ANSWERED) + (_DRIFT_ROWS * _writing(facts, 0) if config.drift else 0.0)
+    return times * once
+
+
+def _preparing(config: TrainConfig, facts: ModelFacts, rows: int) -> float:
+    """Operations of asking the base what is rehearsed and measured: its answers are kept, so this is the most."""
+    asked = config.rehearsed(rows) + (_DRIFT_ROWS if config.drift else 0)
+    return asked * _writing(facts, _WRITTEN)
+
+
+def _writing(facts: ModelFacts, tokens: int) -> float:
+    """Operations of reading a short question and writing `tokens` tokens."""
+    return 2 * facts.linear_weights * (_OWN_PROMPT + tokens) + 2 * facts.hidden * facts.vocabulary * max(1, tokens)
+
+
+def _probes_in(name: str) -> int:
+    if name in watched_probes.BUILT_IN:
+        return len(sample_files.path(watched_probes.BUILT_IN[name]).read_text("utf-8").splitlines())
+    return _SET_PROBES
 
 
 def _place(machine: Machine) -> tuple[Device, float, str]:
@@ -130,6 +176,25 @@ def _place(machine: Machine) -> tuple[Device, float, str]:
     if machine.gpus:
         return "cuda", machine.gpus[0].free_bytes, machine.gpus[0].name
     return "cpu", machine.memory_bytes, "this machine"
+
+
+def _fitting(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device, available: float) -> str:
+    """The one change that makes the run fit, the least costly first; "" when no single one does."""
+    halves = [config.batch_size >> n for n in range(1, config.batch_size.bit_length())]
+    changes: list[dict[str, Any]] = [{"batch_size": half} for half in halves if half]
+    changes += [{"method": name} for name in METHODS if name != config.method]
+    changes += [{"max_length": preflight.longest // n} for n in (2, 4) if preflight.longest // n >= 8]
+    for change in changes:
+        try:
+            other = config.replace(**change)
+        except BadInput:
+            continue  # this method does not take the other settings
+        read = replace(preflight, longest=min(preflight.longest, other.max_length))
+        needed = _BASE_BYTES + _memory(other, read, facts, device, available)
+        if needed <= available * _FITS_SHARE:
+            ((name, value),) = change.items()
+            return f"With {FIELDS[name].label.lower()} {value} it would take about {needed / 1e9:.1f} GB."
+    return ""
 
 
 def _smaller(config: TrainConfig, facts: ModelFacts, device: Device, available: float) -> str:

@@ -37,6 +37,19 @@ def attempt(store: Store, run: Run, token: str = "T", **more: Any) -> Any:
     return runs.open_attempt(store, run.id, host="here", pid=1, pid_started=1.5, token=token, log_path="l", **more)
 
 
+def test_a_run_that_waits_can_be_moved_to_the_beginning(store: Store, snapshot: str) -> None:
+    for name in ("a", "b", "c"):
+        make(store, snapshot, name)
+    runs.put_first(store, "c")
+    assert [run.name for run in runs.waiting(store)] == ["c", "a", "b"]
+    runs.put_first(store, "b")
+    assert [run.name for run in runs.waiting(store)] == ["b", "c", "a"]
+    assert runs.next_queued(store) == runs.get(store, "b")
+    attempt(store, runs.get(store, "b"))
+    with pytest.raises(Conflict, match="Run b is"):
+        runs.put_first(store, "b")
+
+
 def test_a_run_begins_in_the_queue(store: Store, snapshot: str) -> None:
     run = make(store, snapshot)
     assert (run.state, run.wanted, run.step, run.snapshot, run.seed) == ("queued", "run", 0, snapshot, 7)

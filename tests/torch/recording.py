@@ -59,10 +59,11 @@ def train(
     stop_after: int | None = None,
     start: Path | None = None,
     scorer_base: Path | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Outcome, Recorder]:
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
-    recorder = Recorder(stop_after)
+    recorder = recorder or Recorder(stop_after)
     job = TrainingJob(config, list(rows), base, out, resume_from, recorder, None, start, scorer_base)
     return trainer.run(job), recorder
 

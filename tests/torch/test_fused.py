@@ -145,6 +145,7 @@ def test_what_cannot_be_fused_is_left_to_peft(base: Path, examples: list[Example
         truth = gradients(net, packs)
         said = fuse(net) if train_mode else ""
         assert ("projections" in said) is (train_mode and "dropout" in settings)
+        assert ("training steps take PEFT's own" in said) is ("projections" in said), "it does not claim more"
         torch.manual_seed(5)
         assert distance(gradients(net, packs), truth) < 1e-5
         assert net.training is train_mode

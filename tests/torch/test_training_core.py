@@ -130,7 +130,7 @@ class TestBrokenNumbers:
         def spoiled(model: Any, pack: Any) -> torch.Tensor:
             loss = real(model, pack)
             calls.extend([1] if loss.requires_grad else [])  # trying the packing out takes no gradient
-            if len(calls) == 3 and loss.requires_grad:  # the third step: its loss is good, its gradient is not
+            if len(calls) >= 3 and loss.requires_grad:  # the third step: its loss is good, its gradient is not
                 loss.register_hook(lambda gradient: gradient * float("inf"))
             return loss
 

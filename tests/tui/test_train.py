@@ -263,6 +263,32 @@ async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -
         await app.until(lambda: any("F3, then c, compares it with its base" in note for note in app.notices))
 
 
+async def test_the_chart_draws_each_measure_of_the_run(training: Any, ember: str, store: Store) -> None:
+    _, token = a_run(store)
+    for step, (share, drift) in enumerate(((0.1, 0.7), (0.5, 0.2), (0.9, 0.05)), 1):
+        worker.record(store, token, step * 6, {"probe_identity": share, "drift": drift})
+    async with training() as app:
+        await app.see("● ember-1  running", "loss 0.511")
+        for measure, low in (("drift", "0.2"), ("identity", "0.5"), ("rate", None), ("tokens/s", None)):
+            await app.press("v")
+            await app.see(f"chart {measure}", *([low] if low else []))
+        await app.press("v")
+        await app.until(lambda: "chart " not in app.text)
+
+
+async def test_a_run_that_waits_is_moved_up(training: Any, ember: str, store: Store) -> None:
+    a_run(store)
+    for name in ("two", "three"):
+        run_control.submit(store, config_for("identity", "smollm2-135m"), "ember", name)
+    async with training() as app:
+        await app.see("● ember-1")
+        await app.press("f")  # it runs: there is nothing to move
+        app.app.screen.query_one(RunList).go_to("three")
+        await app.press("f")
+        await app.until(lambda: [run.name for run in runs.waiting(store)] == ["three", "two"])
+        await app.until(lambda: any("three starts next" in note for note in app.notices))
+
+
 async def test_a_failed_run_says_why(training: Any, ember: str, store: Store) -> None:
     _, token = a_run(store)
     worker.finish(store, token, "failed", error="The GPU ran out of memory.\n  Lower the batch size.")

@@ -42,6 +42,7 @@ def preflight(dataset: str, **given: Any) -> None:
     """
     from engine.models import refs
     from engine.training import continuing, rewards, run_control
+    from engine.training.calibration import calibrated
     from engine.training.capacity import capacity
     from engine.training.data import freeze
     from engine.training.estimate import estimate, machine
@@ -70,7 +71,8 @@ def preflight(dataset: str, **given: Any) -> None:
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(found, notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *found.notes])
     room = capacity(config, model_facts(folder), found.trained_tokens)
-    guess = replace(estimate(config, found, model_facts(folder), machine()), why=why)
+    here = machine()
+    guess = calibrated(store, replace(estimate(config, found, model_facts(folder), here), why=why), config, here)
     if session().as_json:
         emit_json(
             {

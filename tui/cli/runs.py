@@ -273,7 +273,7 @@ def queue() -> None:
     store = _fresh()
     every = kept.all_runs(store)
     live = [run for run in every if run.state in LIVE_STATES]
-    waiting = [run for run in reversed(every) if run.state == "queued"]
+    waiting = kept.waiting(store)
     if session().as_json:
         emit_json({"live": [r.name for r in live], "queued": [r.name for r in waiting]})
     elif not live and not waiting:
@@ -282,6 +282,20 @@ def queue() -> None:
         table(("", "name", "state", "step", "base"),
               [("now", r.name, r.state, _steps(r), r.base) for r in live]
               + [(n, r.name, r.state, "-", r.base) for n, r in enumerate(waiting, 1)])  # fmt: skip
+
+
+@runs.command("first", example="tuningfork runs first ember")
+@click.argument("name", type=RUN)
+def first(name: str) -> None:
+    """Let a run that waits start before all others that wait."""
+    from store import runs as kept
+
+    store = _fresh()
+    run = kept.put_first(store, name)
+    if session().as_json:
+        emit_json({"queued": [each.name for each in kept.waiting(store)]})
+    else:
+        emit(f"Run {run.name} starts next.")
 
 
 @runs.command("log", example="tuningfork runs log ember")

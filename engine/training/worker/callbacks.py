@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from engine.training.worker import adapter_files, checkpoints
 from engine.training.worker.contracts import Diverged, TrainingJob
+from engine.training.worker.pace import Pace
 from engine.training.worker.watching import Watcher
 
 
@@ -30,7 +31,8 @@ class RunCallback(TrainerCallback):
 
     `validate` computes and reports the validation loss at a step, None when there is nothing to validate on; it is
     called for every checkpoint. The `watcher` measures that and more where it is due, and may end the run. `logged`
-    names what else the trainer logs of a step and the run keeps: name in the log -> name in the store.
+    names what else the trainer logs of a step and the run keeps: name in the log -> name in the store. A `pace` hears
+    of every step.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class RunCallback(TrainerCallback):
         validate: Callable[[int], float | None],
         watcher: Watcher,
         logged: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self._logged = logged or {}
-        self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
+        self._logged, self._pace = logged or {}, pace
+        self.job = self._job = job
+        self._numbers, self._total, self._validate = numbers, total, validate
         self._watcher = watcher
         self.stopped = False
 
@@ -85,9 +89,14 @@ class RunCallback(TrainerCallback):
         }
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))
-        if self._watcher.due(step) and (reason := self._watcher.measure(step)) and step < self._total:
+        began, due = time.monotonic(), self._watcher.due(step)
+        if due and (reason := self._watcher.measure(step)) and step < self._total:
             self._job.reporter.say(f"{reason} The run ends at step {step}.", step=step)
             control.should_training_stop = True
+        if self._pace is not None:
+            if due:
+                self._pace.measured(time.monotonic() - began)
+            self._pace.step(step, self._total, sum(map(self._watcher.due, range(step + 1, self._total + 1))))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """What the trainer saved becomes checkpoints/step-N when all of it is on the disk and hashed."""

@@ -112,6 +112,11 @@ class LayerGroup:
         return self._a
 
     @property
+    def dropout(self) -> bool:
+        """Whether a layer drops inputs in training, which is left to PEFT."""
+        return any(not isinstance(layer.lora_dropout[_name(layer)], nn.Identity) for layer in self.layers)
+
+    @property
     def b(self) -> Tensor:
         """s B of all layers, on a block diagonal."""
         return self._whole[:, self.inputs :] if self._kept else self._whole
@@ -332,7 +337,10 @@ def put_on(model: Any, dtype: torch.dtype, packs: Sequence[packing.Pack]) -> str
     fused.on = off <= max(_AGREE[kind] for kind in {dtype, *(weight.dtype for weight in weights)})
     if not fused.on:
         return f"Fused products give other gradients on this model ({off:.2g}): it trains by PEFT's own, slower ones."
-    return f"Fused for speed: {', '.join(f'{many} {name}' for name, many in fused.parts.items())}."
+    done = ", ".join(f"{many} {name}" for name, many in fused.parts.items())
+    if fused.dropout:
+        done += "; with LoRA dropout, training steps take PEFT's own products, which are slower"
+    return f"Fused for speed: {done}."
 
 
 _AGREE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.03}
@@ -365,6 +373,11 @@ class Fused:
             self._mlp(module)
             self._norm(module)
             self._rotation(module)
+
+    @property
+    def dropout(self) -> bool:
+        """Whether some of it is left to PEFT in training."""
+        return any(group.dropout for group in self._groups.values())
 
     def _products(self, parent: nn.Module) -> None:
         """LayerGroup the parent's adapted layers that share their input; the others get a group each."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from engine.core.files import read_json, write_json
 from engine.models.chat_template import ChatTemplate
 from engine.training import stop_rules, watched_probes
+from engine.training.estimate import MEASUREMENTS
 from engine.training.stop_rules import Measurement
 from engine.training.worker import adapter_files, live, packing
 from engine.training.worker.contracts import TrainingJob
@@ -27,8 +28,6 @@ from engine.training.worker.packing import Pack
 from store.records import Probe
 from store.terms import passes
 
-MEASUREMENTS = 5
-"""How often a run is measured where the configuration does not say."""
 ANSWER_TOKENS = 24
 """Tokens of an answer to a probe at most: short ones show a name or a fact, and cost little."""
 _STATE, _BEST = "watch.json", "best"

@@ -184,6 +184,9 @@ class TestRuns:
             train("--name", name)
         assert tf.json("runs", "queue") == {"live": ["one"], "queued": ["two", "three"]}
         assert "two" in tf.ok("runs", "queue")
+        assert tf.json("runs", "first", "three") == {"queued": ["three", "two"]}
+        assert tf.json("runs", "queue") == {"live": ["one"], "queued": ["three", "two"]}
+        assert tf.ok("runs", "first", "two") == "Run two starts next.\n"
         assert tf.json("runs", "stop", "three")["state"] == "stopped"
         assert tf.json("runs", "queue") == {"live": ["one"], "queued": ["two"]}
         tf.ok("runs", "stop", "two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.training.preflight import Preflight
 
 LOG_LINES = 500
+_ALWAYS = {"lr": "rate", "tokens_per_s": "tokens/s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class RunReport:
     checkpoints: tuple[int, ...]
     events: tuple[Event, ...]
     chart: str = "loss"
+    curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    """What else can be drawn over the steps: probes, drift, rate, tokens/s, as far as the run has them."""
 
     @property
     def run(self) -> Run:
@@ -111,6 +114,7 @@ class RunReader:
         labels, chart = (objective.metrics, objective.chart) if objective else ({}, "loss")
         labels = {**labels, **{name: label for name in curves if (label := watched_label(name))}}
         figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
+        drawn = {**{name: watched_label(name) for name in curves if watched_label(name)}, **_ALWAYS}
         return RunReport(
             status,
             snapshot.dataset or "",
@@ -123,6 +127,7 @@ class RunReader:
             tuple(c.step for c in runs.checkpoints(store, run.id)),
             tuple(runs.events(store, run.id, after_id=after_event, limit=LOG_LINES)),
             chart,
+            {label: tuple(curves[name]) for name, label in drawn.items() if curves.get(name)},
         )
 
     def _read_curves(self, store: Store, run: Run) -> dict[str, list[tuple[int, float]]]:
@@ -188,6 +193,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
 
     Raises NotFound, BadInput, NoSpace or WorkerError.
     """
+    from engine.training.calibration import calibrated
     from engine.training.estimate import estimate, machine
     from engine.training.model_check import check_model, with_method
     from engine.training.model_facts import model_facts
@@ -209,7 +215,9 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     found = replace(
         _checked[key], notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *_checked[key].notes]
     )
-    return RunCheck(found, replace(estimate(config, found, model_facts(folder), machine()), why=why))
+    here = machine()
+    guess = replace(estimate(config, found, model_facts(folder), here), why=why)
+    return RunCheck(found, calibrated(store, guess, config, here))
 
 
 _checked: dict[tuple[Any, ...], Preflight] = {}

@@ -19,6 +19,9 @@ from tui.screens.train.report import RunReport
 from tui.screens.train.run_list import SIGN
 from tui.text import clean, one_line
 
+LOSS = "loss"
+"""What the chart draws at first."""
+
 
 class Bar(Widget):
     """Steps done of steps to do, as a line of the widget's width."""
@@ -67,6 +70,7 @@ class RunView(Vertical):
         self._run_name: str | None = None
         self.last_event = 0
         self._report: RunReport | None = None
+        self._chart = LOSS
 
     def compose(self) -> ComposeResult:
         yield Static(id="run-title", markup=False)
@@ -92,17 +96,37 @@ class RunView(Vertical):
             self.last_event = fresh[-1].id
             self.query_one(LogTail).add((e.at, e.level, str(e.body.get("text") or e.kind)) for e in fresh)
         self._say("#run-title", _title(report))
-        self._say("#run-figures", _figures(report, self.size.width - 2))
+        self._say("#run-figures", self._figures(report))
         self._say("#run-note", Content.styled(_note(report), "$faint"))
         error = self.query_one("#run-error", Static)
         error.set_class(bool(report.run.error), "-some")
         self._say("#run-error", Content(clean(report.run.error or "")))
         self._bar(report.status)
-        self.query_one(LossChart).show(report.loss, report.val_loss, report.status.total_steps, report.chart)
+        self._draw(report)
+
+    def next_chart(self) -> None:
+        """Draw the next measure that the run has: loss, then probes, drift, rate and tokens/s."""
+        if self._report is not None:
+            known = [LOSS, *self._report.curves]
+            at = known.index(self._chart) if self._chart in known else -1
+            self._chart = known[(at + 1) % len(known)]
+            self._say("#run-figures", self._figures(self._report))
+            self._draw(self._report)
+
+    def _draw(self, report: RunReport) -> None:
+        total = report.status.total_steps
+        if points := report.curves.get(self._chart, ()):
+            self.query_one(LossChart).show(points, (), total)
+        else:  # the loss, also where the chosen measure is one that this run lacks
+            self.query_one(LossChart).show(report.loss, report.val_loss, total, report.chart)
+
+    def _figures(self, report: RunReport) -> Content:
+        drawn = self._chart if self._chart in report.curves else ""
+        return _figures(report, self.size.width - 2, drawn)
 
     def on_resize(self) -> None:
         if self._report is not None and self._report.run.name == self._run_name:
-            self._say("#run-figures", _figures(self._report, self.size.width - 2))
+            self._say("#run-figures", self._figures(self._report))
 
     def _say(self, selector: str, text: Content) -> None:
         widget = self.query_one(selector, Static)
@@ -134,9 +158,11 @@ def _title(report: RunReport) -> Content:
     return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}"), "$faint")
 
 
-def _figures(report: RunReport, width: int) -> Content:
+def _figures(report: RunReport, width: int, drawn: str) -> Content:
+    """The run's latest numbers; `drawn` is what the chart shows instead of the loss."""
     status = report.status
-    figures = [(label, f"{value:.3f}") for label, value in report.figures]
+    figures = [("chart", clean(drawn))] if drawn else []
+    figures += [(label, f"{value:.3f}") for label, value in report.figures]
     if report.tokens_per_s and status.state in LIVE_STATES:
         figures.append(("tokens/s", f"{report.tokens_per_s:.0f}"))
     if status.rate:

@@ -17,6 +17,7 @@ from textual.widgets import OptionList
 from engine.models.refs import Ref, writes
 from engine.training import continuing, run_control
 from engine.training.config import FIELDS
+from store import runs
 from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
@@ -148,11 +149,15 @@ class TrainScreen(ModeScreen):
         match action:
             case "stop" | "stop_now":
                 return state in (*LIVE_STATES, "queued")
+            case "put_first":
+                return state == "queued"
             case "resume":
                 return self.row is not None and run_control.can_resume(self.row.run)
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
+            case "chart":
+                return self.row is not None
             case "diagnose":
                 return state in END_STATES
             case "remove":
@@ -272,6 +277,12 @@ class TrainScreen(ModeScreen):
             await self._do(run_control.stop, name, now=True)
 
     @work(group="act")
+    async def action_put_first(self) -> None:
+        """Move a run that waits to the beginning of the queue."""
+        if self.row and await self._do(runs.put_first, self.row.run.name):
+            self.tuningfork.notify(f"{clean(self.row.run.name)} starts next.")
+
+    @work(group="act")
     async def action_resume(self) -> None:
         """Continue from the last checkpoint."""
         if self.row:
@@ -317,6 +328,9 @@ class TrainScreen(ModeScreen):
         lines.append(f"A new run {found.fix.words}.")
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
+
+    def action_chart(self) -> None:
+        self.query_one(RunView).next_chart()
 
     @work(group="act")
     async def action_compare(self) -> None:

@@ -17,15 +17,18 @@ from transformers import PrinterCallback, Trainer, set_seed
 from engine.models.chat_template import ChatTemplate, Example
 from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
-from engine.training.estimate import total_steps
+from engine.training.estimate import estimate, machine, total_steps
+from engine.training.model_facts import model_facts
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import fused, loading, packing, rate_trial
+from engine.training.worker import error_messages, fused, loading, packing, rate_trial, recovery
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
-from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
+from engine.training.worker.contracts import Diverged, Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.objectives import shared
 from engine.training.worker.objectives.shared import RunTrainer
+from engine.training.worker.pace import Pace
 from engine.training.worker.packing import Pack, Packer
+from engine.training.worker.recovery import Passes
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
 
@@ -38,15 +41,19 @@ def train(job: TrainingJob) -> Outcome:
     found = judge(job.rows, rows, template, config).require()
     for note in found.notes:
         say(note, level="warning")
+    pace = Pace(job, estimate(config, found, model_facts(job.base_folder), machine()))
     where = loading.device()
     say(f"Loading the base model ({config.method}, {where}, {torch.get_num_threads()} threads)", phase="loading")
     set_seed(config.seed)
+    recovery.begin(job)
     loaded = loading.load(config, job.base_folder, where)
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    packer.remember(job, loaded.model)
     if where == "cpu":
         say(fuse(loaded, packer))
+    pace.ready()
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
@@ -57,15 +64,30 @@ def train(job: TrainingJob) -> Outcome:
     shared.begin(job, loaded)  # after the base's own answers, before any step
     rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
     validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
-    watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
-    trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, rate)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
-    shared.announce(job, loaded, total, rate)
     measured_on = list((rows.val or rows.train).values())
-    return shared.train_to_end(trainer, job, loaded, template, watcher, total, packer, measured_on)
+    trainable = [weight for weight in loaded.model.parameters() if weight.requires_grad]
+    first = [weight.detach().clone() for weight in trainable]
+
+    def attempt(job: TrainingJob) -> Outcome:
+        peak = rate * recovery.rate_factor(job)
+        watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
+        trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, peak, pace)
+        shared.announce(job, loaded, total, peak)
+        return shared.train_to_end(trainer, job, loaded, template, watcher, total, packer, measured_on, pace)
+
+    try:
+        return attempt(job)
+    except Diverged as error:
+        again = recovery.go_back(job, error)
+    set_seed(config.seed)
+    with torch.no_grad():
+        for weight, value in zip(trainable, first, strict=True):
+            weight.copy_(value)
+    return attempt(again)
 
 
-def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
+def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Passes:
     """Prefix-tree packing if this model, tried out, honours its mask and positions; else padded batches."""
     limit = PACK_TOKENS[loaded.device]
     base = loaded.model.get_base_model()
@@ -75,9 +97,9 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
         for attention in ([packing.ATTENTION] if loaded.device == "cpu" else []) + [own]:
             base.set_attn_implementation(attention)
             if packing.agrees(loaded.model, base.config.get_text_config().vocab_size, loaded.dtype):
-                return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
+                return Passes(lambda rows, most: packing.pack_shared(rows, most, loaded.dtype), limit)
         reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
-    return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+    return Passes(lambda rows, most: packing.pack_padded(rows, most, template.pad_id), limit)
 
 
 def fuse(loaded: Loaded, packer: Packer) -> str:
@@ -126,22 +148,24 @@ class SftTrainer(RunTrainer, Trainer):
         self,
         job: TrainingJob,
         loaded: Loaded,
-        packer: Packer,
+        packer: Passes,
         train: Sequence[Example],
         validation: Validation,
         watcher: Watcher,
         total: int,
         rate: float,
+        pace: Pace | None = None,
     ) -> None:
+        self._job, self._packer = job, packer
         self._numbers = numbers = StepNumbers()
         self.peak, self.measure_loss = rate, validation.loss
-        self.run = RunCallback(job, numbers, total, validation.loss, watcher)
+        self.run = RunCallback(job, numbers, total, validation.loss, watcher, pace=pace)
         optimizer, scheduler, self.curve = shared.optimizer_of(job, loaded, total, rate)
         super().__init__(
             model=loaded.model,
             args=shared.plain_arguments(job, loaded, total),
             train_dataset=RowNumbers(len(train)),
-            data_collator=lambda picked: {"packs": packer([train[number] for number in picked])},
+            data_collator=lambda picked: {"rows": [train[number] for number in picked]},
             optimizers=(optimizer, scheduler),
             callbacks=[self.run],
         )
@@ -150,17 +174,32 @@ class SftTrainer(RunTrainer, Trainer):
             loaded.model.enable_input_require_grads()  # else no gradient would reach an adapter through the frozen base
 
     def training_step(
-        self, model: Any, inputs: Mapping[str, Sequence[Pack]], num_items_in_batch: Any = None
+        self, model: Any, inputs: Mapping[str, Sequence[Example]], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Backward over all packs; returns the mean loss of the step's trained tokens."""
+        """Backward over all packs of the step's rows; returns the mean loss of their trained tokens."""
         model.train()
-        packs = inputs["packs"]
+        rows, step = inputs["rows"], self.state.global_step + 1
+        while True:
+            packs = self._packer(rows)
+            try:
+                total = self._backward(model, packs)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not error_messages.is_out_of_memory(error):
+                    raise
+                failed = error.with_traceback(None)  # the frames hold what is to be freed
+            model.zero_grad()
+            if not self._packer.smaller(self._job, model, rows, step):
+                raise failed
+        refuse_broken(step, total.item(), "loss")
+        self._numbers.tokens = sum(pack.real for pack in packs)
+        return total
+
+    def _backward(self, model: Any, packs: Sequence[Pack]) -> torch.Tensor:
         trained = sum(pack.trained for pack in packs)
         total = torch.zeros((), device=self.args.device)
         for pack in packs:
             loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) / trained
             self.accelerator.backward(loss)
             total += loss.detach()
-        refuse_broken(self.state.global_step + 1, total.item(), "loss")
-        self._numbers.tokens = sum(pack.real for pack in packs)
         return total

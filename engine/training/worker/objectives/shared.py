@@ -14,11 +14,12 @@ from transformers import TrainingArguments
 from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
 from engine.models.saved_files import manifest_of
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading
+from engine.training.worker import adapter_files, checkpoints, four_bit, loading, recovery
 from engine.training.worker.callbacks import RunCallback
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.pace import Pace
 from engine.training.worker.packing import Packer
 from engine.training.worker.watching import Watcher
 
@@ -40,6 +41,18 @@ class RunTrainer(_Trainer):
     curve: Callable[[int], float]
     measure_loss: Callable[[int], float | None]
 
+    patient = True
+    """Whether a checkpoint waits for space on a full disk."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As the trainer does it; on a full disk the run pauses."""
+        made = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        save = super()._save_checkpoint
+        if self.patient:
+            recovery.write_patiently(self.run.job, made, lambda: save(model, trial))
+        else:
+            save(model, trial)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
 
@@ -52,6 +65,7 @@ class RunTrainer(_Trainer):
         It is no checkpoint to choose: its weights are the finished adapter's. Without space the run is as good as done.
         """
         step, folder = self.state.global_step, job.out / "checkpoints"
+        self.patient = False
         try:
             self._save_checkpoint(self.model, None)
             made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
@@ -68,6 +82,7 @@ class RunTrainer(_Trainer):
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
+            self.lr_scheduler.base_lrs = [self.peak for _ in self.optimizer.param_groups]  # a run may have gone back
             rate = self.peak * self.curve(self.lr_scheduler.last_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -147,10 +162,12 @@ def train_to_end(
     total: int,
     packer: Packer,
     measured_on: Sequence[Example],
+    pace: Pace | None = None,
 ) -> Outcome:
     """Train, and leave the finished adapter or, after a wanted stop, the last checkpoint.
 
-    `measured_on` are rows on which a base in 4 bits is measured afterwards; without any it is not.
+    `measured_on` are rows on which a base in 4 bits is measured afterwards; without any it is not. A `pace` says at the
+    end what the run took.
     """
 
     def settle() -> None:
@@ -173,5 +190,7 @@ def train_to_end(
         trainer.keep_end(job)
     watcher.forget_best()
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+    if pace is not None:
+        pace.end(step, total)
     settle()
     return Outcome(adapter, "succeeded", step)
