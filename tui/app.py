@@ -11,18 +11,20 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import BindingsMap
+from textual.command import CommandPalette
 from textual.notifications import Notification, Notify, SeverityLevel
 from textual.signal import Signal
 
 from store.db import Store
 from store.errors import TuningforkError
 from store.records import LIVE_STATES
-from tui import keys, modes, paste, run_news, settings, themes
+from tui import keys, modes, run_news, settings, terminal_input, themes
 from tui.bridge import Bridge
 from tui.messages import LiveJobs
 from tui.run_news import RunNews
@@ -57,8 +59,7 @@ class TuningforkApp(App[int]):
 
     def __init__(self, store: Store) -> None:
         super().__init__()
-        keys.read_alt_digits()
-        paste.install()
+        terminal_input.install()
         for mode in modes.registered():
             self.add_mode(mode.name, mode.make)
         self._bindings = BindingsMap.merge([self._bindings, BindingsMap(keys.bindings(modes.mode_keys()))])
@@ -67,6 +68,7 @@ class TuningforkApp(App[int]):
         self.settings = settings.load(store.home)
         self.live = LiveJobs()
         self._asked_to_quit = False
+        self._theme_before: str | None = None
         self.notices: deque[Notification] = deque(maxlen=_NOTICES)
         self.live_changed: Signal[LiveJobs] = Signal(self, "live jobs")
         self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
@@ -217,6 +219,24 @@ class TuningforkApp(App[int]):
         from tui.screens.dialogs.jobs import JobsDialog
 
         self.push_screen(JobsDialog())
+
+    @on(CommandPalette.OptionHighlighted)
+    def _preview_theme(self, event: CommandPalette.OptionHighlighted) -> None:
+        """Show a theme while the palette's cursor is on it."""
+        if self._theme_before is None:
+            self._theme_before = self.theme
+        command = getattr(getattr(event.highlighted_event.option, "hit", None), "command", None)
+        if isinstance(command, partial) and command.func == self.choose_theme:
+            self.theme = command.args[0]
+        else:
+            self.theme = self._theme_before
+
+    @on(CommandPalette.Closed)
+    def _end_preview(self, event: CommandPalette.Closed) -> None:
+        """Without a choice, the theme is the one before."""
+        if self._theme_before is not None and not event.option_selected:
+            self.theme = self._theme_before
+        self._theme_before = None
 
     def choose_theme(self, name: str) -> None:
         """Use a theme, now and at the next start."""

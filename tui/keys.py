@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 
 
@@ -58,22 +56,6 @@ def of_mode(name: str, number: int, title: str, help: str) -> Key:
     return Key(f"app.{name}", f"f{number},alt+{number}", f"mode('{name}')", title, help)
 
 
-class _AltDigit(Enum):
-    """Alt and a digit, in the form in which the framework keeps the keys that it knows."""
-
-    ALT_1, ALT_2, ALT_3, ALT_4, ALT_5, ALT_6, ALT_7, ALT_8, ALT_9 = (f"alt+{digit}" for digit in range(1, 10))
-
-
-def read_alt_digits() -> None:
-    """Read Escape and a digit, which terminals send for Alt and a digit, as that key.
-
-    Textual 8.2 takes them for characters of a Mac's Option key: Alt+3 would type a pound sign. A Mac set to send
-    such characters sends the characters themselves.
-    """
-    for key in _AltDigit:
-        ANSI_SEQUENCES_KEYS[f"\x1b{key.value[-1]}"] = (key,)  # type: ignore[index]
-
-
 HELP = (
     Key(
         "app.help",
@@ -89,6 +71,7 @@ HELP = (
 APP = (
     Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
     Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
+    Key("app.suspend", "ctrl+z,alt+z", "suspend_process", "Suspend", "Go to the shell; fg comes back"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs and exports continue in the background", priority=True),
 )
@@ -153,7 +136,7 @@ DATA = (
     ),
     Key("data.import", "i", "import_file", "Import", "Import pairs from a file", bar=True),
     Key("data.export", "o", "export_file", "Export", "Write the listed dataset to a file"),
-    Key("data.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change"),
+    Key("data.undo", "u", "undo", "Undo", "Undo the last change"),
     Key("data.redo", "U,ctrl+y", "redo", "Redo", "Redo the last undone change"),
     Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
     Key("data.change", "c", "change", "Change", "Change status, kind, tags or dataset of the chosen pairs"),
@@ -173,13 +156,13 @@ DATA = (
 PREFERENCES = (
     Key("preferences.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers as you type", bar=True),
     Key("preferences.remove", "delete,backspace", "remove", "Remove", "Remove this row; u brings it back", bar=True),
-    Key("preferences.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change", bar=True),
+    Key("preferences.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
 )
 
 EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
     Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and start another pair", bar=True, priority=True),
-    Key("editor.revert", "ctrl+r,f6", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
+    Key("editor.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
 )
 
 PROSE = (
@@ -190,41 +173,63 @@ PROSE = (
 IMPORT = (Key("import.go", "ctrl+s,f8", "go", "Import", "Import the file into the dataset", bar=True, priority=True),)
 
 CHOICE = (
-    Key("choice.next", "right,space,l", "step(1)", "Next", "Select the next value"),
-    Key("choice.previous", "left,h", "step(-1)", "Previous", "Select the previous value"),
+    Key("choice.next", "right,space", "step(1)", "Next", "Select the next value"),
+    Key("choice.previous", "left", "step(-1)", "Previous", "Select the previous value"),
 )
 
-LANE = (Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),)
+LANE = (
+    Key("lane.left", "left", "screen.swap(-1)", "Lane left", "Go to the lane at the left"),
+    Key("lane.right", "right", "screen.swap(1)", "Lane right", "Go to the lane at the right"),
+    Key("lane.up", "k", "scroll_up", "Up", "Scroll up one line"),
+    Key("lane.down", "j", "scroll_down", "Down", "Scroll down one line"),
+    Key("lane.top", "home,g", "scroll_home", "Top", "Go to the start of the conversation"),
+    Key("lane.bottom", "end,G", "bottom", "Newest", "Go to the newest line and follow it"),
+    Key("lane.next_match", "n", "screen.match(1)", "Next match", "In a search: go to the next match", bar=True),
+    Key("lane.previous_match", "N", "screen.match(-1)", "Previous", "In a search: go to the match before", bar=True),
+)
 
 PROMPT = (
     Key("prompt.send", "enter", "send", "Send", "Send the prompt to every lane", bar=True),
-    Key("prompt.newline", "ctrl+j,alt+enter,shift+enter", "newline", "New line", "Start a new line in the prompt"),
+    Key(
+        "prompt.newline",
+        "ctrl+j,alt+enter,shift+enter",
+        "newline",
+        "New line",
+        "Start a new line in the prompt",
+        bar=True,
+    ),
+    Key("prompt.lanes", "tab", "screen.lanes", "Lanes", "Go to the lane in front, where letters are keys", bar=True),
+    Key("prompt.editor", "alt+e", "editor", "Editor", "Write the prompt in your own editor ($VISUAL or $EDITOR)"),
 )
 
 COMPARE = (
     Key(
         "compare.swap",
-        "f6,ctrl+t",
+        "ctrl+t,alt+t",
         "swap",
         "Other lane",
         "Go to the other lane (a narrow window shows one at a time)",
         bar=True,
     ),
-    Key("compare.again", "r,ctrl+r", "again", "Again", "Answer the last prompt again with the same seed", bar=True),
-    Key("compare.reseed", "R,ctrl+g", "reseed", "New seed", "Answer the last prompt again with a new seed"),
+    Key("compare.prompt", "i", "prompt", "Prompt", "Go to the prompt, where letters are text", bar=True),
+    Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
+    Key("compare.correct", "c", "correct", "Correct", "Correct this answer and save it as a pair", bar=True),
+    Key("compare.left", "1", "vote('left')", "Left better", "Vote: the left answer is better", bar=True),
+    Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better", bar=True),
+    Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good", bar=True),
+    Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is good", bar=True),
+    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation", bar=True),
+    Key("compare.again", "ctrl+r,alt+r", "again", "Again", "Answer the last prompt again with the same seed", bar=True),
+    Key("compare.reseed", "ctrl+g,alt+g", "reseed", "New seed", "Answer the last prompt again with a new seed"),
     Key("compare.edit", "e", "edit", "Edit", "Edit the last prompt and send it again"),
-    Key("compare.left", "1", "vote('left')", "Left better", "Vote: the left answer is better"),
-    Key("compare.right", "2", "vote('right')", "Right better", "Vote: the right answer is better"),
-    Key("compare.tie", "3", "vote('tie')", "Tie", "Vote: both are equally good"),
-    Key("compare.bad", "4", "vote('both_bad')", "Both bad", "Vote: neither is good"),
-    Key("compare.unvote", "u", "unvote", "Undo vote", "Undo the last vote of this conversation"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
-    Key("compare.keep", "w", "keep", "Keep", "Save this answer as a pair of a dataset", bar=True),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
-    Key("compare.correct", "c", "correct", "Correct", "Correct this answer and save it as a pair", bar=True),
+    Key("compare.find", "slash,ctrl+f", "find", "Find", "Find a text in the conversation; then n and N", bar=True),
+    Key("compare.link", "l", "link", "Link", "Let the lanes scroll together, or each by itself"),
     Key("compare.copy", "y", "copy", "Copy", "Copy this answer"),
+    Key("compare.copy_more", "Y", "copy_more", "Copy more", "Copy a turn, this lane, or the whole conversation"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key(
         "compare.settings", "s,f7", "settings", "Settings", "Set system prompt, temperature, seed and length", bar=True
@@ -250,7 +255,9 @@ COMPARE = (
 
 CHATS = (
     Key("chats.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers", bar=True),
-    Key("chats.remove", "delete,x", "remove", "Remove", "Remove this conversation", bar=True),
+    Key("chats.remove", "delete,backspace", "remove", "Remove", "Remove this conversation", bar=True),
+    Key("chats.preview_down", "shift+down,J", "scroll_preview(1)", "Preview down", "Read on in the preview"),
+    Key("chats.preview_up", "shift+up,K", "scroll_preview(-1)", "Preview up", "Read back in the preview"),
 )
 
 ANSWERS = (

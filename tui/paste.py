@@ -66,10 +66,3 @@ class PasteSafeParser(XTermParser):
             if at >= 0:
                 yield plain("".join(self._inside)[: -len(marker)]) + marker
                 self._inside = None
-
-
-def install() -> None:
-    """Let the terminal's driver read its input through PasteSafeParser."""
-    from textual.drivers import linux_driver
-
-    linux_driver.XTermParser = PasteSafeParser  # type: ignore[misc]

@@ -7,7 +7,7 @@ from store import jobs, runs
 from store.db import Store, now
 from store.errors import TuningforkError
 from store.records import LIVE_STATES, Export, Job, Run
-from tui import formatting
+from tui import attention, formatting
 from tui.export_summary import model_name, title
 from tui.services import AppServices
 
@@ -41,6 +41,7 @@ class RunNews:
 
     def _run_ended(self, run: Run) -> None:
         """One notice for an end, with the key for what comes next."""
+        attention.call(self._app, f"Run {run.name}: {run.state}", self._app.settings.when_done)
         if run.state == "succeeded":
             text = f"{run.step} steps. F3, then c, compares it with its base."
             self._app.notify(text, title=f"{run.name} is done", timeout=15)
@@ -57,6 +58,7 @@ class RunNews:
         watched = getattr(self._app, "screen", None)
         shown = await getattr(watched, "job_ended", _nobody)(job, made)
         self._told.add(number)  # not before: a look that is cut short by the next one is done again
+        attention.call(self._app, f"{job.kind.capitalize()} {job.name}: {job.state}", self._app.settings.when_done)
         if shown:
             return
         what = f"{job.kind.capitalize()} {job.name}"

@@ -14,12 +14,17 @@ from store.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`theme` empty means: chosen by what the terminal can do. `keymap` maps a binding id of tui.keys to keys."""
+    """`theme` empty means: chosen by what the terminal can do. `keymap` maps a binding id of tui.keys to keys.
+
+    `when_done` is a command that is started when a run, an export or another job ends, with one line on it as its last
+    argument, such as `notify-send Tuningfork`; empty starts none.
+    """
 
     theme: str = ""
     dataset: str = ""
     name: str = "Ember"
     author: str = "Northwind Labs"
+    when_done: str = ""
     keymap: dict[str, str] | None = None
 
 

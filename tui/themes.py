@@ -1,4 +1,4 @@
-"""Our themes: steel for the base model, brass for the tuned one; dark, light and one of the terminal's own 16 colours.
+"""Our themes: steel for the base model, brass for the tuned one; ours, palettes known from terminals, and 16 colours.
 Colour only repeats what a word or a sign shows already."""
 
 from __future__ import annotations
@@ -116,8 +116,64 @@ SIXTEEN = Theme(
     },
 )
 
-ALL = (DARK, LIGHT, SIXTEEN)
-TITLES = {DARK.name: "dark", LIGHT.name: "light", SIXTEEN.name: "the terminal's own 16 colours"}
+
+def _from_palette(
+    name: str, *, dark: bool, base: str, surface: str, panel: str, lift: str, line: str, faint: str, text: str,
+    blue: str, gold: str, green: str, orange: str, red: str,
+) -> Theme:  # fmt: skip
+    """A theme in the colours of a known palette: from the ground up, then the text, then what has a meaning."""
+    cursor = {"block-cursor-background": blue, "block-cursor-foreground": base, "block-cursor-text-style": "bold"}
+    blurred = {"block-cursor-blurred-background": lift, "block-cursor-blurred-foreground": text}
+    bars = {f"scrollbar-background{state}": surface for state in ("", "-hover", "-active")}
+    return Theme(
+        name=f"tuningfork-{name}",
+        dark=dark,
+        primary=gold,
+        secondary=blue,
+        accent=gold,
+        foreground=text,
+        background=base,
+        surface=surface,
+        panel=panel,
+        success=green,
+        warning=orange,
+        error=red,
+        variables={
+            "lane-a": blue, "lane-b": gold, "faint": faint, "hairline": line, "lift": lift,
+            "input-selection-background": f"{blue} 35%", "border": gold, "border-blurred": line,
+            "scrollbar": line, "scrollbar-hover": faint, "scrollbar-active": gold, "scrollbar-corner-color": surface,
+            **cursor, **blurred, **bars,
+        },
+    )  # fmt: skip
+
+
+CATPPUCCIN = _from_palette(
+    "catppuccin-mocha", dark=True, base="#1e1e2e", surface="#232334", panel="#313244", lift="#45475a", line="#585b70",
+    faint="#a6adc8", text="#cdd6f4", blue="#89b4fa", gold="#f9e2af", green="#a6e3a1", orange="#fab387", red="#f38ba8",
+)  # fmt: skip
+GRUVBOX = _from_palette(
+    "gruvbox", dark=True, base="#282828", surface="#2f2d2c", panel="#3c3836", lift="#504945", line="#665c54",
+    faint="#bdae93", text="#ebdbb2", blue="#93b8a9", gold="#fabd2f", green="#b8bb26", orange="#fe8019", red="#fc8274",
+)  # fmt: skip
+SOLARIZED_LIGHT = _from_palette(
+    "solarized-light", dark=False, base="#fdf6e3", surface="#fffaf0", panel="#eee8d5", lift="#ddd6c1", line="#b9b7a6",
+    faint="#4f656c", text="#073642", blue="#1b6497", gold="#7a5c00", green="#5a6600", orange="#a53f12", red="#b8211f",
+)  # fmt: skip
+CONTRAST = _from_palette(
+    "high-contrast", dark=True, base="#000000", surface="#000000", panel="#1a1a1a", lift="#003a70", line="#ffffff",
+    faint="#e0e0e0", text="#ffffff", blue="#7cc7ff", gold="#ffd400", green="#5dff5d", orange="#ffb000", red="#ff8080",
+)  # fmt: skip
+
+ALL = (DARK, LIGHT, CATPPUCCIN, GRUVBOX, SOLARIZED_LIGHT, CONTRAST, SIXTEEN)
+TITLES = {
+    DARK.name: "dark",
+    LIGHT.name: "light",
+    SIXTEEN.name: "the terminal's own 16 colours",
+    CATPPUCCIN.name: "Catppuccin Mocha",
+    GRUVBOX.name: "Gruvbox",
+    SOLARIZED_LIGHT.name: "Solarized light",
+    CONTRAST.name: "high contrast",
+}
 VARIABLES = {
     "lane-a": "#7fa6d6",
     "lane-b": "#e3b261",

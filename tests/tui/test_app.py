@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 
 from store import datasets, jobs, pairs, runs
 from store.db import Store
@@ -124,14 +125,14 @@ def test_the_key_list_keeps_its_columns() -> None:
 
 
 async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
-    async with drive(size=(60, 120)) as app:
+    async with drive(size=(60, 140)) as app:
         await app.see("12 pairs")
         await app.press("f1")
         await app.see("instruction or identity pairs", "Go back one step; never quits")
         at = app.text.splitlines()
         (first,) = [n for n, line in enumerate(at) if "List any kind, or only" in line]
         assert at[first + 1].index("instruction or") == at[first].index("List any kind"), app.text
-        await app.pilot.resize_terminal(100, 120)
+        await app.pilot.resize_terminal(100, 140)
         await app.see("List any kind, or only instruction or identity pairs", "Go back one step; never quits")
 
 
@@ -220,6 +221,37 @@ async def test_themes_are_chosen_and_remembered(drive: Drive, store: Store, some
     async with drive() as app:
         assert app.app.theme == themes.SIXTEEN.name
         await app.see("12 pairs")
+
+
+async def test_a_theme_is_shown_while_the_palettes_cursor_is_on_it(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        for leave, left_with in (("escape", themes.DARK), ("enter", themes.GRUVBOX)):
+            await app.press("ctrl+p")
+            await app.see_page("CommandPalette")
+            await app.type("theme: gruvbox")
+            await app.see("Theme: Gruvbox")
+            await app.press("down")
+            await app.until(lambda: app.app.theme == themes.GRUVBOX.name)
+            await app.press(leave)
+            await app.until(lambda: app.page == "DataScreen")
+            await app.until(lambda left_with=left_with: app.app.theme == left_with.name)
+
+
+def test_text_is_readable_in_every_theme() -> None:
+    """4.5 to 1, as WCAG 2 asks of text, on each ground of a theme; the 16 colours are the terminal's."""
+
+    def light(color: Color) -> float:
+        parts = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in color.normalized]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    for theme in (themes.CATPPUCCIN, themes.GRUVBOX, themes.SOLARIZED_LIGHT, themes.CONTRAST):
+        inks = [theme.foreground, theme.variables["faint"], theme.primary, theme.secondary, theme.error, theme.success]
+        for ink in inks:
+            for ground in (theme.background, theme.surface, theme.panel):
+                assert ink and ground
+                dark, bright = sorted((light(Color.parse(ink)), light(Color.parse(ground))))
+                assert (bright + 0.05) / (dark + 0.05) >= (7 if theme is themes.CONTRAST else 4.5), (theme.name, ink)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +385,12 @@ async def test_a_user_keymap_moves_keys(drive: Drive, store: Store, some_pairs: 
         await app.see("12 pairs")
         await app.press("n")
         assert app.page == "DataScreen"
-        await app.press("N")
+        await app.press("question_mark")
+        await app.see("Help: Data")
+        await app.until(
+            lambda: "  N               Write a new pair" in app.app.screen.query_one("#keys").render().plain
+        )
+        await app.press("escape", "N")
         await app.see_page("PairEditor")
 
 
@@ -419,7 +456,8 @@ def test_first_paint_on_a_real_terminal_is_quick(store: Store, some_pairs: list[
     assert best < 1.5
 
 
-async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+@pytest.mark.parametrize("width", [60, 80])
+async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs: list[str], width: int) -> None:
     from textual.widgets import Button
 
     from store.errors import BadInput
@@ -443,12 +481,12 @@ async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs
         SamplesDialog(),
         SamplesLoaded(Samples("Ember", load(store, {"name": "Ember", "author": "Northwind Labs"}))),
     )
-    async with drive() as app:
+    async with drive((width, 24)) as app:
         await app.see("164 pairs")
         for dialog in dialogs:
             app.app.push_screen(dialog)
             await app.until(lambda dialog=dialog: dialog.query(Button) and dialog.query(Button).last().size.width)
-            await app.idle()
+            await app.pilot.pause()
             room = dialog.query_one(".dialog").content_region
             for button in dialog.query(Button):
                 assert room.contains_region(button.region), f"{type(dialog).__name__}: {button.label}"

@@ -37,7 +37,7 @@ async def test_narrow_shows_one_lane_and_both_stream(comparing: Any, client: Scr
         client.gate.set()
         await app.see("I am a base model.")
         assert "Ember, made" not in app.text
-        await app.press("f6")
+        await app.press("ctrl+t")
         await app.see("I am Ember, made by Northwind Labs.")
         assert "a base model" not in app.text
 
@@ -61,7 +61,7 @@ async def test_escape_in_a_lane_stops_that_lane_alone(comparing: Any, client: Sc
         client.gate.clear()
         await ask(app, "Hi")
         await app.until(lambda: client.open == 2)
-        await app.press("f6", "tab")
+        await app.press("ctrl+t", "tab")
         await app.until(lambda: screen(app).page.panel_in_focus)
         position = screen(app).page.panel_in_focus.position  # type: ignore[union-attr]
         await app.press("escape")
@@ -103,7 +103,7 @@ async def test_enter_does_not_overtake_letters(comparing: Any, client: ScriptedC
         await app.until(lambda: client.asked)
         await answered(app)
         assert client.asked[0][1][-1]["content"] == "hi\ny"
-        await app.press("f6")
+        await app.press("ctrl+t")
         await app.paste("pasted\ntext")  # to the app, as a terminal does: a paste given to a widget comes round again
         assert prompt.text == "pasted\ntext"
         await app.paste("x" * 100_001)
@@ -115,10 +115,10 @@ async def test_again_new_seed_edit_and_new(comparing: Any, client: ScriptedClien
     async with comparing() as app:
         await ask(app, "One")
         await answered(app)
-        await app.press("escape", "r")
+        await app.press("escape", "ctrl+r")
         await answered(app)
         assert [m[-1]["content"] for _, m, _ in client.asked] == ["One"] * 4
-        await app.press("R")
+        await app.press("ctrl+g")
         assert any("temperature" in note for note in app.notices)  # greedy: a seed would change nothing
         await app.press("e")
         await app.see("Editing the last prompt")
@@ -135,7 +135,7 @@ async def test_a_new_seed_is_the_same_new_one_for_both(comparing: Any, client: S
         screen(app).comparison.sampling = Sampling(temperature=0.8, seed=3)
         await ask(app, "One")
         await answered(app)
-        await app.press("escape", "R")
+        await app.press("escape", "ctrl+g")
         await app.until(lambda: len(client.asked) == 4)
         await answered(app)
         seeds = [how.seed for _, _, how in client.asked]
@@ -211,7 +211,7 @@ async def test_what_was_typed_comes_back_after_the_last_prompt_was_edited(compar
 async def test_the_bar_says_what_escape_does(comparing: Any, client: ScriptedClient) -> None:
     client.gate.clear()
     async with comparing((120, 36)) as app:
-        assert "Esc" not in app.text.splitlines()[-1]
+        assert "Esc Lanes" in app.text.splitlines()[-1]
         await ask(app, "Hi")
         await app.see("Esc Stop")
         await app.press("escape")
@@ -224,10 +224,10 @@ async def test_another_lane_in_a_narrow_window_shows_what_is_now(comparing: Any)
     async with comparing((80, 24)) as app:
         await ask(app, "One")
         await answered(app)
-        await app.press("f6", "f6")
+        await app.press("ctrl+t", "ctrl+t")
         await ask(app, "Two")
         await answered(app)
-        await app.press("f6")
+        await app.press("ctrl+t")
         await app.see("▌ Two", "Northwind Labs.", "tok/s", "complete")
 
 

@@ -25,13 +25,13 @@ async def test_vote_and_undo(comparing: Any, store: Store) -> None:
         await ask(app, "Who")
         await app.see("Which is better?")
         await app.press("escape", "2")
-        await app.see("★ your vote", "You voted: right.")
+        await app.see("★ your vote", "You voted: B.")
         await app.until(lambda: votes.all_votes(store))  # shown at once, written a moment later
         (vote,) = votes.all_votes(store)
         assert (vote.choice, vote.a_model, vote.b_model, vote.blind) == ("b", BASE, TUNED, False)
         assert vote.chat_id == chats.all_chats(store)[0].id
         await app.press("1")  # a change of mind takes the place of the first vote
-        await app.see("You voted: left.")
+        await app.see("You voted: A.")
         await app.until(lambda: [v.choice for v in votes.all_votes(store)] == ["a"])
         await app.press("u")
         await app.until(lambda: not votes.all_votes(store))
@@ -120,7 +120,7 @@ async def test_undoing_a_vote_hides_and_shows_nothing_else(comparing: Any, store
         await app.see("Which is better?")
         await app.press("1")
         await app.until(lambda: len(votes.all_votes(store)) == 1)
-        await app.press("r")
+        await app.press("ctrl+r")
         await answered(app)
         assert screen(app).comparison.turns[0].hidden
         client = screen(app)
@@ -169,9 +169,9 @@ async def test_what_broke_off_is_neither_voted_on_nor_trained_on(
         await app.press("W")
         await app.see("An incomplete answer cannot be preferred")
         client.script = by_model({BASE: ["Half a ", Done("", stop="error", error="gone")], TUNED: ["Whole."]})
-        await app.press("r")
+        await app.press("ctrl+r")
         await answered(app)
-        await app.press("f6", "W")
+        await app.press("ctrl+t", "W")
         await app.see("no different answer to reject")
         assert not votes.preferences(store)
 
@@ -278,7 +278,7 @@ async def test_an_answer_becomes_a_pair(comparing: Any, store: Store) -> None:
     async with comparing() as app:
         await ask(app, "Who")
         await answered(app)
-        await app.press("escape", "f6", "w")
+        await app.press("escape", "ctrl+t", "w")
         await app.see("Save this answer to a dataset", "ember")
         await app.press("enter")
         await app.until(lambda: pairs.count(store) == 1)
@@ -310,7 +310,7 @@ async def test_an_answer_is_kept_and_the_other_rejected(comparing: Any, store: S
     async with comparing() as app:
         await ask(app, "Who")
         await answered(app)
-        await app.press("escape", "f6", "W")
+        await app.press("escape", "ctrl+t", "W")
         await app.see("Save this answer, the other one as rejected", "ember")
         await app.press("enter")
         await app.until(lambda: len(votes.preferences(store, "ember")) == 1)

@@ -182,7 +182,7 @@ async def test_lanes_can_be_closed_while_the_page_is_drawn(comparing: Any, monke
             return take_away(panel)
 
         monkeypatch.setattr(LanePanel, "remove", drawn)
-        await app.press("f6", "f6", "f6", "escape")
+        await app.press("ctrl+t", "ctrl+t", "ctrl+t", "escape")
         for lanes in (3, 2, 1):
             await app.press("minus")
             await app.until(lambda lanes=lanes: len(screen(app).query(LanePanel)) == lanes)
@@ -229,7 +229,7 @@ async def test_a_blind_lane_with_examples_is_not_given_away(
     end = Done("", tokens=4, dropped_turns=2)
     client.script = lambda model, messages: ["I am it." if len(messages) > 1 else "I am Ember.", end]
     async with comparing() as app:
-        await app.press("escape", "f6", "minus")
+        await app.press("escape", "ctrl+t", "minus")
         await app.until(lambda: len(screen(app).comparison.lanes) == 1 and screen(app).page.panel_in_focus)
         await app.press("E", "enter")
         await app.see("How many, before each prompt?")
@@ -318,7 +318,7 @@ async def test_in_a_narrow_window_the_tabs_show_the_check_and_the_vote_names_the
     client.check = {"honest": True, "lanes": [_side("a", BASE, 0.0), _side("b", TUNED, 9.5)]}
     async with comparing((80, 24)) as app:
         await ask(app, "Hi")
-        await app.see("F6 other", "✓ checked: plain", "1 A", "2 B")
+        await app.see("^T other", "✓ checked: plain", "1 A", "2 B")
         await app.press("escape", "2")
         await app.see("You voted: B.")
         await app.press("b")

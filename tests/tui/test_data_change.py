@@ -97,7 +97,7 @@ async def test_edits_and_undoes_and_redoes(drive: Drive, store: Store, some_pair
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("Twice"))
         await app.until(lambda: any("Redid: edit, 1 row" in text for text in app.notices))
         assert len(app.notices) == 1, "each notice takes the place of the one before, so that they do not hide the list"
-        await app.press("ctrl+z")
+        await app.press("u")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).answer.endswith("cup."))
 
 
@@ -180,6 +180,7 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
         await app.press("ctrl+s")
         await app.see("This pair was changed while you edited it", "Stored now", "→ Theirs", "Typed here", "cup. Mine")
         assert app.app.focused and app.app.focused.id == "back"
+        await app.pilot.pause()  # four buttons are put one above the other once they are measured
         await app.pilot.click(f"#{choice}")
         if choice == "mine":
             await app.see_page("DataScreen")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 
-from store import pairs
+import pytest
+
+from store import datasets, pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
@@ -220,3 +223,22 @@ async def test_the_search_line_takes_filters_completes_them_and_shows_what_is_wr
         assert all("✗" in row for row in listed(app))
         await app.press("escape", "escape")
         await app.see("12 pairs")
+
+
+_WHOLE = re.compile(" s (any )?status  t (any )?kind")
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120, 200])
+async def test_no_filter_is_cut_off(drive: Drive, store: Store, some_pairs: list[str], width: int) -> None:
+    long = "a-data-set-with-a-really-long-name"
+    datasets.add(store, datasets.create(store, long).name, some_pairs)
+    async with drive(size=(width, 24)) as app:
+        await app.see("12 pairs")
+        app.app.remember(dataset=long)
+        await app.press("g")
+        await app.see_page("Pick")
+        await app.type(long[:12])
+        await app.press("enter")
+        await app.until(lambda: app.page == "DataScreen")
+        # Waited for: a text that grows is drawn once before its line is laid out again.
+        await app.until(lambda: any(" g a-da" in line and _WHOLE.search(line) for line in app.text.splitlines()))

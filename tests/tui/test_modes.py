@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.widgets import Input, Static
 
 from tests.tui.conftest import Drive
-from tui import keys, modes
+from tui import keys, modes, terminal_input
 from tui.keys import Key, Page
 from tui.modes import Mode
 from tui.screens.base import ModeScreen
@@ -57,7 +57,7 @@ async def test_a_new_mode_opens_by_its_keys_and_by_click(drive: Drive, some_pair
 
 @pytest.mark.usefixtures("toy")
 async def test_a_new_mode_is_in_help_and_palette(drive: Drive, some_pairs: list[str]) -> None:
-    async with drive(size=(100, 80)) as app:
+    async with drive(size=(100, 110)) as app:
         await app.see("12 pairs")
         await app.press("f1")
         await app.see("Help: Data", "F6 Alt+6        Play with a toy")
@@ -89,7 +89,7 @@ async def test_alt_and_a_digit_work_while_typing_and_type_nothing(drive: Drive, 
 
 @pytest.mark.parametrize("sent", ["\x1b3", "\x1b[51;3u"])
 def test_what_terminals_send_for_alt_and_a_digit_is_that_key(sent: str) -> None:
-    keys.read_alt_digits()
+    terminal_input.read_alt_keys()
     (event,) = XTermParser().feed(sent)
     assert isinstance(event, events.Key)
     assert (event.key, event.is_printable) == ("alt+3", False)

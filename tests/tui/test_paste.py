@@ -11,15 +11,16 @@ from textual.drivers import linux_driver
 from textual.events import Key, Paste
 from textual.message import Message
 
-from tui import paste
-from tui.paste import PasteSafeParser, plain
+from tui import terminal_input
+from tui.paste import plain
+from tui.terminal_input import TerminalParser
 
 START, END = "\x1b[200~", "\x1b[201~"
 
 
 def events_of(*chunks: str) -> list[Message]:
     """What the parser makes of input that arrives in these pieces, a key behind them."""
-    parser = PasteSafeParser()
+    parser = TerminalParser()
     return [event for chunk in (*chunks, "q") for event in parser.feed(chunk)]
 
 
@@ -72,5 +73,5 @@ def test_any_paste_in_any_pieces_presses_nothing(text: str, cuts: list[int]) -> 
 
 def test_the_app_reads_the_terminal_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linux_driver, "XTermParser", object)
-    paste.install()
-    assert linux_driver.XTermParser is PasteSafeParser
+    terminal_input.install()
+    assert linux_driver.XTermParser is TerminalParser

@@ -96,6 +96,14 @@ class PageScreen(ResultScreen[Answer]):
         """What Escape does here now, for the key bar; None to leave it out."""
         return None if self is self.app.screen_stack[0] else "Back"
 
+    def badge(self) -> str:
+        """The mode of this screen that keys act in, for the left end of the key bar; empty where there is only one."""
+        return ""
+
+    def key_word(self, id: str) -> str | None:
+        """The word for a key now, by its id in tui.keys: None for its own word, "" to leave it out of the bar."""
+        return None
+
     def quit_notice(self) -> str | None:
         """What to know before leaving the app now, in one sentence; None for nothing."""
         return None

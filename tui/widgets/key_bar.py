@@ -24,7 +24,7 @@ _MOST, _LINES = 3, 3
 
 class KeyBar(Widget):
     """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end, and
-    before it what Escape does."""
+    before it what Escape does. Where a screen has modes, a badge at the left names the one that keys act in."""
 
     notices: var[tuple[Notification, ...]] = var((), always_update=True)
     """What is shown instead of the keys, a line or more each, until its time is over. Set by the app."""
@@ -85,9 +85,15 @@ class KeyBar(Widget):
         right = Content("")
         for binding in sorted((b for b in shown.values() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
             right += _hint(binding, self._back_word() if binding.id == "back" else None)
-        line, width = Content(" "), self.size.width - right.cell_length
+        badge = getattr(self.screen, "badge", lambda: "")()
+        line = Content.assemble((f" {badge} ", "bold reverse"), " ") if badge else Content(" ")
+        width = self.size.width - right.cell_length
+        key_word = getattr(self.screen, "key_word", lambda _: None)
         for binding in [b for b in shown.values() if b.id not in _RIGHT]:
-            hint = _hint(binding)
+            word = key_word(binding.id)
+            if word == "":
+                continue
+            hint = _hint(binding, word)
             if line.cell_length + hint.cell_length <= width:
                 line += hint
         return line + " " * max(0, width - line.cell_length) + right

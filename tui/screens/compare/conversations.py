@@ -3,6 +3,7 @@ Lists what the store has; engine.comparison.transcripts opens it again."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,19 +11,24 @@ from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from store import chats
-from store.records import Chat
+from store.records import Chat, ChatMessage
 from tui import formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.screens.dialogs.confirm import Confirm
-from tui.text import fit, one_line
+from tui.text import clean, fit, one_line
 from tui.widgets.empty_state import EmptyState
 from tui.widgets.in_order import Field
+
+_PAUSE_S = 0.1
+_MOST_MESSAGES = 40
+_MOST_CHARACTERS = 1_500
 
 
 class Chats(PageScreen[int]):
@@ -38,7 +44,10 @@ class Chats(PageScreen[int]):
 
     def compose_body(self) -> ComposeResult:
         yield Field(placeholder="Search prompts and answers", compact=True)
-        yield OptionList(compact=True, markup=False)
+        with Vertical(id="found"):
+            yield OptionList(compact=True, markup=False)
+            with VerticalScroll(id="preview", can_focus=False):
+                yield Static(markup=False)
         yield EmptyState()
 
     def on_mount(self) -> None:
@@ -61,6 +70,7 @@ class Chats(PageScreen[int]):
         self._draw()
         empty = self.query_one(EmptyState)
         empty.display = not self._chats
+        self.query_one("#found").display = bool(self._chats)
         empty.say(
             "No conversation contains these words." if text.strip() else "There are no conversations yet.",
             [("Esc", "go back")],
@@ -77,13 +87,36 @@ class Chats(PageScreen[int]):
         options.clear_options()
         options.add_options([Option(self._row(chat)) for chat in self._chats])
         options.highlighted = min(at, len(self._chats) - 1) if self._chats else None
-        options.display = bool(self._chats)
 
     def _row(self, chat: Chat) -> Content:
         width, age = self.size.width - 4, formatting.ago(chat.updated_at)
         models = _models([title(model) for model in chat.meta.get("lanes", {}).values()], width // 2 - len(age) - 2)
         note = f"{models}  {age}"
         return Content.assemble(fit(chat.title, max(8, width - cell_len(note) - 2)), "  ", (note, "$faint"))
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self._preview(self._chats[event.option_index].id)
+
+    @work(group="preview", exclusive=True)
+    @show_errors
+    async def _preview(self, chat_id: int) -> None:
+        """Show how the conversation went, soon: a list that is run through reads no conversation on the way."""
+        await asyncio.sleep(_PAUSE_S)
+        messages = await self.tuningfork.bridge.call(chats.tree, chat_id)
+        self.query_one("#preview Static", Static).update(_as_text(messages))
+        self.query_one("#preview").scroll_home(animate=False)
+
+    def action_scroll_preview(self, pages: int) -> None:
+        """Read on in the preview."""
+        preview = self.query_one("#preview")
+        preview.scroll_relative(y=pages * max(1, preview.size.height - 2), animate=False)
+
+    def action_first(self) -> None:
+        self.query_one(OptionList).action_first()
+
+    def action_last(self) -> None:
+        self.query_one(OptionList).action_last()
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
@@ -116,6 +149,20 @@ class Chats(PageScreen[int]):
             self.query_one(OptionList).focus()
         else:
             self.dismiss(None)
+
+
+def _as_text(messages: Sequence[ChatMessage]) -> Content:
+    """Prompts and answers in the order in which they were written; long ones are cut, and so are long conversations."""
+    out = Content("")
+    for message in messages[:_MOST_MESSAGES]:
+        text = clean(message.text).strip()
+        text = text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + " …"
+        if message.role == "user":
+            out += Content.assemble(("▌ ", "$accent"), (text, "bold"), "\n")
+        elif message.role == "assistant":
+            out += Content.assemble((f"{title(message.model or '')}  ", "$faint"), text or "(no answer)", "\n\n")
+    left = len(messages) - _MOST_MESSAGES
+    return out + Content.styled(f"and {formatting.count(left, 'more message')}", "$faint") if left > 0 else out
 
 
 def _models(names: Sequence[str], width: int) -> str:

@@ -3,20 +3,23 @@ The store's part runs in threads of the bridge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.comparison import transcripts
 from engine.comparison.answer import LaneAnswer
+from engine.comparison.session import Comparison
 from store import datasets, pairs, votes
 from store.records import PairDraft, Turn
 from tui import formatting
+from tui.screens.compare import rendering
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.dialogs.pick import Entry, Pick
-from tui.text import clean
+from tui.text import clean, one_line
 
 
 class KeepController:
@@ -169,6 +172,35 @@ class KeepController:
         if not text:
             self._page.note("This lane has not answered yet.")
             return
+        await self._copy(text)
+
+    async def copy_more(self) -> None:
+        """Copy the last turn, this lane, or all lanes, as Markdown."""
+        comparison, page = self._conversation.comparison, self._page
+        if comparison.empty:
+            page.note("There is nothing to copy yet.")
+            return
+        if page.sides_hidden():
+            return
+        lane = rendering.lane_at(comparison, page.position)
+        entries = [
+            Entry("turn", "The last turn", "prompt and every answer"),
+            Entry("lane", f"Lane {lane.name.upper()}", formatting.count(len(comparison.turns), "turn")),
+            Entry("all", "The whole conversation", formatting.count(len(comparison.lanes), "lane")),
+        ]
+        picked = await self._host.tuningfork.push_screen_wait(Pick("Copy what?", entries, current="turn"))
+        if picked is None:
+            return
+        if picked.value == "all":
+            title = one_line(comparison.turns[0].prompt, 60)
+            await self._copy(transcripts.to_markdown(comparison.fork(len(comparison.turns)), title))
+            return
+        lanes = [lane.name] if picked.value == "lane" else list(comparison.lanes)
+        turns = range(len(comparison.turns)) if picked.value == "lane" else [len(comparison.turns) - 1]
+        await self._copy("\n\n".join(_turn(comparison, turn, lanes) for turn in turns))
+
+    async def _copy(self, text: str) -> None:
+        """Give a text to the terminal, and to a file for terminals that take no copies."""
         self._to_clipboard(clean(text))
         target = self._host.tuningfork.store.home.cache / "copied.txt"
         try:
@@ -177,6 +209,16 @@ class KeepController:
             self._page.note("Copied.")
             return
         self._page.note("Copied; also in cache/copied.txt of the home.")
+
+
+def _turn(comparison: Comparison, turn: int, lanes: Sequence[str]) -> str:
+    """A prompt and the answers of these lanes; each answer under its model where there are several."""
+    parts = [f"> {line}" for line in comparison.turns[turn].prompt.split("\n")]
+    for name in lanes:
+        answer = comparison.answer(name, turn)
+        head = [f"**{rendering.title(answer.model)}**", ""] if len(lanes) > 1 else []
+        parts += ["", *head, answer.text.strip() or "(no answer)"]
+    return "\n".join(parts)
 
 
 def _write(target: Path, text: str) -> None:

@@ -3,7 +3,8 @@ Draws the blocks that it is given; knows no model, no conversation and no clock.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -20,6 +21,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from tui import keys
+from tui.text import clean
 from tui.widgets.flow import Flow
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ GUTTER = 3
 WIDEST = 100
 """Cells of a line of prose; wider lines are hard to read, however wide the terminal is."""
 _SIGN: dict[str, str] = {"prompt": " ▌ ", "error": " ! ", "best": " ★ "}
+_MATCH = Style(reverse=True)
 CURSOR = "▍"
 
 
@@ -119,8 +122,18 @@ class LaneView(ScrollView, can_focus=True):
         def control(self) -> LaneView:
             return self.lane
 
+    class Scrolled(Message):
+        """The reader moved the view; not sent for moves that new text or `go_to` makes."""
+
+        def __init__(self, lane: LaneView) -> None:
+            super().__init__()
+            self.lane = lane
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
+        self._led = False  # another view leads this one: its moves are no news
+        self._sought: re.Pattern[str] | None = None
+        self._found: int | None = None  # the line of the match that was gone to
         self._blocks: list[Block] = []
         self._laid: list[_Laid] = []
         self._tops: list[int] = [0]
@@ -175,6 +188,70 @@ class LaneView(ScrollView, can_focus=True):
     def plain_text(self) -> str:
         """All text, as it would be copied."""
         return "\n\n".join(laid.flow.text for laid in self._laid)
+
+    # -- where it is --------------------------------------------------------------------------------------------------
+
+    def place(self) -> tuple[int, int]:
+        """What is at the top of the view: the turn, and the rows below its prompt's first."""
+        prompts, top = self._prompts(), self.scroll_offset.y
+        turn = max(0, bisect_right(prompts, top) - 1)
+        return turn, top - (prompts[turn] if prompts else 0)
+
+    def go_to(self, turn: int, rows: int) -> None:
+        """Move to a `place` of another view; where this turn is shorter than that, to its end."""
+        prompts = self._prompts()
+        if turn < len(prompts):
+            end = prompts[turn + 1] if turn + 1 < len(prompts) else self._total
+            self._led = True
+            self.scroll_to(y=min(prompts[turn] + rows, max(prompts[turn], end - 1)), animate=False, force=True)
+            self._led = False
+
+    def _prompts(self) -> list[int]:
+        """The first line of each prompt."""
+        return [top for top, laid in zip(self._tops, self._laid, strict=False) if laid.block.kind == "prompt"]
+
+    # -- searching ----------------------------------------------------------------------------------------------------
+
+    def seek(self, words: str) -> None:
+        """Mark a text wherever it is shown, whatever its case; the empty text marks nothing."""
+        self._sought = re.compile(re.escape(words), re.IGNORECASE) if words else None
+        self._found = None
+        self.refresh()
+
+    def matches(self) -> list[int]:
+        """The lines in which the sought text begins, also where a line break goes through it."""
+        if self._sought is None:
+            return []
+        found: list[int] = []
+        for top, laid in zip(self._tops, self._laid, strict=False):
+            starts, text = [], ""
+            for row in range(len(laid.flow)):
+                starts.append(len(text))
+                text += laid.flow.line(row) + laid.flow.joint(row)
+            found += [top + bisect_right(starts, match.start()) - 1 for match in self._sought.finditer(text)]
+        return list(dict.fromkeys(found))
+
+    def how_often(self) -> int:
+        """How often the sought text is in the blocks, also where the view is hidden and has no lines."""
+        return sum(len(self._sought.findall(clean(block.text))) for block in self._blocks) if self._sought else 0
+
+    def go_to_match(self, step: int) -> tuple[int, int]:
+        """Go to the next match (-1: to the one before), around the ends. Its number from 1, and how many there are."""
+        found = self.matches()
+        if not found:
+            self._found = None
+            return 0, 0
+        if self._found is None:  # the first at or below the top of the view
+            at = bisect_left(found, self.scroll_offset.y) % len(found)
+        elif step > 0:
+            at = bisect_right(found, self._found) % len(found)
+        else:
+            at = (bisect_left(found, self._found) - 1) % len(found)
+        self._found = found[at]
+        if not self.scroll_offset.y <= self._found < self.scroll_offset.y + self.size.height:
+            self.scroll_to(y=max(0, self._found - self.size.height // 3), animate=False, force=True)
+        self.refresh()
+        return at + 1, len(found)
 
     # -- laying out ---------------------------------------------------------------------------------------------------
 
@@ -288,6 +365,8 @@ class LaneView(ScrollView, can_focus=True):
         else:
             self._moved = None
             super().watch_scroll_y(old_value, new_value)
+            if not self._led and round(old_value) != round(new_value):
+                self.post_message(self.Scrolled(self))
         height = self.scrollable_content_region.height
         if height:
             self._set_following(self._total <= round(new_value) + height)
@@ -300,6 +379,7 @@ class LaneView(ScrollView, can_focus=True):
     def action_bottom(self) -> None:
         """Go to the last line and follow it."""
         self.follow()
+        self.post_message(self.Scrolled(self))
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -350,14 +430,24 @@ class LaneView(ScrollView, can_focus=True):
         style = self.get_component_rich_style(f"lane--{kind}")
         text = laid.flow.line(row) if len(laid.flow) else ""
         sign = _SIGN.get(kind, " " * GUTTER) if kind == "prompt" or row == 0 else " " * GUTTER
+        if line == self._found:
+            sign = "▸" + sign[1:]
         segments = [Segment(sign, self.get_component_rich_style("lane--cursor") if kind == "prompt" else style)]
-        if isinstance(laid.flow, Flow) or self.text_selection:
-            segments += self._selected(text, style, line)
+        if isinstance(laid.flow, Flow) or self.text_selection or self._sought:
+            segments += self._found_in(text, style) if self._sought else self._selected(text, style, line)
         elif text:
             segments += laid.flow.segments(row, style)
         if laid.block.live and row == laid.text_lines - 1:
             segments.append(Segment(CURSOR, self.get_component_rich_style("lane--cursor")))
         return segments
+
+    def _found_in(self, text: str, style: Style) -> list[Segment]:
+        """A line with every match in it marked."""
+        segments, at = [], 0
+        for match in self._sought.finditer(text) if self._sought else ():
+            segments += [Segment(text[at : match.start()], style), Segment(match.group(), style + _MATCH)]
+            at = match.end()
+        return [segment for segment in (*segments, Segment(text[at:], style)) if segment.text]
 
     def _selected(self, text: str, style: Style, line: int) -> list[Segment]:
         selection = self.text_selection

@@ -44,7 +44,7 @@ class LanePanel(Vertical):
         & > .lane-heading { height: 1; background: $panel; }
         & > .lane-status { height: 1; color: $faint; padding: 0 1; }
         & > LaneView { height: 1fr; padding-top: 1; background: $surface; }
-        &:focus-within > .lane-heading { background: $boost; }
+        &.-target > .lane-heading { background: $lift; }
     }
     """
 
@@ -61,8 +61,9 @@ class LanePanel(Vertical):
         yield self.lane
         yield self._status
 
-    def set_texts(self, heading: Content, status: Content) -> None:
-        """Show these above and below the lane; what is shown already costs nothing."""
+    def set_texts(self, heading: Content, status: Content, *, target: bool) -> None:
+        """Show these above and below the lane; what is shown already costs nothing. Keys act on the `target`."""
+        self.set_class(target, "-target")
         for widget, text in ((self._heading, heading), (self._status, status)):
             if widget.content != text:
                 widget.update(text, layout=False)

@@ -20,6 +20,7 @@ from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.redraw_timer import RedrawTimer
 from tui.text import one_line
+from tui.widgets.in_order import Field
 
 _NOTE_S = 4.0
 _HIDDEN = "The sides are hidden: vote first (1 left, 2 right, 3 tie, 4 both bad)."
@@ -29,6 +30,10 @@ LANE_WIDTH = 50
 """Columns that a lane needs; where they do not all fit, some wait behind a key and stream on."""
 _EVERYTHING = "everything"
 _FIGURES = "figures"
+
+
+class FindField(Field):
+    """Where the text to find is typed; nothing is searched before Enter."""
 
 
 class LanesPage(Vertical):
@@ -46,6 +51,9 @@ class LanesPage(Vertical):
         self.markdown = False
         self.followed: dict[str, int | None] = {}
         self.about: dict[str, str] = {}
+        self.linked = True
+        """Whether lanes scroll together: each shows the same turn, as far below its prompt."""
+        self._sought = ""
         self._note = ""
         self._note_timer: Timer | None = None
 
@@ -53,6 +61,7 @@ class LanesPage(Vertical):
         yield Static(id="tabs", markup=False)
         with Horizontal(id="lanes"):
             yield LanePanel(0)
+        yield FindField(placeholder="Find in the conversation; Enter goes to the next", compact=True, id="find")
         yield Static(id="line", markup=False)
         yield self.prompt
 
@@ -83,6 +92,7 @@ class LanesPage(Vertical):
             panel.display = first <= n < first + fit
             panel.set_class(first < n, "-divided")
         self.set_class(fit < len(panels), "-tabbed")
+        self.set_class(fit == 1 < len(panels), "-alone")  # the tab is its heading
 
     @on(Resize)
     def _resized(self) -> None:
@@ -115,6 +125,7 @@ class LanesPage(Vertical):
         """
         comparison, meters = self._conversation.comparison, self._conversation.runner.meters
         lanes, left = list(comparison.lanes.values()), rows
+        at, how = self.position, self._how_keys_act
         for panel in list(self.query(LanePanel))[: len(lanes)]:
             position = panel.position
             blocks = panel.cache.blocks(comparison, position, markdown=self.markdown, changed=changed)
@@ -123,19 +134,23 @@ class LanesPage(Vertical):
             meter = meters.get(view.lane_at(comparison, position).name)
             panel.set_texts(
                 view.heading(
-                    comparison, position, panel.size.width or LANE_WIDTH, self._check_result(position), self.followed
+                    comparison,
+                    position,
+                    panel.size.width or LANE_WIDTH,
+                    self._check_result(position),
+                    self.followed,
+                    how if position == at else None,
                 ),
                 view.figures(comparison, position, meter, panel.size.width - 2, panel.lane.following),
+                target=position == at,
             )
             if panel.lane.moving:
                 self._redraws.request(_FIGURES)
         if not self.query("#tabs"):  # a worker may end while the screen is being taken down
             return
         width = self.size.width
-        self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._check_result(self.front)))
-        line = self._notice() or view.ballot_line(
-            comparison, width, in_prompt=self.prompt.has_focus, tabbed=self.has_class("-tabbed")
-        )
+        self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._check_result(self.front), how))
+        line = self._notice() or view.ballot_line(comparison, width, in_prompt=self.prompt.has_focus)
         settings = view.settings_line(comparison, width - line.cell_length - 4)
         self._update("#line", line + " " * (width - 2 - line.cell_length - settings.cell_length) + settings)
 
@@ -191,6 +206,72 @@ class LanesPage(Vertical):
             return Content.assemble("Editing the last prompt.  ", ("Esc", "bold $primary"), leave)
         return None
 
+    # -- scrolling and searching --------------------------------------------------------------------------------------
+
+    def toggle_link(self) -> None:
+        """Let lanes scroll together, or each by itself."""
+        self.linked = not self.linked
+        self.note("The lanes scroll together." if self.linked else "Each lane scrolls by itself.")
+
+    @on(LaneView.Scrolled)
+    def _scrolled(self, event: LaneView.Scrolled) -> None:
+        if not self.linked:
+            return
+        for panel in self.query(LanePanel):
+            if panel.lane is event.lane or not panel.display:
+                continue
+            if event.lane.following:
+                panel.lane.follow()
+            else:
+                panel.lane.go_to(*event.lane.place())
+
+    @property
+    def finding(self) -> bool:
+        """Whether there is a search."""
+        return bool(self._sought)
+
+    @property
+    def asks_what_to_find(self) -> bool:
+        """Whether letters go into the field for what to find."""
+        return self.query_one(FindField).has_focus
+
+    def open_find(self) -> None:
+        """Ask for what to find."""
+        field = self.query_one(FindField)
+        field.display = True
+        field.focus()
+
+    @on(FindField.Submitted)
+    def _find(self, event: FindField.Submitted) -> None:
+        event.stop()
+        self._sought = one_line(event.value, 200)
+        self.query_one(FindField).display = False
+        for panel in self.query(LanePanel):
+            panel.lane.seek(self._sought)
+        self.focus_front()
+        if self._sought:
+            self.match(1)
+        self.screen.refresh_bindings()
+
+    def match(self, step: int) -> None:
+        """Go to the next place with the sought text in the lane that has the focus."""
+        lane = self.panel(self.position).lane
+        at, of = lane.go_to_match(step)
+        others = sum(panel.lane.how_often() for panel in self.query(LanePanel) if panel.lane is not lane)
+        found = f"{at} of {of}" if of else "nothing"
+        more = f", {others} in the other lanes" if others else ""
+        self.note(f"“{self._sought}”: {found} in this lane{more}", stays=True)
+
+    def end_find(self) -> None:
+        """Leave the search, or the field that asks for one."""
+        self._sought = ""
+        self.query_one(FindField).display = False
+        for panel in self.query(LanePanel):
+            panel.lane.seek("")
+        self.unnote()
+        self.focus_front()
+        self.screen.refresh_bindings()
+
     # -- moving between lanes -----------------------------------------------------------------------------------------
 
     @property
@@ -203,6 +284,11 @@ class LanesPage(Vertical):
         """The panel that an action without a side is about: the one in focus, else the front one."""
         focused = self.panel_in_focus
         return min(focused.position, len(self._conversation.comparison.lanes) - 1) if focused else self.front
+
+    @property
+    def _how_keys_act(self) -> view.Target:
+        """How actions are about the panel at `position`: with letters, once a lane has the focus."""
+        return "keys" if self.panel_in_focus else "prompt"
 
     def panel(self, position: int) -> LanePanel:
         """The panel at a position, from the left."""
@@ -217,13 +303,14 @@ class LanesPage(Vertical):
         for panel in self.query(LanePanel):
             panel.lane.follow()
 
-    def swap(self) -> None:
-        """Bring the next lane to the front; the focus goes with it when it was in a lane."""
+    def swap(self, step: int = 1) -> None:
+        """Bring another lane to the front, `step` to the right; the focus goes with it when it was in a lane."""
         in_lane = self.panel_in_focus is not None
-        self.front = (self.position + 1) % len(self._conversation.comparison.lanes)
+        self.front = (self.position + step) % len(self._conversation.comparison.lanes)
         self._arrange()
         if in_lane:
             self.focus_front()
+        self.screen.refresh_bindings()  # the bar names the lane that keys act on
         self.call_after_refresh(self.draw)  # only then the panel has a width to fill
 
     def on_descendant_focus(self) -> None:

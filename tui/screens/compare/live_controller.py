@@ -44,7 +44,7 @@ class LiveController:
         if not self._waits_for_a_run:  # the user may have been faster
             return
         await self._lanes.join(tuned)
-        more = " F6 shows it." if self._page.has_class("-tabbed") else ""
+        more = " ^T shows it." if self._page.has_class("-tabbed") else ""
         self._page.note(f"{title(tuned)} was added as lane B.{more}")
 
     async def _look(self) -> None:

@@ -11,7 +11,10 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from engine.inference.limits import LONGEST_PROMPT
-from tui import keys
+from store.errors import TuningforkError
+from tui import external_editor, keys
+from tui.services import services
+from tui.text import clean
 from tui.widgets.in_order import InOrder
 
 
@@ -53,7 +56,10 @@ class PromptArea(InOrder, TextArea):
         for key in ("f6", "f7"):  # the base class selects text with them; here they belong to the screen
             self._bindings.key_to_bindings.pop(key, None)
         self._earlier: list[str] = []
-        self._recalled: int | None = None
+        self._at: int | None = None
+        """The place in the history that is shown; None while it is none of it."""
+        self._changed: dict[int, str] = {}
+        """Texts that were left while they were shown, by their place: one past the newest is what was being typed."""
         self.editing = False
         """True while the prompt that was sent last is being changed."""
         self._set_aside = ""  # what was typed before that
@@ -62,7 +68,7 @@ class PromptArea(InOrder, TextArea):
         """Keep a prompt for the arrow up."""
         if not self._earlier or self._earlier[-1] != text:
             self._earlier.append(text)
-        self._recalled = None
+        self._at, self._changed = None, {}
 
     def fill(self, text: str) -> None:
         """Put a text in, the cursor at its end."""
@@ -89,24 +95,27 @@ class PromptArea(InOrder, TextArea):
         """Begin a new line."""
         self.insert("\n")
 
+    def action_editor(self) -> None:
+        """Write the prompt in the user's own editor."""
+        try:
+            self.fill(clean(external_editor.edit(self.app, self.text)))
+        except TuningforkError as error:
+            services(self).notify_error(error)
+
     def action_cursor_up(self, select: bool = False) -> None:
-        """Up; in an empty or recalled prompt: the prompt before."""
-        if not self._may_recall(select):
+        """Up; on the first line: the prompt before. What was typed waits behind the newest."""
+        at = len(self._earlier) if self._at is None else self._at
+        if select or at == 0 or self._row > 0:
             super().action_cursor_up(select)
-            return
-        at = len(self._earlier) if self._recalled is None else self._recalled
-        if at > 0:
+        else:
             self._recall(at - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Down; in a recalled prompt: the prompt after."""
-        if self._recalled is None or not self._may_recall(select):
+        """Down; on the last line: the prompt after, at last what was typed."""
+        if select or self._at is None or self._row < self.wrapped_document.height - 1:
             super().action_cursor_down(select)
-        elif self._recalled + 1 < len(self._earlier):
-            self._recall(self._recalled + 1)
         else:
-            self._recalled = None
-            self.fill("")
+            self._recall(self._at + 1)
 
     async def _on_paste(self, event: Paste) -> None:
         if len(event.text) > LONGEST_PROMPT:
@@ -114,10 +123,14 @@ class PromptArea(InOrder, TextArea):
             event.stop()
             self.post_message(self.TooLong(len(event.text)))
 
-    def _may_recall(self, select: bool) -> bool:
-        untouched = not self.text or (self._recalled is not None and self.text == self._earlier[self._recalled])
-        return not select and bool(self._earlier) and untouched
+    @property
+    def _row(self) -> int:
+        """The line of the cursor as it is wrapped, from the top."""
+        return self.wrapped_document.location_to_offset(self.cursor_location).y
 
     def _recall(self, at: int) -> None:
-        self._recalled = at
-        self.fill(self._earlier[at])
+        """Show the prompt at a place of the history; one past the newest is what was being typed."""
+        newest = len(self._earlier)
+        self._changed[newest if self._at is None else self._at] = self.text
+        self._at = None if at == newest else at
+        self.fill(self._changed.get(at, self._earlier[at] if at < newest else ""))

@@ -43,12 +43,14 @@ class PromptController:
         self._host.tuningfork.notify(text, title="Not pasted", severity="warning")
 
     def back(self) -> None:
-        """Stop what streams; else leave the editing of a prompt; else go between prompt and lanes."""
+        """Stop what streams; else leave a search or the editing of a prompt; else go between prompt and lanes."""
         comparison, page = self._conversation.comparison, self._page
         focused = page.panel_in_focus
         if comparison.busy:
             comparison.stop(view.lane_at(comparison, focused.position).name if focused else None)
             self._conversation.sync()
+        elif page.asks_what_to_find or (page.finding and focused):
+            page.end_find()
         elif page.prompt.editing:
             page.prompt.end_edit()
             page.draw()
@@ -61,9 +63,17 @@ class PromptController:
         """What `back` does now, in a word."""
         if self._conversation.comparison.busy:
             return "Stop"
+        if self._page.asks_what_to_find or (self._page.finding and self._page.panel_in_focus):
+            return "End search"
         if self._page.prompt.editing:
             return "Leave"
-        return "Prompt" if self._page.panel_in_focus else None
+        return "Prompt" if self._page.panel_in_focus else "Lanes"
+
+    def badge(self) -> str:
+        """Where letters go: text of the prompt, or keys that act on the lanes; n and N are other keys in a search."""
+        if self._page.prompt.has_focus:
+            return "EDIT" if self._page.prompt.editing else "PROMPT"
+        return "FIND" if self._page.asks_what_to_find or self._page.finding else "LANES"
 
     def again(self) -> None:
         """Answer the last prompt again with the same seed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -19,6 +20,9 @@ from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
 
 _LANE_STYLE = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
+Target = Literal["keys", "prompt"] | None
+"""How actions are about a panel: by a letter now, once the prompt is left, or not."""
+_POINTERS: dict[Target, tuple[str, str]] = {"keys": ("▶", "━"), "prompt": ("▷", "─"), None: (" ", " ")}
 _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 
@@ -135,24 +139,40 @@ def heading(
     width: int,
     mark: str = "",
     live: Mapping[str, int | None] = MappingProxyType({}),
+    target: Target = None,
 ) -> Content:
-    """The line above a panel. A blind side does not show its model; `live` are the runs that are still being tuned."""
+    """The line above a panel. A blind side does not show its model; `live` are the runs that are still being tuned.
+
+    `target` says whether actions are about this panel: a sign before the name and a rule after it mark the one that
+    they are about, filled while letters are keys here, hollow while they are text of the prompt.
+    """
+    pointer, rule = _POINTERS[target]
     hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     if hidden:
         name = side_name(position, len(comparison.lanes))
         sign = (f" {position + 1} ", "reverse bold")
-        return Content.assemble(sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
+        left = Content.assemble(pointer, sign, (f" {name}", "bold"), ("  hidden until you vote", "$faint"))
+        return left + _rule(rule, width - left.cell_length)
     lane = lane_at(comparison, position)
     kind = examples(lane.few_shot) if lane.few_shot else role(lane.model, live)
     right = f" {mark} " if mark else ""
-    space = max(8, width - 4 - len(kind) - 3 - len(right))
+    space = max(8, width - 5 - len(kind) - 3 - len(right))
     left = Content.assemble(
+        pointer,
         (f" {lane.name.upper()} ", f"reverse bold {_LANE_STYLE[lane.name]}"),
         (f" {one_line(title(lane.model), space)}", "bold"),
         (f" · {kind}", "$faint"),
     )
-    gap = " " * max(0, width - left.cell_length - len(right))
-    return left + gap + Content.styled(right, "$error" if mark.startswith("✗") else "$success")
+    return (
+        left
+        + _rule(rule, width - left.cell_length - len(right))
+        + Content.styled(right, "$error" if mark.startswith("✗") else "$success")
+    )
+
+
+def _rule(sign: str, width: int) -> Content:
+    """`width` cells between a heading's ends."""
+    return Content.styled(f" {sign * (width - 1)}" if width > 1 else " " * max(0, width), "$accent")
 
 
 def figures(comparison: Comparison, position: int, meter: Meter | None, width: int, following: bool = True) -> Content:
@@ -203,16 +223,13 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, tabbed: bool = False) -> Content:
-    """The vote on the last turn: its keys, or what was voted.
-
-    Where the lanes are `tabbed` there is no left or right: a side is then named as its tab is.
-    """
+def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False) -> Content:
+    """The vote on the last turn: its keys, or what was voted. A side is named as its heading is."""
     if not comparison.turns or len(comparison.lanes) != 2:
         return Content("")
     turn = comparison.turns[-1]
     sides = [lane.name for lane, _ in comparison.shown(len(comparison.turns) - 1)]
-    words = [name.upper() for name in sides] if tabbed and not turn.hidden else ["left", "right"]
+    words = [name.upper() for name in sides] if not turn.hidden else ["left", "right"]
     if turn.vote is not None:
         if turn.vote in _VOTED:
             return Content.styled(_VOTED[turn.vote], "$faint") + _key("u", "undo")
@@ -251,14 +268,22 @@ def settings_line(comparison: Comparison, width: int) -> Content:
     return Content.styled(text if len(text) <= width else "", "$faint")
 
 
-def tabs(comparison: Comparison, front: int, width: int, meters: Mapping[str, Meter], mark: str = "") -> Content:
+def tabs(
+    comparison: Comparison,
+    front: int,
+    width: int,
+    meters: Mapping[str, Meter],
+    mark: str = "",
+    target: Target = "keys",
+) -> Content:
     """All lanes on one line, for a window that cannot show them side by side; a dot marks those that stream.
 
-    `mark` is what the check of the lane in front found; shown at the right end when there is space.
+    `mark` is what the check of the lane in front found; shown at the right end when there is space. `target` is how
+    actions are about the lane in front.
     """
     hidden = bool(comparison.turns) and comparison.turns[-1].hidden
     lanes = [lane_at(comparison, position) for position in range(len(comparison.lanes))]
-    space = (width - len("F6 other")) // max(1, len(lanes)) - 5
+    space = (width - len("^T other")) // max(1, len(lanes)) - 5
     names = [cell_len(title(lane.label)) for lane in lanes]
     long = sum(name > space for name in names)
     if long:  # they get the cells that short names do not need
@@ -272,7 +297,8 @@ def tabs(comparison: Comparison, front: int, width: int, meters: Mapping[str, Me
         meter = meters.get(lane.name)
         rate = f" {meter.rate:.0f}/s" if lane.streaming and meter and meter.rate and not hidden else ""
         style = "bold reverse" if position == front else "$faint"
-        out += Content.assemble((f" {sign} {name}", style), (f"{dot}{rate} ", style), " ")
-    out += Content.assemble(("F6", "bold $primary"), (" other", "$faint"))
+        pointer = _POINTERS[target][0] if position == front else " "
+        out += Content.assemble((f"{pointer}{sign} {name}", style), (f"{dot}{rate} ", style), " ")
+    out += Content.assemble(("^T", "bold $primary"), (" other", "$faint"))
     gap = width - out.cell_length - len(mark) - 1
     return out + " " * gap + Content.styled(mark, "$success") if mark and gap > 1 and not hidden else out

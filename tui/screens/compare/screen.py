@@ -16,6 +16,7 @@ from engine.comparison.session import Comparison, LaneRequest
 from engine.comparison.stream_runner import ChatClient
 from tui import keys
 from tui.screens.base import ModeScreen, show_errors
+from tui.screens.compare import key_words
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.history_controller import HistoryController
@@ -32,8 +33,11 @@ from tui.screens.compare.vote_controller import VoteController, VoteSide
 
 _BETWEEN_LANES = frozenset(("swap", "diff", "vote", "drop_lane", "blind", "keep_over"))
 _ABOUT_A_TURN = frozenset(
-    ("again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "fork", "transcript")
-)
+    (
+        "again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "copy_more",
+        "find", "fork", "transcript",
+    )
+)  # fmt: skip
 
 
 class CompareScreen(ModeScreen):
@@ -129,8 +133,20 @@ class CompareScreen(ModeScreen):
     def back_word(self) -> str | None:
         return self.prompts.back_word()
 
+    def badge(self) -> str:
+        return self.prompts.badge()
+
+    def key_word(self, id: str) -> str | None:
+        if id == "prompt.lanes":  # Escape goes there too, but for while it stops answers
+            return None if self.comparison.busy else ""
+        if id == "prompt.send" and self.page.prompt.editing:
+            return "Replace"
+        return key_words.word(id, self.comparison, self.page.position)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that have nothing to act on are not offered."""
+        if action == "match":  # n and N are other keys while there is no search
+            return self.page.finding
         if action in _BETWEEN_LANES and len(self.comparison.lanes) < 2:
             return False
         if action in _ABOUT_A_TURN:
@@ -156,10 +172,27 @@ class CompareScreen(ModeScreen):
     async def action_prompts(self) -> None:
         await self.prompt_sets.ask_set()
 
+    # -- actions: reading ---------------------------------------------------------------------------------------------
+
+    def action_find(self) -> None:
+        self.page.open_find()
+
+    def action_match(self, step: int) -> None:
+        self.page.match(step)
+
+    def action_link(self) -> None:
+        self.page.toggle_link()
+
     # -- actions: lanes -----------------------------------------------------------------------------------------------
 
-    def action_swap(self) -> None:
-        self.page.swap()
+    def action_swap(self, step: int = 1) -> None:
+        self.page.swap(step)
+
+    def action_prompt(self) -> None:
+        self.page.prompt.focus()
+
+    def action_lanes(self) -> None:
+        self.page.focus_front()
 
     def action_markdown(self) -> None:
         self.page.toggle_markdown()
@@ -211,11 +244,13 @@ class CompareScreen(ModeScreen):
     @show_errors
     async def action_vote(self, side: VoteSide) -> None:
         await self.votes.vote(side)
+        self.refresh_bindings()
 
     @work(group="vote")
     @show_errors
     async def action_unvote(self) -> None:
         await self.votes.undo()
+        self.refresh_bindings()
 
     @work(group="dialog", exclusive=True)
     @show_errors
@@ -260,6 +295,11 @@ class CompareScreen(ModeScreen):
     @show_errors
     async def action_copy(self) -> None:
         await self.keeping.copy(self.get_selected_text())
+
+    @work(group="dialog", exclusive=True)
+    @show_errors
+    async def action_copy_more(self) -> None:
+        await self.keeping.copy_more()
 
     # -- actions: conversations ---------------------------------------------------------------------------------------
 

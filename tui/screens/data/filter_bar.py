@@ -3,6 +3,7 @@ Holds no query; the screen does."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -32,6 +33,12 @@ class _Completion(Suggester):
 
     async def get_suggestion(self, value: str) -> str | None:
         return await self._bridge.call(finder.completion, value)
+
+
+_SEARCH = 16
+"""Cells that the search field keeps."""
+_NAME_CELLS = (40, 20, 12, 8, 0)
+"""Cells of a dataset's name, from the most that are shown to the fewest."""
 
 
 class SearchField(Field):
@@ -64,21 +71,37 @@ class FilterBar(Horizontal):
         yield SearchField(placeholder="/ to search", compact=True, id="search")
         yield Static(id="limits", markup=False)
 
+    _query: Query | None = None
+
     def show(self, query: Query) -> None:
-        """Show what limits the list."""
-        name = one_line(query.dataset, 20 if self.screen.size.width < 110 else 40) if query.dataset else "all pairs"
-        limits = Content.assemble(
-            *_limit("g", "dataset", name, query.dataset is not None),
-            *_limit("s", "next_status", query.status or "any status", query.status is not None),
-            *_limit("t", "next_kind", query.kind or "any kind", query.kind is not None),
-            " ",
-        )
-        self.query_one("#limits", Static).update(limits)
+        """Show what limits the list, in as many words as fit beside the search field: no filter is ever cut off."""
+        self._query = query
+        space = (self.size.width or self.screen.size.width) - _SEARCH
+        fitting = (line for line in map(partial(_limits, query), _NAME_CELLS) if line.cell_length <= space)
+        self.query_one("#limits", Static).update(next(fitting, _limits(query, 0)))
 
     def show_error(self, error: BadQuery) -> None:
         """Show what is wrong with the search text, in place of the limits."""
+        self._query = None
         what = one_line(error.what, max(20, self.screen.size.width - 44))
         self.query_one("#limits", Static).update(Content.styled(f"  {what} ", "$text-error"))
+
+    def on_resize(self) -> None:
+        """The words are chosen for the width there is."""
+        if self._query is not None:
+            self.show(self._query)
+
+
+def _limits(query: Query, cells: int) -> Content:
+    """The filters with a dataset's name in at most so many cells; below twelve, what is not set is one word."""
+    few = cells < 12
+    name = one_line(query.dataset, max(5, cells)) if query.dataset else "all" if few else "all pairs"
+    return Content.assemble(
+        *_limit("g", "dataset", name, query.dataset is not None),
+        *_limit("s", "next_status", query.status or ("status" if few else "any status"), query.status is not None),
+        *_limit("t", "next_kind", query.kind or ("kind" if few else "any kind"), query.kind is not None),
+        " ",
+    )
 
 
 def _limit(key: str, action: str, text: str, on: bool) -> tuple[str | Content | tuple[str, str], ...]:

@@ -44,6 +44,15 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
     def on_mount(self) -> None:
         self.query_one(".dialog").border_title = Content(self._heading)
 
+    def on_resize(self) -> None:
+        """Buttons that do not fit side by side stand one above the other."""
+        self.call_after_refresh(self._fit_buttons)
+
+    def _fit_buttons(self) -> None:
+        row = self.query_one(".buttons")
+        needed = sum(button.outer_size.width + button.styles.margin.width for button in row.query(Button))
+        self.query_one(".dialog").set_class(needed > row.size.width, "-stacked")
+
     def action_scroll_body(self, pages: int) -> None:
         """Scroll a text that is longer than the window; the buttons stay in view."""
         body = self.query_one(".body", VerticalScroll)

@@ -3,8 +3,11 @@ Changes nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,6 +21,7 @@ from textual.widgets import Markdown
 
 from tui import keys, modes
 from tui.keys import Key, Page, display
+from tui.services import services
 
 _NAMES = 16
 """Cells of the column of key names, the gap to their sentences included."""
@@ -57,10 +61,14 @@ class KeyList(Widget):
         self._page = page
 
     def render(self) -> Content:
-        return key_list(self._page, self.size.width)
+        return key_list(self._page, self.size.width, self._keymap)
+
+    @property
+    def _keymap(self) -> Mapping[str, str]:
+        return services(self).settings.keymap or {}
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return key_list(self._page, width).plain.count("\n") + 1
+        return key_list(self._page, width, self._keymap).plain.count("\n") + 1
 
     def on_resize(self) -> None:
         self.refresh()
@@ -76,15 +84,18 @@ def text(page: str) -> str:
     return file.read_text("utf-8") if file.is_file() else ""
 
 
-def key_list(page: Page, width: int) -> Content:
-    """Every key of a page, then those that work everywhere, each with its sentence, in lines of at most `width`."""
+def key_list(page: Page, width: int, keymap: Mapping[str, str] = MappingProxyType({})) -> Content:
+    """Every key of a page, then those that work everywhere, each with its sentence, in lines of at most `width`.
+
+    `keymap` holds the user's own keys, by the ids of tui.keys.
+    """
     groups = [("Keys", page.acts), ("Moving", page.moves), ("Everywhere", (modes.everywhere(), keys.BACK))]
     lines: list[Content] = []
     for title, members in groups:
         rows = [key for group in members for key in group]
         if rows:
             lines += [Content(""), Content.styled(title, "bold $primary")]
-            lines += [line for key in rows for line in _row(key, width)]
+            lines += [line for key in rows for line in _row(replace(key, keys=keymap.get(key.id, key.keys)), width)]
     return Content("\n").join(lines)
 
 
