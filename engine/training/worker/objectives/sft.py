@@ -7,27 +7,24 @@ want, and share the callback, the adapter files and the optimizer with SFT, sinc
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, set_seed
 
-from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
-from engine.models.saved_files import manifest_of
 from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading, packing, rate_trial
+from engine.training.worker import fused, loading, packing, rate_trial
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
-from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.objectives import shared
+from engine.training.worker.objectives.shared import RunTrainer
 from engine.training.worker.packing import Pack, Packer
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
@@ -48,6 +45,8 @@ def train(job: TrainingJob) -> Outcome:
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    if where == "cpu":
+        say(fuse(loaded, packer))
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
@@ -55,46 +54,15 @@ def train(job: TrainingJob) -> Outcome:
         train_rows += own.to_rehearse(many)
     drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
     val_rows = list(rows.val.values())
+    shared.begin(job, loaded)  # after the base's own answers, before any step
     rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
     validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
     watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
     trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, rate)
-    facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
-    job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
-    _say_schedule(job, total, rate)
-    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
-    step = trainer.state.global_step
+    shared.announce(job, loaded, total, rate)
     measured_on = list((rows.val or rows.train).values())
-    if trainer.run.stopped:
-        four_bit.settle(job, loaded, packer, measured_on)
-        return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
-    validation.loss(step)
-    watcher.say_cost()
-    say("Saving the adapter", phase="saving")
-    if watcher.best_step(step) != step:
-        trainer.keep_end(job)  # before other weights are put into the model
-        adapter = adapter_files.finish(loaded.model, job, template, watcher.take_best(step), total)
-    else:
-        adapter = adapter_files.finish(loaded.model, job, template, step, total)
-        trainer.keep_end(job)
-    watcher.forget_best()
-    shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
-    four_bit.settle(job, loaded, packer, measured_on)
-    return Outcome(adapter, "succeeded", step)
-
-
-def _say_schedule(job: TrainingJob, total: int, peak: float) -> None:
-    """Say at which rate a run continues whose steps have become more: its schedule spans all of them from then on."""
-    before = manifest_of(job.resume_from) if job.resume_from else {}
-    if before.get("total_steps", total) == total:
-        return
-    config, step = job.config, int(before["step"])
-    rate = peak * schedule(config.scheduler, round(config.warmup * total), total)(step)
-    job.reporter.say(
-        f"The run has {total} steps now instead of {before['total_steps']}. Step {step + 1} takes the learning rate"
-        f" {rate:.3g}: that of the {config.scheduler} schedule over all {total} steps."
-    )
+    return shared.train_to_end(trainer, job, loaded, template, watcher, total, packer, measured_on)
 
 
 def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
@@ -110,6 +78,13 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
                 return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
         reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
     return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+
+
+def fuse(loaded: Loaded, packer: Packer) -> str:
+    """Fuse what can be fused of the model, and take its losses in chunks; returns a sentence for the log."""
+    packs = packer(packing.trial(loaded.model.config.get_text_config().vocab_size))
+    packing.chunk_losses(loaded.model, packs[0], loaded.dtype)
+    return fused.put_on(loaded.model, loaded.dtype, packs)
 
 
 class Validation:
@@ -144,7 +119,7 @@ class RowNumbers(Dataset[int]):
         return number
 
 
-class SftTrainer(Trainer):
+class SftTrainer(RunTrainer, Trainer):
     """A Trainer whose batches are packs. A step takes `batch_size` rows in as many passes as they need."""
 
     def __init__(
@@ -158,20 +133,16 @@ class SftTrainer(Trainer):
         total: int,
         rate: float,
     ) -> None:
-        config, numbers = job.config, StepNumbers()
-        self._peak = rate
-        self._job, self._numbers = job, numbers
-        self._validation = validation
+        self._numbers = numbers = StepNumbers()
+        self.peak, self.measure_loss = rate, validation.loss
         self.run = RunCallback(job, numbers, total, validation.loss, watcher)
-        trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
-        optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
-        self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
+        optimizer, scheduler, self.curve = shared.optimizer_of(job, loaded, total, rate)
         super().__init__(
             model=loaded.model,
-            args=_arguments(job, loaded, total),
+            args=shared.plain_arguments(job, loaded, total),
             train_dataset=RowNumbers(len(train)),
             data_collator=lambda picked: {"packs": packer([train[number] for number in picked])},
-            optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve)),
+            optimizers=(optimizer, scheduler),
             callbacks=[self.run],
         )
         self.remove_callback(PrinterCallback)
@@ -193,59 +164,3 @@ class SftTrainer(Trainer):
         refuse_broken(self.state.global_step + 1, total.item(), "loss")
         self._numbers.tokens = sum(pack.real for pack in packs)
         return total
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
-
-    def keep_end(self, job: TrainingJob) -> None:
-        """Save the state at the end as checkpoints/end, from which the run can be continued for more steps.
-
-        It is no checkpoint to choose: its weights are the finished adapter's. Without space the run is as good as done.
-        """
-        step, folder = self.state.global_step, job.out / "checkpoints"
-        try:
-            self._save_checkpoint(self.model, None)
-            made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
-            adapter_files.seal(made, job, step, step, self._validation.loss(step), converted=False)
-            checkpoints.place(made, folder / checkpoints.END)
-        except (OSError, RuntimeError) as error:
-            if not is_disk_full(error):
-                raise
-            shutil.rmtree(folder / checkpoints.END, ignore_errors=True)
-            text = "The disk is full: the state at the end was not kept, so the run cannot be continued for more steps."
-            job.reporter.say(text, level="warning")
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint:
-            rate = self._peak * self._curve(self.lr_scheduler.last_epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        adapter_files.read(self.model, Path(resume_from_checkpoint))
-
-
-def _arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
-    config = job.config
-    return TrainingArguments(
-        output_dir=str(job.out / "checkpoints" / ".part"),
-        per_device_train_batch_size=config.batch_size,
-        max_steps=total,
-        max_grad_norm=config.max_grad_norm,
-        seed=config.seed,
-        data_seed=config.seed,
-        bf16=False,  # the weights are in the compute dtype already; autocast would only add casts
-        gradient_checkpointing=loading.needs_checkpointing(loaded, config.max_length),
-        use_cpu=loaded.device == "cpu",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
