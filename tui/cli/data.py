@@ -236,27 +236,50 @@ def _dataset(dataset: Any) -> dict[str, Any]:
     return {name: getattr(dataset, name) for name in names}
 
 
-@data.command("split", example="tuningfork data split --dataset support --val 0.1 --test 0.1")
+@data.command(
+    "split",
+    example="""
+    tuningfork data split --dataset support --val 0.1 --test 0.1
+    tuningfork data split --dataset support --val 200 --by kind --by tag --dry-run
+    """,
+)
 @dataset_option
-@click.option("--val", type=float, default=0.1, show_default=True, help="Fraction for validation.")
-@click.option("--test", type=float, default=0.0, show_default=True, help="Fraction for testing.")
+@click.option(
+    "--val", type=float, default=0.1, show_default=True, help="For validation: a fraction, or a count from 1."
+)
+@click.option("--test", type=float, default=0.0, show_default=True, help="For testing: fraction, or count from 1.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(("kind", "tag", "script")),
+    help="Keep the shares of each kind, (first) tag or script the same; can be repeated.",
+)
 @click.option("--all", "all_pairs", is_flag=True, help="Also move pairs whose split came with the data or was set.")
-def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Change nothing: show what the split would be.")
+def split(dataset: str, dry_run: bool, **how: Any) -> None:
     """Split a dataset into train, val and test. The same pairs and seed give the same splits.
 
-    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions
-    apply to the others.
+    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions and
+    counts apply to the others.
     """
     from store import datasets
 
     store = session().store
-    counts = datasets.resplit(store, dataset, val=val, test=test, seed=seed, all_pairs=all_pairs)
+    plan = datasets.plan_split(store, dataset, **how)
+    if not dry_run:
+        datasets.do_split(store, plan)
     pinned = datasets.pinned(store, dataset)
     if session().as_json:
-        emit_json({"dataset": dataset, **counts})
+        more = {"moved": plan.moved, "strata": plan.strata, "dry_run": True} if dry_run else {}
+        emit_json({"dataset": dataset, **plan.counts, **more})
         return
-    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    if how["by"]:
+        rows = [(name, *counts.values()) for name, counts in plan.strata.items()]
+        table(("stratum", "train", "val", "test"), rows, right=("train", "val", "test"))
+    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in plan.counts.items()))
+    if dry_run:
+        emit(f"{count(plan.moved, 'pair')} would change sides; nothing was changed.")
     if pinned:
         stay = ", ".join(f"{n:,} in {name}" for name, n in pinned.items())
         say(f"Fixed before and not moved: {stay}. To split them too, add --all.")
