@@ -191,8 +191,9 @@ def plan_split(
 
     `val` and `test` are fractions of the pairs that are not pinned, or counts from 1 on. `by` keeps the shares of
     kinds, tags (the first of each pair) or scripts (of the question's letters) the same. The same pairs and seed give
-    the same splits, and pairs that ask the same or nearly the same stay together. Pinned pairs, whose split came with the
-    data or was set by hand, stay where they are unless `all_pairs` is set. BadInput when nothing is left to train on.
+    the same splits, and pairs that ask the same or nearly the same stay together. Pinned pairs, whose split came with
+    the data or was set by hand, stay where they are unless `all_pairs` is set. BadInput when nothing is left to train
+    on.
     """
     if val < 0 or test < 0 or sum(share for share in (val, test) if share < 1) >= 1:
         raise BadInput(
