@@ -7,15 +7,17 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from store.canon import canonical, sha256
-from store.curate.split import assign
+from store.curate.split import assign, assign_by_quota
 from store.db import Store, now
 from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.names import check_name
 from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
 from store.rows import pair_from
+from store.search_text import script_of
 from store.suggest import hint
 
 _COUNTED = """
@@ -151,6 +153,100 @@ def of(store: Store, uid: str) -> list[tuple[str, Split]]:
     return [(row["name"], row["split"]) for row in store.rows(sql, (uid,))]
 
 
+STRATA = ("kind", "tag", "script")
+"""What a split can keep in the same shares on every side."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """A split of a dataset before it is done: which pair goes where, and what that makes of every stratum.
+
+    `strata` maps the name of a stratum ("" when there are none) to its pairs in each split; `moved` counts the pairs
+    that change sides.
+    """
+
+    dataset: str
+    splits: dict[int, Split]
+    strata: dict[str, dict[Split, int]]
+    moved: int
+    unpin: bool = False
+
+    @property
+    def counts(self) -> dict[Split, int]:
+        """The pairs in each split."""
+        return {split: sum(each[split] for each in self.strata.values()) for split in SPLITS}
+
+
+def plan_split(
+    store: Store,
+    name: str,
+    *,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+    all_pairs: bool = False,
+    by: Sequence[str] = (),
+) -> SplitPlan:
+    """How a dataset's pairs would be split into train, val and test; changes nothing.
+
+    `val` and `test` are fractions of the pairs that are not pinned, or counts from 1 on. `by` keeps the shares of
+    kinds, tags (the first of each pair) or scripts (of the question's letters) the same. The same pairs and seed give
+    the same splits, and pairs that ask the same or nearly the same stay together. Pinned pairs, whose split came with
+    the data or was set by hand, stay where they are unless `all_pairs` is set. BadInput when nothing is left to train
+    on.
+    """
+    if val < 0 or test < 0 or sum(share for share in (val, test) if share < 1) >= 1:
+        raise BadInput(
+            f"Fractions of {val} for val and {test} for test leave nothing to train on.",
+            todo="Choose fractions that add up to less than 1.",
+        )
+    for share in (val, test):
+        if share >= 1 and share != int(share):
+            raise BadInput(f"{share:g} pairs is no number of pairs.", todo="Use a fraction below 1, or a whole one.")
+    if unknown := [each for each in by if each not in STRATA]:
+        raise BadInput(f"A split cannot go by {unknown[0]!r}.", where="by", todo=f"Use some of: {', '.join(STRATA)}.")
+    sql = (
+        "SELECT p.id, p.question, p.kind, json_extract(p.tags, '$[0]') AS tag, d.split,"
+        " iif(d.pinned AND NOT ?, d.split, NULL) AS pinned FROM dataset_pair d"
+        " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
+    )
+    found = store.rows(sql, (all_pairs, get_id(store, name)))
+    free = sum(row["pinned"] is None for row in found)
+    counted = sum(int(share) for share in (val, test) if share >= 1)
+    if counted and counted >= free:
+        raise BadInput(
+            f"{counted:,} pairs for val and test of {free:,} that can be moved leave nothing to train on.",
+            where=f"dataset {name}",
+            todo="Choose smaller numbers, or fractions.",
+        )
+    questions, fixed = [row["question"] for row in found], [row["pinned"] for row in found]
+    strata = [" ".join(_stratum(row, each) for each in by) for row in found]
+    if by or counted:
+        splits = assign_by_quota(questions, val=val, test=test, seed=seed, fixed=fixed, strata=strata)
+    else:
+        splits = assign(questions, val=val, test=test, seed=seed, fixed=fixed)
+    table: dict[str, dict[Split, int]] = {}
+    for stratum, split in zip(strata, splits, strict=True):
+        table.setdefault(stratum, dict.fromkeys(SPLITS, 0))[split] += 1
+    moved = sum(row["split"] != split for row, split in zip(found, splits, strict=True))
+    placed = {row["id"]: split for row, split in zip(found, splits, strict=True)}
+    return SplitPlan(name, placed, dict(sorted(table.items())), moved, all_pairs)
+
+
+def _stratum(row: sqlite3.Row, by: str) -> str:
+    return script_of(row["question"]) if by == "script" else str(row[by] or "(no tag)")
+
+
+def do_split(store: Store, plan: SplitPlan, *, actor: str = "user") -> None:
+    """Does what `plan_split` found. Pairs that have left the dataset since are passed over."""
+    with store.write() as conn, recording(store, f"split {plan.dataset}", actor):
+        dataset_id = get_id(store, plan.dataset)
+        if plan.unpin:
+            conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
+        rows = [(split, dataset_id, pair_id) for pair_id, split in plan.splits.items()]
+        conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
+
+
 def resplit(
     store: Store,
     name: str,
@@ -159,33 +255,13 @@ def resplit(
     test: float = 0.0,
     seed: int = 0,
     all_pairs: bool = False,
+    by: Sequence[str] = (),
     actor: str = "user",
 ) -> dict[str, int]:
-    """Splits a dataset's pairs into train, val and test (fractions of those that are not pinned); returns the counts.
-
-    The same pairs and seed give the same splits, and pairs that ask the same or nearly the same stay together. Pinned
-    pairs, whose split came with the data or was set by hand, stay where they are unless `all_pairs` is set.
-    """
-    if val < 0 or test < 0 or val + test >= 1:
-        raise BadInput(
-            f"Fractions of {val} for val and {test} for test leave nothing to train on.",
-            todo="Choose fractions that add up to less than 1.",
-        )
-    dataset_id = get_id(store, name)
-    sql = (
-        "SELECT p.id, p.question, iif(d.pinned AND NOT ?, d.split, NULL) AS pinned FROM dataset_pair d"
-        " JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL ORDER BY p.id"
-    )
-    found = store.rows(sql, (all_pairs, dataset_id))
-    splits = assign(  # before the transaction: many pairs take seconds, in which others may want to write
-        [row["question"] for row in found], val=val, test=test, seed=seed, fixed=[row["pinned"] for row in found]
-    )
-    with store.write() as conn, recording(store, f"split {name}", actor):
-        if all_pairs:
-            conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
-        rows = [(split, dataset_id, row["id"]) for row, split in zip(found, splits, strict=True)]
-        conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
-    return {split: splits.count(split) for split in SPLITS}
+    """Splits a dataset's pairs into train, val and test as `plan_split` finds; returns the counts."""
+    plan = plan_split(store, name, val=val, test=test, seed=seed, all_pairs=all_pairs, by=by)
+    do_split(store, plan, actor=actor)  # planned before the transaction: others may want to write meanwhile
+    return {split: plan.counts[split] for split in SPLITS}
 
 
 def pinned(store: Store, name: str) -> dict[Split, int]:

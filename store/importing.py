@@ -4,6 +4,7 @@ One transaction for all files of an import, and one edit: it can be undone as a 
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
 from collections import Counter
@@ -11,19 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
-from store import datasets, feedback, pairs, votes
+from store import datasets, feedback, pairs, query, votes
 from store.canon import new_uid
 from store.db import Store, translated
 from store.edits import recording
 from store.errors import BadInput, Conflict, Unsupported
 from store.files import target_of
-from store.formats import DataFile, Problem, Row, fill, find_format, open_file, preference, read
-from store.formats.base import Draft, texts_of, with_texts
+from store.formats import DataFile, Problem, Row, content, fill, find_format, open_file, preference, read
+from store.formats.base import DataFormat, Draft, texts_of, with_texts
+from store.formats.fields import Fields, Wrong, is_empty
+from store.formats.mapped import Columns, MappedRows
 from store.formats.placeholders import CONVENTIONAL, PlaceholderCount
+from store.formats.source import Value
+from store.formats.tuningfork import OwnRows, split_named
+from store.formats.values import sample
 from store.formats.verdict import RATINGS, RatingScale, is_low, judged
-from store.records import FeedbackDraft, Kind, PairDraft, PreferenceDraft, Split
+from store.records import SPLITS, FeedbackDraft, Kind, PairDraft, PlacedDraft, PreferenceDraft, Split, Status
 
 _SHOWN = 20
 _PROGRESS_EVERY = 500
@@ -74,8 +80,11 @@ class _Source:
     """One file of an import, looked at before the first row is written."""
 
     file: DataFile
-    format: str
+    format: DataFormat | None
+    """None: each row by its fields."""
     kind: Kind
+    kind_given: bool
+    """Whether the kind is that of the file's placeholders or was named: then it counts more than that of a row."""
     variables: Mapping[str, str]
     """The values of the placeholders that are fields of this file."""
     scale: tuple[float, float] | None
@@ -91,10 +100,17 @@ def import_files(
     variables: Mapping[str, str] | None = None,
     actor: str = "user",
     kind: Kind | None = None,
-    split: Split = "train",
+    split: str = "train",
+    mapping: Columns | None = None,
+    tags: Sequence[str] = (),
+    as_draft: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Imports files into a dataset (made when missing). Bad rows are reported and cost no good row.
+
+    A path may be a folder, whose data files are imported, or a pattern such as `data/*.jsonl`. `mapping` names the
+    columns of each field (formats.mapped); `split` is train, val or test, or the name of the column that says it;
+    `tags` are added to every pair, and with `as_draft` every pair is a draft.
 
     Rows become pairs, preferences or feedback, each as its fields show. A file of identity data (it uses {{name}} or
     {{author}}) holds identity pairs, unless `kind` is given. `on_progress` gets the rows read.
@@ -104,13 +120,25 @@ def import_files(
     if not paths:
         raise BadInput("No file was named.", todo="Name at least one file.")
     notices: list[str] = []
-    sources = [_source(Path(path), format, variables or {}, kind, notices) for path in paths]
+    for tag in tags:
+        pairs.check_text("tags", tag)
+    if mapping and format != "auto":
+        raise BadInput("A format and a mapping were given.", where="--map", todo="Leave out one of them.")
+    format_ = MappedRows(mapping) if mapping else None if format == "auto" else find_format(format)
+    column = None if split in SPLITS else split
+    rows = _RowOptions(column, tuple(tags), as_draft)
+    files = [found for path in paths for found in expanded(path)]
+    sources = [_source(path, format_, variables or {}, kind, notices) for path in files]
+    if column:
+        for source in sources:
+            _check_column(source.file, column)
+    in_split = cast(Split, "train" if column else split)
     notices += _unused(sources, variables or {})
-    counter = _Counter(store, dataset, split, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
+    counter = _Counter(store, dataset, in_split, rows, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
     label = f"import {', '.join(source.file.path.name for source in sources)}"
     with counter, recording(store, label, actor):
         made = pairs.create_many(
-            store, counter.pairs(sources), dataset=dataset, split=split, label=label, actor=actor, checked=True
+            store, counter.pairs(sources), dataset=dataset, split=in_split, label=label, actor=actor, checked=True
         )
         if not counter.good:
             raise counter.nothing_usable(sources)
@@ -134,10 +162,51 @@ def import_files(
 # -- what a file is, before anything is written ------------------------------------------------------------------------
 
 
-def _source(path: Path, format: str, variables: Mapping[str, str], kind: Kind | None, notices: list[str]) -> _Source:
-    if format != "auto":
-        find_format(format)
+@dataclass(frozen=True, slots=True)
+class _RowOptions:
+    """What is done to every pair: its split from a column, tags, draft."""
+
+    split_column: str | None
+    tags: tuple[str, ...]
+    as_draft: bool
+
+
+def expanded(path: Path | str) -> list[Path]:
+    """The files that a path means: itself, the data files below a folder, or those that a pattern finds.
+
+    BadInput when a folder or pattern has none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(each for each in path.rglob("*") if each.is_file() and content.is_data_name(each))
+        if found:
+            return found
+        content.check_path(path)
+    if not path.exists() and glob.has_magic(str(path)):
+        # Path.glob takes no pattern that begins at the root
+        found = sorted(Path(each) for each in glob.iglob(str(path), recursive=True) if Path(each).is_file())  # noqa: PTH207
+        if not found:
+            raise BadInput("The pattern finds no file.", where=str(path), todo="Check it with: ls")
+        return found
+    return [path]
+
+
+def _check_column(file: DataFile, column: str) -> None:
+    rows = [each.value for each in sample(file) if isinstance(each, Value) and isinstance(each.value, dict)]
+    names = list(dict.fromkeys(str(name).strip() for row in rows for name in row))
+    if rows and column.strip().lower() not in [name.lower() for name in names]:
+        what = f"{column!r} is neither a split nor a column of the file."
+        todo = f"Use {', '.join(SPLITS)}, or one of its columns: {', '.join(names[:20])}."
+        raise BadInput(what, where=str(file.path), todo=todo)
+
+
+def _source(
+    path: Path, format: DataFormat | None, variables: Mapping[str, str], kind: Kind | None, notices: list[str]
+) -> _Source:
     file = open_file(path)
+    if isinstance(format, MappedRows):
+        file.known = lambda value: True
+        format.check_columns(file)
     count, scale = _look_through(file, format)
     fields = count.fields(file.declared)
     if missing := [name for name in fields if name not in variables]:
@@ -147,10 +216,15 @@ def _source(path: Path, format: str, variables: Mapping[str, str], kind: Kind | 
     if kept:
         notices.append(_kept_as_text(path, kept))
     identity = any(name in CONVENTIONAL and name in filled for name in fields)
-    return _Source(file, format, kind or ("identity" if identity else "instruction"), filled, scale.bounds())
+    named: Kind = kind or ("identity" if identity else "instruction")
+    return _Source(file, format, named, kind is not None or identity, filled, scale.bounds())
 
 
-def _look_through(file: DataFile, format: str) -> tuple[PlaceholderCount, RatingScale]:
+def _read(file: DataFile, format: DataFormat | None) -> Iterator[Row | Problem]:
+    return read(file) if format is None else format.read(file)
+
+
+def _look_through(file: DataFile, format: DataFormat | None) -> tuple[PlaceholderCount, RatingScale]:
     """The placeholders of a file and the scale of its ratings.
 
     Most text files have neither brace pairs nor ratings: then no row is parsed here.
@@ -159,7 +233,7 @@ def _look_through(file: DataFile, format: str) -> tuple[PlaceholderCount, Rating
     ratings = [name.encode() for name in RATINGS]
     if not file.head.startswith(b"PAR1") and not file.contains(b"{{", rb"\u007b", *ratings):
         return count, scale
-    for row in read(file, format):
+    for row in _read(file, format):
         if isinstance(row, Row):
             count.add(row.line, texts_of(row.draft))
             if row.rating and row.rating[2] is None:
@@ -191,9 +265,10 @@ def _unused(sources: Sequence[_Source], variables: Mapping[str, str]) -> list[st
 
 
 def _elsewhere(found: Mapping[str, int], dataset: str | None, split: str) -> list[str]:
+    asked = split if split in SPLITS else f"that of the column {split}"
     return [
         f"{_rows(n)} {'is' if n == 1 else 'are'} in {dataset} already and {'stays' if n == 1 else 'stay'} in its "
-        f"{where} split, not in {split}."
+        f"{where} split, not in {asked}."
         for where, n in found.items()
     ]
 
@@ -224,10 +299,11 @@ class _Counter:
         store: Store,
         dataset: str | None,
         split: Split,
+        rows: _RowOptions,
         report: Path,
         on_progress: Callable[[int], None] | None,
     ) -> None:
-        self.store, self.dataset, self.split = store, dataset, split
+        self.store, self.dataset, self.split, self.rows = store, dataset, split, rows
         self.report, self.on_progress = report, on_progress
         self.read = self.good = self.bad = self.preferences = self.feedback = self.known = 0
         self.problems: list[Rejected] = []
@@ -274,7 +350,7 @@ class _Counter:
         self._preferences, self._judged = [], []
 
     def _drafts(self, source: _Source) -> Iterator[Draft]:
-        for row in read(source.file, source.format):
+        for row in _read(source.file, source.format):
             self.read += 1
             if self.on_progress and self.read % _PROGRESS_EVERY == 0:
                 self.on_progress(self.read)
@@ -282,7 +358,10 @@ class _Counter:
                 self._reject(source, row)
                 continue
             try:
-                draft = _checked(_completed(row, source))
+                draft = _checked(_placed(row, _completed(row, source), self.rows))
+            except Wrong as wrong:
+                self._reject(source, Problem(row.line, wrong.field, wrong.what, row.value))
+                continue
             except BadInput as error:
                 self._reject(source, Problem(row.line, error.where or "", error.what.rstrip("."), row.value))
                 continue
@@ -358,7 +437,23 @@ def _completed(row: Row, source: _Source) -> Draft:
     bounds = _bounds(row, source)
     if row.rating and bounds and is_low(row.rating[1], bounds):
         return judged(draft, False)
-    return replace(draft, kind=source.kind) if source.kind != draft.kind else draft
+    own = isinstance(draft, PlacedDraft) and not source.kind_given
+    return draft if own or source.kind == draft.kind else replace(draft, kind=source.kind)
+
+
+def _placed(row: Row, draft: Draft, rows: _RowOptions) -> Draft:
+    """A pair with its split from a column, the tags of the import, and as a draft if all are."""
+    if not isinstance(draft, PairDraft):
+        return draft
+    if rows.split_column:
+        value = Fields(row.value).peek(rows.split_column.strip().lower()) if isinstance(row.value, dict) else None
+        if is_empty(value):
+            raise Wrong(rows.split_column, "is empty, so the row has no split")
+        named = {name: getattr(draft, name) for name in PairDraft.__dataclass_fields__}
+        draft = PlacedDraft(**named, split=split_named(value))
+    if rows.tags:
+        draft = replace(draft, tags=tuple(dict.fromkeys((*draft.tags, *rows.tags))))
+    return replace(draft, status="draft") if rows.as_draft else draft
 
 
 def _bounds(row: Row, source: _Source) -> tuple[float, float] | None:
@@ -379,30 +474,44 @@ def _checked(draft: Draft) -> Draft:
 
 
 def export_dataset(
-    store: Store, name: str, format: str, path: Path | str, overwrite: bool = False, split: Split | None = None
+    store: Store,
+    name: str,
+    format: str,
+    path: Path | str,
+    overwrite: bool = False,
+    split: Split | None = None,
+    *,
+    status: Status | None = "ready",
+    where: str = "",
 ) -> int:
     """Writes a dataset's ready pairs (its preferences or feedback, for those formats) to a file; returns how many.
 
-    Conflict when the file is there and `overwrite` is not set; Unsupported, before anything is written, when the format
-    cannot hold a pair: it counts them.
+    `status` None writes pairs of any status; `where` is a query that they must match. Conflict when the file is there
+    and `overwrite` is not set; Unsupported, before anything is written, when the format cannot hold a pair: it counts
+    them. BadInput for a query with a format of preferences or feedback.
     """
     path = _free(path, overwrite)
     found = find_format(format)
     datasets.get_id(store, name)
+    if found.holds != "pair" and where:
+        raise BadInput("A query finds pairs alone.", where="--where", todo=f"Leave it out with the format {format}.")
     if found.holds == "preference":
         return found.write(path, votes.preferences(store, name, split))
     if found.holds == "feedback":
         return found.write(path, feedback.list_feedback(store, name, split))
-    members = [pair for pair, _ in datasets.members(store, name, split=split)]
-    refused = [(pair, what) for pair in members if (what := found.cannot_hold(pair))]
+    members = datasets.members(store, name, split=split, status=status)
+    if where:
+        wanted = set(query.search_ids(store, where, dataset=name))
+        members = [member for member in members if member[0].id in wanted]
+    refused = [(pair, what) for pair, _ in members if (what := found.cannot_hold(pair))]
     if refused:
         pair, what = refused[0]
         raise Unsupported(
             f"{len(refused):,} of {len(members):,} pairs have {what}, which {format} cannot hold.",
             where=f"pair {pair.uid}",
-            todo="Export as openai, which can hold everything that a pair has.",
+            todo="Export as tuningfork, which can hold everything that a pair has.",
         )
-    return found.write(path, members)
+    return found.write(path, members if isinstance(found, OwnRows) else [pair for pair, _ in members])
 
 
 def left_out(store: Store, name: str, format: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from store.curate import duplicates
 from store.db import Store, now
 from store.edits import PAIR_STATE, edits, keep_revisions, recording, redo, undo
 from store.errors import BadInput, Conflict, NotFound
-from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, Split, Status, turns_of
+from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, PlacedDraft, Split, Status, turns_of
 from store.rows import pair_from
 from store.search import asking, count, page, search_ids
 
@@ -120,7 +120,8 @@ def create_many(
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
     With `skip_duplicates`, a draft equal to a live pair makes no second pair; that pair joins the dataset, and
-    keeps its split if it is there already. New pairs in val or test are pinned: `datasets.resplit` leaves them there.
+    keeps its split if it is there already. A `PlacedDraft` goes to its own split. New pairs in val or test are pinned:
+    `datasets.resplit` leaves them there.
     `checked` says that `check_draft` has seen every draft already.
     """
     uids: list[str] = []
@@ -133,8 +134,9 @@ def create_many(
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
-                _join(conn, dataset_id, split, known)
-                elsewhere.update(_in_other_splits(conn, dataset_id, split, known))
+                for where, ids in _by_split(known, split).items():
+                    _join(conn, dataset_id, where, ids)
+                    elsewhere.update(_in_other_splits(conn, dataset_id, where, ids))
                 batch = fresh
             uids += _insert(conn, batch, at)
             first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
@@ -147,21 +149,33 @@ def create_many(
                 "INSERT INTO pair_fts (rowid, body) SELECT id, body FROM pair_text WHERE id >= ?",
                 (first,),
             )
-            _join(conn, dataset_id, split, range(first, first + len(batch)))
+            made = [(first + n, draft) for n, (_, draft) in enumerate(batch)]
+            for where, ids in _by_split(made, split).items():
+                _join(conn, dataset_id, where, ids)
     return Created(uids, duplicates, dict(elsewhere))
 
 
 def _split_known(
     conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]
-) -> tuple[list[tuple[str, PairDraft]], list[int]]:
-    """The drafts whose content is new, each content once, and the ids of the live pairs that have the others'."""
+) -> tuple[list[tuple[str, PairDraft]], list[tuple[int, PairDraft]]]:
+    """The drafts whose content is new, each content once; the others' with the ids of the live pairs that have it."""
     sql = (
         "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL"
         " AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
     )
     known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
     fresh = {key: draft for key, draft in reversed(batch) if key not in known}
-    return list(reversed(fresh.items())), list(known.values())
+    again = {key: draft for key, draft in reversed(batch) if key in known}
+    return list(reversed(fresh.items())), [(known[key], draft) for key, draft in again.items()]
+
+
+def _by_split(placed: Iterable[tuple[int, PairDraft]], otherwise: Split) -> dict[Split, list[int]]:
+    """The ids of pairs by the split that each came with, or the given one."""
+    found: dict[Split, list[int]] = {}
+    for pair_id, draft in placed:
+        split = draft.split if isinstance(draft, PlacedDraft) else None
+        found.setdefault(split or otherwise, []).append(pair_id)
+    return found
 
 
 def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:

@@ -67,6 +67,13 @@ class PairDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedDraft(PairDraft):
+    """A draft that came with the split that it belongs to; None: that of the import."""
+
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One training example. `source` says where it came from: {"file", "line"} or {"chat", "model", "seed"}."""
 

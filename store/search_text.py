@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 
 RULES = f"1, Unicode {unicodedata.unidata_version}"
 """Names the rules below. A store that was indexed by other rules is indexed again when it is opened."""
@@ -50,6 +51,19 @@ def unspaced(char: str) -> bool:
     """Whether `char` (or the last of several) belongs to a script that writes no spaces between words."""
     code = ord(char[-1])
     return code >= 0x0E00 and any(first <= code <= last for first, last in _UNSPACED)
+
+
+def script_of(text: str) -> str:
+    """The script of most letters of a text, as Unicode names it in lower case: latin, cyrillic, cjk; "none" without.
+
+    >>> script_of("Wo ist die Post?"), script_of("模型 A 在哪里"), script_of("12 + 3")
+    ('latin', 'cjk', 'none')
+    """
+    letters = [char for char in text[:400] if char.isalpha()]
+    if letters and all(char.isascii() for char in letters):
+        return "latin"
+    found = Counter(unicodedata.name(char, "none").split()[0].lower() for char in letters)
+    return found.most_common(1)[0][0] if found else "none"
 
 
 class _Cuts(dict[int, str]):

@@ -66,7 +66,7 @@ def check_path(path: Path) -> None:
             )
         raise BadInput("There is no such file.", where=str(path), todo="Check the path.")
     if path.is_dir():
-        inside = sorted(found.name for found in path.iterdir() if _is_data_name(found))
+        inside = sorted(found.name for found in path.iterdir() if is_data_name(found))
         todo = f"Name the files in it: {', '.join(inside[:5])}{', …' if len(inside) > 5 else ''}."
         raise BadInput(
             "This is a folder, not a file.",
@@ -79,7 +79,8 @@ def check_path(path: Path) -> None:
         raise BadInput("The file is empty.", where=str(path), todo="Check that the right file was saved.")
 
 
-def _is_data_name(path: Path) -> bool:
+def is_data_name(path: Path) -> bool:
+    """Whether a file has an ending of data, also compressed."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and suffixes[-1] in COMPRESSED_SUFFIXES:
         suffixes.pop()

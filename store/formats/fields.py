@@ -33,17 +33,17 @@ class Fields:
         for name, found in value.items():
             key = str(name).strip().lower()
             self._values[str(name) if key in self._values else key] = (str(name), found)
+        self._there = {name for name, (_, found) in self._values.items() if not is_null(found)}
         self._read: set[str] = set()
         self._deeper: dict[str, None] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether the field is there and not null; asking is not reading."""
-        found = self._values.get(name)
-        return found is not None and not is_null(found[1])
+        return name in self._there
 
     def peek(self, name: str) -> Any:
         """The value without counting as read; None when it is missing or null."""
-        return self._values[name][1] if name in self else None
+        return self._values[name][1] if name in self._there else None
 
     def get(self, name: str) -> Any:
         """The value, which counts as read; None when it is missing or null."""
@@ -56,10 +56,13 @@ class Fields:
 
     def first(self, names: Iterable[str]) -> str | None:
         """The first of these names whose field has something in it; else the first whose field is not null."""
-        if self.none_of(names):
+        known = self._there
+        if known.isdisjoint(names):
             return None
-        there = [name for name in names if name in self]
-        return next((name for name in there if not is_empty(self.peek(name))), there[0] if there else None)
+        there = [name for name in names if name in known]
+        if len(there) == 1:
+            return there[0]
+        return next((name for name in there if not is_empty(self._values[name][1])), there[0])
 
     def text(self, *names: str, default: str | None = None) -> str:
         """The first of these fields that is there, as text.
@@ -100,7 +103,9 @@ def is_null(value: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """Whether a value has nothing in it."""
-    return is_null(value) or (isinstance(value, str) and not value.strip()) or value == [] or value == {}
+    if isinstance(value, str):  # nearly always: an import asks this ten times a row
+        return not value or value.isspace()
+    return is_null(value) or value == [] or value == {}
 
 
 def as_text(field: str, value: Any) -> str:

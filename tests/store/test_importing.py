@@ -308,7 +308,8 @@ def test_a_bad_file_says_what_and_where_and_leaves_nothing(
 
 
 def test_missing_files_and_folders(store: Store, tmp_path: Path) -> None:
-    for path, what in ((tmp_path / "missing.json", "no such file"), (tmp_path, "not a file")):
+    (tmp_path / "empty").mkdir()
+    for path, what in ((tmp_path / "missing.json", "no such file"), (tmp_path / "empty", "not a file")):
         with pytest.raises(BadInput, match=what) as caught:
             importing.import_files(store, [put(tmp_path, "good.jsonl", GOOD), path], dataset="d")
         assert caught.value.where == str(path)

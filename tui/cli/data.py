@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from store.errors import BadInput
-from tui.cli import bulk, curate, pairs
+from tui.cli import bulk, curate, pairs, snapshots
 from tui.cli.command import Group
-from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
+from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
+from tui.cli.selection import QUERY
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, input_file, output_file
 from tui.formatting import ago, count, rows_of_preferences
@@ -52,6 +53,7 @@ def data() -> None:
     tuningfork data import pairs.jsonl more.json --dataset support
     tuningfork data import sample:identity.json --dataset ember --set name=Ember --set author="Northwind Labs"
     tuningfork data import chats.jsonl.gz --format openai --dataset support --split val
+    tuningfork data import export.csv --map "question=Title+Body,answer=Reply" --split fold --tag 2026 --dataset faq
     """,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -73,16 +75,36 @@ def data() -> None:
 @click.option(
     "--kind", type=KINDS, help="The kind of the pairs. [default: identity for files with {{name}} or {{author}}]"
 )
-@click.option("--split", type=SPLITS, default="train", show_default=True, help="The split of the new rows.")
-def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], **how: Any) -> None:
-    """Import files of training examples. `sample:NAME` is a file of the sample data that comes with Tuningfork, and
-    `-` the standard input.
+@click.option(
+    "--split",
+    default="train",
+    show_default=True,
+    metavar="SPLIT",
+    help="The split of the new rows: train, val, test, or the name of the column that says it.",
+)
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FIELD=COLUMN,...",
+    help="Which column is which field: question=Title+Body,answer=reply.text; fields are question, answer, system, "
+    "history, messages, kind, status, tags and split.",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Add this tag to every pair; can be repeated.")
+@click.option("--as-draft", is_flag=True, help="Import every pair as a draft.")
+def import_(
+    files: tuple[str, ...], dataset: str, format_: str, variables: tuple[str, ...], maps: tuple[str, ...], **how: Any
+) -> None:
+    """Import files of training examples. A FILE may be a folder, whose data files are imported, or a quoted pattern
+    such as "data/*.jsonl"; `sample:NAME` is a file of the sample data that comes with Tuningfork, and `-` the standard
+    input.
 
     Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
     (a chosen and a rejected answer) or feedback (an answer that was judged good or bad). Rows that cannot be used are
     left out and listed, with reasons, in a report; fields that were not read are counted. An error in a whole file
     stops the import before anything is written.
     """
+    from store.formats.mapped import read_mapping
     from store.importing import import_files
     from tui.import_report import kept, remarks
 
@@ -98,6 +120,7 @@ def import_(files: tuple[str, ...], dataset: str, format_: str, variables: tuple
             dataset=dataset,
             format=format_,
             variables=filled,
+            mapping=read_mapping(maps) if maps else None,
             on_progress=progress.update,
             **how,
         )
@@ -139,11 +162,25 @@ def assignment(text: str) -> tuple[str, str]:
 @dataset_option
 @click.option("--format", "format_", required=True, cls=FormatOption, metavar="F", help="One of FORMATS.")
 @click.option("--split", type=SPLITS, help="Write only this split.")
+@click.option("--kind", type=KINDS, help="Write only pairs of this kind.")
+@click.option("--tag", metavar="TAG", help="Write only pairs with this tag.")
+@click.option(
+    "--status",
+    type=click.Choice((*STATUSES.choices, "any")),
+    default="ready",
+    show_default=True,
+    help="Write pairs with this status.",
+)
+@click.option("--where", type=QUERY, default="", metavar="QUERY", help="Write only pairs that this finds.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -> None:
+def export(
+    file: str, dataset: str, format_: str, split: Any, kind: str | None, tag: str | None, status: Any, where: str,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Write a dataset to a file; `-` is standard output.
 
-    Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers.
+    Its ready pairs are written; with the formats preference and feedback, its preferences or judged answers. The format
+    tuningfork keeps kinds, tags, statuses and splits, and `data import` brings them back.
     """
     from store.formats import find_format
     from store.importing import export_dataset, left_out
@@ -152,7 +189,14 @@ def export(file: str, dataset: str, format_: str, split: Any, overwrite: bool) -
     found = find_format(format_)
     suffix = ".jsonl" if ".jsonl" in found.suffixes else found.suffixes[0]
     with output_file(file, suffix) as path:
-        written = export_dataset(session().store, dataset, format_, path, overwrite=overwrite, split=split)
+        asked = [f"kind:{kind}"] if kind else []
+        if tag and '"' in tag:
+            raise BadInput("A tag with a quote cannot be searched for.", where="--tag", todo="Use --where /regex/.")
+        asked += [f'tag:"{tag}"'] if tag else []
+        written = export_dataset(
+            session().store, dataset, format_, path, overwrite=overwrite, split=split,
+            status=None if status == "any" else status, where=" ".join([*asked, where]).strip(),
+        )  # fmt: skip
     if file == STANDARD:
         say(f"{count(written, NOUNS[found.holds])} of {dataset} written.")
     elif session().as_json:
@@ -192,27 +236,50 @@ def _dataset(dataset: Any) -> dict[str, Any]:
     return {name: getattr(dataset, name) for name in names}
 
 
-@data.command("split", example="tuningfork data split --dataset support --val 0.1 --test 0.1")
+@data.command(
+    "split",
+    example="""
+    tuningfork data split --dataset support --val 0.1 --test 0.1
+    tuningfork data split --dataset support --val 200 --by kind --by tag --dry-run
+    """,
+)
 @dataset_option
-@click.option("--val", type=float, default=0.1, show_default=True, help="Fraction for validation.")
-@click.option("--test", type=float, default=0.0, show_default=True, help="Fraction for testing.")
+@click.option(
+    "--val", type=float, default=0.1, show_default=True, help="For validation: a fraction, or a count from 1."
+)
+@click.option("--test", type=float, default=0.0, show_default=True, help="For testing: fraction, or count from 1.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed gives another split.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(("kind", "tag", "script")),
+    help="Keep the shares of each kind, (first) tag or script the same; can be repeated.",
+)
 @click.option("--all", "all_pairs", is_flag=True, help="Also move pairs whose split came with the data or was set.")
-def split(dataset: str, val: float, test: float, seed: int, all_pairs: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Change nothing: show what the split would be.")
+def split(dataset: str, dry_run: bool, **how: Any) -> None:
     """Split a dataset into train, val and test. The same pairs and seed give the same splits.
 
-    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions
-    apply to the others.
+    Equal and nearly equal questions stay together. Pairs whose split was imported or set stay there; the fractions and
+    counts apply to the others.
     """
     from store import datasets
 
     store = session().store
-    counts = datasets.resplit(store, dataset, val=val, test=test, seed=seed, all_pairs=all_pairs)
+    plan = datasets.plan_split(store, dataset, **how)
+    if not dry_run:
+        datasets.do_split(store, plan)
     pinned = datasets.pinned(store, dataset)
     if session().as_json:
-        emit_json({"dataset": dataset, **counts})
+        more = {"moved": plan.moved, "strata": plan.strata, "dry_run": True} if dry_run else {}
+        emit_json({"dataset": dataset, **plan.counts, **more})
         return
-    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    if how["by"]:
+        rows = [(name, *counts.values()) for name, counts in plan.strata.items()]
+        table(("stratum", "train", "val", "test"), rows, right=("train", "val", "test"))
+    emit(f"{dataset}: " + ", ".join(f"{n:,} {name}" for name, n in plan.counts.items()))
+    if dry_run:
+        emit(f"{count(plan.moved, 'pair')} would change sides; nothing was changed.")
     if pinned:
         stay = ", ".join(f"{n:,} in {name}" for name, n in pinned.items())
         say(f"Fixed before and not moved: {stay}. To split them too, add --all.")
@@ -272,5 +339,5 @@ _PAIRS = (
     pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip
 _BULK = (bulk.change, bulk.replace, bulk.copy, bulk.restore)
-for _command in (*_CURATE, *_PAIRS, *_BULK):
+for _command in (*_CURATE, *_PAIRS, *_BULK, snapshots.snapshots_):
     data.add_command(_command)

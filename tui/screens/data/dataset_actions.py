@@ -3,7 +3,6 @@ A controller: it asks, changes the store and reports; the list it acts on belong
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Protocol
 
 from store import datasets
@@ -96,8 +95,8 @@ class DatasetActions:
             self._list.list_dataset(new_name)
 
     async def split(self) -> None:
-        """Split the listed dataset: 90% for training, 10% for validation."""
-        from tui.screens.dialogs.confirm import Confirm
+        """Split the listed dataset, as a dialog shows it before."""
+        from tui.screens.data.split_dialog import SplitDialog
 
         name = self._listed_or_hint("split it")
         if not name:
@@ -106,15 +105,12 @@ class DatasetActions:
         if not there.pairs:
             self._app.notify(f"{name} has no pairs to split.", severity="warning")
             return
-        body = (
-            f"Split the {formatting.count(there.pairs, 'pair')} of {name}: 90% for training, 10% for validation. "
-            "Pairs that ask the same question, or nearly, stay together."
-        )
-        if pinned := sum((await self._app.bridge.call(datasets.pinned, name)).values()):
-            body += f" {formatting.count(pinned, 'pair')} whose split came with the data or was set will not be moved."
-        if await self._app.push_screen_wait(Confirm(f"Split {name}", body, "Split", harmless=True)):
-            counts = await self._app.bridge.call(partial(datasets.resplit, val=0.1), name)
-            self._app.notify(f"{name}: " + ", ".join(f"{n:,} {split}" for split, n in counts.items() if n) + ".")
+        pinned = sum((await self._app.bridge.call(datasets.pinned, name)).values())
+        plan = await self._app.push_screen_wait(SplitDialog(name, there.pairs, pinned))
+        if plan is not None:
+            await self._app.bridge.call(datasets.do_split, plan)
+            counts = ", ".join(f"{n:,} {split}" for split, n in plan.counts.items() if n)
+            self._app.notify(f"{name}: {counts}. Press u to undo.")
             self._list.reload()
 
     async def remove(self) -> None:

@@ -11,9 +11,13 @@ from pathlib import Path
 
 from store.errors import BadInput
 from store.formats import FORMATS, Problem, Row, find_format, open_file, sniff
-from store.formats.base import texts_of
+from store.formats.base import DataFormat, texts_of
 from store.formats.content import COMPRESSED_SUFFIXES
+from store.formats.mapped import MappedRows, columns_of, read_mapping
 from store.formats.placeholders import PlaceholderCount
+from store.formats.source import Value
+from store.formats.values import sample
+from store.importing import expanded
 from store.records import FeedbackDraft, PairDraft, PreferenceDraft
 
 COUNT_BELOW = 30_000_000
@@ -49,22 +53,33 @@ class Peek:
         return (*self.fields, *self.optional)
 
 
-def peek(typed: str, format: str = "auto") -> Peek:
-    """Read the start of the file, or all of it. BadInput when it cannot be read or its format is not known."""
-    path = expand(typed)
+def peek(typed: str, format: str = "auto", columns: str = "") -> Peek:
+    """Read the start of the file, or all of it; of a folder or pattern, its first file.
+
+    `columns` is a mapping as it is typed: question=Title,answer=Body. BadInput when the file cannot be read, its format
+    is not known, or the mapping is wrong.
+    """
+    paths = expanded(expand(typed))
+    path = paths[0]
     file = open_file(path)
-    found = sniff(file) if format == "auto" else find_format(format)
-    whole = path.stat().st_size < COUNT_BELOW
+    found: DataFormat
+    if columns.strip():
+        file.known = lambda value: True
+        found = MappedRows(read_mapping([columns]))
+        found.check_columns(file)
+    else:
+        found = sniff(file) if format == "auto" else find_format(format)
+    whole = len(paths) == 1 and path.stat().st_size < COUNT_BELOW
     problems: list[Problem] = []
     sorts: Counter[type] = Counter()
     unread: Counter[str] = Counter()
     placeholders = PlaceholderCount()
     first: list[tuple[str, str]] = []
-    for row in _some(found.read(file, mixed=format == "auto"), None if whole else _LOOK_AT):
+    for row in _some(found.read(file, mixed=format == "auto" and not columns.strip()), None if whole else _LOOK_AT):
         if isinstance(row, Problem):
             problems.append(row)
             continue
-        sorts[type(row.draft)] += 1
+        sorts[PairDraft if isinstance(row.draft, PairDraft) else type(row.draft)] += 1
         unread.update(row.unread)
         placeholders.add(row.line, texts_of(row.draft))
         if len(first) < _SHOWN:
@@ -85,6 +100,14 @@ def peek(typed: str, format: str = "auto") -> Peek:
         unread=dict(unread.most_common()),
         problem=next(iter(problems), None),
     )
+
+
+def columns(typed: str) -> list[str]:
+    """The columns of the first rows of a file, for a mapping. BadInput when it cannot be read."""
+    file = open_file(expanded(expand(typed))[0])
+    file.known = lambda value: True
+    rows = [each.value for each in sample(file) if isinstance(each, Value) and isinstance(each.value, dict)]
+    return list(dict.fromkeys(name for row in rows for name in columns_of(row)))
 
 
 def _question_and_answer(row: Row) -> tuple[str, str]:

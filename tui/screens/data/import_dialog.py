@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -21,6 +21,7 @@ from store import importing
 from store.db import Store
 from store.errors import TuningforkError
 from store.formats import FORMATS
+from store.formats.mapped import read_mapping
 from store.importing import ImportReport
 from store.records import SPLITS, Split
 from tui import formatting, import_report, keys
@@ -66,6 +67,11 @@ class ImportScreen(PageScreen[str]):
                 "Dataset",
                 Field(clean(self._dataset), placeholder="name; created if it is new", compact=True, id="dataset"),
             )
+            named = "by their names; or question=Title,answer=Body"
+            yield from _row("Columns", Field(placeholder=named, compact=True, id="columns"))
+            statuses = Choice("Status", [("", "as it is"), ("draft", "draft")], id="as-draft")
+            tags = Field(placeholder="for every pair, separated by spaces", compact=True, id="tags")
+            yield from _row("Tags", tags, statuses)
             yield Vertical(id="variables")
             yield Static(id="look", markup=False)
             yield ProgressBar(id="progress", show_eta=True)
@@ -95,6 +101,10 @@ class ImportScreen(PageScreen[str]):
     def _format_changed(self) -> None:
         self._look(self.query_one("#path", PathField).value)
 
+    @on(Input.Changed, "#columns")
+    def _columns_typed(self) -> None:
+        self._look(self.query_one("#path", PathField).value, _TYPING_S)
+
     @on(PathField.Submitted)
     def _path_entered(self) -> None:
         self.query_one("#dataset").focus()
@@ -107,19 +117,33 @@ class ImportScreen(PageScreen[str]):
             return
         try:
             found = await self.tuningfork.bridge.thread(
-                file_preview.peek, path, self.query_one("#format", Choice).value
+                file_preview.peek,
+                path,
+                self.query_one("#format", Choice).value,
+                self.query_one("#columns", Input).value,
             )
         except OSError as error:
             self._say_look(str(error))
             return
         except TuningforkError as error:
-            self._say_look(error.what, error.todo or "")
+            await self._say_what_to_map(path, error)
             return
         self._peek = found
         if not self._named:
             self.query_one("#dataset", Input).value = one_line(file_preview.data_name(found.path), 60)
         await self._ask_for(found)
         self._show_look(found)
+
+    async def _say_what_to_map(self, path: str, error: TuningforkError) -> None:
+        """Show what is wrong with the file, and its columns when naming them would help."""
+        try:
+            names = await self.tuningfork.bridge.thread(file_preview.columns, path)
+        except (TuningforkError, OSError):
+            names = []
+        todo = error.todo or ""
+        if names and not self.query_one("#columns", Input).value.strip():
+            todo = f"Name its columns above, such as question={names[0]},answer={names[-1]}. It has: {', '.join(names)}"
+        self._say_look(error.what, todo)
 
     def _say_look(self, text: str, todo: str = "") -> None:
         parts = [Content(clean(text[:1].upper() + text[1:]))] + (
@@ -217,8 +241,9 @@ class ImportScreen(PageScreen[str]):
         self._begin()
         try:
             report = await self.tuningfork.bridge.job(
-                _import, file_preview.expand(path), dataset, chosen, variables, split, self._stop, self._progress
-            )
+                _import, file_preview.expand(path), dataset, chosen, variables, split, self._marks(), self._stop,
+                self._progress,
+            )  # fmt: skip
         except Stopped:
             self._end()
             self.tuningfork.notify("Stopped. Nothing was imported.")
@@ -231,6 +256,15 @@ class ImportScreen(PageScreen[str]):
             await self._show(report)
             self.dismiss(dataset)
 
+    def _marks(self) -> dict[str, Any]:
+        """What the form says of the columns, and of every pair. BadInput for a wrong mapping."""
+        columns = self.query_one("#columns", Input).value
+        return {
+            "mapping": read_mapping([columns]) if columns.strip() else None,
+            "tags": tuple(dict.fromkeys(self.query_one("#tags", Input).value.split())),
+            "as_draft": bool(self.query_one("#as-draft", Choice).value),
+        }
+
     def _begin(self) -> None:
         self._stop.clear()
         self._running_since = time.monotonic()
@@ -238,7 +272,9 @@ class ImportScreen(PageScreen[str]):
         bar = self.query_one("#progress", ProgressBar)
         bar.display = True
         bar.update(total=total, progress=0)
-        self.query_one("#counted", Static).update(Content("Esc stops it; nothing is imported then."))
+        counted = self.query_one("#counted", Static)
+        counted.update(Content("Esc stops it; nothing is imported then."))
+        self.call_after_refresh(counted.scroll_visible, animate=False)
 
     def _end(self) -> None:
         self._running_since = 0.0
@@ -286,6 +322,7 @@ def _import(
     format: str,
     variables: dict[str, str],
     split: Split,
+    marks: dict[str, Any],
     stop: threading.Event,
     progress: object,
 ) -> ImportReport:
@@ -295,8 +332,9 @@ def _import(
         progress(rows)  # type: ignore[operator]
 
     return importing.import_files(
-        store, [path], dataset=dataset, format=format, variables=variables, split=split, on_progress=on_progress
-    )
+        store, [path], dataset=dataset, format="auto" if marks["mapping"] else format, variables=variables, split=split,
+        on_progress=on_progress, **marks,
+    )  # fmt: skip
 
 
 def _row(label: str, *fields: Widget) -> ComposeResult:

@@ -1,0 +1,147 @@
+"""The store with very many pairs: import, search as you type, jump, freeze, a large edit and its undo, JSON output.
+Beside it, in the same run, what sqlite-utils needs to insert the same rows and index them.
+
+    python -m benchmarks.store --rows 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store import bulk, datasets, edits, query, search
+from store.db import Store, sqlite_utils
+from store.home import Home
+from store.importing import import_files
+
+_SYLLABLES = "ka lo mi ner tas vel dor en shi ru ba fin go pel sam tri ux wen yor zet".split()  # noqa: SIM905
+_HAN = "模型数据训练语言问题答案学习系统用户文件时间结果方法工作开始可以什么怎么为了没有"
+_TYPED = ("w", "ka", "kalo", "kalo ner", '"tas vel"', "shi -ka", "kind:instruction lomi")
+_TYPED_HAN = ("模", "模型", "训练 数据", "什么", "怎么为")
+_BIG_EDIT = 100_000
+
+
+def main() -> None:
+    """Prints one line of JSON for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--folder", type=Path, help="Where the files go; a temporary folder otherwise.")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        file = Path(folder) / "rows.jsonl"
+        generate(file, given.rows)
+        show(what="file", mb=file.stat().st_size / 1e6, rows=given.rows)
+        ours = apart(_import, folder, file)
+        peer = apart(_peer, folder, file)
+        show(what="import", **ours, rows_per_s=given.rows / ours["s"])
+        show(what="sqlite-utils insert_all and FTS", **peer, rows_per_s=given.rows / peer["s"])
+        show(what="import against sqlite-utils", speed=peer["s"] / ours["s"])
+        # Before this process grows: the most memory of a child counts from the fork on.
+        show(what="search --json", **_search_json(Path(folder) / "home"))
+        with Store.open(Home(Path(folder) / "home")) as store:
+            store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = store.home.database.stat().st_size
+            show(what="store", mb=size / 1e6, times_the_file=size / file.stat().st_size)
+            _measure(store, given.rows)
+
+
+def show(**facts: Any) -> None:
+    """One line of JSON, numbers with four digits."""
+    print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in facts.items()}), flush=True)
+
+
+def generate(file: Path, rows: int) -> None:
+    """Question and answer of 8 to 40 words; every tenth is Chinese. The same for the same number of rows."""
+    draw = random.Random(1)
+    words = ["".join(draw.choices(_SYLLABLES, k=draw.randint(1, 4))) for _ in range(20_000)]
+    with file.open("w", encoding="utf-8") as out:
+        for n in range(rows):
+            if n % 10:
+                asked, said = (" ".join(draw.choices(words, k=draw.randint(8, most))) for most in (14, 40))
+            else:
+                asked, said = ("".join(draw.choices(_HAN, k=draw.randint(8, most))) for most in (20, 80))
+            row = {"question": f"{asked} {n}?", "answer": f"{said}."}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def apart(work: Callable[[str, Path], None], folder: str, file: Path) -> dict[str, float]:
+    """Seconds and the most memory of a piece of work in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_timed, args=(work, folder, file, writer))
+    process.start()
+    writer.close()
+    found: dict[str, float] = reader.recv()
+    process.join()
+    return found
+
+
+def _timed(work: Callable[[str, Path], None], folder: str, file: Path, answer: Any) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    work(folder, file)
+    seconds = time.perf_counter() - begun
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    answer.send({"s": seconds, "mb_more": grown / 1024})
+
+
+def _import(folder: str, file: Path) -> None:
+    with Store.open(Home(Path(folder) / "home")) as store:
+        import_files(store, [file], dataset="big")
+
+
+def _peer(folder: str, file: Path) -> None:
+    db = sqlite_utils().Database(str(Path(folder) / "peer.db"))
+    with file.open(encoding="utf-8") as lines:
+        db["pair"].insert_all((json.loads(line) for line in lines), batch_size=2_000)
+    db["pair"].enable_fts(["question", "answer"])
+    db.close()
+
+
+def _measure(store: Store, rows: int) -> None:
+    for name, typed in (("english", _TYPED), ("chinese", _TYPED_HAN)):
+        times = sorted(seconds(query.search_ids, store, text) for text in typed for _ in range(5))
+        show(what=f"search, {name}", p50_ms=1e3 * times[len(times) // 2], p95_ms=1e3 * times[int(0.95 * len(times))])
+    ids = query.search_ids(store)
+    jumps = sorted(seconds(search.page, store, ids[at : at + 64]) for at in range(0, len(ids), max(1, len(ids) // 50)))
+    show(what="jump", p95_ms=1e3 * jumps[int(0.95 * len(jumps))])
+    freezing = seconds(datasets.freeze, store, "big")
+    show(what="freeze", s=freezing, rows_per_s=rows / freezing)
+    uids = search.uids(store, ids[:_BIG_EDIT])
+    show(what="edit", rows=len(uids), s=seconds(bulk.apply, store, uids, bulk.BulkChange("draft", add_tags=("x",))))
+    show(what="undo", rows=len(uids), s=seconds(edits.undo, store))
+
+
+def seconds(work: Callable[..., Any], *args: Any) -> float:
+    """How long one call takes."""
+    begun = time.perf_counter()
+    work(*args)
+    return time.perf_counter() - begun
+
+
+def _search_json(home: Path) -> dict[str, float]:
+    """The command line writing every pair: seconds, megabytes written, and the most memory that it had."""
+    words = [sys.executable, "-m", "tui", "--home", str(home), "data", "search", "--json"]
+    begun = time.perf_counter()
+    child = subprocess.Popen(words, stdout=subprocess.PIPE)
+    out = child.stdout
+    assert out is not None
+    size = sum(len(part) for part in iter(lambda: out.read(1 << 20), b""))
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return {"s": time.perf_counter() - begun, "mb_written": size / 1e6, "mb_memory": usage.ru_maxrss / 1024}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`tuningfork data snapshots`: list them with their runs, compare two, write one to a file, bring one back.
+What a snapshot is belongs to the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.errors import Conflict
+from tui.cli.command import Group
+from tui.cli.options import DATASET, SPLITS, StoreName
+from tui.cli.output import emit, emit_json, say, table
+from tui.cli.session import session
+from tui.cli.streams import STANDARD, output_file
+from tui.formatting import ago, count
+from tui.text import one_line
+from tui.worddiff import marked_text
+
+if TYPE_CHECKING:
+    from store.db import Store
+    from store.records import SnapshotRow
+
+_SHOWN = 20
+
+
+def _hashes(store: Store) -> list[str]:
+    return [str(hash) for hash in store.column("SELECT hash FROM snapshot ORDER BY id DESC")]
+
+
+SNAPSHOT = StoreName("snapshot", _hashes)
+
+
+@click.group(
+    "snapshots",
+    cls=Group,
+    example="""
+    tuningfork data snapshots list --dataset support
+    tuningfork data snapshots diff 3f2a 9c01
+    """,
+)
+def snapshots_() -> None:
+    """Datasets as they were frozen: list, compare, write to a file, restore."""
+
+
+@snapshots_.command("list", example="tuningfork data snapshots list --json")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Only those of this dataset.")
+def list_(dataset: str | None) -> None:
+    """List the snapshots, newest first, with the runs that were trained on each."""
+    from store import snapshots
+
+    found = snapshots.all_snapshots(session().store, dataset)
+    if session().as_json:
+        emit_json([{**asdict(each.snapshot), "runs": list(each.runs)} for each in found])
+        return
+    if not found:
+        say("There is no snapshot yet. Freeze a dataset: tuningfork data freeze --dataset NAME")
+        return
+    rows = [
+        (each.snapshot.hash[:12], each.snapshot.dataset, each.snapshot.rows, ago(each.snapshot.created_at),
+         ", ".join(each.runs))
+        for each in found
+    ]  # fmt: skip
+    table(("snapshot", "dataset", "rows", "frozen", "runs"), rows, right=("rows",), wide="runs")
+
+
+@snapshots_.command("diff", example="tuningfork data snapshots diff 3f2a 9c01")
+@click.argument("before", type=SNAPSHOT)
+@click.argument("after", type=SNAPSHOT)
+@click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Rows to show; 0 shows all.")
+def diff(before: str, after: str, limit: int) -> None:
+    """Compare two snapshots: rows that were added, removed or changed, with [-old-] and {+new+} words marked."""
+    from store import snapshots
+
+    found = snapshots.diff(session().store, before, after)
+    if session().as_json:
+        emit_json({
+            "before": found.before.hash, "after": found.after.hash, "same": found.same,
+            "added": [asdict(row) for row in found.added], "removed": [asdict(row) for row in found.removed],
+            "changed": [{"before": asdict(one), "after": asdict(two)} for one, two in found.changed],
+        })  # fmt: skip
+        return
+    lines = [f"+ {_text(row)}" for row in found.added] + [f"- {_text(row)}" for row in found.removed]
+    lines += [f"~ {one_line(_changed(one, two), 400)}" for one, two in found.changed]
+    for line in lines[:limit] if limit else lines:
+        emit(line)
+    if limit and len(lines) > limit:
+        say(f"{limit} of {len(lines):,} rows; --limit 0 shows all.")
+    emit(
+        f"{len(found.added):,} added, {len(found.removed):,} removed, {len(found.changed):,} changed,"
+        f" {found.same:,} the same."
+    )
+
+
+def _text(row: SnapshotRow) -> str:
+    return one_line(f"{row.split} {row.messages[-2]['content']} → {row.messages[-1]['content']}", 200)
+
+
+def _changed(one: SnapshotRow, two: SnapshotRow) -> str:
+    marks = [f"{a} → {b}" for a, b in ((one.split, two.split), (one.kind, two.kind)) if a != b]
+    said = ["\n".join(message["content"] for message in row.messages) for row in (one, two)]
+    return " ".join([*marks, marked_text(*said)])
+
+
+@snapshots_.command("export", example="tuningfork data snapshots export 3f2a frozen.jsonl")
+@click.argument("snapshot", type=SNAPSHOT)
+@click.argument("file", metavar="FILE")
+@click.option("--split", type=SPLITS, help="Write only this split.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+def export(snapshot: str, file: str, split: Any, overwrite: bool) -> None:
+    """Write the rows of a snapshot as JSON lines of messages, with split and kind; `-` is standard output."""
+    from store import datasets
+    from store.formats.writing import write_json
+
+    rows = datasets.snapshot_rows(session().store, snapshot, split)
+    with output_file(file, ".jsonl") as path:
+        if file != STANDARD and path.exists() and not overwrite:
+            raise Conflict("The file exists already.", where=str(path), todo="Choose another name, or add --overwrite.")
+        n = write_json(path, ({"messages": row.messages, "split": row.split, "kind": row.kind} for row in rows))
+    if file == STANDARD:
+        say(f"{count(n, 'row')} written.")
+    elif session().as_json:
+        emit_json({"path": str(path.absolute()), "rows": n})
+    else:
+        emit(f"{count(n, 'row')} written to {path}.")
+
+
+@snapshots_.command("restore", example="tuningfork data snapshots restore 3f2a support-in-may")
+@click.argument("snapshot", type=SNAPSHOT)
+@click.argument("dataset", metavar="NAME")
+def restore(snapshot: str, dataset: str) -> None:
+    """Make a dataset with the content and the splits of a snapshot. Pairs that are there already are not doubled."""
+    from store import snapshots
+
+    made = snapshots.restore(session().store, snapshot, dataset)
+    if session().as_json:
+        emit_json({"dataset": dataset, "new": len(made.uids), "known": made.duplicates})
+    else:
+        emit(f"{dataset} is made: {count(len(made.uids), 'new pair')}, {made.duplicates:,} that were there already.")
