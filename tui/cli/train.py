@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import BadInput
+from store.errors import BadInput, Conflict
 from store.records import state_word
 from tui.cli import preflight
 from tui.cli.command import Command
@@ -74,6 +74,8 @@ def train(
     store = session().store
     config = config_of(given, file)
     if dry_run:
+        if name in run_control.names(store):
+            raise Conflict(f"There is a run named {name} already.", where="--name", todo="Choose another name.")
         preflight.show(dataset or "", config, _data(dataset, snapshot) if snapshot else None)
         say("Nothing was started.")
         return

@@ -120,6 +120,12 @@ def test_a_dry_run_starts_nothing(tf: Cli, write: Write, facts: str, small: str)
     assert tf.json("runs", "list") == []
 
 
+def test_a_dry_run_refuses_a_name_that_is_taken(tf: Cli, facts: str, base: str, workers: None) -> None:
+    words = ("train", "--dataset", facts, "--model", base, "--name", "one")
+    tf.json(*words)
+    assert "one already" in tf.error(*words, "--dry-run")["what"]
+
+
 def test_a_file_that_is_not_there_and_a_folder_are_named(tf: Cli, tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         assert tf.error("train", "--config", str(path))["where"] == str(path)
