@@ -281,6 +281,7 @@ TRAIN = (
     Key("train.new", "n", "new", "New run", "Choose dataset, model and recipe for a new run", bar=True),
     Key("train.start", "ctrl+s,f8", "start", "Start", "Start the run with these settings", bar=True),
     Key("train.more", "f7", "more", "More settings", "Show or hide the settings that are rarely changed", bar=True),
+    Key("train.copy", "y", "copy", "Copy settings", "Copy these settings as a file for train --config"),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
 )
 

@@ -6,9 +6,11 @@ import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from textual.widgets import Input
 
 from engine.training import fixing, run_control
@@ -21,6 +23,7 @@ from store import datasets, pairs, runs, worker
 from store.db import Store
 from store.records import PairDraft, Run
 from tests.tui.conftest import Drive, Driver
+from tui.cli import cli
 from tui.screens.train import report
 from tui.screens.train.run_form import RunForm
 from tui.screens.train.run_list import RunList
@@ -426,3 +429,33 @@ async def test_datasets_change_the_suggestion(training: Any, ember: str, store: 
         await app.press(*"zoo", "enter")
         await app.see("‹ zoo ›", "zoo-1", "1 ready pair")
         assert screen(app).query_one(RunList).selected is None
+
+
+async def test_the_form_and_its_file_are_one_configuration(
+    training: Any, ember: str, store: Store, no_process: list[str], tmp_path: Path
+) -> None:
+    async with training() as app:
+        await app.see("‹ ember ›")
+        form = screen(app).query_one(RunForm)
+        for field, value in (("length", "2 epochs"), ("lr", "1e-3"), ("rank", "8")):
+            form.query_one(f"#{field}", Input).value = value
+        screen(app).query_one(RunList).focus()
+        await app.press("y")
+        await app.see("Copied.")
+        (tmp_path / "form.yaml").write_text(app.app.clipboard, "utf-8")
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["ember-1"])
+        run = runs.get(store, "ember-1")
+        words = ["--config", str(tmp_path / "form.yaml"), "--home", str(store.home.root)]
+        started = CliRunner().invoke(cli, ["train", *words, "--name", "again"])
+        assert started.exit_code == 0, started.stderr
+        assert runs.get(store, "again").config_hash == run.config_hash
+        (tmp_path / "few.yaml").write_text("dataset: ember\nname: few\nepochs: 2\nlr: 1e-3\nrank: 8\nalpha: 16\n")
+        words[1] = str(tmp_path / "few.yaml")
+        assert CliRunner().invoke(cli, ["train", *words]).exit_code == 0
+        assert runs.get(store, "few").config_hash == run.config_hash
+        await app.see("ember-1")
+        screen(app).query_one(RunList).go_to("ember-1")
+        await app.press("y")
+        await app.until(lambda: "# The settings of run ember-1" in app.app.clipboard)
+        assert run.snapshot in app.app.clipboard

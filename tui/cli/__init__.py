@@ -28,6 +28,7 @@ COMMANDS = {
     "preflight": "tui.cli.preflight:preflight",
     "forecast": "tui.cli.forecast:forecast",
     "train": "tui.cli.train:train",
+    "migrate": "tui.cli.migrate:migrate",
     "runs": "tui.cli.runs:runs",
     "diagnose": "tui.cli.diagnose:diagnose",
     "score": "tui.cli.score:score",

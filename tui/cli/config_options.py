@@ -4,6 +4,7 @@ What a value may be is checked by engine.training.config; here it gets the name 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +12,12 @@ from click.shell_completion import CompletionItem
 
 from store.errors import BadInput
 from tui.cli.options import MODEL, options_named
+from tui.cli.output import say
 from tui.cli.session import session
 
 if TYPE_CHECKING:
     from engine.training.config import TrainConfig
+    from engine.training.config_files import ConfigFile
     from engine.training.fields import TrainingField
     from engine.training.launchers import Launcher
     from engine.training.methods import TrainingMethod
@@ -105,21 +108,54 @@ def _typed(option: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
-def config_of(given: dict[str, Any]) -> TrainConfig:
-    """Take the configuration out of a command's keyword arguments; BadInput names the option that is wrong."""
+def read_config(path: Path) -> ConfigFile:
+    """Read a configuration file; it takes what the options take, names of variants and `lr: auto` included."""
+    from engine.training import config_files
+
+    return config_files.read(path, {"method": _methods(), "lr": (AUTO_RATE,)})
+
+
+def config_of(given: dict[str, Any], file: ConfigFile | None = None) -> TrainConfig:
+    """Take the configuration out of a command's keyword arguments; BadInput names the option that is wrong.
+
+    What a file says stands under the options that were typed: which of them replaces what is told.
+    """
+    from engine.models import refs
     from engine.training.config import FIELDS
     from engine.training.continuing import base_of
     from engine.training.objectives import OBJECTIVES
     from engine.training.recipes import config_for
 
     values = {name: given.pop(name) for name in FIELDS if name in given}
+    said: set[str] = set()
+    emptied: dict[str, Any] = {}
+    if file is not None:
+        said = {name for name in file.values if not _typed(name)}
+        for name in file.values.keys() - said:
+            replaces(file, name, FIELDS[name].format(file.values[name]))
+        values |= {name: file.values[name] for name in said}
+        if "model" in said:
+            values["model"] = refs.as_typed(values["model"])
+        emptied = {name: None for name in said if file.values[name] is None}
     recipe, model, method = values.pop("recipe"), values.pop("model"), values.pop("method")
-    if (objective := values.get("objective")) and not _typed("recipe"):
+    if (objective := values.get("objective")) and not _typed("recipe") and "recipe" not in said:
         recipe = OBJECTIVES[objective].recipe
-    if (on := values.get("on")) and not _typed("model"):
+    if (on := values.get("on")) and not _typed("model") and "model" not in said:
         model = base_of(session().store, on)
     values |= _methods().get(method, {})
     if values.get("lr") == AUTO_RATE:  # the recipe's rate, and a trial around it
         values |= {"lr": None, "lr_trial": True}
-    with options_named():
-        return config_for(recipe, model, **values)
+    try:
+        config = config_for(recipe, model, **values)
+        return config.replace(**emptied) if emptied else config
+    except BadInput as error:
+        if file is not None and error.where in said:
+            raise BadInput(error.what, where=file.place(error.where), todo=error.todo or "Correct that line.") from None
+        with options_named():
+            raise
+
+
+def replaces(file: ConfigFile, name: str, value: str) -> None:
+    """Tell that an option was typed which the file sets, too."""
+    option = f"--{name.replace('_', '-')}"
+    say(f"{option} replaces {name}: {value or 'empty'} ({file.place(name)}).")

@@ -21,7 +21,9 @@ from tui.formatting import count, duration, size
 from tui.text import clean
 
 if TYPE_CHECKING:
+    from engine.training.config import TrainConfig
     from engine.training.preflight import Preflight
+    from store.records import Snapshot
 
 
 @click.command(
@@ -40,6 +42,14 @@ def preflight(dataset: str, **given: Any) -> None:
     Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model reads them,
     with the trained parts marked. Fails when a run on this data would fail.
     """
+    show(dataset, config_of(given))
+
+
+def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) -> None:
+    """Print what a run of this configuration would be, on the dataset as it is now or on a snapshot; starts nothing.
+
+    BadInput when the run would fail.
+    """
     from engine.models import refs
     from engine.training import continuing, rewards, run_control
     from engine.training.calibration import calibrated
@@ -53,8 +63,9 @@ def preflight(dataset: str, **given: Any) -> None:
     from engine.training.preflight import template_of
     from store import datasets
 
-    store, config = session().store, config_of(given)
-    rows = datasets.snapshot_rows(store, freeze(store, dataset, config.objective).hash)
+    store = session().store
+    frozen = snapshot or freeze(store, dataset, config.objective)
+    rows = datasets.snapshot_rows(store, frozen.hash)
     config, continues = continuing.settled(store, config)
     config = rewards.settled(store, config)
     base = refs.resolve(store, config.model)

@@ -122,6 +122,28 @@ def show(name: str) -> None:
         say(f"Compare it: tuningfork compare --a {run.base} --b run:{run.name} --prompt TEXT{session().flags()}")
 
 
+@runs.command(
+    "config",
+    example="""
+    tuningfork runs config ember > again.yaml
+    tuningfork train --config again.yaml
+    """,
+)
+@click.argument("name", type=RUN)
+def config(name: str) -> None:
+    """Print a run's settings as a file for `tuningfork train --config`, with the snapshot it was trained on."""
+    from engine.training import config_files
+    from engine.training.config import TrainConfig
+    from store import runs as kept
+
+    run = kept.get(session().store, name)
+    settings = TrainConfig.from_json(run.config)
+    if session().as_json:
+        emit_json({"snapshot": run.snapshot, "config": settings.to_json(), "config_hash": settings.hash()})
+    else:
+        emit(config_files.of_run(run).rstrip())
+
+
 def _state(status: Any) -> str:
     word = state_word(status.state)
     return f"{word}, but no step for a long time: it may hang" if status.hung else word

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
@@ -17,6 +17,7 @@ from textual.screen import Screen
 from store.errors import TuningforkError
 from tui import keys
 from tui.services import AppServices, services
+from tui.text import clean
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.masthead import Masthead
 
@@ -120,3 +121,15 @@ class ModeScreen(PageScreen[None]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.PAGE = cls.MODE
+
+    @work(group="copy")
+    async def copy(self, text: str) -> None:
+        """Copy to the clipboard, and for terminals that take no copies to a file of the home."""
+        self.app.copy_to_clipboard(clean(text))
+        target = self.tuningfork.store.home.cache / "copied.txt"
+        try:
+            await self.tuningfork.bridge.file(target.write_text, text, "utf-8")
+        except OSError:
+            self.tuningfork.notify("Copied.")
+            return
+        self.tuningfork.notify("Copied. If your terminal takes no copies: it is in cache/copied.txt of the home, too.")

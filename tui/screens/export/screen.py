@@ -29,7 +29,6 @@ from tui.screens.export.export_form import ExportForm
 from tui.screens.export.export_list import ExportList
 from tui.screens.export.export_view import ExportView, ExportWork
 from tui.screens.export.report import Offer
-from tui.text import clean
 from tui.widgets.empty_state import EmptyState
 
 _TICK_S = 0.5
@@ -264,24 +263,12 @@ class ExportScreen(ModeScreen):
     def action_copy(self) -> None:
         """Copy the command under the cursor."""
         if self._view.command:
-            self._copy(self._view.command)
+            self.copy(self._view.command)
 
     def action_copy_path(self) -> None:
         """Copy the path of the export."""
         if self._view.made:
-            self._copy(str(self._view.made.path))
-
-    @work(group="copy")
-    async def _copy(self, text: str) -> None:
-        """To the clipboard, and for terminals that take no copies to the same file as in Compare."""
-        self.app.copy_to_clipboard(clean(text))
-        target = self.tuningfork.store.home.cache / "copied.txt"
-        try:
-            await self.tuningfork.bridge.file(target.write_text, text, "utf-8")
-        except OSError:
-            self.tuningfork.notify("Copied.")
-            return
-        self.tuningfork.notify("Copied. If your terminal takes no copies: it is in cache/copied.txt of the home, too.")
+            self.copy(str(self._view.made.path))
 
     @work(group="act")
     async def action_compare(self) -> None:

@@ -341,6 +341,19 @@ class TrainScreen(ModeScreen):
         before = await self.tuningfork.bridge.call(report.before, run)
         await self.tuningfork.compare(before, str(Ref.run(run.name)))
 
+    def action_copy(self) -> None:
+        """Copy the settings of the run under the cursor, or of the form, as a file for `train --config`."""
+        from engine.training import config_files  # with it comes PyYAML, which opening the app can do without
+
+        if self.row is not None:
+            self.copy(config_files.of_run(self.row.run))
+            return
+        form = self.query_one(RunForm)
+        try:
+            self.copy(config_files.write(form.config(), {"dataset": form.dataset}))
+        except TuningforkError as error:
+            self.tuningfork.notify_error(_labelled(error))
+
     @work(group="dialog", exclusive=True)
     async def action_rows(self) -> None:
         """Show what the model learns, token by token."""
