@@ -12,7 +12,7 @@ import pytest
 from textual.widgets import Input
 
 from engine.training import fixing, run_control
-from engine.training.config import FIELDS, TrainConfig
+from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
 from engine.training.preflight import Preflight
@@ -153,7 +153,7 @@ async def test_a_wrong_number_is_named_and_nothing_starts(training: Any, ember: 
 async def test_every_field_of_a_configuration_can_be_reached_and_changed(
     training: Any, ember: str, store: Store, no_process: list[str]
 ) -> None:
-    shown = [name for name in FIELDS if name not in ("model", "recipe", "steps", "epochs")]
+    shown = [name for name in FIELDS if name not in ("model", "recipe", "steps", "epochs") and used_by("auto", name)]
     async with training((80, 24)) as app:
         await app.see("‹ ember ›", "Batch size")
         assert "CPU threads" not in app.text
@@ -399,3 +399,21 @@ async def test_datasets_change_the_suggestion(training: Any, ember: str, store: 
         await app.press(*"zoo", "enter")
         await app.see("‹ zoo ›", "zoo-1", "1 ready pair")
         assert screen(app).query_one(RunList).selected is None
+
+
+async def test_a_method_brings_its_own_fields_and_its_own_rate(
+    training: Any, ember: str, store: Store, no_process: list[str]
+) -> None:
+    async with training((100, 40)) as app:
+        await app.see("‹ ember ›", "Batch size")
+        form = screen(app).query_one(RunForm)
+        rate = float(form.query_one("#lr", Input).value)
+        form.query_one("#method", Choice).value = "prefix"
+        await app.until(lambda: float(form.query_one("#lr", Input).value) == pytest.approx(2 * rate))
+        shown = {name for name in FIELDS if form.query(f"#{name}-row") and form.query_one(f"#{name}-row").display}
+        assert "virtual_tokens" in shown and not shown & {"rank", "alpha", "targets", "lora_plus", "dora"}
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["ember-1"])
+        config = TrainConfig.from_json(runs.get(store, "ember-1").config)
+        assert config.method == "prefix" and config.lr == pytest.approx(2 * rate)
+        assert config.recipe == "identity" and config.result == "learned", "the rest is the recipe's"

@@ -192,8 +192,7 @@ class RunForm(VerticalScroll, can_focus=False):
 
     def config(self) -> TrainConfig:
         """What would be trained. BadInput names the field that cannot be."""
-        recipe = config_for(self.query_one("#recipe", Choice).value, self.model)
-        method = self._text("method")
+        recipe, method = self._recipe(), self._text("method")
         rows = [field for field in (*_BASIC, *_ADVANCED) if used_by(method, field.name)]
         values = {field.name: field.parse(self._text(field.name)) for field in rows if self._is_changed(field.name)}
         if "rank" in values and not self._is_changed("alpha"):
@@ -247,7 +246,7 @@ class RunForm(VerticalScroll, can_focus=False):
     @on(Choice.Changed)
     def _chosen(self, event: Choice.Changed) -> None:
         event.stop()
-        if event.choice.id in _CHOSEN_ABOVE:
+        if event.choice.id in (*_CHOSEN_ABOVE, "method"):  # its learning rate follows the method
             self._fill(everything=event.choice.id == "recipe")
         if event.choice.id == "dataset":
             self._rename()
@@ -298,10 +297,17 @@ class RunForm(VerticalScroll, can_focus=False):
         shown.update(content(text))
         shown.display = bool(text)
 
+    def _recipe(self) -> TrainConfig:
+        """The recipe's values for the model and the method that is chosen."""
+        method = self._text("method") if self._is_changed("method") else None
+        return config_for(self.query_one("#recipe", Choice).value, self.model, method=method)
+
     def _fill(self, *, everything: bool) -> None:
         """Put the recipe's values into the rows: into all of them, or into those that the user has not changed."""
-        config = config_for(self.query_one("#recipe", Choice).value, self.model)
+        own = config_for(self.query_one("#recipe", Choice).value, self.model)
+        config = own if everything else self._recipe()
         values = {field.name: field.format(getattr(config, field.name)) for field in (*_BASIC, *_ADVANCED)}
+        values["method"] = own.method
         values["length"] = f"{config.steps} steps" if config.steps else f"{config.epochs:g} epochs"
         changed = set() if everything else {name for name in values if self._is_changed(name)}
         self._filled = values
@@ -317,7 +323,7 @@ class RunForm(VerticalScroll, can_focus=False):
         """Keep the adapter's strength at another rank, unless the user set it."""
         if self._is_changed("alpha"):
             return
-        recipe = config_for(self.query_one("#recipe", Choice).value, self.model)
+        recipe = self._recipe()
         try:
             rank = FIELDS["rank"].parse(self._text("rank"))
         except BadInput:

@@ -27,7 +27,8 @@ from engine.training.worker import adapter_files, checkpoints, four_bit, loading
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
-from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.methods import ADAPTERS
+from engine.training.worker.optim import optimizer_of, schedule
 from engine.training.worker.packing import Pack, Packer
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
@@ -101,7 +102,7 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
     """Prefix-tree packing if this model, tried out, honours its mask and positions; else padded batches."""
     limit = PACK_TOKENS[loaded.device]
     base = loaded.model.get_base_model()
-    if config.packing == "shared-prefix":
+    if config.packing == "shared-prefix" and not config.neftune:  # noise depends on the length of a row
         own = base.config._attn_implementation
         packing.register()
         for attention in ([packing.ATTENTION] if loaded.device == "cpu" else []) + [own]:
@@ -131,6 +132,11 @@ class Validation:
         return self._loss
 
 
+def _packed(packer: Packer, rows: Sequence[Example], batch: int) -> list[Pack]:
+    """The passes of a step, each with rows of one batch."""
+    return [pack for at in range(0, len(rows), batch) for pack in packer(rows[at : at + batch])]
+
+
 class RowNumbers(Dataset[int]):
     """A data set of the numbers 0 to n - 1: the sampler shuffles numbers, and the collator packs the rows."""
 
@@ -145,7 +151,8 @@ class RowNumbers(Dataset[int]):
 
 
 class SftTrainer(Trainer):
-    """A Trainer whose batches are packs. A step takes `batch_size` rows in as many passes as they need."""
+    """A Trainer whose batches are packs. A step takes `accumulation` batches of `batch_size` rows in as many passes
+    as they need, and divides by the trained tokens of all of them: as one large batch would."""
 
     def __init__(
         self,
@@ -159,20 +166,18 @@ class SftTrainer(Trainer):
         rate: float,
     ) -> None:
         config, numbers = job.config, StepNumbers()
-        self._peak = rate
         self._job, self._numbers = job, numbers
         self._validation = validation
         self.run = RunCallback(job, numbers, total, validation.loss, watcher)
-        trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
-        optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
+        optimizer = optimizer_of(config, loaded.model, rate)
         self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
         super().__init__(
             model=loaded.model,
             args=_arguments(job, loaded, total),
             train_dataset=RowNumbers(len(train)),
-            data_collator=lambda picked: {"packs": packer([train[number] for number in picked])},
+            data_collator=lambda picked: {"packs": _packed(packer, [train[at] for at in picked], config.batch_size)},
             optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve)),
-            callbacks=[self.run],
+            callbacks=[*ADAPTERS[config.method].callbacks(loaded.model, total), self.run],
         )
         self.remove_callback(PrinterCallback)
         if self.args.gradient_checkpointing:
@@ -219,10 +224,11 @@ class SftTrainer(Trainer):
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
-            rate = self._peak * self._curve(self.lr_scheduler.last_epoch)
-            for group in self.optimizer.param_groups:
+            share = self._curve(self.lr_scheduler.last_epoch)
+            rates = [peak * share for peak in self.lr_scheduler.base_lrs]
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
-            self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
+            self.lr_scheduler._last_lr = rates  # what is reported
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter_files.read(self.model, Path(resume_from_checkpoint))
@@ -232,13 +238,14 @@ def _arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArgument
     config = job.config
     return TrainingArguments(
         output_dir=str(job.out / "checkpoints" / ".part"),
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.step_rows,
         max_steps=total,
         max_grad_norm=config.max_grad_norm,
+        neftune_noise_alpha=config.neftune or None,
         seed=config.seed,
         data_seed=config.seed,
         bf16=False,  # the weights are in the compute dtype already; autocast would only add casts
-        gradient_checkpointing=loading.needs_checkpointing(loaded, config.max_length),
+        gradient_checkpointing=loading.needs_checkpointing(loaded, config),
         use_cpu=loaded.device == "cpu",
         logging_steps=1,
         logging_nan_inf_filter=False,
