@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.export import verification
+from engine.export.request import Target
 from engine.export.targets.base import ExportTarget, ExportUse, Writing
 from engine.export.verification import Step, VerificationCheck, Written
 from engine.models.refs import Resolved
@@ -22,10 +23,10 @@ class ToyTarget(ExportTarget):
     def size(self, model: Resolved, quant: str | None) -> int:
         return 11
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         work.tell("write", "Carving", 1, 1)
-        (folder / "toy.txt").write_text(f"{work.run.name} as {quant}")
-        return Written(folder, quant=quant)
+        (folder / "toy.txt").write_text(f"{work.run.name} as {target.quant}")
+        return Written(folder, quant=target.quant)
 
     def checks(self) -> Sequence[Step]:
         def looks(measured: object, written: Written, report: verification.Report) -> verification.Checks:

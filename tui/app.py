@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.app import App
 from textual.binding import BindingsMap
-from textual.notifications import SeverityLevel
+from textual.notifications import Notification, Notify, SeverityLevel
 from textual.signal import Signal
 
 from store.db import Store
@@ -26,12 +27,14 @@ from tui.bridge import Bridge
 from tui.messages import LiveJobs
 from tui.run_news import RunNews
 from tui.text import clean
+from tui.widgets.key_bar import KeyBar
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
 _POLL_S = 0.5
 _SETTLED_S = 3.0
+_NOTICES = 200
 
 
 def _actions() -> type[Provider]:
@@ -64,6 +67,7 @@ class TuningforkApp(App[int]):
         self.settings = settings.load(store.home)
         self.live = LiveJobs()
         self._asked_to_quit = False
+        self.notices: deque[Notification] = deque(maxlen=_NOTICES)
         self.live_changed: Signal[LiveJobs] = Signal(self, "live jobs")
         self.pairs_changed: Signal[None] = Signal(self, "pairs or datasets")
         self.runs_changed: Signal[None] = Signal(self, "runs, their metrics or events, or exports")
@@ -117,7 +121,7 @@ class TuningforkApp(App[int]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Show a short notice in the corner, instead of the one before unless that was a warning or an error.
+        """Show a short notice in the last line, instead of the one before unless that was a warning or an error.
 
         Text and title are cleaned and taken literally; `markup` is only there because the framework passes it.
         """
@@ -125,6 +129,17 @@ class TuningforkApp(App[int]):
             if shown.severity == severity == "information":
                 self._unnotify(shown, refresh=False)
         super().notify(clean(message), title=clean(title), severity=severity, timeout=timeout, markup=False)
+
+    def _on_notify(self, event: Notify) -> None:
+        self.notices.append(event.notification)
+        super()._on_notify(event)
+
+    def _refresh_notifications(self) -> None:
+        """Show what is to be noticed in the key bar of the page; the framework's own cover what is being read."""
+        for screen in reversed(self._screen_stack):
+            for bar in screen.query(KeyBar):
+                bar.notices = tuple(self._notifications)
+                return
 
     def notify_error(self, error: TuningforkError) -> None:
         """Show what happened, where, and what to do."""
@@ -184,6 +199,12 @@ class TuningforkApp(App[int]):
     def action_help_quit(self) -> None:
         """Ctrl+C copies in a field; elsewhere it shows which key quits."""
         self.notify("Press ^Q or F10 to quit.")
+
+    def action_notices(self) -> None:
+        """List the notices of this session."""
+        from tui.screens.dialogs.notices import NoticesDialog
+
+        self.push_screen(NoticesDialog(tuple(self.notices)))
 
     def action_jobs(self) -> None:
         """List what runs and what has ended."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tui.formatting import size
+
 if TYPE_CHECKING:
     from store.records import Export, JobProgress
 
@@ -20,7 +22,7 @@ SIGN: dict[str, tuple[str, str]] = {
 }
 """The sign and its style of an export's state and of a check's."""
 _WORD = {"working": "being made", "rejected": "rejected: it failed its verification"}
-_STAGE = {"write": "writing", "quantise": "quantising", "verify": "verifying"}
+_STAGE = {"write": "writing", "quantise": "quantising", "verify": "verifying", "measure": "measuring", "try": "trying"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class CheckLine:
 def title(export: Export) -> str:
     """`gguf q8_0`, `merged`, `gguf q4_k_m (mostly Q5_0)` where something else is in it than its quant says."""
     named = f"{export.format} {export.quant}" if export.quant else export.format
-    mostly = export.verification.get("mostly")
-    return f"{named} ({mostly})" if mostly else named
+    notes = [export.verification.get("mostly"), "with a matrix" if export.verification.get("importance") else None]
+    said = ", ".join(str(note) for note in notes if note)
+    return f"{named} ({said})" if said else named
 
 
 def model_name(export: Export) -> str:
@@ -56,6 +59,19 @@ def checks(export: Export) -> list[CheckLine]:
     return [
         CheckLine(str(each["name"]), states.get(each["state"], str(each["state"])), str(each["said"])) for each in found
     ]
+
+
+def tried(export: Export) -> list[tuple[str, str, str, str, str, str]]:
+    """The quants among which `auto` chose: sign, quant, size, KL, tokens/s, and what it failed or is mostly made of."""
+    rows = []
+    for each in export.verification.get("tried", []):
+        state = "passed" if each["passed"] and each["recommended"] else "warn" if each["passed"] else "failed"
+        name = f"{each['quant']} with a matrix" if each["importance"] else str(each["quant"])
+        speed = f"{each['tokens_per_s']:.0f}/s" if each["tokens_per_s"] else ""
+        note = f"failed {', '.join(each['failed'])}" if each["failed"] else str(each["mostly"])
+        sign = SIGN[state][0] if each["recommended"] or not each["passed"] else " "
+        rows.append((sign, name, size(each["bytes"]) if each["bytes"] else "", divergence(each["kl"]), speed, note))
+    return rows
 
 
 def advice(export: Export) -> str | None:

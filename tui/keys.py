@@ -88,6 +88,7 @@ HELP = (
 
 APP = (
     Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
+    Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs and exports continue in the background", priority=True),
 )

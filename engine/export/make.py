@@ -9,7 +9,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,14 +22,14 @@ from engine.export.advice import advise
 from engine.export.planning import Planned, Selection
 from engine.export.public_names import public_base
 from engine.export.reference_measurements import ReferenceMeasurements
-from engine.export.request import Request, Target
+from engine.export.request import AUTO, Request, Target
 from engine.export.targets.base import Writing
 from engine.gguf.metadata import FileMetadata
 from engine.gguf.tensors import is_plain
 from engine.models.licence import licence_of
 from store import datasets, exports
 from store.db import Store
-from store.errors import NoSpace, TuningforkError
+from store.errors import NoSpace, TuningforkError, WorkerError
 from store.records import Probe, Run
 
 Tell = Callable[[str, str, str, int, int], None]
@@ -72,7 +72,31 @@ def make(store: Store, request: Request, chosen: Selection, tell: Tell) -> Itera
                     measurements = ReferenceMeasurements(store.home, chosen.model, _rows(work), work.probes, scratch)
                     stack.callback(measurements.close)
                 measurements.tell = partial(tell, each.target.title, "verify")
-            yield _one(work, each, measurements)
+            table: list[Any] = []
+            if each.target.quant == AUTO:
+                assert measurements is not None  # planning refuses auto without verification
+                each, table = _resolved(work, each, measurements)
+                measurements.tell = partial(tell, each.target.title, "verify")
+            yield _one(work, each, measurements, table)
+
+
+def _resolved(work: MakeContext, planned: Planned, measurements: ReferenceMeasurements) -> tuple[Planned, list[Any]]:
+    """What `--quant auto` stands for, and the table of all that was tried. WorkerError when every quant failed."""
+    from engine.export import quant_trial
+
+    writing = _writing(work, planned.target)
+    tried = quant_trial.run(writing, measurements)
+    best = quant_trial.recommended(tried)
+    if best is None:
+        raise WorkerError(
+            "No quant of this run passed its verification.",
+            where=work.run.name,
+            todo="Export --to merged or --to gguf --quant f16, and compare the run's answers.",
+        )
+    request = replace(work.request, targets=(quant_trial.target_of(planned.target, best),))
+    found = planning.plan(work.store, request, work.chosen)[0]
+    planning.check_place(found, work.request.overwrite)
+    return found, quant_trial.as_json(tried)
 
 
 def _probes(request: Request) -> list[Probe]:
@@ -84,7 +108,7 @@ def _rows(work: MakeContext) -> list[Any]:
     return [row for row in rows if row.split != "train"] or rows
 
 
-def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurements | None) -> int:
+def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurements | None, tried: list[Any]) -> int:
     target, store = planned.target, work.store
     kind = targets.get(target.format)
     planning.check_place(planned, work.request.overwrite)
@@ -92,7 +116,7 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
     with _begun(work, planned) as (number, part):
         try:
             part.mkdir(mode=0o700)
-            written = kind.write(_writing(work, target), target.quant, part, planned.path.name)
+            written = kind.write(_writing(work, target), target, part, planned.path.name)
             report = verification.NOT_VERIFIED
             if measurements is not None:
                 report = verification.verify(measurements, written, kind.checks())
@@ -102,6 +126,10 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
                 "base": work.run.base, "run": work.run.name, "step": work.chosen.step, "snapshot": work.run.snapshot,
                 "advice": None if verification.passed(report) else _advice(work, target, report),
             }  # fmt: skip
+            if tried:
+                report["tried"] = tried
+            if target.importance:
+                report["importance"] = True
             sums = _finish_folder(work, target, planned, part, report)
             path, size = _place(planned, part, report)
         except BaseException as error:
@@ -134,6 +162,7 @@ def _writing(work: MakeContext, target: Target) -> Writing:
         about=_about(work),
         official=work.request.converter == "official",
         scratch=work.scratch,
+        rows=datasets.snapshot_rows(work.store, work.run.snapshot),
         tell=partial(work.tell, target.title),
     )
 

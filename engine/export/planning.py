@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.export import quant_mix, targets
-from engine.export.request import Request, Target
+from engine.export.request import AUTO, Request, Target
 from engine.models import refs
 from engine.models.refs import Ref, Resolved, SavedState
 from engine.training.config import TrainConfig
@@ -135,6 +135,10 @@ def plan(store: Store, request: Request, chosen: Selection | None = None) -> lis
         raise BadInput("No target was named.", todo=f"Choose from {', '.join(targets.REGISTRY)}.")
     for target in request.targets:
         targets.get(target.format).check_quant(target.quant)
+        if target.quant == AUTO and not request.verify:
+            raise BadInput(
+                "The quant auto is chosen by verifying each one.", where="--quant auto", todo="Leave --no-verify out."
+            )
     chosen = chosen or select(store, request.run)
     _refuse_impossible(request, chosen.run)
     known = _known_kl(store, chosen.run.base)

@@ -16,15 +16,20 @@ from store.errors import UserError
 # What llama.cpp makes of each quant: matrices, the output matrix. In bytes per weight.
 _BYTES = {
     "F32": 4.0, "F16": 2.0, "BF16": 2.0, "Q8_0": 34 / 32, "Q6_K": 210 / 256, "Q5_K": 176 / 256, "Q5_1": 24 / 32,
-    "Q5_0": 22 / 32, "Q4_K": 144 / 256, "Q4_1": 20 / 32, "Q4_0": 18 / 32,
+    "Q5_0": 22 / 32, "Q4_K": 144 / 256, "Q4_1": 20 / 32, "Q4_0": 18 / 32, "IQ4_XS": 136 / 256, "IQ4_NL": 18 / 32,
+    "Q3_K": 110 / 256, "IQ3_S": 110 / 256, "IQ2_S": 82 / 256,
 }  # fmt: skip
 _MADE = {
     "q8_0": ("Q8_0", "Q8_0"), "q6_k": ("Q6_K", "Q6_K"), "q5_k_m": ("Q5_K", "Q6_K"), "q4_k_m": ("Q4_K", "Q6_K"),
-    "q4_1": ("Q4_1", "Q6_K"), "q4_0": ("Q4_0", "Q6_K"),
+    "q4_1": ("Q4_1", "Q6_K"), "q4_0": ("Q4_0", "Q6_K"), "iq4_xs": ("IQ4_XS", "Q6_K"), "q3_k_m": ("Q3_K", "Q6_K"),
+    "iq3_m": ("IQ3_S", "Q6_K"), "iq2_m": ("IQ2_S", "Q5_K"),
 }  # fmt: skip
 _BLOCK = 256
 _SMALL_BLOCK = 32
-_FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+_FALLBACK = {
+    "Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "IQ4_XS": "IQ4_NL", "IQ3_S": "IQ4_NL",
+    "IQ2_S": "IQ4_NL",
+}  # fmt: skip
 """https://github.com/ggml-org/llama.cpp/blob/master/src/llama-quant.cpp, for rows that are no multiple of 256."""
 _OUTPUT, _EMBEDDING = ("lm_head.weight", "output.weight"), ("embed_tokens.weight", "token_embd.weight")
 

@@ -39,10 +39,11 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a model said, and whether it ended its turn by itself."""
+    """What a model said, whether it ended its turn by itself, and how fast it wrote, where that was measured."""
 
     text: str
     stopped: bool
+    tokens_per_s: float | None = None
 
 
 class ReferenceMeasurements:
@@ -112,13 +113,13 @@ class ReferenceMeasurements:
         answers = []
         try:
             for number, messages in enumerate(conversations, 1):
-                text, stopped = "", False
+                text, stopped, speed = "", False, None
                 async for item in backend.generate(GenerationRequest(model, tuple(messages), SAMPLING)):
                     if isinstance(item, Finish):
-                        stopped = item.stop == "end"
+                        stopped, speed = item.stop == "end", item.tokens_per_s
                     elif isinstance(item, str):
                         text += item
-                answers.append(GivenAnswer(text, stopped))
+                answers.append(GivenAnswer(text, stopped, speed))
                 self.tell(f"Asking {model.title}", number, len(conversations))
         finally:
             await backend.close()

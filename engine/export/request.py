@@ -8,18 +8,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+AUTO = "auto"
+"""The quant that stands for the smallest one that passes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing to make: the name of an export target, and a quant where it has some."""
+    """One thing to make: the name of an export target, and a quant where it has some. `importance` is whether the
+    quantiser weighs columns by what the run's data activates."""
 
     format: str
     quant: str | None = None
+    importance: bool = False
 
     @property
     def title(self) -> str:
-        """`gguf q8_0`, `merged` …"""
-        return f"{self.format} {self.quant}" if self.quant else self.format
+        """`gguf q8_0`, `merged`, `gguf iq4_xs with a matrix` …"""
+        words = [self.format, *([self.quant] if self.quant else []), *(["with a matrix"] if self.importance else [])]
+        return " ".join(words)
 
 
 @dataclass(frozen=True, slots=True)

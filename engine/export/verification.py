@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -163,7 +164,10 @@ def _gguf_logits(measured: ReferenceMeasurements, written: Written, report: Repo
 def _gguf_answers(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:
     assert written.gguf is not None
     itself = Resolved(str(written.gguf), "gguf", "the file", gguf=written.gguf)
-    yield from _answers(measured, measured.ask(itself))
+    answers = measured.ask(itself)
+    if speeds := [answer.tokens_per_s for answer in answers if answer.tokens_per_s]:
+        report["tokens_per_s"] = round(statistics.median(speeds), 1)
+    yield from _answers(measured, answers)
 
 
 def _modelfile(measured: ReferenceMeasurements, written: Written, report: Report) -> Checks:

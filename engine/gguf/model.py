@@ -3,6 +3,7 @@ K-quants are made by llama.cpp from the float16 pass; verification and names of 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -38,6 +39,10 @@ QUANTISED: dict[str, str] = {
     "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M",
     "q4_0": "LLAMA_FTYPE_MOSTLY_Q4_0",
     "q4_1": "LLAMA_FTYPE_MOSTLY_Q4_1",
+    "iq4_xs": "LLAMA_FTYPE_MOSTLY_IQ4_XS",
+    "q3_k_m": "LLAMA_FTYPE_MOSTLY_Q3_K_M",
+    "iq3_m": "LLAMA_FTYPE_MOSTLY_IQ3_M",
+    "iq2_m": "LLAMA_FTYPE_MOSTLY_IQ2_M",
 }
 QUANTS = (*DIRECT, *QUANTISED)
 Progress = Callable[[int, int], None]
@@ -79,12 +84,29 @@ def write_gguf(
     return out
 
 
-def quantise(source: Path, out: Path, quant: str, threads: int = 0) -> Path:
-    """Have llama.cpp make `out` from the float16 file `source`. Raises TuningforkError when it cannot."""
+def tensor_name(full: str, shape: ModelShape) -> str | None:
+    """What GGUF calls a tensor of a checkpoint: `blk.0.attn_q.weight` for `model.layers.0.self_attn.q_proj.weight`."""
+    arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == shape.arch.name)
+    found = gguf.get_tensor_name_map(arch, shape.layers).get_name(full, try_suffixes=(".weight", ".bias"))
+    return str(found) if found is not None else None
+
+
+def quantise(
+    source: Path, out: Path, quant: str, threads: int = 0, importance: Mapping[str, np.ndarray] | None = None
+) -> Path:
+    """Have llama.cpp make `out` from the float16 file `source`. `importance` weighs the columns of each matrix: by
+    tensor name, float32 of shape (row length,). Raises TuningforkError when it cannot."""
     lib = library()
     params = lib.llama_model_quantize_default_params()
     params.ftype = getattr(lib, QUANTISED[quant])
     params.nthread = threads or os.cpu_count() or 1
+    arrays = {name: np.ascontiguousarray(values, np.float32) for name, values in (importance or {}).items()}
+    if arrays:  # kept alive by this frame until the call is over; an entry without a name ends the list
+        table = (lib.llama_model_imatrix_data * (len(arrays) + 1))()
+        for entry, (name, values) in zip(table, arrays.items(), strict=False):
+            entry.name, entry.size = name.encode(), values.size
+            entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        params.imatrix = table
     with replacing(out) as part:
         if lib.llama_model_quantize(str(source).encode(), str(part).encode(), params) != 0:
             raise TuningforkError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from store.home import Home
 from tests.e2e.conftest import Demo, tuningfork
 
 pytestmark = pytest.mark.slow
-QUANTS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0")
+QUANTS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m")
+COARSE = ("q4_0", "q4_1")
 FORMATS = ("gguf-adapter", "merged", "adapter", "ollama")
 WHOLE = {"tensors", "tokens", "template", "end of turn", "answers", "stops", "probes"}
 
@@ -31,7 +33,7 @@ def made(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict
     probes.write_text("\n".join(lines[::2]), "utf-8")
     asked = ("--probes", str(probes), "--set", "name=Ember", "--set", "author=Northwind Labs", "--json")
     run = ("export", demo.found["run"])
-    quants = tuningfork(demo.root, *run, "--to", "gguf", "--quant", ",".join((*QUANTS, "q4_1")), *asked, expect=1)
+    quants = tuningfork(demo.root, *run, "--to", "gguf", "--quant", ",".join((*QUANTS, *COARSE)), *asked, expect=1)
     others = tuningfork(demo.root, *run, "--to", ",".join(FORMATS), *asked)
     return {
         **{each["quant"]: each for each in map(json.loads, quants.splitlines())},
@@ -53,7 +55,26 @@ def test_every_quant_answers_its_probes_and_stops(made: dict[str, dict[str, Any]
 
 def test_the_distance_to_the_run_is_the_quants(made: dict[str, dict[str, Any]]) -> None:
     near = {quant: made[quant]["proof"]["kl"] for quant in QUANTS}
-    assert max(near["f32"], near["f16"], near["bf16"]) < 1e-3 < near["q4_0"] and near["q8_0"] < 0.02
+    assert max(near["f32"], near["f16"], near["bf16"]) < 1e-3 < made["q4_0"]["proof"]["kl"] and near["q8_0"] < 0.02
+
+
+@pytest.mark.parametrize("quant", COARSE)
+def test_a_coarse_quant_is_what_its_checks_say(made: dict[str, dict[str, Any]], quant: str) -> None:
+    """Whether four bits keep the tuning is a matter of a few weights, and of the processor that trained them: the
+    verdict must follow from what was measured, and a rejected file must say what to make instead."""
+    each = made[quant]
+    failed = [name for name, state in checks(each).items() if state == "failed"]
+    assert each["state"] == ("rejected" if failed else "done") and each["proof"]["passed"] == (not failed), each
+    assert not failed or "passed its verification" in each["proof"]["advice"]
+
+
+def test_an_importance_matrix_brings_a_coarse_quant_nearer(demo: Demo, made: dict[str, dict[str, Any]]) -> None:
+    run = ("export", demo.found["run"])
+    argv = [sys.executable, "-m", "tui", "--home", str(demo.root), *run, "--to", "gguf", "--quant", "q4_0"]
+    done = subprocess.run([*argv, "--imatrix", "--overwrite", "--json"], capture_output=True, text=True, check=False)
+    weighed = json.loads(done.stdout)
+    assert weighed["proof"]["importance"] is True
+    assert weighed["proof"]["kl"] < made["q4_0"]["proof"]["kl"]
 
 
 def test_q4_1_loses_the_tuning_and_is_caught(made: dict[str, dict[str, Any]]) -> None:

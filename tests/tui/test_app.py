@@ -470,3 +470,18 @@ async def test_a_long_dialog_scrolls_and_keeps_its_buttons(drive: Drive, some_pa
         await app.see("line 39", "Do it", "Cancel")
         await app.press("pageup", "pageup", "pageup")
         await app.see("line 0")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_notices_cover_nothing_and_are_listed(drive: Drive, some_pairs: list[str], size: tuple[int, int]) -> None:
+    async with drive(size=size) as app:
+        await app.see("12 pairs")
+        app.app.notify("Something is worth a look.", severity="warning", timeout=60)
+        app.app.notify("Saved.", title="A pair", timeout=5)
+        await app.see("! Something is worth a look.", "• A pair: Saved.", "12 pairs", "Question 0: where")
+        await app.until(lambda: "Saved." not in app.text)
+        await app.see("! Something is worth a look.")
+        app.app.clear_notifications()
+        await app.see("F1 Help")
+        await app.press("alt+n")
+        await app.see("Notices", "A pair: Saved.", "Something is worth a look.")

@@ -26,6 +26,7 @@ async def test_vote_and_undo(comparing: Any, store: Store) -> None:
         await app.see("Which is better?")
         await app.press("escape", "2")
         await app.see("★ your vote", "You voted: right.")
+        await app.until(lambda: votes.all_votes(store))  # shown at once, written a moment later
         (vote,) = votes.all_votes(store)
         assert (vote.choice, vote.a_model, vote.b_model, vote.blind) == ("b", BASE, TUNED, False)
         assert vote.chat_id == chats.all_chats(store)[0].id

@@ -3,6 +3,7 @@ commands are copied."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -334,3 +335,22 @@ def test_the_choice_of_a_quant_says_what_will_really_be_in_it() -> None:
     quant = Planned(Target("gguf", "q4_k_m"), Path("m.gguf"), Path(), 1_000_000, 0, kl=None, taken=False)
     assert "mostly" not in _note(quant).plain
     assert "mostly Q5_0" in _note(replace(quant, mostly="mostly Q5_0")).plain
+
+
+async def test_what_auto_tried_is_a_table(exporting: Any, store: Store) -> None:
+    run = a_run(store)
+    made = an_export(store, planned(store, run.name, quant="q4_k_m"), run.name)
+    base = {"bytes": 105_000_000, "tokens_per_s": 80.0, "failed": [], "passed": True, "mostly": "mostly Q5_0"}
+    table = [
+        base | {"quant": "q4_k_m", "importance": True, "kl": 0.0404, "recommended": True},
+        base | {"quant": "q4_1", "importance": False, "kl": 1.15, "recommended": False}
+        | {"passed": False, "failed": ["answers"]},
+    ]  # fmt: skip
+    with store.write() as conn:
+        report = made.verification | {"tried": table, "importance": True}
+        conn.execute("UPDATE export SET proof = ? WHERE id = ?", (json.dumps(report), made.id))
+    async with exporting((120, 40)) as app:
+        await app.see("ember-1")
+        await app.press("down")
+        await app.see("2 quants tried:", "✓  q4_k_m with a matrix  105 MB  KL 0.0404", "80/s", "failed answers")
+        await app.see("gguf q4_k_m (with a matrix)")

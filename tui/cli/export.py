@@ -18,7 +18,7 @@ from tui.cli.output import Progress, columns, emit, emit_json, say, table
 from tui.cli.probe import SAMPLE
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, input_file
-from tui.export_summary import SIGN, advice, checks, divergence, model_name, stage, state_word, title
+from tui.export_summary import SIGN, advice, checks, divergence, model_name, stage, state_word, title, tried
 from tui.formatting import count, duration, size
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def _default_quants() -> str:
     "--quant", cls=_FromTargets, type=_Several("quant", _quants), multiple=True, metavar="QUANT",
     describe=_quants_help,
 )  # fmt: skip
+@click.option(
+    "--imatrix", is_flag=True, help="Quantise with an importance matrix from the run's data and general questions."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--no-verify", "--no-proof", is_flag=True, help="Do not verify what was made.")
@@ -125,7 +128,7 @@ def _default_quants() -> str:
 )  # fmt: skip
 @click.option("--detach", is_flag=True, help="Only start it: it continues without this terminal.")
 @click.option("--plan", "only_plan", is_flag=True, help="Only show what would be written, and how large it would be.")
-def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given: Any) -> None:
+def export(run: str, to: Any, quant: Any, imatrix: bool, only_plan: bool, detach: bool, **given: Any) -> None:
     """Export a run to files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify them against the run.
 
     Without @STEP, the checkpoint with the lowest validation loss is exported. An export that fails its verification
@@ -134,7 +137,7 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
     from engine.export import planning, service
 
     store = session().store
-    request = _request(run, targets(to, quant), given)
+    request = _request(run, targets(to, quant, imatrix), given)
     chosen = planning.select(store, run)
     if only_plan:
         _show_plan(planning.plan(store, request, chosen))
@@ -151,8 +154,9 @@ def export(run: str, to: Any, quant: Any, only_plan: bool, detach: bool, **given
     check_end(made)
 
 
-def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]]) -> tuple[Target, ...]:
-    """Every format asked for, those that have quants once for each quant. A quant that no format takes is an error."""
+def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]], imatrix: bool = False) -> tuple[Target, ...]:
+    """Every format asked for, those that have quants once for each quant. A quant that no format takes is an error, and
+    so is a matrix that none would use."""
     from engine.export import targets as known
     from engine.export.request import Target
 
@@ -160,10 +164,16 @@ def targets(to: Sequence[Sequence[str]], quant: Sequence[Sequence[str]]) -> tupl
     if quants and not set(known.quantised()) & set(formats):
         raise BadInput(f"{formats[0]} has no quants.", where="--quant", todo="Use --to gguf, or leave --quant out.")
     found = [
-        Target(name, each)
+        Target(name, each, imatrix and known.takes_matrix(each))
         for name in formats
         for each in ((quants or [str(known.get(name).default_quant)]) if known.get(name).quants else [None])
     ]
+    if imatrix and not any(target.importance for target in found):
+        raise BadInput(
+            f"No column of {', '.join(target.title for target in found)} can be weighed.",
+            where="--imatrix",
+            todo="Name a coarser quant, such as --quant q4_k_m, or let --quant auto decide.",
+        )
     return tuple(dict.fromkeys(found))
 
 
@@ -291,6 +301,9 @@ def show_verification(made: Export) -> None:
     name = max((len(check.name) for check in found), default=0)
     for check in found:
         emit(f"  {SIGN[check.state][0]} {check.state:<7}  {check.name:<{name}}  {check.said}")
+    if quants := tried(made):
+        emit(f"{count(len(quants), 'quant')} tried, the smallest that is close to the run recommended:")
+        table(("", "quant", "size", "KL", "speed", "note"), quants, right=("size", "KL", "speed"))
     if made.error:
         emit(f"  {made.error}")
     if hint := advice(made):

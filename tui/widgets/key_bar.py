@@ -1,10 +1,13 @@
-"""The last line of every screen: the keys that work here, as many as fit.
+"""The last line of every screen: the keys that work here, as many as fit, or for a while what is to be noticed.
 Drawn as one widget, because Textual's footer mounts a widget for every key each time the focus moves."""
 
 from __future__ import annotations
 
 from textual.binding import Binding
 from textual.content import Content
+from textual.geometry import Size
+from textual.notifications import Notification
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -12,14 +15,45 @@ from tui import keys
 from tui.keys import display
 
 _RIGHT = ("back", "app.help")
+_SIGN = {
+    "information": ("•", "bold $accent"), "warning": ("!", "bold $warning"), "error": ("✗", "bold $error"),
+}  # fmt: skip
+_MOST, _LINES = 3, 3
+"""Notices at a time, and lines of each; Alt+N lists them whole."""
 
 
 class KeyBar(Widget):
     """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end, and
     before it what Escape does."""
 
+    notices: var[tuple[Notification, ...]] = var((), always_update=True)
+    """What is shown instead of the keys, a line or more each, until its time is over. Set by the app."""
+
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def watch_notices(self) -> None:
+        if self.notices:
+            self.set_timer(max(0.05, min(notice.time_left for notice in self.notices)), self._forget)
+        lines = max(1, self._noticed(self.size.width or 80).plain.count("\n") + 1)
+        self.refresh(layout=lines != self.size.height)
+
+    def _forget(self) -> None:
+        left = tuple(notice for notice in self.notices if not notice.has_expired)
+        if left != self.notices:
+            self.notices = left
+
+    def _noticed(self, width: int) -> Content:
+        """Each notice with its sign, wrapped under its own start; the newest comes last."""
+        lines: list[Content] = []
+        for notice in self.notices[-_MOST:]:
+            sign, style = _SIGN[notice.severity]
+            wrapped = Content(notice_text(notice)).wrap(max(20, width - 4))[:_LINES]
+            lines += [Content.assemble((f" {sign if n == 0 else ' '} ", style), line) for n, line in enumerate(wrapped)]
+        return Content("\n").join(lines)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return max(1, self._noticed(width).plain.count("\n") + 1)
 
     def _changed(self, screen: Screen[object]) -> None:
         if screen is self.screen:
@@ -37,6 +71,9 @@ class KeyBar(Widget):
         return len(shown) == 1 and focused is not None and focused.check_consume_key(binding.key, shown)
 
     def render(self) -> Content:
+        return self._noticed(self.size.width) if self.notices else self._keys()
+
+    def _keys(self) -> Content:
         shown: dict[str, Binding] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
             if not enabled or not self._is_shown(binding) or self._is_typed(binding):
@@ -54,6 +91,12 @@ class KeyBar(Widget):
             if line.cell_length + hint.cell_length <= width:
                 line += hint
         return line + " " * max(0, width - line.cell_length) + right
+
+
+def notice_text(notice: Notification) -> str:
+    """A notice with its title first, on the lines that it was written in."""
+    words = "\n".join(" ".join(line.split()) for line in notice.message.splitlines())
+    return f"{notice.title}: {words}" if notice.title else words
 
 
 def _hint(binding: Binding, word: str | None = None) -> Content:

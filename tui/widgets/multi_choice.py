@@ -22,6 +22,8 @@ class MultiChoice(OptionList):
     DEFAULT_CSS = """
     MultiChoice {
         height: auto;
+        max-height: 10;
+        scrollbar-size-vertical: 1;
         border: none;
         padding: 0;
         background: transparent;

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.export.targets.adapter import AdapterTarget
 from engine.export.targets.base import ExportTarget
-from engine.export.targets.gguf import GgufTarget
+from engine.export.targets.gguf import DIRECT, QUANTS, GgufTarget
 from engine.export.targets.gguf_adapter import GgufAdapterTarget
 from engine.export.targets.merged import MergedTarget
 from engine.export.targets.ollama import OllamaTarget
@@ -45,6 +45,12 @@ def all_quants() -> tuple[str, ...]:
 def quantised() -> tuple[str, ...]:
     """The names of the targets that have quants."""
     return tuple(name for name, target in REGISTRY.items() if target.quants)
+
+
+def takes_matrix(quant: str | None) -> bool:
+    """Whether an importance matrix changes what is made: for what llama.cpp quantises, not for what is rounded. `auto`
+    tries both by itself."""
+    return quant in QUANTS and quant not in DIRECT
 
 
 def is_whole_gguf(name: str) -> bool:

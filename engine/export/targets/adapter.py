@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.export.public_names import public_base
+from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing, adapter_bytes
 from engine.models.refs import Resolved
@@ -30,7 +31,7 @@ class AdapterTarget(ExportTarget):
     def size(self, model: Resolved, quant: str | None) -> int:
         return adapter_bytes(model)
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         from engine.export.merged import write_adapter
         from engine.export.verification import Written
 

@@ -4,17 +4,20 @@ Nothing here knows a target."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from engine.export.request import Target
 from engine.models.refs import Resolved
 from store.errors import BadInput
 from store.home import Home
-from store.records import Run
+from store.records import Run, SnapshotRow
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from engine.export.verification import Step, Written
     from engine.gguf.metadata import FileMetadata
 
@@ -35,7 +38,8 @@ class ExportUse:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """What a target is written from. `base` and `adapter` are folders, `scratch` one for temporary files that all
-    targets of a request share. `tell(stage, text, done, total)` reports progress and may raise to cancel."""
+    targets of a request share, `rows` the run's data. `tell(stage, text, done, total)` reports progress and may raise
+    to cancel."""
 
     home: Home
     run: Run
@@ -45,6 +49,7 @@ class Writing:
     about: FileMetadata
     official: bool
     scratch: Path
+    rows: Sequence[SnapshotRow]
     tell: Callable[[str, str, int, int], None]
 
     @property
@@ -55,6 +60,16 @@ class Writing:
     def count(self, done: int, total: int) -> None:
         """Progress of writing tensors."""
         self.tell("write", "Writing tensors", done, total)
+
+    def importance(self) -> Mapping[str, np.ndarray]:
+        """The run's importance matrix, measured once for all targets of a request: see engine.export.importance."""
+        from engine.export import importance
+
+        base, adapter = self.mergeable()
+        return importance.matrix(base, adapter, self.tokenizer, self.rows, self.scratch, self._measured)
+
+    def _measured(self, done: int, total: int) -> None:
+        self.tell("measure", "Measuring what the data activates", done, total)
 
     def mergeable(self) -> tuple[Path, Path | None]:
         """The base folder and the adapter to merge; or, for an adapter that is more than low-rank factors (DoRA, saved
@@ -115,8 +130,9 @@ class ExportTarget(ABC):
         return 0
 
     @abstractmethod
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
-        """Write it into the empty `folder`; `name` is the name of its file, or of its folder once it is in place."""
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
+        """Write it as `target` says into the empty `folder`; `name` is the name of its file, or of its folder once it
+        is in place."""
 
     @abstractmethod
     def checks(self) -> Sequence[Step]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.export import quant_mix
+from engine.export.request import AUTO, Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing, weight_count
 from engine.models.refs import Resolved
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 QUANTS: dict[str, float] = {
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q6_k": 0.82, "q5_k_m": 0.72, "q4_k_m": 0.62, "q4_1": 0.63,
-    "q4_0": 0.57,
+    "q4_0": 0.57, "iq4_xs": 0.55, "q3_k_m": 0.5, "iq3_m": 0.47, "iq2_m": 0.35,
 }  # fmt: skip
 """What a GGUF can hold, in bytes per weight; K-quants roughly, llama.cpp mixes types."""
 DIRECT = ("f32", "f16", "bf16", "q8_0")
 """Written as they are; the others are quantised by llama.cpp from a float16 file, which is deleted at once."""
+
+NEEDS_MATRIX = ("iq2_m",)
+"""What llama.cpp makes only with an importance matrix."""
 
 
 class GgufTarget(ExportTarget):
@@ -29,7 +33,7 @@ class GgufTarget(ExportTarget):
 
     name = "gguf"
     help = "one GGUF file for llama.cpp, LM Studio and everything built on them"
-    quants = tuple(QUANTS)
+    quants = (AUTO, *QUANTS)
     default_quant = "q8_0"
     tags = ("gguf",)
     whole_gguf = True
@@ -39,15 +43,18 @@ class GgufTarget(ExportTarget):
         return quant or self.name
 
     def size(self, model: Resolved, quant: str | None) -> int:
+        if quant == AUTO:
+            quant = DIRECT[-1]  # the largest that it can end with
         return sum(quant_mix.expected(model, str(quant)).values()) or int(weight_count(model) * QUANTS[str(quant)])
 
     def scratch_size(self, model: Resolved, quant: str | None) -> int:
-        return 0 if quant in DIRECT else weight_count(model) * 2
+        return 0 if quant in DIRECT else weight_count(model) * (4 if quant == AUTO else 2)
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         from engine.export.verification import Written
 
-        return Written(folder, write_gguf(work, str(quant), folder / name), quant)
+        quant = str(target.quant)
+        return Written(folder, write_gguf(work, quant, folder / name, target.importance), quant)
 
     def checks(self) -> Sequence[Step]:
         from engine.export import verification
@@ -63,8 +70,9 @@ class GgufTarget(ExportTarget):
         ]
 
 
-def write_gguf(work: Writing, quant: str, out: Path) -> Path:
-    """Write the merged model to the file `out`, by our own writer or by llama.cpp's converter."""
+def write_gguf(work: Writing, quant: str, out: Path, weigh: bool = False) -> Path:
+    """Write the merged model to the file `out`, by our own writer or by llama.cpp's converter. `weigh`: quantise with
+    the run's importance matrix."""
     from engine.export import merged, official_converter
     from engine.gguf import model
 
@@ -82,7 +90,8 @@ def write_gguf(work: Writing, quant: str, out: Path) -> Path:
     else:
         model.write_gguf(base, adapter, whole, direct, work.about, work.count)
     if whole != out:
+        matrix = work.importance() if weigh or quant in NEEDS_MATRIX else None
         work.tell("quantise", f"Quantising to {quant}", 0, 1)
-        model.quantise(whole, out, quant)
+        model.quantise(whole, out, quant, importance=matrix)
         whole.unlink()
     return out

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing, adapter_bytes
 from engine.models.refs import Resolved
@@ -26,7 +27,7 @@ class GgufAdapterTarget(ExportTarget):
     def size(self, model: Resolved, quant: str | None) -> int:
         return adapter_bytes(model) * 2
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         from engine.export.verification import Written
         from engine.gguf import adapter
 

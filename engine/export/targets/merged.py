@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing, weight_count
 from engine.models.refs import Resolved
@@ -24,7 +25,7 @@ class MergedTarget(ExportTarget):
     def size(self, model: Resolved, quant: str | None) -> int:
         return weight_count(model) * 2
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         from engine.export import merged
         from engine.export.verification import Written
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.export.public_names import public_base
+from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportTarget, ExportUse, Writing
 from engine.export.targets.gguf import GgufTarget, write_gguf
@@ -25,16 +26,16 @@ class OllamaTarget(GgufTarget):
     def stem(self, quant: str | None) -> str:
         return ExportTarget.stem(self, quant)
 
-    def write(self, work: Writing, quant: str | None, folder: Path, name: str) -> Written:
+    def write(self, work: Writing, target: Target, folder: Path, name: str) -> Written:
         from engine.export import ollama
         from engine.export.verification import Written
 
         file = f"{name}.gguf"
-        out = write_gguf(work, str(quant), folder / file)
+        out = write_gguf(work, str(target.quant), folder / file, target.importance)
         about = f"{work.run.name}, tuned from {public_base(work.run.base)}"
         text = ollama.modelfile(work.tokenizer, file, about=about, base=work.base)
         (folder / "Modelfile").write_text(text, "utf-8")
-        return Written(folder, out, quant)
+        return Written(folder, out, target.quant)
 
     def checks(self) -> Sequence[Step]:
         from engine.export import verification

@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     reference.add_argument("request", type=Path)
     taught = commands.add_parser("taught", help="which rows taught an answer, for a request file")
     taught.add_argument("request", type=Path)
+    importance = commands.add_parser("importance", help="activation statistics of a model, for a request file")
+    importance.add_argument("request", type=Path)
     merge = commands.add_parser("merge", help="merge an adapter into its base with PEFT")
     for place in ("base", "adapter", "out"):
         merge.add_argument(place, type=Path)
@@ -38,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
         from engine.training.worker import taught as gradients
 
         return gradients.main(options.request)
+    if options.command == "importance":
+        from engine.training.worker import importance as activations
+
+        return activations.main(options.request)
     if options.command == "merge":
         from engine.training.worker import merge as merger
 

@@ -1,5 +1,5 @@
 """Shows one error in full: what happened, where, and what to do next.
-For errors that are too long for a notice in the corner."""
+For errors that are too long for a notice in the last line."""
 
 from __future__ import annotations
 

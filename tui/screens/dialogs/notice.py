@@ -1,4 +1,4 @@
-"""Shows a message that is too long, or too important, for a notice in the corner.
+"""Shows a message that is too long, or too important, for a notice in the last line.
 One button; it asks nothing."""
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Button, Input, Static
 
 from engine.export import targets
+from engine.export.request import AUTO
 from engine.export.service import Planned, Request, Target
 from engine.export.targets import ExportTarget
 from store.errors import BadInput
@@ -173,6 +174,8 @@ class ExportForm(VerticalScroll, can_focus=False):
 
 def _note(planned: Planned) -> Content:
     """`145 MB  KL 0.0004  mostly Q5_0  exists`"""
+    if planned.target.quant == AUTO:
+        return Content.styled("tries every quant; makes the smallest that is close", "$faint")
     words = [each for each in (planned.mostly, "exists" if planned.taken else "") if each]
     return Content.assemble(
         f"{formatting.size(planned.bytes):>6}",

@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from engine.job_list import JobView
 from tui import formatting
-from tui.export_summary import SIGN, CheckLine, advice, checks, divergence, model_name, stage, state_word, title
+from tui.export_summary import SIGN, CheckLine, advice, checks, divergence, model_name, stage, state_word, title, tried
 from tui.screens.export.report import MadeExport
 from tui.screens.train.run_view import Bar
 from tui.text import clean
@@ -166,11 +166,27 @@ def _verification(made: MadeExport, width: int) -> Content:
         lines.append(Content.styled("It was not verified.", "$faint"))
     if export.state == "working":
         lines.append(Content.styled("It is being made now; its verification comes last.", "$faint"))
+    lines += _tried(made, width)
     if export.error:
         lines.append(Content.assemble(("✗ ", "$error bold"), (clean(export.error), "$error")))
     if hint := advice(export):
         lines.append(Content.assemble(("→ ", "bold"), clean(hint)))
     return Content("\n").join(lines)
+
+
+def _tried(made: MadeExport, width: int) -> list[Content]:
+    """The quants among which auto chose, a line each; without speeds and notes in a narrow window."""
+    rows = tried(made.export)
+    if not rows:
+        return []
+    shown = rows if width >= _ROOMY else [row[:4] for row in rows]
+    wide = [max(len(row[at]) for row in shown) for at in range(len(shown[0]))]
+    lines = [Content.styled(f"{formatting.count(len(rows), 'quant')} tried:", "bold")]
+    for row in shown:
+        cells = [f"{cell:<{wide[at]}}" if at in (0, 1, 5) else f"{cell:>{wide[at]}}" for at, cell in enumerate(row)]
+        style = {"✓": "$success bold", "✗": "$faint"}.get(row[0], "")
+        lines.append(Content.styled(clean("  ".join(cells)).rstrip(), style))
+    return lines
 
 
 def _line(check: CheckLine, wide: int, width: int) -> Content:
