@@ -36,6 +36,7 @@ from tui.formatting import count
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
     """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
     from engine.training import run_control
+    from engine.training.methods import METHODS
     from store import runs
 
     if bool(dataset) == bool(snapshot):
@@ -43,6 +44,8 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
     store = session().store
     config = config_of(given)
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
+    for sentence in METHODS[run.method].limits(config):
+        say(sentence)
     session().on_interrupt = f"Run {run.name} is in the queue."
     session().next_step = f"Follow it: {watch_command(run.name)}"
     run_control.start(store, run.name)
