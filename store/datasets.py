@@ -274,23 +274,26 @@ def snapshot(store: Store, hash: str) -> Snapshot:
 def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[SnapshotRow]:
     """The frozen rows in their order, which is the same wherever the same content was frozen."""
     sql = (
-        "SELECT r.*, c.body, p.uid, p.source FROM snapshot_row r JOIN content c ON c.hash = r.content_hash"
-        " LEFT JOIN pair p ON p.id = r.pair_id"
+        "SELECT r.*, c.body, p.uid, coalesce(r.source, p.source) AS origin"
+        " FROM snapshot_row r JOIN content c ON c.hash = r.content_hash LEFT JOIN pair p ON p.id = r.pair_id"
         " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
     )
-    return [
-        SnapshotRow(
-            row["ord"],
-            row["split"],
-            row["kind"],
-            json.loads(row["body"]),
-            row["content_hash"],
-            row["uid"],
-            row["pair_revision"],
-            json.loads(row["source"] or "{}"),
-        )
-        for row in store.rows(sql, (snapshot(store, hash).id, split))
-    ]
+    return [_snapshot_row(row) for row in store.rows(sql, (snapshot(store, hash).id, split))]
+
+
+def _snapshot_row(row: sqlite3.Row) -> SnapshotRow:
+    body = json.loads(row["body"])
+    judged = body if isinstance(body, dict) else {"messages": body}  # a pair's body is its messages alone
+    return SnapshotRow(
+        row["ord"],
+        row["split"],
+        row["kind"],
+        content_hash=row["content_hash"],
+        pair_uid=row["uid"],
+        pair_revision=row["pair_revision"],
+        source=json.loads(row["origin"] or "{}"),
+        **judged,
+    )
 
 
 def _check_split(split: str) -> None:

@@ -14,6 +14,7 @@ from store.schema_edits import EDITS
 from store.schema_evals import EVALS
 from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
+from store.schema_objectives import OBJECTIVES
 from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
 from store.schema_search import SEARCH
@@ -71,6 +72,11 @@ def _resume(db: Any) -> None:
     _execute(db.conn, RESUME)
 
 
+def _objectives(db: Any) -> None:
+    """A column for where a frozen preference or feedback came from."""
+    _execute(db.conn, OBJECTIVES)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -81,6 +87,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0007_preferences", _preferences),
     ("0008_edits", _edits),
     ("0009_resume", _resume),
+    ("0010_objectives", _objectives),
 ]
 LATEST = len(STEPS)
 

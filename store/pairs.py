@@ -13,18 +13,22 @@ from typing import Any
 
 from store import datasets
 from store.canon import canonical, content_hash, new_uid
+from store.curate import duplicates
 from store.db import Store, now
 from store.edits import PAIR_STATE, edits, keep_revisions, recording, redo, undo
 from store.errors import BadInput, Conflict, NotFound
 from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, Split, Status, turns_of
 from store.rows import pair_from
-from store.search import count, page, search_ids
+from store.search import asking, count, page, search_ids
 
 __all__ = [
     "Created",
+    "asked_before",
     "check_draft",
+    "copy",
     "count",
     "create",
+    "create_beside",
     "create_many",
     "delete",
     "edit",
@@ -32,7 +36,9 @@ __all__ = [
     "get",
     "page",
     "redo",
+    "restore",
     "revisions",
+    "rewrite",
     "search_ids",
     "set_status",
     "undo",
@@ -214,6 +220,30 @@ def begin_with(store: Store, uid: str, deleted: bool = False) -> list[Pair]:
     return [pair_from(row) for row in found]
 
 
+def asked_before(store: Store, draft: PairDraft, uid: str = "") -> tuple[list[Pair], list[Pair]]:
+    """The pairs that ask what a draft asks, after the same turns: those with its answer, and those with another one.
+
+    Case, spaces and marks at the ends of words make no difference; `uid` is the pair that the draft is a change of.
+    """
+    fields = {name: getattr(draft, name) for name in PairDraft.__dataclass_fields__}
+    typed = Pair(id=0, uid="", revision=0, content_hash="", created_at=0, updated_at=0, **fields)
+    others = {pair.uid: pair for pair in asking(store, draft.question) if pair.uid != uid}
+    same = {other for group in duplicates.exact([typed, *others.values()]) if "" in group for other in group}
+    differ = {other for one in others.values() for group in duplicates.conflicts([typed, one]) for other in group}
+    return [pair for pair in others.values() if pair.uid in same], [
+        pair for pair in others.values() if pair.uid in differ
+    ]
+
+
+def create_beside(store: Store, uid: str, draft: PairDraft, *, actor: str = "user") -> Pair:
+    """Makes a pair in the datasets and splits that another one is in, as one edit."""
+    with store.write(), recording(store, "add", actor):
+        new = create(store, draft, actor=actor)
+        for name, split in datasets.of(store, uid):
+            datasets.add(store, name, [new.uid], split, actor=actor)
+        return new
+
+
 def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | None = None, **changes: Any) -> Pair:
     """Changes fields of one pair (those of `PairDraft`). Nothing new, no new revision.
 
@@ -235,12 +265,54 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
         if after == before:
             return old
         with recording(store, "edit", actor) as edit_id:
-            conn.execute(
-                "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
-                " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
-                (*_columns(after), _hash(after), now(), old.id),
+            rewrite(conn, edit_id, [(old.id, after)])
+        return get(store, old.uid)
+
+
+def rewrite(conn: sqlite3.Connection, edit_id: int, changed: Sequence[tuple[int, PairDraft]]) -> None:
+    """Gives pairs, by id, what the drafts say, as part of an open edit. The drafts are checked already."""
+    at = now()
+    conn.executemany(
+        "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
+        " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+        [(*_columns(draft), _hash(draft), at, pair_id) for pair_id, draft in changed],
+    )
+    keep_revisions(conn, edit_id, [pair_id for pair_id, _ in changed])
+
+
+def copy(store: Store, uid: str, *, actor: str = "user") -> Pair:
+    """Makes a pair with the same content, in the same datasets and splits, as a draft: it is there to be changed."""
+    with store.write(), recording(store, "copy", actor):
+        old = get(store, uid)
+        draft = PairDraft(**{field: getattr(old, field) for field in PairDraft.__dataclass_fields__})
+        return create_beside(store, old.uid, replace(draft, status="draft"), actor=actor)
+
+
+def restore(store: Store, uid: str, revision: int, *, actor: str = "user") -> Pair:
+    """Gives a pair the content of one of its revisions again, as a new one; a deleted pair comes back with it.
+
+    NotFound when it has no such revision, BadInput when it was deleted in that one.
+    """
+    with store.write() as conn:
+        old = get(store, uid, deleted=True)
+        then = next((state for state in revisions(store, old.uid) if state.revision == revision), None)
+        if then is None:
+            raise NotFound(
+                f"The pair {old.uid} has no revision {revision}.",
+                todo=f"Its revisions are 1 to {old.revision}. See them with: tuningfork data show {old.uid} --history",
             )
-            keep_revisions(conn, edit_id, [old.id])
+        if then.deleted_at is not None:
+            what = f"The pair {old.uid} was deleted in revision {revision}."
+            raise BadInput(what, where="revision", todo="Choose an earlier one.")
+        draft, current = (
+            PairDraft(**{field: getattr(state, field) for field in PairDraft.__dataclass_fields__})
+            for state in (then, old)
+        )
+        if draft == current and old.deleted_at is None:
+            return old
+        with recording(store, f"restore revision {revision}", actor) as edit_id:
+            conn.execute("UPDATE pair SET deleted_at = NULL WHERE id = ?", (old.id,))
+            rewrite(conn, edit_id, [(old.id, draft)])
         return get(store, old.uid)
 
 

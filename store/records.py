@@ -152,16 +152,22 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """One frozen row; `messages` ends with the assistant's answer. `source` is the pair's: {"file", "line"}."""
+    """One frozen row; `messages` ends with the assistant's answer. `source` is the pair's: {"file", "line"}.
+
+    A preference's answer is the chosen one, and `rejected` the other; feedback's is `good` or not. Both are None for a
+    pair.
+    """
 
     ord: int
     split: Split
-    kind: Kind
+    kind: Kind | PreferenceKind
     messages: list[Message]
     content_hash: str
     pair_uid: str | None = None
     pair_revision: int | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    rejected: str | None = None
+    good: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

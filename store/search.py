@@ -4,7 +4,8 @@ Reads only; answers are lists of ids, so that a list of 100,000 costs one query 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from store import datasets, search_text
 from store.db import Store
@@ -20,14 +21,16 @@ def search_ids(
     status: Status | None = None,
     kind: Kind | None = None,
     split: Split | None = None,
+    conditions: Sequence[tuple[str, Sequence[Any]]] = (),
 ) -> list[int]:
     """Ids of the live pairs that match, newest first.
 
     Every word of `text` must begin a word of the pair (question, answer, system text, earlier turns), "quoted words"
     stand side by side, signs match as typed, and text of a language without spaces is found anywhere (search_text.py).
+    `conditions` are SQL about the pair `p`, each with the values of its question marks (query.py).
     """
     tables, where = ["pair p INDEXED BY pair_live"], ["p.deleted_at IS NULL"]
-    params: list[str | int] = []
+    params: list[Any] = []
     match = search_text.expression(text)
     if match is not None:
         tables.insert(0, "pair_fts f")
@@ -47,6 +50,9 @@ def search_ids(
         if value is not None:
             where.append(f"p.{column} = ?")
             params.append(value)
+    for sql, values in conditions:
+        where.append(sql)
+        params += values
     if (
         match is not None and len(where) == 3
     ):  # nothing but text: the few deleted pairs are looked up, not the many live ones
@@ -57,6 +63,27 @@ def search_ids(
     return store.column(
         f"SELECT p.id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(where)} ORDER BY p.id DESC", params
     )
+
+
+def uids(store: Store, ids: Sequence[int]) -> list[str]:
+    """The uids of the live pairs with these ids, in the order given."""
+    sql = "SELECT p.uid FROM json_each(?) j CROSS JOIN pair p ON p.id = j.value AND p.deleted_at IS NULL ORDER BY j.key"
+    return store.column(sql, (as_json(ids),))
+
+
+def as_json(values: Iterable[int] | Iterable[str]) -> str:
+    """Ids or uids as the one value that `json_each` makes a table of: SQL without a limit on how many."""
+    return json.dumps(list(values))
+
+
+def asking(store: Store, question: str, limit: int = 200) -> list[Pair]:
+    """Live pairs in which the beginning of a question stands, the newest first: those that may ask the same."""
+    match = search_text.beginning(question)
+    sql = (
+        "SELECT p.* FROM pair_fts f CROSS JOIN pair p ON p.id = f.rowid WHERE pair_fts MATCH ?"
+        " AND p.deleted_at IS NULL ORDER BY f.rowid DESC LIMIT ?"
+    )
+    return [pair_from(row) for row in store.rows(sql, (match, limit))] if match else []
 
 
 def page(store: Store, ids: Sequence[int]) -> list[Pair]:

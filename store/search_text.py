@@ -132,6 +132,12 @@ SQL_FUNCTIONS = {function.__name__: function for function in (indexed, indexed_p
 """What every connection of the store offers to its triggers and views."""
 
 
+def beginning(text: str, most: int = 24) -> str | None:
+    """An FTS5 query for texts in which the first `most` tokens of `text` stand side by side; None when it has none."""
+    found = tokens(text).split()[:most]
+    return '"' + " ".join(found).replace('"', '""') + '"' if found else None
+
+
 def expression(text: str) -> str | None:
     """What was typed as an FTS5 query; None when it holds nothing to look for.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from store.canon import canonical, new_uid, sha256
@@ -13,7 +14,19 @@ from store.db import Store, now
 from store.edits import recording
 from store.errors import BadInput, NotFound
 from store.pairs import check_text, create_many
-from store.records import Choice, Message, PairDraft, Preference, PreferenceDraft, Split, Turn, Vote, VoteCounts
+from store.records import (
+    Choice,
+    FeedbackDraft,
+    Message,
+    PairDraft,
+    Preference,
+    PreferenceDraft,
+    PreferenceKind,
+    Split,
+    Turn,
+    Vote,
+    VoteCounts,
+)
 
 
 def add(
@@ -130,6 +143,73 @@ def preferences(store: Store, dataset: str | None = None, split: Split | None = 
             json.loads(row["prompt"]), row["chosen"], row["rejected"], json.loads(row["source"]), row["created_at"]
         )
         for row in store.rows(sql, (dataset, split))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone."""
+
+    dataset: str
+    new: int
+    known: int
+    removed: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that come from votes now."""
+        return self.new + self.known
+
+
+def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> Collected:
+    """Puts what the votes say into a dataset, made when missing, to train on it; one edit.
+
+    As preferences: each vote with a winner. As feedback: the winner's answer is good, the loser's bad, and both of a
+    vote "both bad". A tie says neither. Rows of votes that were undone since are removed. BadInput when no vote says
+    anything.
+    """
+    from store import datasets
+    from store.feedback import add_feedback
+
+    with store.write() as conn, recording(store, f"collect votes in {dataset}"):
+        found = list(reversed(all_votes(store)))
+        judged = [draft for vote in found for draft in _judged(vote)]
+        drafts = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
+        if not (drafts if kind == "preference" else judged):
+            what = "No vote has a winner yet" if kind == "preference" else "No vote judges an answer yet"
+            raise BadInput(f"{what}, so there is nothing to train on.", todo="Vote in Compare: 1 left, 2 right.")
+        table = "imported_preference" if kind == "preference" else "feedback"
+        dataset_id = datasets.ensure(store, dataset).id
+        kept = [vote.id for vote in found if vote.choice != "tie"]
+        removed = conn.execute(
+            f"DELETE FROM {table} WHERE dataset_id = ? AND json_extract(source, '$.vote') IS NOT NULL"
+            " AND json_extract(source, '$.vote') NOT IN (SELECT value FROM json_each(?))",
+            (dataset_id, json.dumps(kept)),
+        ).rowcount
+        if kind == "preference":
+            new, known = import_preferences(store, drafts, dataset=dataset)
+        else:
+            new, known = add_feedback(store, judged, dataset=dataset)
+        return Collected(dataset, new, known, removed)
+
+
+def _preference(vote: Vote) -> PreferenceDraft:
+    a, b = (vote.a_text, vote.a_model), (vote.b_text, vote.b_model)
+    (chosen, better), (rejected, worse) = (a, b) if vote.choice == "a" else (b, a)
+    source = {"vote": vote.id, "chosen": better, "rejected": worse}
+    return PreferenceDraft(tuple(Turn.of(message) for message in vote.prompt), chosen, rejected, source)
+
+
+def _judged(vote: Vote) -> list[FeedbackDraft]:
+    """The answers that a vote calls good or bad; empty ones and ties say nothing."""
+    if vote.choice == "tie":
+        return []
+    prompt = tuple(Turn.of(message) for message in vote.prompt)
+    answers = (("a", vote.a_text, vote.a_model), ("b", vote.b_text, vote.b_model))
+    return [
+        FeedbackDraft(prompt, text, choice == vote.choice, {"vote": vote.id, "model": model})
+        for choice, text, model in answers
+        if text.strip()
     ]
 
 

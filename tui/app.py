@@ -169,6 +169,12 @@ class TuningforkApp(App[int]):
         await self._bare("compare")
         await self.screen.open_with(*models)  # type: ignore[attr-defined]
 
+    async def train(self, dataset: str, objective: str, on: str | None) -> None:
+        """Open Train with a new run on a dataset, on top of a run if one is named."""
+        self.remember(dataset=dataset)
+        await self._bare("train")
+        await self.screen.open_with(dataset, objective, on)  # type: ignore[attr-defined]
+
     async def _bare(self, mode: str) -> None:
         """Show a mode's own screen. What is open on top of it, such as an editor, is closed and its draft kept."""
         await self.switch_mode(mode)

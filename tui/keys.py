@@ -156,6 +156,10 @@ DATA = (
     Key("data.undo", "u,ctrl+z", "undo", "Undo", "Undo the last change"),
     Key("data.redo", "U,ctrl+y", "redo", "Redo", "Redo the last undone change"),
     Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
+    Key("data.change", "c", "change", "Change", "Change status, kind, tags or dataset of the chosen pairs"),
+    Key("data.replace", "F", "replace", "Replace", "Find and replace a text in the chosen pairs"),
+    Key("data.copy", "y", "copy", "Copy", "Copy this pair as a draft, and open the copy"),
+    Key("data.history", "h", "history", "History", "Show what changed in this pair, and restore an earlier revision"),
     Key("data.status", "s", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
     Key("data.kind", "t", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
     Key("data.detail", "v", "detail", "View", "Show or hide the whole pair beside the list"),
@@ -255,6 +259,7 @@ ANSWERS = (
 
 VOTES = (
     Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
+    Key("votes.train", "n", "train", "Train on these", "Train on these votes: a new run by DPO", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 

@@ -61,6 +61,9 @@ class AppServices(Protocol):
     async def compare(self, *models: str) -> None:
         """Open Compare with these lanes."""
 
+    async def train(self, dataset: str, objective: str, on: str | None) -> None:
+        """Open Train with a new run on a dataset."""
+
     async def push_screen_wait(self, screen: Screen[Result]) -> Result | Any:
         """Open a screen and wait for its result. Call it from a worker."""
 

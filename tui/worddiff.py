@@ -66,3 +66,30 @@ def _joined(words: list[tuple[str, str]], marks: list[bool]) -> Marked:
         add(word, mark)
         add(space, mark and n + 1 < len(marks) and marks[n + 1])
     return out
+
+
+def inline(before: str, after: str) -> list[tuple[str, str]]:
+    """One text out of two: pieces in order with "-" (only before), "+" (only after) or "" (in both).
+
+    >>> inline("Under Orders.", "Under your Orders!")
+    [('Under ', ''), ('your ', '+'), ('Orders', ''), ('.', '-'), ('!', '+')]
+    """
+    one, two = _PIECES.findall(before), _PIECES.findall(after)
+    if max(len(one), len(two)) > LONGEST:
+        return [(before, "")] if before == after else [(before, "-"), (after, "+")]
+    out: list[tuple[str, str]] = []
+    for tag, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        for text, sign in (("".join(one[a:b]), "" if tag == "equal" else "-"), ("".join(two[c:d]), "+")):
+            if text and not (tag == "equal" and sign == "+"):
+                out.append((text, sign))
+    return out
+
+
+def marked_text(before: str, after: str) -> str:
+    """`inline` without colours, as `git diff --word-diff` writes it.
+
+    >>> marked_text("Under Orders.", "Under your Orders!")
+    'Under {+your +}Orders[-.-]{+!+}'
+    """
+    signs = {"": "{}", "-": "[-{}-]", "+": "{{+{}+}}"}
+    return "".join(signs[sign].format(text) for text, sign in inline(before, after))

@@ -23,6 +23,8 @@ GRAMMAR = (
     f"A model reference is {default_model.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
     "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
+REWARD = "reward"
+"""The objective of runs that only score answers."""
 _RUN_NAME = re.compile(r"([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
 _RUN_PREFIX, _FILE_SUFFIX = "run:", ".gguf"
 _ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
@@ -143,9 +145,9 @@ class Resolved:
 
     `folder` holds Hugging Face safetensors and tokenizer (None until prepared), `gguf` the base weights for llama.cpp,
     `adapter` a PEFT folder, `adapter_gguf` the same for llama.cpp, `tokenizer` the folder with tokenizer.json. A run
-    carries its base's `folder` and `gguf`, and the whole base as `base`; where its adapter is used on other weights of
-    that base, `folder` holds those, `gguf` is None and `weights` names them. `ref` is the normal form: parsing it
-    gives the same model.
+    and an adapter folder carry their base's `folder` and `gguf`, and the whole base as `base`; where an adapter is used
+    on other weights of that base, `folder` holds those, `gguf` is None and `weights` names them. `ref` is the normal
+    form: parsing it gives the same model.
     """
 
     ref: str
@@ -207,14 +209,15 @@ def resolve(store: Store, text: str) -> Resolved:
         case "gguf":
             return _gguf(store, ref)
         case "folder":
-            return _folder(Path(ref.value), ref)
+            return _folder(store, Path(ref.value), ref)
         case "hub":
             return _hub(store, ref)
 
 
 def known(store: Store) -> list[str]:
     """References to offer, best first: the embedded model, tuned runs (newest first), then models that were added."""
-    tuned = [str(Ref.run(run.name)) for run in runs.all_runs(store) if run.adapter or runs.checkpoints(store, run.id)]
+    writing = [run for run in runs.all_runs(store) if run.config.get("objective") != REWARD]
+    tuned = [str(Ref.run(run.name)) for run in writing if run.adapter or runs.checkpoints(store, run.id)]
     added = [model.ref for model in models.all_models(store)]
     return list(dict.fromkeys([default_model.NAME, *tuned, *added]))
 
@@ -250,6 +253,16 @@ def _run(store: Store, ref: Ref) -> Resolved:
         run = runs.get(store, ref.value)
     except NotFound:
         raise NotFound(f"There is no run {ref.value!r}.", todo=_near(store, str(ref))) from None
+    if run.config.get("objective") == REWARD:
+        raise Unsupported(
+            f"{ref} is a reward model: it scores answers and writes none.",
+            todo=f"Score answers with it: tuningfork score {ref} --dataset NAME",
+        )
+    return resolve_run(store, run, ref)
+
+
+def resolve_run(store: Store, run: Run, ref: Ref) -> Resolved:
+    """Where everything of a run is, at the step that `ref` may name; a reward model too, which `resolve` refuses."""
     step, adapter, note = _adapter_of(store, run, ref.step)
     base = resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
@@ -363,19 +376,54 @@ def _gguf(store: Store, ref: Ref) -> Resolved:
     return Resolved(ref.value, "gguf", path.stem, folder=folder, gguf=path, tokenizer=folder)
 
 
-def _folder(folder: Path, ref: Ref) -> Resolved:
+def _folder(store: Store, folder: Path, ref: Ref) -> Resolved:
     where = str(folder)
     if not folder.is_dir():
         raise NotFound("There is no such model folder.", where=where, todo=GRAMMAR)
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise Unsupported(
-            "This folder holds an adapter, not a whole model.",
-            where=where,
-            todo="Name its run as run:NAME, or a folder with the merged model.",
-        )
+        return _adapter_folder(store, folder, ref)
     _whole_model(folder)
     title = ref.value if ref.kind == "hub" else folder.name
     return Resolved(str(ref), ref.kind, title, folder=folder, tokenizer=folder)
+
+
+def _adapter_folder(store: Store, folder: Path, ref: Ref) -> Resolved:
+    """A PEFT adapter that is no run's, on the base that its configuration names. NotFound when that is not here."""
+    where, file = str(folder), folder / "adapter_config.json"
+    try:
+        config = json.loads(file.read_text("utf-8"))
+        named = config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        raise BadInput("The adapter's configuration is not readable JSON.", where=str(file)) from None
+    if not isinstance(named, str) or not named.strip():
+        what = "This adapter names no base model (base_model_name_or_path)."
+        raise Unsupported(what, where=str(file), todo="Write the base's reference there: a folder or org/name.")
+    if config.get("task_type") == "SEQ_CLS":
+        what = "This adapter scores answers and writes none."
+        raise Unsupported(
+            what, where=where, todo="Train a reward model of your own: tuningfork train --objective reward"
+        )
+    if not (folder / "adapter_model.safetensors").is_file():
+        what = "This adapter has no weights as safetensors (adapter_model.safetensors); pickle files are not read."
+        raise Unsupported(what, where=where, todo="Save it again with PEFT: model.save_pretrained(FOLDER).")
+    try:
+        base = resolve(store, named)
+    except NotFound as error:
+        what = f"The base of this adapter, {named}, is not on this machine."
+        raise NotFound(what, where=str(file), todo=error.todo) from None
+    if base.adapter is not None or base.kind == "endpoint":
+        raise Unsupported(f"The base of this adapter, {named}, is no base model.", where=str(file))
+    converted = folder / "adapter.gguf"
+    return replace(
+        base,
+        ref=str(ref),
+        kind=ref.kind,
+        title=ref.value if ref.kind == "hub" else folder.name,
+        base=base,
+        adapter=folder,
+        adapter_gguf=converted if converted.is_file() else None,
+        tokenizer=folder if (folder / "tokenizer.json").is_file() else base.tokenizer,
+    )
 
 
 def _whole_model(folder: Path) -> None:
@@ -412,7 +460,7 @@ def _hub(store: Store, ref: Ref) -> Resolved:
         near = did_you_mean(close(ref.value, known(store), 1))
         todo = f"Fetch it once: tuningfork models add {ref.value}" + (f" {near}" if near else "")
         raise NotFound(f"{ref.value} is not on this machine, and Tuningfork downloads nothing by itself.", todo=todo)
-    return _folder(folder, ref)
+    return _folder(store, folder, ref)
 
 
 def hub_snapshot(name: str) -> Path | None:

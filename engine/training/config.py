@@ -13,7 +13,8 @@ from typing import Any
 from engine.training.fields import TrainingField, fields_of, row
 from engine.training.launchers import LAUNCHERS
 from engine.training.methods import AUTO, METHODS, meant_by
-from engine.training.objectives import OBJECTIVES
+from engine.training.objectives import OBJECTIVES, why_unused
+from engine.training.objectives.dpo import LOSSES
 from engine.training.stop_rules import RESULTS, STOP_RULES
 from store.canon import canonical, sha256
 from store.errors import BadInput
@@ -131,6 +132,29 @@ class TrainConfig:
     optimizer: str = row("adamw", kind="choice", choices=lambda: OPTIMIZERS, label="Optimizer", added_later=True,
         help="adamw: AdamW with float32 masters. paged_adamw_8bit: bitsandbytes' AdamW with 8-bit moments that move to"
         " the CPU's memory where the card's is short; on a CUDA GPU only.")
+    on: str | None = row(None, kind="text", empty="a new adapter", label="On top of", added_later=True,
+        help="Continue the adapter of an earlier run (run:NAME, run:NAME@STEP) or of an adapter folder, instead of"
+        " beginning a new one. Its base, method and shape are taken over.")
+    beta: float = row(0.1, kind="number", low=0, above_low=True, high=100, label="Beta", added_later=True,
+        help="How strongly the run is held to the model it starts from (dpo, kto, grpo): higher changes less.")
+    dpo_loss: str = row("sigmoid", kind="choice", choices=lambda: LOSSES, label="DPO loss", added_later=True,
+        help="Loss on the margin between the chosen and the rejected answer: sigmoid, DPO's own; hinge; ipo, which does"
+        " not grow without bounds where all votes agree; apo_zero, which lifts the chosen and lowers the rejected.")
+    good_weight: float = row(1.0, kind="number", low=0, above_low=True, high=1000, label="Weight of good",
+        added_later=True, help="Weight of answers that were judged good (kto).")
+    bad_weight: float = row(1.0, kind="number", low=0, above_low=True, high=1000, label="Weight of bad",
+        added_later=True, help="Weight of answers that were judged bad (kto): raise it where they are few.")
+    reward: str | None = row(None, kind="text", empty="a file of yours, or none", label="Reward", added_later=True,
+        help="The reward model that rewards answers (grpo): run:NAME of a run towards reward.")
+    reward_file: str | None = row(None, kind="text", empty="a reward model, or none", label="Reward function",
+        added_later=True, help="A function of yours that rewards answers (grpo), as PATH:FUNCTION. The run executes it:"
+        " FUNCTION(prompt, answer, expected) gets the messages, the answer, and the data's own answer.")
+    group_size: int = row(4, kind="whole", low=2, high=1024, label="Group size", unit="answers per prompt",
+        added_later=True, help="Answers to each prompt, whose rewards are compared (grpo).")
+    answer_tokens: int = row(64, kind="whole", low=1, high=1_000_000, label="Answer length", unit="tokens at most",
+        added_later=True, help="Tokens of an answer at most (grpo); longer ones are cut off, and counted.")
+    temperature: float = row(1.0, kind="number", low=0, above_low=True, high=10, label="Temperature", added_later=True,
+        help="Temperature at which answers are sampled (grpo): higher tries more.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -148,6 +172,17 @@ class TrainConfig:
             field.require(getattr(self, name))
         for method in meant_by(self.method):
             method.check(self)
+            if method.sft_only and (self.objective != "sft" or self.on):
+                what = f"The method {method.name} trains towards sft only, and begins at a base model."
+                raise BadInput(what, where="on" if self.on else "objective", todo="Take the method lora or qlora.")
+        OBJECTIVES[self.objective].check(self)
+        for name, field in FIELDS.items():
+            if (why := why_unused(self.objective, name)) is not None and getattr(self, name) != field.default:
+                what = f"{field.label} is not used by the objective {self.objective}."
+                todo = f"Leave it at {field.format(field.default) or 'nothing'}"
+                if self.recipe != OBJECTIVES[self.objective].recipe:
+                    todo += f", or use a recipe for it, such as {OBJECTIVES[self.objective].recipe}"
+                raise BadInput(f"{what} {why}".strip(), where=name, todo=f"{todo}.")
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A copy with some fields changed; BadInput for an unknown field or a wrong value."""
@@ -199,10 +234,17 @@ FIELDS: dict[str, TrainingField] = fields_of(TrainConfig)
 """Every field of TrainConfig by name, in the order in which they are offered."""
 
 
-def used_by(method: str, field: str) -> bool:
-    """Whether a method reads a field: one that no method claims for itself is read by all."""
+def used_by(method: str, field: str, objective: str) -> bool:
+    """Whether a method and an objective read a field: one that none claims for itself is read by all."""
+    if why_unused(objective, field) is not None:
+        return False
     claimed = any(field in other.fields for other in METHODS.values())
     return not claimed or any(field in each.fields for each in meant_by(method))
+
+
+def continued(method: str) -> frozenset[str]:
+    """The fields that a run with `on` takes over from the earlier adapter: those of its shape."""
+    return frozenset().union(*(each.fields for each in meant_by(method))) - {"dropout"}
 
 
 def _refuse_unknown(data: Mapping[str, Any]) -> None:

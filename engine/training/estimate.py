@@ -15,6 +15,7 @@ from engine.training.config import FIELDS, TrainConfig
 from engine.training.methods import AUTO, METHODS, meant_by
 from engine.training.methods.base import compute_bytes
 from engine.training.model_facts import ModelFacts
+from engine.training.objectives import OBJECTIVES, why_unused
 
 if TYPE_CHECKING:
     from engine.training.preflight import Preflight
@@ -112,6 +113,7 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
     share = steps * config.step_rows / max(1, preflight.rows)  # how often each row is seen
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
+    flops *= OBJECTIVES[config.objective].passes
     seconds = _START_S + facts.weights / 1.5e8 + flops / _speed(config, machine)
     memory = int(_BASE_BYTES + _memory(config, preflight, facts, device, available))
     note = ""
@@ -141,7 +143,8 @@ def _smaller(config: TrainConfig, facts: ModelFacts, device: Device, available: 
 
 def _shared(config: TrainConfig, preflight: Preflight) -> int:
     """Tokens in one pass over the data that shared-prefix packing does not compute."""
-    if config.packing != "shared-prefix" or not preflight.rows:
+    packed = config.packing == "shared-prefix" and why_unused(config.objective, "packing") is None
+    if not packed or not preflight.rows:
         return 0
     together = min(config.batch_size, preflight.rows)
     return int(preflight.prefix_tokens * preflight.rows * (1 - 1 / together))

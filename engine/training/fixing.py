@@ -12,7 +12,7 @@ from engine.training.preflight import template_of
 from store import datasets, pairs, runs
 from store.canon import new_uid
 from store.db import Store
-from store.errors import Conflict
+from store.errors import Conflict, Unsupported
 from store.records import END_STATES, PairDraft, Run, SnapshotRow, Turn, state_word
 
 _NO_LIMIT = 1_000_000  # tokens: no row is longer
@@ -25,6 +25,9 @@ def diagnosis_of(store: Store, name: str) -> RunDiagnosis:
         what = f"Run {name} is {state_word(run.state)}: it can be diagnosed when it has ended."
         raise Conflict(what, todo=f"Watch it: tuningfork runs watch {name}")
     config = TrainConfig.from_json(run.config)
+    if OBJECTIVES[config.objective].needs != "pairs":
+        what = f"Run {name} was trained towards {config.objective}; only runs on pairs are diagnosed."
+        raise Unsupported(what, todo=f"See its numbers: tuningfork runs show {name}")
     rows = datasets.snapshot_rows(store, run.snapshot)
     folder = run_control.prepare(store, refs.resolve(store, run.base).ref)
     template, read = template_of(folder, config), OBJECTIVES[config.objective].preflight
@@ -72,7 +75,7 @@ def _draft(row: SnapshotRow, fix: Fix) -> PairDraft:
         answer=turns[-1]["content"],
         history=tuple(Turn.of(turn) for turn in turns[:-2]),
         system=system[0] if system and not fix.no_system else "",
-        kind=row.kind,
+        kind="identity" if row.kind == "identity" else "instruction",
         status="ready",
         source=row.source,
     )

@@ -14,8 +14,17 @@ from store.errors import BadInput
 from store.records import SnapshotRow
 
 SAMPLES = 3
-ROW_FIELDS = ("max_length", "train_turns", "system", "template")
-"""The fields of a configuration that decide how rows become tokens."""
+ROW_FIELDS = (
+    "max_length",
+    "train_turns",
+    "system",
+    "template",
+    "group_size",
+    "answer_tokens",
+    "good_weight",
+    "bad_weight",
+)
+"""The fields of a configuration that decide how rows become tokens, and what a preflight says of them."""
 _NAMED_ROWS = 5
 
 
@@ -124,7 +133,7 @@ def judge(rows: Sequence[SnapshotRow], tokenised: Tokenised, template: ChatTempl
     by_ord = {row.ord: row for row in rows}
 
     def named(ords: Sequence[int]) -> str:
-        return _rows([by_ord[ord] for ord in ords])
+        return subject([by_ord[ord] for ord in ords])
 
     problems = [
         f"{named(ords)} a problem: {what}{_fold_hint([by_ord[ord] for ord in ords], template)}"
@@ -248,7 +257,7 @@ def name_of(row: SnapshotRow) -> str:
     return f"{row.ord + 1}" + (f" ({', '.join(places)})" if places else "")
 
 
-def _rows(rows: Sequence[SnapshotRow]) -> str:
+def subject(rows: Sequence[SnapshotRow]) -> str:
     """ "Row 3 (qa.jsonl line 7) has", "Rows 1, 2 and 7 more have": the subject of a sentence."""
     if len(rows) == 1:
         return f"Row {name_of(rows[0])} has"

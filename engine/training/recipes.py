@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.training.config import FIELDS, TrainConfig, used_by
+from engine.training.config import FIELDS, TrainConfig, continued, used_by
 from engine.training.methods import AUTO, meant_by
-from engine.training.objectives import OBJECTIVES
+from engine.training.objectives import OBJECTIVES, why_unused
 from store.errors import BadInput, NotFound
 from store.suggest import hint
 
@@ -141,6 +141,64 @@ RECIPES: dict[str, Recipe] = {
             ),
         ),
         Recipe(
+            "feedback",
+            "Learn from answers that were judged good or bad (KTO): two passes at a low rate.",
+            {
+                "objective": "kto",
+                "epochs": 2.0,
+                "batch_size": 8,
+                "lr": 1e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Ethayarajh et al., KTO, https://arxiv.org/abs/2402.01306: batches of 8 or more; rates of DPO or twice"
+                " those; 5e-6 for full tuning, of which LoRA takes about ten times, and a small model more",
+            ),
+        ),
+        Recipe(
+            "reward",
+            "Learn to score answers as preferences do (a reward model): two passes.",
+            {
+                "objective": "reward",
+                "epochs": 2.0,
+                "batch_size": 8,
+                "lr": 2e-4,
+                "scheduler": "linear",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Ouyang et al., InstructGPT, https://arxiv.org/abs/2203.02155: few passes, since reward models overfit",
+                _LORA,
+            ),
+        ),
+        Recipe(
+            "reinforce",
+            "Learn from rewards for the model's own answers (GRPO): few prompts a step, six answers to each.",
+            {
+                "objective": "grpo",
+                "steps": 30,
+                "batch_size": 4,
+                "group_size": 6,
+                "answer_tokens": 64,
+                "beta": 0.04,
+                "lr": 1e-4,
+                "scheduler": "constant",
+                "warmup": 0.1,
+                "rank": 16,
+                "alpha": 32.0,
+            },
+            (
+                "Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300: β 0.04; groups of 64, which a small model"
+                " on two cores cannot write",
+                _LORA,
+            ),
+        ),
+        Recipe(
             "careful",
             "Change as little as possible: small rank, low learning rate, one pass.",
             {
@@ -189,9 +247,15 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
         changes.pop("steps", None)
     config = TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})
     for name in given:
-        if not used_by(config.method, name):
+        if (why := why_unused(config.objective, name)) is not None:
+            what = f"{FIELDS[name].label} is not used by the objective {config.objective}. {why}".strip()
+            raise BadInput(what, where=name, todo="Leave it out, or choose another objective.")
+        if not used_by(config.method, name, config.objective):
             what = f"{FIELDS[name].label} is not used by the method {config.method}."
             raise BadInput(what, where=name, todo="Leave it out, or choose another method.")
+        if config.on is not None and name in continued(config.method):
+            what = f"{FIELDS[name].label} is that of the adapter that the run continues."
+            raise BadInput(what, where=name, todo="Leave it out, or train a new adapter, without --on.")
     return config
 
 

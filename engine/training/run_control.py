@@ -16,11 +16,12 @@ from engine.core import process
 from engine.core.files import disk_full_as_no_space
 from engine.models import pinning, refs, saved_files, template_texts
 from engine.models.prepare import prepare
-from engine.training import watched_probes
+from engine.training import continuing, rewards, watched_probes
 from engine.training.config import TrainConfig
+from engine.training.data import snapshot_of
 from engine.training.launchers import LAUNCHERS
 from engine.training.model_check import check_model, with_method
-from store import datasets, runs
+from store import runs
 from store.canon import new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound, Unsupported, WorkerError
@@ -81,34 +82,63 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
     when the name is taken; then nothing is written.
     """
     base = refs.resolve(store, config.model)
-    if base.kind in ("endpoint", "run"):
+    if base.kind == "endpoint" or base.adapter is not None:
         raise Unsupported(
             f"{base.ref} cannot be trained: tuning starts from a base model.",
-            todo="Choose the base model itself, a folder, or a .gguf file.",
+            todo="Choose the base model itself, a folder, or a .gguf file; on top of an adapter: --on REF.",
         )
+    config, continues = continuing.settled(store, config)
     config, _ = with_method(config, base)
     check_model(base, config)
     watched_probes.check(store, config.watch)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
     config = config.replace(model=base.ref, template=template_texts.settled(config.template))
+    config = rewards.settled(store, config)
+    copies = store.home.runs / f".new-{new_uid()}"
+    try:
+        if config.on is not None:
+            continuing.keep(store, config, copies / continuing.FOLDER)
+        rewards.keep(store, config, copies / rewards.FOLDER)
+        return _queue(store, config, base.ref, data, name, copies, [continues, rewards.said(config)])
+    finally:
+        shutil.rmtree(copies, ignore_errors=True)  # what is left is of a run that could not be queued
+
+
+def _queue(
+    store: Store,
+    config: TrainConfig,
+    base: str,
+    data: str | Snapshot,
+    name: str | None,
+    copies: Path,
+    notes: Sequence[str],
+) -> Run:
+    """The second half of `submit`: everything that is written, in one transaction."""
     with store.write():
-        snapshot = data if isinstance(data, Snapshot) else _freeze(store, data)
+        snapshot = snapshot_of(store, data, config.objective)
         if not snapshot.splits.get("train"):
             raise BadInput(
                 "No ready pair is in the train split, so there is nothing to train on.",
                 where=snapshot.dataset,
                 todo="Set pairs to ready, or split the dataset again.",
             )
-        return runs.create(
+        run = runs.create(
             store,
             name=name if name is not None else free_name(snapshot.dataset or "run", names(store)),
-            base=base.ref,
+            base=base,
             snapshot=snapshot.hash,
             method=config.method,
             config=config.to_json(),
             config_hash=config.hash(),
             seed=config.seed,
         )
+        for copy in copies.iterdir() if copies.is_dir() else ():
+            folder = store.home.run_dir(run.uid)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            copy.rename(folder / copy.name)
+        for note in filter(None, notes):
+            runs.note(store, run.id, note, "info")
+        return run
 
 
 def names(store: Store) -> frozenset[str]:
@@ -476,13 +506,3 @@ def _phase(store: Store, run: Run) -> str:
         return ""
     event = runs.last_event(store, run.id)
     return str(event.body.get("text", "")) if event else ""
-
-
-def _freeze(store: Store, data: str) -> Snapshot:
-    """The dataset of that name, frozen; else the snapshot whose hash begins like that."""
-    try:
-        return datasets.freeze(store, data)
-    except NotFound:
-        if not re.fullmatch(r"[0-9a-f]{6,64}", data):
-            raise
-        return datasets.snapshot(store, data)

@@ -11,9 +11,10 @@ from pathlib import Path
 from engine.core import child, process
 from engine.models import refs
 from engine.training import run_control
+from engine.training.config import TrainConfig
 from store import datasets, runs
 from store.db import Store
-from store.errors import Conflict, WorkerError
+from store.errors import Conflict, Unsupported, WorkerError
 from store.records import Message, SnapshotRow
 
 TOP = 10
@@ -45,6 +46,9 @@ def teachers(
     found = runs.get(store, run)
     if not found.adapter:
         raise Conflict(f"Run {run} has no adapter yet.", todo=f"Watch it: tuningfork runs watch {run}")
+    if (objective := TrainConfig.from_json(found.config).objective) != "sft":
+        what = f"Run {run} was trained towards {objective}; only pairs of an sft run can have taught it an answer."
+        raise Unsupported(what, todo="Ask for the run that it was trained on top of.")
     rows = {row.ord: row for row in datasets.snapshot_rows(store, found.snapshot, "train")}
     said: list[Message] = [{"role": "system", "content": system}] if system else []
     said += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

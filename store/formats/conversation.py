@@ -11,8 +11,8 @@ from store.formats.fields import Fields, Wrong, as_list, as_text, is_empty, type
 from store.formats.json_rows import RepeatedFields
 from store.records import PairDraft, Turn
 
-QUESTIONS = ("instruction", "prompt", "question", "query")
-ANSWERS = ("output", "completion", "response", "answer")
+QUESTIONS = ("instruction", "prompt", "question", "query", "q", "user", "human")
+ANSWERS = ("output", "completion", "response", "answer", "a", "assistant", "bot", "gpt")
 CONTEXTS = ("input", "context")
 SYSTEMS = ("system", "system_prompt", "system_message")
 HISTORIES = ("history", "chat_history")
@@ -24,7 +24,13 @@ ROLES = {
     "assistant": "assistant",
     "gpt": "assistant",
     "chatgpt": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "model": "assistant",
+    "chatbot": "assistant",
+    "prompter": "user",
 }
+"""What speakers are called, in lower case, and what they are."""
 CUT = "turns after the last trained answer were left out, because nothing would be learned from them"
 """The note of a row whose conversation ends with answers that are not to be trained."""
 
@@ -37,7 +43,7 @@ _MEDIA_FIELDS = {
 _MEDIA_MARK = re.compile(r"<(image|video|audio)>(?!.*</\1>)|<\|(image|video|audio)(_pad)?\|>", re.DOTALL)
 _CODE = re.compile(r"```.*?(```|\Z)|`[^`\n]*`", re.DOTALL)  # in which <image> is a tag and no image
 _TEXT_PARTS = {"text", "input_text", "output_text"}
-_MESSAGE_KEYS = {"role", "from", "content", "value", "weight", "train", "loss"}
+_MESSAGE_KEYS = {"role", "from", "content", "value", "parts", "weight", "train", "loss"}
 
 
 def check_supported(fields: Fields) -> None:
@@ -68,7 +74,22 @@ def turns_of(fields: Fields, field: str, value: Any) -> list[Turn]:
     value = as_list(value)
     if not isinstance(value, list) or not value:
         raise Wrong(field, "is an empty list" if value == [] else "is not a list of messages")
-    return [_turn(fields, field, f"{field}[{n}]", message) for n, message in enumerate(value)]
+    if all(isinstance(said, str) for said in value):  # user and assistant by turns, as LIMA and UltraChat have it
+        return [Turn("assistant" if n % 2 else "user", said) for n, said in enumerate(value)]
+    turns = []
+    for n, message in enumerate(value):
+        both = _both(message)
+        turns += [_turn(fields, field, f"{field}[{n}]", each) for each in both or [message]]
+    return turns
+
+
+def _both(message: Any) -> list[dict[str, Any]]:
+    """A message that holds what several speakers said, {"human": …, "assistant": …}, as one for each of them."""
+    if not isinstance(message, dict) or not {"role", "from"}.isdisjoint(message):
+        return []
+    speakers = [name for name in message if str(name).lower() in ROLES and not is_empty(message[name])]
+    rest = {name: value for name, value in message.items() if name not in speakers}
+    return [{"role": name, "content": message[name], **(rest if not n else {})} for n, name in enumerate(speakers)]
 
 
 def _turn(fields: Fields, field: str, at: str, message: Any) -> Turn:
@@ -77,12 +98,13 @@ def _turn(fields: Fields, field: str, at: str, message: Any) -> Turn:
     if isinstance(message, RepeatedFields):
         raise Wrong(at, f"has the field {message.names[0]} twice")
     who = "role" if message.get("role") is not None else "from" if "from" in message else "role"
-    said = "content" if message.get("content") is not None else "value" if "value" in message else "content"
-    role = as_text(f"{at}.{who}", message.get(who))
+    said = next((name for name in ("content", "value", "parts") if message.get(name) is not None), "content")
+    named = as_text(f"{at}.{who}", message.get(who))
+    role = named.strip().lower()
     if role in _TOOL_ROLES:
         raise Wrong(f"{at}.{who}", f"{role!r} is a role of tool calls, which are not supported")
     if role not in ROLES:
-        raise Wrong(f"{at}.{who}", f"{role[:40]!r} is a role that cannot be trained on; use {', '.join(ROLES)}")
+        raise Wrong(f"{at}.{who}", f"{named[:40]!r} is a role that cannot be trained on; use {', '.join(ROLES)}")
     trained = _read_rest(fields, field, at, message) if len(message) > 2 else True
     return Turn(ROLES[role], _content(f"{at}.{said}", message.get(said)), trained)  # type: ignore[arg-type]
 
@@ -122,6 +144,8 @@ def _content(field: str, value: Any) -> str:
             parts.append(part)
             continue
         kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(part, dict) and kind is None and list(part) == ["text"]:  # Gemini's parts
+            kind = "text"
         if kind not in _TEXT_PARTS:
             raise Wrong(field, f"has a part that is not text ({kind or type_name(part)}): only text is supported")
         parts.append(as_text(field, part.get("text")))
@@ -132,6 +156,11 @@ def are_messages(value: Any) -> bool:
     """Whether a value is a message or a list of messages."""
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, dict) and bool({"role", "from"} & first.keys())
+
+
+def are_said_by_turns(value: Any) -> bool:
+    """Whether a value is a list of two texts or more, what user and assistant said by turns."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(said, str) for said in value)
 
 
 def split_conversation(field: str, turns: list[Turn], system: str = "") -> tuple[PairDraft, tuple[str, ...]]:

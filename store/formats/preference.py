@@ -18,6 +18,7 @@ from store.formats.conversation import (
     turns_of,
 )
 from store.formats.fields import Fields, Wrong, as_list, as_text, is_empty
+from store.formats.marked_text import turns_in
 from store.formats.sharegpt import said
 from store.formats.writing import write_json
 from store.records import Preference, PreferenceDraft, Turn
@@ -43,15 +44,21 @@ class PreferencePairs(RecordFormat):
 
     def recognises(self, fields: Fields) -> bool:
         """A rejected answer, and one that was chosen (or just the answer)."""
+        if _scored(fields):
+            return True
         rejected = fields.peek(fields.first(REJECTED) or "")
         return not is_empty(rejected) and not isinstance(rejected, bool) and _chosen(fields) is not None
 
     def parse(self, fields: Fields) -> tuple[PreferenceDraft, tuple[str, ...]]:
         """The prompt with all that belongs to it, and the two answers."""
+        if (scored := _scored(fields)) and fields.first(REJECTED) is None:
+            return _best_and_worst(fields, scored), ()
         better, worse = _chosen(fields), fields.first(REJECTED)
         if better is None or worse is None:
             raise Wrong("rejected" if better else "chosen", "is missing")
         chosen, rejected = _answer(fields, better), _answer(fields, worse)
+        if better in _CONVERSATIONS and len(rejected) == 1:
+            chosen = chosen[-1:]
         prompt = _prompt(fields, "chosen" if len(chosen) > 1 else better)
         if not prompt:
             if chosen[:-1] != rejected[:-1] or len(chosen) < 2:
@@ -77,8 +84,36 @@ class PreferencePairs(RecordFormat):
         }
 
 
+def _scored(fields: Fields) -> list[tuple[float, str]]:
+    """The answers in a list of completions with scores, as UltraFeedback has it; empty when not two or more."""
+    completions = fields.peek("completions")
+    if not isinstance(completions, list) or not all(isinstance(each, dict) for each in completions):
+        return []
+    found = [(each.get("overall_score"), each.get("response")) for each in completions]
+    scored = [
+        (float(score), said)
+        for score, said in found
+        if isinstance(said, str) and isinstance(score, int | float) and not isinstance(score, bool)
+    ]
+    return scored if len(scored) == len(found) > 1 else []
+
+
+def _best_and_worst(fields: Fields, scored: list[tuple[float, str]]) -> PreferenceDraft:
+    """The answer with the highest score over that with the lowest. Wrong when all have the same."""
+    fields.get("completions")
+    best, worst = max(scored, key=lambda each: each[0]), min(scored, key=lambda each: each[0])
+    if best[0] == worst[0]:
+        raise Wrong("completions", "have the same score, so none is better")
+    if len(scored) > 2:
+        fields.skip("completions (between the best and the worst)")
+    prompt = _prompt(fields, "completions")
+    if not prompt:
+        raise Wrong("instruction", "is missing")
+    return PreferenceDraft(tuple(prompt), best[1], worst[1])
+
+
 def _chosen(fields: Fields) -> str | None:
-    return fields.first((*CHOSEN, *ANSWERS))
+    return fields.first((*CHOSEN, *ANSWERS)) or fields.first(_CONVERSATIONS)  # ms-swift: the answer ends its messages
 
 
 def _prompt(fields: Fields, better: str) -> list[Turn]:
@@ -106,7 +141,9 @@ def _answer(fields: Fields, field: str) -> list[Turn]:
     value = fields.get(field)
     if are_messages(as_list(value)):  # in a table they stand as text
         value = as_list(value)
-    if isinstance(value, dict | list):
+    if isinstance(value, str) and (marked := turns_in(value)):  # a whole conversation as text, as Anthropic's HH has it
+        turns = marked
+    elif isinstance(value, dict | list):
         turns = turns_of(fields, field, [value] if isinstance(value, dict) else value)
     else:
         turns = [Turn("assistant", as_text(field, value))]

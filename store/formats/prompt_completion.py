@@ -17,8 +17,8 @@ from store.formats.conversation import (
 from store.formats.fields import Fields, as_list
 from store.records import Pair, PairDraft
 
-_ASKED = ("prompt", "question", "query", "input")
-_SAID = ("completion", "response", "answer", "output")
+_ASKED = ("prompt", "question", "query", "input", "q", "user", "human")
+_SAID = ("completion", "response", "answer", "output", "a", "assistant", "bot", "gpt")
 
 
 @register

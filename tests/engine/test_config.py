@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.training.config import FIELDS, TrainConfig
+from engine.training.objectives import OBJECTIVES, why_unused
 from engine.training.recipes import config_for
 from store.errors import BadInput
 
@@ -135,6 +136,10 @@ OTHER: dict[str, Any] = {
     "steps": 3,
     "threads": 1,
     "watch": "general",
+    "on": "run:m",
+    "dpo_loss": "ipo",
+    "reward": "run:m",
+    "reward_file": "f.py:f",
     "drift": True,
     "lr_trial": True,
     "stop_when": "probes",
@@ -148,7 +153,8 @@ OTHER: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", sorted(set(FIELDS) - {"objective", "launcher"}))  # these have one choice each
 def test_every_field_counts_in_the_hash(name: str) -> None:
-    config = TrainConfig(model="m")
+    uses = next(each for each in OBJECTIVES if why_unused(each, name) is None)
+    config = TrainConfig(model="m", objective=uses)
     old = getattr(config, name)
     value = OTHER[name] if name in OTHER else old / 2 or 0.5 if isinstance(old, float) else old + 8
     assert config.replace(**{name: value}).hash() != config.hash()

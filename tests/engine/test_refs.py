@@ -219,6 +219,50 @@ class TestFiles:
         with pytest.raises(kind, match=says):
             refs.resolve(store, str(folder))
 
+    def adapter(self, folder: Path, **config: object) -> Path:
+        """A PEFT adapter that another program saved."""
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **config}))
+        (folder / "adapter_model.safetensors").write_bytes(b"x")
+        return folder
+
+    def test_a_foreign_adapter_with_its_base(self, store: Store, tmp_path: Path) -> None:
+        base = self.model(tmp_path / "mine")
+        folder = self.adapter(tmp_path / "tuned", base_model_name_or_path=str(base))
+        found = refs.resolve(store, str(folder))
+        assert (found.kind, found.folder, found.adapter, found.title) == ("folder", base, folder, "tuned")
+        assert found.base is not None and found.base.ref == str(base) and found.tokenizer == base
+        assert refs.resolve(store, found.ref) == found
+        (folder / "tokenizer.json").write_text("{}")
+        assert refs.resolve(store, str(folder)).tokenizer == folder
+
+    @pytest.mark.parametrize(
+        ("config", "kind", "says"),
+        [
+            ({}, Unsupported, "names no base model"),
+            ({"base_model_name_or_path": "org/not-here"}, NotFound, "base of this adapter, org/not-here, is not on"),
+            ({"base_model_name_or_path": "http://127.0.0.1:1/v1#m"}, Unsupported, "is no base model"),
+            ({"base_model_name_or_path": "smollm2-135m", "task_type": "SEQ_CLS"}, Unsupported, "scores answers"),
+        ],
+    )
+    def test_an_adapter_that_cannot_be_used(
+        self, store: Store, tmp_path: Path, config: dict[str, object], kind: type[TuningforkError], says: str
+    ) -> None:
+        with pytest.raises(kind, match=says):
+            refs.resolve(store, str(self.adapter(tmp_path / "tuned", **config)))
+
+    def test_an_adapter_without_safe_weights_or_on_another_adapter(self, store: Store, tmp_path: Path) -> None:
+        folder = self.adapter(tmp_path / "tuned", base_model_name_or_path="smollm2-135m")
+        second = self.adapter(tmp_path / "second", base_model_name_or_path=str(folder))
+        with pytest.raises(Unsupported, match="is no base model"):
+            refs.resolve(store, str(second))
+        (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+        with pytest.raises(Unsupported, match="pickle files are not read"):
+            refs.resolve(store, str(folder))
+        (folder / "adapter_config.json").write_text("[]")
+        with pytest.raises(BadInput, match="not readable JSON"):
+            refs.resolve(store, str(folder))
+
     def test_a_missing_folder(self, store: Store, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="no such model folder"):
             refs.resolve(store, str(tmp_path / "nowhere"))

@@ -57,11 +57,14 @@ def train(
     *,
     resume_from: Path | None = None,
     stop_after: int | None = None,
+    start: Path | None = None,
+    scorer_base: Path | None = None,
 ) -> tuple[Outcome, Recorder]:
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(stop_after)
-    return trainer.run(TrainingJob(config, list(rows), base, out, resume_from, recorder)), recorder
+    job = TrainingJob(config, list(rows), base, out, resume_from, recorder, None, start, scorer_base)
+    return trainer.run(job), recorder
 
 
 def digests(folder: Path) -> dict[str, str]:

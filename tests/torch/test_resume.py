@@ -47,7 +47,7 @@ def test_every_method_and_objective_has_its_half_in_the_worker() -> None:
 
 @pytest.mark.parametrize(
     ("method", "variant"),
-    [(m, v) for m in METHODS for v, fields in VARIANTS.items() if all(used_by(m, field) for field in fields)],
+    [(m, v) for m in METHODS for v, fields in VARIANTS.items() if all(used_by(m, field, "sft") for field in fields)],
 )
 def test_a_resumed_run_ends_as_one_that_never_stopped(base: Path, tmp_path: Path, method: str, variant: str) -> None:
     settings = config(method=method, steps=5, **VARIANTS[variant])

@@ -257,11 +257,11 @@ def test_an_adapter_on_the_head_is_refused(base: Path) -> None:
 def test_saving_memory_by_computing_activations_twice_changes_nothing(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers.models.llama.modeling_llama import LlamaMLP
+    from engine.training.worker.fused import SwiGlu
 
     calls: list[int] = []
-    real = LlamaMLP.forward
-    monkeypatch.setattr(LlamaMLP, "forward", lambda self, x: calls.append(1) or real(self, x))
+    real = SwiGlu.forward
+    monkeypatch.setattr(SwiGlu, "forward", staticmethod(lambda *inputs: calls.append(1) or real(*inputs)))
     plain, _ = train(config(steps=2), rows(8), base, tmp_path / "plain")
     once = len(calls)
     monkeypatch.setattr(loading, "needs_checkpointing", lambda loaded, max_length: True)

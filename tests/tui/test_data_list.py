@@ -203,3 +203,20 @@ def test_the_store_is_read_in_threads_only(some_pairs: list[str], store: Store, 
 
     asyncio.run(look())
     assert seen and not any(seen)
+
+
+async def test_the_search_line_takes_filters_completes_them_and_shows_what_is_wrong(
+    drive: Drive, some_pairs: list[str]
+) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("slash")
+        await app.type("status:rej")
+        await app.see("no status 'rej'", "Character 1: Did you mean rejected")
+        assert len(listed(app)) == 12, "the list stays while the query cannot be read"
+        await app.until(lambda: app.app.screen.query_one("#search")._suggestion == "status:rejected")
+        await app.press("right")
+        await app.until(lambda: "✗" in listed(app)[0] and "pairs of 12" in app.text)
+        assert all("✗" in row for row in listed(app))
+        await app.press("escape", "escape")
+        await app.see("12 pairs")

@@ -153,7 +153,8 @@ async def test_a_wrong_number_is_named_and_nothing_starts(training: Any, ember: 
 async def test_every_field_of_a_configuration_can_be_reached_and_changed(
     training: Any, ember: str, store: Store, no_process: list[str]
 ) -> None:
-    shown = [name for name in FIELDS if name not in ("model", "recipe", "steps", "epochs") and used_by("auto", name)]
+    above = ("model", "recipe", "steps", "epochs")
+    shown = [name for name in FIELDS if name not in above and used_by("auto", name, "sft")]
     async with training((80, 24)) as app:
         await app.see("‹ ember ›", "Batch size")
         assert "CPU threads" not in app.text

@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "tui.cli.train:train",
     "runs": "tui.cli.runs:runs",
     "diagnose": "tui.cli.diagnose:diagnose",
+    "score": "tui.cli.score:score",
     "why": "tui.cli.why:why",
     "compare": "tui.cli.compare:compare",
     "votes": "tui.cli.votes:votes",

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from store.errors import BadInput
 from tui.cli.options import MODEL, options_named
+from tui.cli.session import session
 
 if TYPE_CHECKING:
     from engine.training.config import TrainConfig
@@ -98,13 +99,25 @@ def _methods() -> dict[str, dict[str, Any]]:
     return named
 
 
+def _typed(option: str) -> bool:
+    """Whether an option was given, rather than left at its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 def config_of(given: dict[str, Any]) -> TrainConfig:
     """Take the configuration out of a command's keyword arguments; BadInput names the option that is wrong."""
     from engine.training.config import FIELDS
+    from engine.training.continuing import base_of
+    from engine.training.objectives import OBJECTIVES
     from engine.training.recipes import config_for
 
     values = {name: given.pop(name) for name in FIELDS if name in given}
     recipe, model, method = values.pop("recipe"), values.pop("model"), values.pop("method")
+    if (objective := values.get("objective")) and not _typed("recipe"):
+        recipe = OBJECTIVES[objective].recipe
+    if (on := values.get("on")) and not _typed("model"):
+        model = base_of(session().store, on)
     values |= _methods().get(method, {})
     if values.get("lr") == AUTO_RATE:  # the recipe's rate, and a trial around it
         values |= {"lr": None, "lr_trial": True}

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from store.errors import BadInput
-from tui.cli import curate, pairs
+from tui.cli import bulk, curate, pairs
 from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
@@ -271,5 +271,6 @@ _CURATE = (curate.lint, curate.dedupe, curate.stats)
 _PAIRS = (
     pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip
-for _command in (*_CURATE, *_PAIRS):
+_BULK = (bulk.change, bulk.replace, bulk.copy, bulk.restore)
+for _command in (*_CURATE, *_PAIRS, *_BULK):
     data.add_command(_command)

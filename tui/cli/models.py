@@ -107,7 +107,8 @@ def add(ref: str) -> None:
     found = refs.resolve(store, ref)
     kinds: dict[str, ModelKind] = {"gguf": "gguf", "endpoint": "endpoint"}
     if found.kind != "embedded":
-        kept.upsert(store, found.ref, kinds.get(found.kind, "base"), {"title": found.title})
+        kind: ModelKind = "adapter" if found.adapter is not None else kinds.get(found.kind, "base")
+        kept.upsert(store, found.ref, kind, {"title": found.title})
     if session().as_json:
         emit_json(_row(store, found.ref))
     else:

@@ -48,6 +48,16 @@ def emit_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def emit_json_list(values: Iterable[Any]) -> None:
+    """A list for a script, written as its values come: one line of JSON, of which only one value is in memory."""
+    mark = "["
+    for value in values:
+        sys.stdout.write(mark + to_json(value))
+        mark = ", "
+    sys.stdout.write(("[]" if mark == "[" else "]") + "\n")
+    sys.stdout.flush()
+
+
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = (), wide: str | None = None
 ) -> None:

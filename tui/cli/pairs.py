@@ -12,16 +12,20 @@ import click
 
 from store.errors import BadInput, NotFound, UserError
 from tui.cli.command import Command
-from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES
-from tui.cli.output import columns, emit, emit_json, fields, say, table
+from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, yes_option
+from tui.cli.output import columns, confirm, emit, emit_json, emit_json_list, fields, say, table
+from tui.cli.selection import QUERY, chosen, named, queried, rows_chosen
 from tui.cli.session import session
 from tui.formatting import ago, count, edited, rows_of_preferences
+from tui.pair_changes import pair_changes
+from tui.worddiff import marked_text
 
 if TYPE_CHECKING:
     from store.db import Store
     from store.records import Pair, PreferenceRow
 
 _SHOWN = 50
+_BATCH = 1_000
 _HEADINGS = ("system", "question", "answer")
 _FORM = (
     "<!-- Write below the lines with ===. A question is needed; a pair without an answer is a draft.\n"
@@ -41,10 +45,11 @@ def pair_json(pair: Pair) -> dict[str, Any]:
     cls=Command,
     example="""
     tuningfork data search "refund policy" --dataset support
-    tuningfork data search --status draft --json
+    tuningfork data search "refund -tag:old status:draft,ready changed<7d len>200"
+    tuningfork data search "/colou?r/i" --json
     """,
 )
-@click.argument("text", default="")
+@click.argument("text", default="", type=QUERY, metavar="[QUERY]")
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Only pairs of this dataset.")
 @click.option("--status", type=STATUSES, help="Only pairs with this status.")
 @click.option("--kind", type=KINDS, help="Only pairs of this kind.")
@@ -58,20 +63,29 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
     """Find pairs, newest first. Every word must begin a word of the question, answer, system text or earlier turns.
 
     "Quoted words" must stand side by side, signs match as typed (C++, ==, 👍), and text of languages that write no
-    spaces between words is found anywhere.
+    spaces between words is found anywhere. -word finds the pairs without it, /colou?r/ is a regular expression and
+    /colou?r/i one that ignores case.
+
+    Filters: kind:identity, status:draft,ready, dataset:NAME, split:val, tag:NAME, has:system (or history, answer, tag,
+    dataset, preference, feedback), source:FILE, dup:exact, dup:conflict, uid:06f3, len>200 (characters of question and
+    answer), changed<7d (less than 7 days ago; m, h, d, w) and created>2026-01-31. A filter with - before it finds the
+    pairs that it does not match; in quotes all of this is text.
     """
-    from store import preference_rows
-    from store.search import page, search_ids
+    from store import preference_rows, query
+    from store.search import page
 
     store, as_json = session().store, session().as_json
     if limit is None:
         limit = 0 if as_json else _SHOWN
-    ids = search_ids(store, text, **wanted)
-    found = page(store, ids[:limit] if limit else ids)
+    ids = query.search_ids(store, text, **wanted)
+    shown = ids[:limit] if limit else ids
     if as_json:
-        emit_json([pair_json(pair) for pair in found])
+        pages = (page(store, shown[n : n + _BATCH]) for n in range(0, len(shown), _BATCH))
+        emit_json_list(pair_json(pair) for found in pages for pair in found)
         return
-    judged = preference_rows.search(store, text, dataset=wanted["dataset"], split=wanted["split"]) if text else []
+    found = page(store, shown)
+    plain = query.words(text) if text and all(not term.name for term in query.parse(text)) else ""
+    judged = preference_rows.search(store, plain, dataset=wanted["dataset"], split=wanted["split"]) if plain else []
     if judged:
         listing = f"tuningfork data preferences {shlex.quote(text)}"
         say(f"{rows_of_preferences(len(judged))} also found; list them with: {listing}")
@@ -87,7 +101,7 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
 
 @click.command("show", cls=Command, example="tuningfork data show 06f3 --history")
 @click.argument("uid")
-@click.option("--history", is_flag=True, help="Every revision, oldest first.")
+@click.option("--history", is_flag=True, help="Every revision, oldest first, and what each one changed.")
 def show(uid: str, history: bool) -> None:
     """Show a pair, a preference or feedback. UID may be shortened to four characters or more."""
     from store import pairs
@@ -99,10 +113,12 @@ def show(uid: str, history: bool) -> None:
         if session().as_json:
             emit_json([pair_json(state) for state in states])
             return
+        before = None
         for state in states:
             emit(f"revision {state.revision}, {_time(state.updated_at)}{', deleted' if state.deleted_at else ''}")
-            _print(state)
+            _print(state) if before is None else _print_changes(before, state)
             emit()
+            before = state
         return
     row = _row(store, uid)
     if isinstance(row, PreferenceRow):
@@ -199,6 +215,11 @@ def _print(pair: Pair) -> None:
     rows += [("system", pair.system)] if pair.system else []
     rows += [(turn.role, turn.content) for turn in pair.history]
     fields([*rows, ("question", pair.question), ("answer", pair.answer)])
+
+
+def _print_changes(before: Pair, after: Pair) -> None:
+    """The fields that a revision changed, [-old-] and {+new+} words marked."""
+    fields((name, marked_text(old, new)) for name, old, new in pair_changes(before, after))
 
 
 def _time(at_ms: int) -> str:
@@ -329,19 +350,31 @@ def read_form(text: str) -> dict[str, str]:
     example="""
     tuningfork data rm 06f3 06f4
     tuningfork data rm 06f3 --dataset support      (only out of this dataset)
+    tuningfork data rm --where "status:rejected changed>30d"
     """,
 )
-@click.argument("uids", nargs=-1, required=True, metavar="UID...")
+@rows_chosen
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Take them out of this dataset; they stay in the store.")
-def rm(uids: tuple[str, ...], dataset: str | None) -> None:
-    """Delete pairs, preferences or feedback, or take pairs out of one dataset. `data undo` brings them back."""
+@yes_option
+def rm(uids: tuple[str, ...], where: str | None, dataset: str | None, yes: bool) -> None:
+    """Delete pairs, preferences or feedback, or take pairs out of one dataset. `data undo` brings them back.
+
+    With --where it asks first, unless --yes is given.
+    """
     from store import datasets, edits, pairs, preference_rows
     from store.records import Pair, PreferenceRow
 
     store = session().store
-    rows = [_row(store, uid) for uid in uids]
-    exact = [row.uid for row in rows if isinstance(row, Pair)]
-    judged = [row.uid for row in rows if isinstance(row, PreferenceRow)]
+    if where is not None:
+        exact, judged = queried(uids, where), []
+        what = (
+            f"Take {count(len(exact), 'pair')} out of {dataset}?" if dataset else f"Delete {count(len(exact), 'pair')}?"
+        )
+        confirm(f"{what} It can be undone.", yes)
+    else:
+        rows = [_row(store, uid) for uid in named(uids)]
+        exact = [row.uid for row in rows if isinstance(row, Pair)]
+        judged = [row.uid for row in rows if isinstance(row, PreferenceRow)]
     if dataset and judged:
         raise BadInput(
             f"{judged[0]} is not a pair: it belongs to its dataset alone.",
@@ -361,15 +394,21 @@ def rm(uids: tuple[str, ...], dataset: str | None) -> None:
         emit(f"{count(n, 'row' if judged else 'pair')} deleted. Bring them back with: tuningfork data undo")
 
 
-@click.command("mark", cls=Command, example="tuningfork data mark ready 06f3 06f4")
+@click.command(
+    "mark",
+    cls=Command,
+    example="""
+    tuningfork data mark ready 06f3 06f4
+    tuningfork data mark ready --where "status:draft tag:checked"
+    """,
+)
 @click.argument("status", type=STATUSES)
-@click.argument("uids", nargs=-1, required=True, metavar="UID...")
-def mark(status: Any, uids: tuple[str, ...]) -> None:
+@rows_chosen
+def mark(status: Any, uids: tuple[str, ...], where: str | None) -> None:
     """Set the status of pairs. Only ready ones are trained on."""
     from store import pairs
 
-    store = session().store
-    n = pairs.set_status(store, [pairs.get(store, uid).uid for uid in uids], status)
+    n = pairs.set_status(session().store, chosen(uids, where), status)
     if session().as_json:
         emit_json({"changed": n, "status": status})
     else:

@@ -41,8 +41,9 @@ def preflight(dataset: str, **given: Any) -> None:
     with the trained parts marked. Fails when a run on this data would fail.
     """
     from engine.models import refs
-    from engine.training import run_control
+    from engine.training import continuing, rewards, run_control
     from engine.training.capacity import capacity
+    from engine.training.data import freeze
     from engine.training.estimate import estimate, machine
     from engine.training.methods import METHODS
     from engine.training.model_check import check_model, with_method
@@ -52,7 +53,9 @@ def preflight(dataset: str, **given: Any) -> None:
     from store import datasets
 
     store, config = session().store, config_of(given)
-    rows = datasets.snapshot_rows(store, datasets.freeze(store, dataset).hash)
+    rows = datasets.snapshot_rows(store, freeze(store, dataset, config.objective).hash)
+    config, continues = continuing.settled(store, config)
+    config = rewards.settled(store, config)
     base = refs.resolve(store, config.model)
     config, why = with_method(config, base)
     check_model(base, config)
@@ -65,7 +68,7 @@ def preflight(dataset: str, **given: Any) -> None:
         folder = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(found, notes=[*model_notes, *found.notes])
+    found = replace(found, notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *found.notes])
     room = capacity(config, model_facts(folder), found.trained_tokens)
     guess = replace(estimate(config, found, model_facts(folder), machine()), why=why)
     if session().as_json:
@@ -80,7 +83,7 @@ def preflight(dataset: str, **given: Any) -> None:
             }
         )
     else:
-        _print(found, METHODS[config.method].exports(config))
+        _print(found, METHODS[config.method].exports(config), judged=OBJECTIVES[config.objective].needs != "pairs")
         takes = f"{duration(guess.seconds)} and {size(guess.memory_bytes)} of memory"
         emit(f"A run of {count(guess.steps, 'step')} takes about {takes}.")
         emit(f"Capacity: {room}.")
@@ -90,11 +93,11 @@ def preflight(dataset: str, **given: Any) -> None:
             emit(guess.note)
     if not found.ok:
         raise BadInput(
-            " ".join(found.problems), where=f"dataset {dataset}", todo="Correct those pairs, or take them out."
+            " ".join(found.problems), where=f"dataset {dataset}", todo="Correct those rows, or take them out."
         )
 
 
-def _print(found: Preflight, exports: tuple[str, ...]) -> None:
+def _print(found: Preflight, exports: tuple[str, ...], *, judged: bool) -> None:
     marked = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for sample in found.samples:
         for trained, pieces in groupby(sample, key=lambda piece: piece[1]):
@@ -102,7 +105,8 @@ def _print(found: Preflight, exports: tuple[str, ...]) -> None:
             click.echo((click.style(shown, reverse=True) if marked else f"[[{shown}]]") if trained else shown, nl=False)
         click.echo("\n")
     if found.samples:
-        say("The model learns to write the marked parts; it only reads the rest.")
+        marked_parts = "The model learns to write the marked parts"
+        say(f"{'The marked parts are what was judged' if judged else marked_parts}; it only reads the rest.")
     fields(
         (
             ("rows", f"{found.rows:,} to train on, {found.val_rows:,} to validate"),

@@ -35,8 +35,10 @@ from tui.formatting import count
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 def train(dataset: str | None, snapshot: str | None, name: str | None, wait: bool, **given: Any) -> None:
     """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
+    from engine.models.refs import Ref
     from engine.training import run_control
     from engine.training.methods import METHODS
+    from engine.training.objectives import OBJECTIVES
     from store import runs
 
     if bool(dataset) == bool(snapshot):
@@ -58,7 +60,11 @@ def train(dataset: str | None, snapshot: str | None, name: str | None, wait: boo
         emit_json(run_json(store, ended))
     else:
         emit(f"Run {ended.name} is {state_word(ended.state)} after {count(ended.step, 'step')}.")
-        say(f"Compare it: tuningfork compare --a {ended.base} --b run:{ended.name} --prompt TEXT{session().flags()}")
+        before, tuned = ended.config.get("on") or ended.base, Ref.run(ended.name)
+        if OBJECTIVES[config.objective].answers:
+            say(f"Compare it: tuningfork compare --a {before} --b {tuned} --prompt TEXT{session().flags()}")
+        else:
+            say(f"Score answers with it: tuningfork score {tuned} --dataset NAME{session().flags()}")
 
 
 def _data(dataset: str | None, snapshot: str | None) -> Any:

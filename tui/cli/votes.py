@@ -9,6 +9,7 @@ import click
 
 from store.errors import NotFound, UserError
 from tui.cli.command import Group
+from tui.cli.options import DATASET
 from tui.cli.output import emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
@@ -159,6 +160,33 @@ def write(file: str, form: str, overwrite: bool) -> None:
         emit_json({"form": form, "path": str(path.absolute()), "rows": written})
     else:
         emit(f"{count(written, 'preference')} written to {path}.")
+
+
+@votes.command(
+    "collect",
+    example="""
+    tuningfork votes collect --dataset votes
+    tuningfork train --dataset votes --objective dpo --on run:ember-1
+    """,
+)
+@click.option("--dataset", type=DATASET, default="votes", show_default=True, metavar="NAME", help="Where they go.")
+@click.option(
+    "--as", "kind", type=click.Choice(["preference", "feedback"]), default="preference", show_default=True,
+    help="preference: the winner over the loser, for dpo and reward. feedback: good and bad answers, for kto.",
+)  # fmt: skip
+def collect(dataset: str, kind: Any) -> None:
+    """Put what you voted into a dataset, to train on it. Votes that you undid since are taken out again."""
+    from store import votes as kept
+
+    found = kept.collect(session().store, dataset, kind)
+    if session().as_json:
+        emit_json({"dataset": found.dataset, "new": found.new, "known": found.known, "removed": found.removed})
+        return
+    rows = count(found.rows, "preference" if kind == "preference" else "judged answer")
+    gone = f", {found.removed} of undone votes removed" if found.removed else ""
+    emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}.")
+    objective = "dpo" if kind == "preference" else "kto"
+    say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")
 
 
 @votes.command("rm", example="tuningfork votes rm 3")

@@ -45,4 +45,5 @@ ADALORA = TrainingMethod(
     exports=_exports,
     memory=_memory,
     trained=_trained,
+    sft_only=True,
 )

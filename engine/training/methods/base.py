@@ -44,7 +44,7 @@ class TrainingMethod:
     gradients and optimizer state take, without activations, on a device with so many bytes of memory. `trained` is the
     number of weights that it trains on a model. `limits` are sentences on what a run of this configuration cannot do
     afterwards, which are said before it starts. `rate` is what a recipe's learning rate, which is made for LoRA, is
-    multiplied by.
+    multiplied by. An `sft_only` method knows no other objective, and does not continue earlier adapters.
     """
 
     name: str
@@ -57,6 +57,7 @@ class TrainingMethod:
     trained: Callable[[MethodConfig, ModelFacts], float] = lambda config, facts: lora_weights(config, facts)
     limits: Callable[[MethodConfig], tuple[str, ...]] = lambda config: ()
     rate: float = 1.0
+    sft_only: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

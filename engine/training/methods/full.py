@@ -33,4 +33,5 @@ FULL = TrainingMethod(
     trained=lambda config, facts: facts.weights,
     limits=_limits,
     rate=0.1,
+    sft_only=True,
 )

@@ -31,6 +31,7 @@ def virtual_method(
         trained=trained,
         limits=_limits,
         rate=rate,
+        sft_only=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Command line of the process with torch: `run` an attempt, `prepare` a model, a `reference`, `merge`, what `taught`.
+"""Command line of the process with torch: `run` an attempt, `prepare` a model, compute what a request file asks for.
 Started by the engine only; users run the `tuningfork` command."""
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     reference.add_argument("request", type=Path)
     taught = commands.add_parser("taught", help="which rows taught an answer, for a request file")
     taught.add_argument("request", type=Path)
+    score = commands.add_parser("score", help="scores of answers by a reward model, for a request file")
+    score.add_argument("request", type=Path)
     importance = commands.add_parser("importance", help="activation statistics of a model, for a request file")
     importance.add_argument("request", type=Path)
     merge = commands.add_parser("merge", help="merge an adapter into its base with PEFT")
@@ -40,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
         from engine.training.worker import taught as gradients
 
         return gradients.main(options.request)
+    if options.command == "score":
+        from engine.training.worker import scoring
+
+        return scoring.main(options.request)
     if options.command == "importance":
         from engine.training.worker import importance as activations
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from engine.models.chat_template import FILES, ChatTemplate
+from engine.training.objectives import OBJECTIVES
 from engine.training.preflight import template_of
 from engine.training.worker import checkpoints
 from engine.training.worker.contracts import TrainingJob
+from engine.training.worker.loading import HEAD
 from store.errors import TuningforkError
 
 STATE = "training_state.safetensors"
@@ -26,9 +28,10 @@ learned of its ranks."""
 
 
 def write(model: Any, folder: Path) -> None:
-    """PEFT's two files, and STATE where the method has one. PEFT's readme, an empty form, is left out."""
+    """PEFT's two files of the trained adapter, and STATE where its method has one. PEFT's readme, an empty form, is
+    left out."""
     with _untrimmed(model):
-        model.save_pretrained(folder, save_embedding_layers=False)
+        model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text("utf-8"))
@@ -97,6 +100,14 @@ def _untrimmed(model: Any) -> Iterator[None]:
         options.rank_pattern = pattern
 
 
+def begin_from(model: Any, folder: Path) -> None:
+    """The weights of an earlier adapter, as `read` reads them; a reward model's head stays new where that has none."""
+    saved = load_file(folder / "adapter_model.safetensors")
+    new = get_peft_model_state_dict(model, save_embedding_layers=False)
+    heads = {name: value for name, value in new.items() if f".{HEAD}." in name}
+    set_peft_model_state_dict(model, {**heads, **saved})
+
+
 def seal(
     folder: Path, job: TrainingJob, step: int, total: int, val_loss: float | None = None, *, converted: bool = True
 ) -> checkpoints.Files:
@@ -104,7 +115,7 @@ def seal(
 
     Where the run has another chat template than its base, that goes with it, too: chat must render as training did.
     """
-    if converted:
+    if converted and OBJECTIVES[job.config.objective].answers:
         _convert(folder, job)
     if job.config.template or job.config.system != "refuse":
         add_template(folder, job, template_of(job.base_folder, job.config))

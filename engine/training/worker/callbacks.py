@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class RunCallback(TrainerCallback):
     """Reports each step; saves every `save_every` steps (0 = never) and when a stop is wanted.
 
     `validate` computes and reports the validation loss at a step, None when there is nothing to validate on; it is
-    called for every checkpoint. The `watcher` measures that and more where it is due, and may end the run.
+    called for every checkpoint. The `watcher` measures that and more where it is due, and may end the run. `logged`
+    names what else the trainer logs of a step and the run keeps: name in the log -> name in the store.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class RunCallback(TrainerCallback):
         total: int,
         validate: Callable[[int], float | None],
         watcher: Watcher,
+        logged: Mapping[str, str] | None = None,
     ) -> None:
+        self._logged = logged or {}
         self._job, self._numbers, self._total, self._validate = job, numbers, total, validate
         self._watcher = watcher
         self.stopped = False
@@ -47,7 +50,7 @@ class RunCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._numbers.started = time.monotonic()
+        self._numbers.started, self._numbers.tokens = time.monotonic(), 0
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -78,6 +81,7 @@ class RunCallback(TrainerCallback):
             "grad_norm": float(logs.get("grad_norm", math.nan)),
             "tokens_per_s": self._numbers.tokens / seconds,
             "step_s": seconds,
+            **{name: float(logs[theirs]) for theirs, name in self._logged.items() if logs.get(theirs) is not None},
         }
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))

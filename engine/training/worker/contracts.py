@@ -42,7 +42,8 @@ class Reporter(Protocol):
 class TrainingJob:
     """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run; `models` the
-    home's folder of prepared models, None to keep what is made of the base in `out`."""
+    home's folder of prepared models, None to keep what is made of the base in `out`; `start` the folder of the adapter
+    that the run continues; `scorer_base` the base folder of the reward model that rewards its answers."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -51,6 +52,8 @@ class TrainingJob:
     resume_from: Path | None
     reporter: Reporter
     models: Path | None = None
+    start: Path | None = None
+    scorer_base: Path | None = None
 
 
 @dataclass(frozen=True)

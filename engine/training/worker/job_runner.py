@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.core.files import write_json
 from engine.models import pinning, refs
-from engine.training import run_control, watched_probes
+from engine.training import continuing, rewards, run_control, watched_probes
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
 from engine.training.worker.contracts import Outcome, TrainingJob
@@ -105,7 +105,11 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     _keep_probes(store, config, rows, out, reporter)
-    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, store.home.models))
+    start, scorer = continuing.kept(out, config), None
+    if config.reward is not None:
+        scorer = model_cache.folder(store.home, rewards.kept(out)["base"], lambda text: reporter.say(text))
+    models = store.home.models
+    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer))
 
 
 def _keep_probes(

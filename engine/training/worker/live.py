@@ -51,12 +51,32 @@ def answers(
     return found
 
 
+@torch.no_grad()
+def samples(
+    model: Any, template: ChatTemplate, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float
+) -> list[list[int]]:
+    """An answer to each prompt, sampled from the whole distribution at a temperature, by torch's random state. It has
+    the token that ends it, unless it was cut off at `max_tokens`."""
+
+    def choose(logits: torch.Tensor) -> torch.Tensor:
+        return torch.multinomial((logits.float() / temperature).softmax(-1), 1)[:, 0]
+
+    found: list[list[int]] = []
+    with packing.evaluating(model):
+        for at in range(0, len(prompts), ROWS):
+            part = [list(ids) for ids in prompts[at : at + ROWS]]
+            found += _batch(model, template, part, max_tokens, lambda ids: False, choose, keep_end=True)
+    return found
+
+
 def _batch(
     model: Any,
     template: ChatTemplate,
     prompts: list[list[int]],
     max_tokens: int,
     ended: Callable[[list[int]], bool],
+    choose: Callable[[torch.Tensor], torch.Tensor] = lambda logits: logits.argmax(-1),
+    keep_end: bool = False,
 ) -> list[list[int]]:
     from transformers import DynamicCache
 
@@ -88,9 +108,9 @@ def _batch(
             logits_to_keep=last,
         ).logits[:, -1]
         last = torch.zeros(1, dtype=torch.long, device=device)
-        chosen = logits.argmax(-1)
+        chosen = choose(logits)
         for row, token in zip(here, chosen.tolist(), strict=True):
-            if row in unfinished and token not in template.stop_ids:
+            if row in unfinished and (keep_end or token not in template.stop_ids):
                 written[row].append(token)
             if token in template.stop_ids or ended(written[row]):
                 unfinished.discard(row)

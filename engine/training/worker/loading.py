@@ -17,6 +17,7 @@ import torch
 from engine.models import gguf_source, inspection
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import TrainConfig
+from engine.training.objectives import OBJECTIVES
 from engine.training.worker.methods import ADAPTERS
 from store.errors import BadInput, Unsupported
 
@@ -86,16 +87,18 @@ def load(config: TrainConfig, folder: Path, where: Device) -> Loaded:
         notes.append(gguf_source.no_second_quantisation(blocks))
     elif found.quantised:
         quantised = None  # a 4-bit checkpoint brings its own blocks
-    model = _base(folder, quantised, dtype, where)
+    scores = not OBJECTIVES[config.objective].answers
+    model = _base(folder, quantised, dtype, where, scores)
     notes.append(method.prepare(model, dtype, where))
     return Loaded(adapt(model, config, dtype), where, dtype, tuple(filter(None, notes)))
 
 
-def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str) -> Any:
+def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str, scores: bool) -> Any:
     try:
         # An explicit None would make transformers forget the quantisation that a checkpoint has already.
         packed = {"quantization_config": quantised} if quantised is not None else {}
-        model = load_whole(folder, dtype=dtype, device_map={"": where if where == "cpu" else 0}, **packed)
+        place = {"": where if where == "cpu" else 0}
+        model = load_whole(folder, scores=scores, dtype=dtype, device_map=place, **packed)
     except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk or the system failed, not the model
@@ -105,16 +108,23 @@ def _base(folder: Path, quantised: Any, dtype: torch.dtype, where: str) -> Any:
     return model
 
 
-def load_whole(folder: Path, **options: Any) -> Any:
-    """A causal language model whose every weight comes from the folder's files; `options` go to transformers.
+HEAD = "score"
+"""The layer of a reward model that gives the number, as transformers names it in models that classify sequences."""
+
+
+def load_whole(folder: Path, *, scores: bool = False, **options: Any) -> Any:
+    """A causal language model whose every weight comes from the folder's files; `options` go to transformers. With
+    `scores`, the same weights with a new head for one number in the place of the one for tokens.
 
     Raises Unsupported where a tensor is missing, mismatched or left over (transformers would fill it at random and only
     log it), and ignores an adapter that lies in the folder.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    if scores:
+        options |= {"num_labels": 1}
     with inspection.whole_model(folder) as view:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = (AutoModelForSequenceClassification if scores else AutoModelForCausalLM).from_pretrained(
             view,
             trust_remote_code=False,
             use_safetensors=True,
@@ -124,8 +134,39 @@ def load_whole(folder: Path, **options: Any) -> Any:
             ignore_mismatched_sizes=not (options.get("quantization_config") or inspection.is_quantised(folder)),
             **options,
         )
+    if scores:
+        info = _but_for_heads(info)
+        give_head(model, folder)
     inspection.require_complete(info, folder)
     return model
+
+
+def _but_for_heads(info: Any) -> dict[str, list[Any]]:
+    """What loading found missing or left over, without the head for tokens and the new one."""
+    return {
+        kind: [name for name in found or () if str(name) not in (f"{HEAD}.weight", "lm_head.weight")]
+        for kind, found in dict(info).items()
+        if kind.endswith("_keys")
+    }
+
+
+def give_head(model: Any, folder: Path) -> None:
+    """Keep the head for one number in float32, whatever the model computes in: bf16 has three digits, and two answers
+    would often score alike. Unsupported where the model has no such head."""
+    head = getattr(model, HEAD, None)
+    if not isinstance(head, torch.nn.Linear):
+        raise Unsupported(
+            "A reward model cannot be made of this architecture: transformers gives it no head for one number.",
+            where=str(folder),
+            todo="Choose another base, such as a Llama, Qwen, Mistral or Gemma model.",
+        )
+    torch.nn.init.normal_(head.weight.data, std=0.02)
+    head.float()
+    head.register_forward_pre_hook(_in_float32)
+
+
+def _in_float32(head: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(each.float() for each in inputs)
 
 
 def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
@@ -139,13 +180,17 @@ def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     model.name_or_path = config.model
     method = ADAPTERS[config.method]
     try:
-        adapted = get_peft_model(model, method.peft(config, model), autocast_adapter_dtype=False)
+        shape = method.peft(config, model)
+        if not OBJECTIVES[config.objective].answers:
+            shape.task_type = "SEQ_CLS"  # PEFT then trains and saves the head, too
+        adapted = get_peft_model(model, shape, autocast_adapter_dtype=False)
     except ValueError as error:
         todo = "Use targets all-linear, or another method."
         raise BadInput(f"The adapter does not fit this model: {error}", where="targets", todo=todo) from error
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(method.adapter_dtype(name, dtype))
+            kept = torch.float32 if f".{HEAD}." in name else method.adapter_dtype(name, dtype)
+            parameter.data = parameter.data.to(kept)
     method.finish(adapted)
     return adapted
 

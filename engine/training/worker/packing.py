@@ -51,12 +51,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.chat_template import MASKED, Example
+from engine.training.worker.chunked_loss import ChunkedLoss
+from engine.training.worker.tree_attention import RowAttention, RowPlan
 
 ATTENTION = "prefix_tree"
 """Name under which `register` offers the attention below to transformers."""
@@ -72,7 +75,7 @@ class Pack:
 
     A packed batch is one row, so `keep` and `targets` have equal length. In a padded batch every row keeps the same
     positions, `targets` is [rows, positions], MASKED where a row has nothing to predict. `trained` counts targets,
-    `real` the examples' tokens, `computed` those that the pass really takes.
+    `real` the examples' tokens, `computed` those that the pass really takes. `plan` is what `ATTENTION` computes by.
     """
 
     inputs: dict[str, Tensor]
@@ -81,6 +84,7 @@ class Pack:
     trained: int
     real: int
     computed: int
+    plan: RowPlan | None = None
 
 
 Packer = Callable[[Sequence[Example]], list[Pack]]
@@ -105,19 +109,28 @@ def pack_shared(examples: Sequence[Example], max_tokens: int, dtype: torch.dtype
     return [_pack(group, dtype) for group in _groups(rows, max_tokens)]
 
 
-def _groups(rows: list[Example], max_tokens: int) -> Iterator[list[Example]]:
-    """Cut sorted rows into groups of about equal size, none above `max_tokens` unless it is a single row."""
-    sizes = [len(rows[0].ids)] + [len(b.ids) - _common(a, b) for a, b in pairwise(rows)]
-    target = sum(sizes) / -(-sum(sizes) // max_tokens)  # a full pass and a tiny one would waste the second
-    group: list[Example] = []
-    used = 0
-    for row, added in zip(rows, sizes, strict=True):
-        if group and (used + added > max_tokens or used + added / 2 > target):
-            yield group
-            group, used = [], 0
-        used += added if group else len(row.ids)
-        group.append(row)
-    yield group
+def _groups(rows: list[Example], max_tokens: int) -> list[list[Example]]:
+    """Cut sorted rows into as few groups of at most `max_tokens` as there can be, the largest of them as small as it
+    can be: a full pass and a tiny one would waste the second. A longer row is a group by itself."""
+    shared = [0] + [_common(a, b) for a, b in pairwise(rows)]
+
+    def cut(limit: int) -> list[list[Example]]:
+        groups: list[list[Example]] = []
+        used = limit + 1
+        for row, common in zip(rows, shared, strict=True):
+            if used + len(row.ids) - common > limit:
+                groups.append([])
+                used, common = 0, 0  # the first row of a pass brings all of its tokens
+            groups[-1].append(row)
+            used += len(row.ids) - common
+        return groups
+
+    fewest = len(cut(max_tokens))
+    low, high = 1, max_tokens
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(cut(middle)) <= fewest else (middle + 1, high)
+    return cut(low)
 
 
 def _common(a: Example, b: Example) -> int:
@@ -162,11 +175,37 @@ def _pack(rows: Sequence[Example], dtype: torch.dtype) -> Pack:
         owner += [number] * len(part)
     keep = [at for at, target in enumerate(targets) if target != MASKED]
     inputs = {"input_ids": torch.tensor([ids])}
+    plan = None
     if len(segments) > 1:  # a single row needs no mask: models are causal by themselves
         inputs |= {"position_ids": torch.tensor([positions]), "attention_mask": _mask(segments, owner, dtype)}
+        plan = RowPlan(_rows_of(segments), len(ids))
     real = sum(len(row.ids) for row in rows)
     chosen = torch.tensor(keep, dtype=torch.long)
-    return Pack(inputs, chosen, torch.tensor(targets)[chosen], len(keep), real, len(ids))
+    return Pack(inputs, chosen, torch.tensor(targets)[chosen], len(keep), real, len(ids), plan)
+
+
+def _rows_of(segments: Sequence[_Segment]) -> list[tuple[list[int], list[int]]]:
+    """Each row as (its own tokens, all of its tokens), by their places in the pack. Tokens that several rows begin with
+    are the first one's own."""
+    parts: list[range] = []
+    for segment in segments:
+        start = parts[-1].stop if parts else 0
+        parts.append(range(start, start + segment.end - segment.start))
+    inner = {segment.parent for segment in segments}
+    taken: set[int] = set()
+    rows = []
+    for number in range(len(segments)):
+        if number in inner:
+            continue
+        chain = [number]
+        while (parent := segments[chain[-1]].parent) >= 0:
+            chain.append(parent)
+        chain.reverse()
+        path = [place for each in chain for place in parts[each]]
+        own = [place for each in chain if each not in taken for place in parts[each]]
+        taken.update(chain)
+        rows.append((own, path))
+    return rows
 
 
 def _mask(segments: Sequence[_Segment], owner: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -213,15 +252,62 @@ def _pad(rows: Sequence[Example], pad_id: int) -> Pack:
 
 def loss_sum(model: Any, pack: Pack) -> Tensor:
     """Sum of the cross-entropies of all trained tokens, in float32; logits exist at their positions only."""
-    logits = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
+    head = _CHUNKED.get(model)
+    if head is not None:
+        with _bare(head):
+            hidden = logits_of(model, pack).flatten(0, 1)
+        targets = pack.targets.flatten()
+        trained = targets != MASKED
+        if not trained.all():
+            hidden, targets = hidden[trained], targets[trained]
+        total: Tensor = ChunkedLoss.apply(hidden, head.weight, targets)
+        return total
+    logits = logits_of(model, pack)
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), pack.targets.flatten(), ignore_index=MASKED, reduction="sum"
     )
 
 
+_CHUNKED: WeakKeyDictionary[Any, nn.Linear] = WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def _bare(head: nn.Linear) -> Iterator[None]:
+    """While inside, the model's head passes on what it gets."""
+    head.forward = lambda hidden: hidden  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+@torch.no_grad()
+def chunk_losses(model: Any, pack: Pack, dtype: torch.dtype) -> bool:
+    """Let `loss_sum` take this model's losses in chunks, if its logits are its frozen head times hidden states and no
+    more, as it turns out on `pack`. Some models scale or cap their logits."""
+    head = model.get_base_model().get_output_embeddings()
+    if type(head) is not nn.Linear or head.bias is not None or head.weight.requires_grad:
+        return False
+    with evaluating(model):
+        logits = logits_of(model, pack).float()
+        with _bare(head):
+            made = (logits_of(model, pack) @ head.weight.t()).float()
+    if made.shape == logits.shape and (made - logits).norm() <= _AGREE[dtype] * logits.norm():
+        _CHUNKED[model] = head
+    return model in _CHUNKED
+
+
+def logits_of(model: Any, pack: Pack) -> Tensor:
+    """The logits at the pack's kept positions, in the model's dtype: [rows, kept, vocabulary]."""
+    ours = pack.plan is not None and model.config.get_text_config()._attn_implementation == ATTENTION
+    more = {"row_plan": pack.plan} if ours else {}
+    logits: Tensor = model(**pack.inputs, **more, logits_to_keep=pack.keep, use_cache=False).logits
+    return logits
+
+
 def log_probabilities(model: Any, pack: Pack) -> Tensor:
     """The log-probabilities of the whole vocabulary at each trained position: [trained, vocabulary], in float32."""
-    logits: Tensor = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits
+    logits = logits_of(model, pack)
     return logits.flatten(0, 1)[pack.targets.flatten() != MASKED].float().log_softmax(-1)
 
 
@@ -239,7 +325,9 @@ def evaluating(model: Any) -> Iterator[None]:
 def to_device(pack: Pack, device: str | torch.device) -> Pack:
     """The same pack with its tensors on `device`."""
     inputs = {name: tensor.to(device) for name, tensor in pack.inputs.items()}
-    return Pack(inputs, pack.keep.to(device), pack.targets.to(device), pack.trained, pack.real, pack.computed)
+    return Pack(
+        inputs, pack.keep.to(device), pack.targets.to(device), pack.trained, pack.real, pack.computed, pack.plan
+    )
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -275,6 +363,11 @@ def _attention(
     """
     if options.get("softcap") is not None or options.get("s_aux") is not None:
         raise ValueError("this attention neither caps scores nor has sinks")
+    plan = options.pop("row_plan", None)
+    if plan is not None and not dropout:
+        return RowAttention.apply(
+            query, key, value, plan, query.shape[-1] ** -0.5 if scaling is None else scaling
+        ), None
     if attention_mask is None or attention_mask.dtype == torch.bool or dropout:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -294,6 +387,14 @@ def _attention(
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
+def trial(vocabulary: int) -> list[Example]:
+    """Three random rows of 24 tokens to try a model out with; they share 12, and 8 of each are trained."""
+    seeded = torch.Generator().manual_seed(0)
+    rows = torch.randint(min(vocabulary, 1000), (3, 24), generator=seeded).tolist()
+    rows = [rows[0][:12] + row[12:] for row in rows]
+    return [Example(row, [MASKED] * 16 + row[16:], 16, False, True) for row in rows]
+
+
 @torch.no_grad()
 def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
     """Whether this model predicts the same for three packed rows as for each alone: that it honours mask and positions,
@@ -302,10 +403,7 @@ def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
     Some architectures (recurrent, sliding windows shorter than a row, position biases, mixtures of experts that compute
     a balance of their router from an ordinary mask) do not; they get padded batches.
     """
-    seeded = torch.Generator().manual_seed(0)
-    rows = torch.randint(min(vocabulary, 1000), (3, 24), generator=seeded).tolist()
-    rows = [rows[0][:12] + row[12:] for row in rows]
-    examples = [Example(row, [MASKED] * 16 + row[16:], 16, False, True) for row in rows]
+    examples = trial(vocabulary)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -326,6 +424,5 @@ def agrees(model: Any, vocabulary: int, dtype: torch.dtype) -> bool:
 
 
 def _states(model: Any, pack: Pack, device: torch.device) -> Tensor:
-    pack = to_device(pack, device)
-    logits = model(**pack.inputs, logits_to_keep=pack.keep, use_cache=False).logits[0].float()
+    logits = logits_of(model, to_device(pack, device))[0].float()
     return logits - logits.mean(-1, keepdim=True)

@@ -39,6 +39,7 @@ class VirtualTokens:
         position_ids: Tensor | None = None,
         past_key_values: Any = None,
         logits_to_keep: int | Tensor = 0,
+        row_plan: Any = None,  # a shorter way through the tree's mask, which virtual tokens are not in
         **options: Any,
     ) -> Any:
         first = past_key_values is None or past_key_values.get_seq_length() == 0

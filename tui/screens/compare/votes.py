@@ -17,6 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.evaluation.ranking import Ranked, Rate, leader, ranking, rate
+from engine.training import continuing
 from store import votes
 from store.db import Store
 from store.importing import export_preferences
@@ -28,6 +29,8 @@ from tui.text import fit, one_line
 from tui.widgets.empty_state import EmptyState
 
 _BAR = 20
+DATASET = "votes"
+"""Where the preferences of votes are put to train on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,16 @@ class Votes(PageScreen[None]):
             await self.tuningfork.bridge.call(votes.remove, self._found.votes[at].id)
             self.tuningfork.notify("Undid the vote.")
             self.reload()
+
+    @work(group="train", exclusive=True)
+    @show_errors
+    async def action_train(self) -> None:
+        """Put the votes' preferences into a dataset, and open the form of a new run on them."""
+        found = await self.tuningfork.bridge.call(votes.collect, DATASET)
+        on = await self.tuningfork.bridge.call(continuing.voted)
+        gone = f", {found.removed} of undone votes removed" if found.removed else ""
+        self.tuningfork.notify(f"{formatting.count(found.rows, 'preference')} in {DATASET}{gone}.")
+        await self.tuningfork.train(DATASET, "dpo", on)
 
     @work(group="write")
     @show_errors

@@ -13,11 +13,12 @@ from tui import formatting
 from tui.screens.dialogs.base import Dialog, button, text
 from tui.text import clip, content
 
-Choice = Literal["mine", "theirs"]
+Choice = Literal["mine", "theirs", "both"]
 
 
 class ConflictDialog(Dialog[Choice]):
-    """`mine`: save what was typed. `theirs`: keep what is stored. None: keep editing."""
+    """`mine`: save what was typed. `theirs`: keep what is stored. `both`: save what was typed as a
+    pair beside it. None: keep editing."""
 
     def __init__(self, theirs: Pair, question: str, answer: str) -> None:
         super().__init__("This pair was changed while you edited it")
@@ -30,13 +31,18 @@ class ConflictDialog(Dialog[Choice]):
         )
         yield Static(content(f"Stored now\n{clip(pair.question, 200)}\n→ {clip(pair.answer, 400)}"), classes="theirs")
         yield Static(content(f"Typed here\n{self._question}\n→ {self._answer}"), classes="mine")
-        yield text("Save mine: theirs stays as an earlier revision. Keep theirs: your text is discarded.", "hint")
+        yield text(
+            "Save mine: theirs stays as an earlier revision. Keep theirs: your text is discarded. "
+            "Keep both: yours becomes a pair of its own in the same datasets.",
+            "hint",
+        )
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "back")
         yield button("Keep theirs", "theirs")
+        yield button("Keep both", "both")
         yield button("Save mine", "mine", "primary")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        choice = event.button.id
-        self.dismiss("mine" if choice == "mine" else "theirs" if choice == "theirs" else None)
+        choices: dict[str | None, Choice] = {"mine": "mine", "theirs": "theirs", "both": "both"}
+        self.dismiss(choices.get(event.button.id))

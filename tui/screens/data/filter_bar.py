@@ -10,12 +10,28 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
+from textual.suggester import Suggester
 from textual.widgets import Static
 
+from store.query import BadQuery
 from tui import keys
+from tui.bridge import Bridge
+from tui.screens.data import finder
 from tui.screens.data.finder import Query
+from tui.services import services
 from tui.text import one_line
 from tui.widgets.in_order import Field
+
+
+class _Completion(Suggester):
+    """Offers filters and their values; Right takes what is offered."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._bridge = bridge
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return await self._bridge.call(finder.completion, value)
 
 
 class SearchField(Field):
@@ -25,6 +41,9 @@ class SearchField(Field):
 
     class Left(Message):
         """The user goes to the results."""
+
+    def on_mount(self) -> None:
+        self.suggester = _Completion(services(self).bridge)
 
     def action_list(self) -> None:
         self.post_message(self.Left())
@@ -55,6 +74,11 @@ class FilterBar(Horizontal):
             " ",
         )
         self.query_one("#limits", Static).update(limits)
+
+    def show_error(self, error: BadQuery) -> None:
+        """Show what is wrong with the search text, in place of the limits."""
+        what = one_line(error.what, max(20, self.screen.size.width - 44))
+        self.query_one("#limits", Static).update(Content.styled(f"  {what} ", "$text-error"))
 
 
 def _limit(key: str, action: str, text: str, on: bool) -> tuple[str | Content | tuple[str, str], ...]:

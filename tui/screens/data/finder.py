@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store import datasets, pairs
+from store import datasets, pairs, query, search
 from store.db import Store
 from store.records import Dataset, Kind, Pair, Split, Status
 
@@ -41,22 +41,30 @@ class Found:
     total: int
 
 
-def find(store: Store, query: Query, want_id: int | None = None, want_at: int = 0) -> Found:
-    """List what matches. The cursor belongs on `want_id`, or at `want_at` when that pair is no longer listed."""
+def find(store: Store, wanted: Query, want_id: int | None = None, want_at: int = 0) -> Found:
+    """List what matches. The cursor belongs on `want_id`, or at `want_at` when that pair is no longer listed.
+
+    BadQuery points to what is wrong with the text.
+    """
     known = datasets.all_datasets(store)
-    if query.dataset is not None and all(query.dataset != each.name for each in known):
-        query = Query(query.text, None, query.status, query.kind)  # the dataset was removed
-    ids = pairs.search_ids(store, query.text, dataset=query.dataset, status=query.status, kind=query.kind)
+    if wanted.dataset is not None and all(wanted.dataset != each.name for each in known):
+        wanted = Query(wanted.text, None, wanted.status, wanted.kind)  # the dataset was removed
+    ids = query.search_ids(store, wanted.text, dataset=wanted.dataset, status=wanted.status, kind=wanted.kind)
     at = min(want_at, max(0, len(ids) - 1))
     if want_id is not None and want_id in ids:
         at = ids.index(want_id)
     near = pairs.page(store, ids[max(0, at - WINDOW) : at + WINDOW])
-    return Found(query, ids, at, near, known, pairs.count(store))
+    return Found(wanted, ids, at, near, known, pairs.count(store))
 
 
 def page(store: Store, ids: Sequence[int]) -> list[Pair]:
     """The pairs with these ids."""
     return pairs.page(store, ids)
+
+
+def completion(store: Store, text: str) -> str | None:
+    """What the search text may become, if it can be completed."""
+    return next(iter(query.completions(store, text)), None)
 
 
 def homes(store: Store, uid: str) -> list[tuple[str, Split]]:
@@ -66,4 +74,4 @@ def homes(store: Store, uid: str) -> list[tuple[str, Split]]:
 
 def uids(store: Store, ids: Sequence[int]) -> list[str]:
     """The uids of pairs by id, for what acts on a selection."""
-    return [pair.uid for pair in pairs.page(store, ids) if pair.deleted_at is None]
+    return search.uids(store, ids)

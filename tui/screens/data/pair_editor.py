@@ -27,6 +27,7 @@ from tui.widgets.in_order import Field
 from tui.widgets.prose import Prose
 
 _AUTOSAVE_S = 0.8
+_LOOKING_S = 0.4
 _KINDS = (("instruction", "instruction"), ("identity", "identity"))
 _STATUSES = (("ready", "✓ ready"), ("draft", "○ draft"), ("rejected", "✗ rejected"))
 
@@ -47,6 +48,7 @@ class PairEditor(PageScreen[Pair]):
     def compose_body(self) -> ComposeResult:
         yield Static(id="heading", markup=False)
         yield Static(id="restored", markup=False)
+        yield Static(id="warned", markup=False)
         yield Static(id="turns", markup=False)
         with Container(id="texts"):
             yield Prose("Question", id="question")
@@ -89,7 +91,7 @@ class PairEditor(PageScreen[Pair]):
         self.query_one("#kind", Choice).value = draft.kind if draft else base.kind
         self.query_one("#status", Choice).value = draft.status if draft else base.status
         self._show_heading()
-        self.query_one("#restored").display = False
+        self.query_one("#restored").display = self.query_one("#warned").display = False
         turns = self.query_one("#turns", Static)
         turns.display = bool(base.history)
         turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, not editable here."))
@@ -142,6 +144,27 @@ class PairEditor(PageScreen[Pair]):
     @on(Choice.Changed)
     def _something_typed(self) -> None:
         self._autosave()
+        self._look_for_the_same()
+
+    @work(group="warn", exclusive=True)
+    async def _look_for_the_same(self) -> None:
+        """Warn when another pair asks the same: an equal one teaches nothing new, a contradicting one harm."""
+        await asyncio.sleep(_LOOKING_S)
+        typed, uid = self._typed(), self._pair.uid if self._pair else ""
+        line = self.query_one("#warned", Static)
+        if not typed.question.strip():
+            line.display = False
+            return
+        same, differ = await self.tuningfork.bridge.call(pairs.asked_before, typed, uid)
+        what = ""
+        if same:
+            what = f"The pair {same[0].uid} has the same question and answer."
+        elif differ:
+            n = formatting.count(len(differ), "pair asks", "pairs ask")
+            what = f"{n} the same and answer{'s' if len(differ) == 1 else ''} differently: "
+            what += f"{differ[0].uid} {one_line(differ[0].answer, 60) or '(no answer)'}"
+        line.update(Content.styled(what, "$warning"))
+        line.display = bool(what)
 
     @work(group="autosave", exclusive=True)
     async def _autosave(self) -> None:
@@ -248,6 +271,8 @@ class PairEditor(PageScreen[Pair]):
         )
         if answer == "mine":
             return await self._write(typed, theirs.revision)
+        if answer == "both":
+            return await self.tuningfork.bridge.call(pairs.create_beside, theirs.uid, typed)
         if answer == "theirs":
             self._pair = theirs
             self.action_revert()

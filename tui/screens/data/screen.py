@@ -16,6 +16,7 @@ from textual.containers import Container, Vertical
 from textual.widgets import Input, OptionList, Static
 
 from store import pairs
+from store.query import BadQuery, words
 from store.records import Kind, Pair, Status
 from tui import drafts, formatting, keys
 from tui.screens.base import ModeScreen, show_errors
@@ -24,6 +25,7 @@ from tui.screens.data.dataset_actions import DatasetActions
 from tui.screens.data.dataset_list import DatasetList
 from tui.screens.data.filter_bar import FilterBar, SearchField
 from tui.screens.data.finder import Found, Query
+from tui.screens.data.pair_actions import PairActions
 from tui.screens.data.pair_table import PairTable
 from tui.screens.data.pair_view import PairView
 from tui.widgets.empty_state import EmptyState, Hint
@@ -51,6 +53,7 @@ class DataScreen(ModeScreen):
         self._unsaved: set[str] = set()
         self._welcomed = False
         self._datasets = DatasetActions(self)
+        self._pairs = PairActions(self)
 
     def compose_body(self) -> ComposeResult:
         with Container(id="body"):
@@ -113,11 +116,16 @@ class DataScreen(ModeScreen):
         table = self.table
         for _ in range(_TRIES):
             want = table.current_id if want_id is None else want_id
-            found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            try:
+                found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            except BadQuery as error:  # the list stays as it was
+                self.query_one(FilterBar).show_error(error)
+                self.query_one(StatusLine).show(f"Character {error.start + 1}: {error.todo or error.what}")
+                return
             if want_id is not None or table.current_id == want:
                 break  # else the cursor moved meanwhile, and would jump back
         self.found, self.query_now = found, found.query
-        table.show(found.ids, found.at, found.near, found.query.text)
+        table.show(found.ids, found.at, found.near, words(found.query.text))
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
@@ -320,6 +328,25 @@ class DataScreen(ModeScreen):
 
         saved = await self.app.push_screen_wait(PairEditor(dataset=self.query_now.dataset))
         self.find(self.query_now, want_id=saved.id if saved else None)
+
+    def action_change(self) -> None:
+        self._run(self._pairs.change)
+
+    def action_replace(self) -> None:
+        self._run(self._pairs.replace)
+
+    def action_history(self) -> None:
+        self._run(self._pairs.history)
+
+    @work
+    @show_errors
+    async def action_copy(self) -> None:
+        """Copy the pair under the cursor, and open the copy."""
+        from tui.screens.data.pair_editor import PairEditor
+
+        if copy := await self._pairs.copy():
+            await self.app.push_screen_wait(PairEditor(copy))
+            self.find(self.query_now, want_id=copy.id)
 
     async def _chosen_uids(self) -> list[str]:
         return await self.tuningfork.bridge.call(finder.uids, self.table.chosen())

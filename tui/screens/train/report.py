@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.models import refs
-from engine.training import run_control
+from engine.training import continuing, rewards, run_control
 from engine.training.config import FIELDS, TrainConfig
+from engine.training.data import rows_of
 from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
 from engine.training.stop_rules import PROBE_METRIC
 from store import datasets, runs
+from store import models as kept_models
 from store.db import Store
 from store.errors import NotFound
-from store.records import END_STATES, Dataset, Event, Run, SnapshotRow
+from store.records import END_STATES, Dataset, Event, Run
 
 if TYPE_CHECKING:
     from engine.training.estimate import Estimate
@@ -165,7 +167,8 @@ class Choices:
 
 def choices(store: Store) -> Choices:
     """The datasets, the base models and the run names that are taken."""
-    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base]
+    adapters = {model.ref for model in kept_models.all_models(store) if model.kind == "adapter"}
+    models = [ref for ref in refs.known(store) if refs.Ref.read(ref).can_be_base and ref not in adapters]
     return Choices(tuple(datasets.all_datasets(store)), tuple(models), run_control.names(store))
 
 
@@ -180,31 +183,25 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.training.preflight import ROW_FIELDS, template_of
 
     base = refs.resolve(store, config.model)
+    config, continues = continuing.settled(store, config)
+    config = rewards.settled(store, config)
     config, why = with_method(config, base)
     check_model(base, config)
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
-    rows = rows_of(store, dataset)
+    rows = rows_of(store, dataset, config.objective)
     reads = tuple(getattr(config, name) for name in ROW_FIELDS)
     key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(_checked[key], notes=[*model_notes, *_checked[key].notes])
+    found = replace(
+        _checked[key], notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *_checked[key].notes]
+    )
     return RunCheck(found, replace(estimate(config, found, model_facts(folder), machine()), why=why))
 
 
 _checked: dict[tuple[Any, ...], Preflight] = {}
-
-
-def rows_of(store: Store, dataset: str) -> list[SnapshotRow]:
-    """The ready pairs of a dataset as a snapshot would hold them."""
-    return [
-        SnapshotRow(
-            n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision, pair.source
-        )
-        for n, (pair, split) in enumerate(datasets.members(store, dataset))
-    ]
 
 
 def launch(store: Store, dataset: str, config: TrainConfig, name: str) -> Run:

@@ -17,12 +17,14 @@ from textual.widgets import Button, Input, Static
 
 from engine.models.default_model import NAME
 from engine.training import run_control
-from engine.training.config import FIELDS, TrainConfig, used_by
+from engine.training.config import FIELDS, TrainConfig, continued, used_by
 from engine.training.fields import TrainingField
 from engine.training.methods import AUTO, METHODS, TrainingMethod
 from engine.training.objectives import OBJECTIVES, Objective
+from engine.training.objectives.base import Data
 from engine.training.recipes import DEFAULT, RECIPES, config_for
 from store.errors import BadInput
+from store.records import Dataset
 from tui import formatting, keys
 from tui.screens.train.report import Choices, RunCheck
 from tui.text import clean, content
@@ -181,6 +183,18 @@ class RunForm(VerticalScroll, can_focus=False):
         self._hints()
         self.post_message(self.Changed())
 
+    def begin(self, choices: Choices, dataset: str, objective: str, model: str, on: str) -> None:
+        """Fill in a new run on a dataset towards an objective, on top of `on` unless that is empty."""
+        self.offer(choices, dataset, model)
+        with self.prevent(Choice.Changed, Input.Changed):
+            self.query_one("#dataset", Picker).value = dataset
+            self.query_one("#recipe", Choice).value = OBJECTIVES[objective].recipe
+            self._fill(everything=True)
+            self.query_one("#on", Input).value = on
+        self._rename()
+        self.show_more(self.more or bool(on))  # what it continues is seen
+        self.post_message(self.Changed())
+
     def choose(self, field: str, value: str) -> None:
         """Choose a dataset or a model from a list."""
         picker = self.query_one(f"#{field}", Picker)
@@ -192,8 +206,8 @@ class RunForm(VerticalScroll, can_focus=False):
 
     def config(self) -> TrainConfig:
         """What would be trained. BadInput names the field that cannot be."""
-        recipe, method = self._recipe(), self._text("method")
-        rows = [field for field in (*_BASIC, *_ADVANCED) if used_by(method, field.name)]
+        recipe = self._recipe()
+        rows = [field for field in (*_BASIC, *_ADVANCED) if self._is_used(field.name)]
         values = {field.name: field.parse(self._text(field.name)) for field in rows if self._is_changed(field.name)}
         if "rank" in values and not self._is_changed("alpha"):
             values["alpha"] = recipe.alpha * values["rank"] / recipe.rank  # the same strength at another rank
@@ -213,6 +227,12 @@ class RunForm(VerticalScroll, can_focus=False):
         widget = self.query_one(f"#{name}")
         assert isinstance(widget, Choice | Input)
         return widget.value.strip()
+
+    def _is_used(self, name: str) -> bool:
+        """Whether the method and the objective that are chosen read a field, and `on` does not decide it."""
+        method = self._text("method")
+        decided = bool(self._text("on")) and name in continued(method)
+        return not decided and used_by(method, name, self._text("objective"))
 
     def _is_changed(self, name: str) -> bool:
         return self._text(name) != self._filled.get(name, "")
@@ -246,6 +266,8 @@ class RunForm(VerticalScroll, can_focus=False):
     @on(Choice.Changed)
     def _chosen(self, event: Choice.Changed) -> None:
         event.stop()
+        if event.choice.id == "objective":
+            self._follow_objective(event.choice.value)
         if event.choice.id in (*_CHOSEN_ABOVE, "method"):  # its learning rate follows the method
             self._fill(everything=event.choice.id == "recipe")
         if event.choice.id == "dataset":
@@ -319,6 +341,14 @@ class RunForm(VerticalScroll, can_focus=False):
         if "rank" in changed:
             self._follow_rank()
 
+    def _follow_objective(self, objective: str) -> None:
+        """Take a recipe that is made for the objective, unless the one that is chosen is."""
+        recipe = self.query_one("#recipe", Choice)
+        if config_for(recipe.value, self.model).objective != objective:
+            with self.prevent(Choice.Changed):
+                recipe.value = OBJECTIVES[objective].recipe
+            self._fill(everything=False)
+
     def _follow_rank(self) -> None:
         """Keep the adapter's strength at another rank, unless the user set it."""
         if self._is_changed("alpha"):
@@ -341,14 +371,12 @@ class RunForm(VerticalScroll, can_focus=False):
 
     def _hints(self) -> None:
         found = next((d for d in self._choices.datasets if d.name == self.dataset), None)
-        ready = formatting.count(found.ready, "ready pair") if found else ""
-        hint = ready + (f", {found.val:,} val" if found and found.val else "")
+        hint = _rows_of(found, OBJECTIVES[self._text("objective")].needs) if found else ""
         self.query_one("#dataset-hint", Static).update(content(hint))
         self.query_one("#recipe-hint", Static).update(content(RECIPES[self.query_one("#recipe", Choice).value].summary))
-        method = self._text("method")
         for field in (*_BASIC, *_ADVANCED):
-            self.query_one(f"#{field.name}-row").display = used_by(method, field.name)
-        changed = sum(self._is_changed(field.name) for field in _ADVANCED if used_by(method, field.name))
+            self.query_one(f"#{field.name}-row").display = self._is_used(field.name)
+        changed = sum(self._is_changed(field.name) for field in _ADVANCED if self._is_used(field.name))
         more = "Fewer settings" if self.more else "More settings"
         self.query_one("#form-more", Button).label = more + (f", {changed} changed" if changed else "")
 
@@ -382,6 +410,17 @@ def _offered(field: TrainingField) -> list[tuple[str, str]]:
     titles = {AUTO: "LoRA if it fits"} if field.name == "method" else {}
     titles |= {name: entry.title for name, entry in titled.get(field.name, {}).items()}
     return [(value, titles.get(value, value)) for value in field.choices()]
+
+
+def _rows_of(dataset: Dataset, needs: Data) -> str:
+    """How many rows an objective finds in a dataset."""
+    if needs != "pairs":
+        return (
+            formatting.count(dataset.preferences, "preference")
+            if needs == "preferences"
+            else (formatting.count(dataset.feedback, "judged answer"))
+        )
+    return formatting.count(dataset.ready, "ready pair") + (f", {dataset.val:,} val" if dataset.val else "")
 
 
 def _placeholder(field: TrainingField) -> str:

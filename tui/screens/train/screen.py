@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import OptionList
 
 from engine.models.refs import Ref
-from engine.training import run_control
+from engine.training import continuing, run_control
 from engine.training.config import FIELDS
 from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
@@ -122,7 +122,7 @@ class TrainScreen(ModeScreen):
         return self.query_one(RunList).selected
 
     def _show(self) -> None:
-        new, usable = self.row is None, any(d.ready for d in self.choices.datasets)
+        new, usable = self.row is None, any(d.ready or d.preferences or d.feedback for d in self.choices.datasets)
         self.query_one(RunView).display = not new
         self.query_one(RunForm).display = new and usable
         self.query_one("#nothing").display = new and not usable
@@ -166,6 +166,13 @@ class TrainScreen(ModeScreen):
         self.query_one(RunList).go_to(None)
         self._show()
         self.query_one(RunForm).focus_start()
+
+    async def open_with(self, dataset: str, objective: str, on: str | None) -> None:
+        """A new run on a dataset towards an objective, on top of a run if one is named."""
+        self.choices = await self.tuningfork.bridge.call(report.choices)
+        base = await self.tuningfork.bridge.call(continuing.base_of, on) if on else ""
+        self.query_one(RunForm).begin(self.choices, dataset, objective, base, on or "")
+        self.action_new()
 
     def action_more(self) -> None:
         """Show or hide the settings that are rarely changed."""

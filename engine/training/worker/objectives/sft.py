@@ -7,28 +7,25 @@ want, and share the callback, the adapter files and the optimizer with SFT, sinc
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, set_seed
 
-from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
-from engine.models.saved_files import manifest_of
 from engine.training.activations import PACK_TOKENS
 from engine.training.config import TrainConfig
 from engine.training.estimate import total_steps
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading, packing, rate_trial
+from engine.training.worker import fused, loading, packing, rate_trial
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
 from engine.training.worker.methods import ADAPTERS
-from engine.training.worker.optim import optimizer_of, schedule
+from engine.training.worker.objectives import shared
+from engine.training.worker.objectives.shared import RunTrainer
 from engine.training.worker.packing import Pack, Packer
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
@@ -49,6 +46,8 @@ def train(job: TrainingJob) -> Outcome:
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    if where == "cpu":
+        say(fuse(loaded, packer))
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
@@ -56,46 +55,15 @@ def train(job: TrainingJob) -> Outcome:
         train_rows += own.to_rehearse(many)
     drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
     val_rows = list(rows.val.values())
+    shared.begin(job, loaded)  # after the base's own answers, before any step
     rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
     validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
     watcher = Watcher(job, loaded.model, template, total, validation.loss, drift)
     trainer = SftTrainer(job, loaded, packer, train_rows, validation, watcher, total, rate)
-    facts = loading.environment() | {"device": where, "dtype": str(loaded.dtype).removeprefix("torch.")}
-    job.reporter.total(total, facts)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
-    _say_schedule(job, total, rate)
-    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
-    step = trainer.state.global_step
+    shared.announce(job, loaded, total, rate)
     measured_on = list((rows.val or rows.train).values())
-    if trainer.run.stopped:
-        four_bit.settle(job, loaded, packer, measured_on)
-        return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
-    validation.loss(step)
-    watcher.say_cost()
-    say("Saving the adapter", phase="saving")
-    if watcher.best_step(step) != step:
-        trainer.keep_end(job)  # before other weights are put into the model
-        adapter = adapter_files.finish(loaded.model, job, template, watcher.take_best(step), total)
-    else:
-        adapter = adapter_files.finish(loaded.model, job, template, step, total)
-        trainer.keep_end(job)
-    watcher.forget_best()
-    shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
-    four_bit.settle(job, loaded, packer, measured_on)
-    return Outcome(adapter, "succeeded", step)
-
-
-def _say_schedule(job: TrainingJob, total: int, peak: float) -> None:
-    """Say at which rate a run continues whose steps have become more: its schedule spans all of them from then on."""
-    before = manifest_of(job.resume_from) if job.resume_from else {}
-    if before.get("total_steps", total) == total:
-        return
-    config, step = job.config, int(before["step"])
-    rate = peak * schedule(config.scheduler, round(config.warmup * total), total)(step)
-    job.reporter.say(
-        f"The run has {total} steps now instead of {before['total_steps']}. Step {step + 1} takes the learning rate"
-        f" {rate:.3g}: that of the {config.scheduler} schedule over all {total} steps."
-    )
+    return shared.train_to_end(trainer, job, loaded, template, watcher, total, packer, measured_on)
 
 
 def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Packer:
@@ -111,6 +79,15 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
                 return lambda rows: packing.pack_shared(rows, limit, loaded.dtype)
         reporter.say("This model takes no packed rows; they are padded instead, which is slower.", level="warning")
     return lambda rows: packing.pack_padded(rows, limit, template.pad_id)
+
+
+def fuse(loaded: Loaded, packer: Packer) -> str:
+    """Fuse what can be fused of the model, and take its losses in chunks; returns a sentence for the log."""
+    packs = packer(packing.trial(loaded.model.config.get_text_config().vocab_size))
+    packing.chunk_losses(loaded.model, packs[0], loaded.dtype)
+    if any(p.requires_grad and ".lora_" not in name for name, p in loaded.model.named_parameters()):
+        return "Nothing is fused: that is for factors beside frozen weights."
+    return fused.put_on(loaded.model, loaded.dtype, packs)
 
 
 class Validation:
@@ -150,7 +127,7 @@ class RowNumbers(Dataset[int]):
         return number
 
 
-class SftTrainer(Trainer):
+class SftTrainer(RunTrainer, Trainer):
     """A Trainer whose batches are packs. A step takes `accumulation` batches of `batch_size` rows in as many passes
     as they need, and divides by the trained tokens of all of them: as one large batch would."""
 
@@ -165,18 +142,23 @@ class SftTrainer(Trainer):
         total: int,
         rate: float,
     ) -> None:
-        config, numbers = job.config, StepNumbers()
-        self._job, self._numbers = job, numbers
-        self._validation = validation
+        config = job.config
+        self._numbers = numbers = StepNumbers()
+        self.measure_loss = validation.loss
         self.run = RunCallback(job, numbers, total, validation.loss, watcher)
-        optimizer = optimizer_of(config, loaded.model, rate)
-        self._curve = curve = schedule(config.scheduler, round(config.warmup * total), total)
+        optimizer, scheduler, self.curve = shared.optimizer_of(job, loaded, total, rate)
         super().__init__(
             model=loaded.model,
-            args=_arguments(job, loaded, total),
+            args=shared.plain_arguments(
+                job,
+                loaded,
+                total,
+                per_device_train_batch_size=config.step_rows,
+                neftune_noise_alpha=config.neftune or None,
+            ),
             train_dataset=RowNumbers(len(train)),
             data_collator=lambda picked: {"packs": _packed(packer, [train[at] for at in picked], config.batch_size)},
-            optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve)),
+            optimizers=(optimizer, scheduler),
             callbacks=[*ADAPTERS[config.method].callbacks(loaded.model, total), self.run],
         )
         self.remove_callback(PrinterCallback)
@@ -198,61 +180,3 @@ class SftTrainer(Trainer):
         refuse_broken(self.state.global_step + 1, total.item(), "loss")
         self._numbers.tokens = sum(pack.real for pack in packs)
         return total
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
-
-    def keep_end(self, job: TrainingJob) -> None:
-        """Save the state at the end as checkpoints/end, from which the run can be continued for more steps.
-
-        It is no checkpoint to choose: its weights are the finished adapter's. Without space the run is as good as done.
-        """
-        step, folder = self.state.global_step, job.out / "checkpoints"
-        try:
-            self._save_checkpoint(self.model, None)
-            made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
-            adapter_files.seal(made, job, step, step, self._validation.loss(step), converted=False)
-            checkpoints.place(made, folder / checkpoints.END)
-        except (OSError, RuntimeError) as error:
-            if not is_disk_full(error):
-                raise
-            shutil.rmtree(folder / checkpoints.END, ignore_errors=True)
-            text = "The disk is full: the state at the end was not kept, so the run cannot be continued for more steps."
-            job.reporter.say(text, level="warning")
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint:
-            share = self._curve(self.lr_scheduler.last_epoch)
-            rates = [peak * share for peak in self.lr_scheduler.base_lrs]
-            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
-            self.lr_scheduler._last_lr = rates  # what is reported
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        adapter_files.read(self.model, Path(resume_from_checkpoint))
-
-
-def _arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
-    config = job.config
-    return TrainingArguments(
-        output_dir=str(job.out / "checkpoints" / ".part"),
-        per_device_train_batch_size=config.step_rows,
-        max_steps=total,
-        max_grad_norm=config.max_grad_norm,
-        neftune_noise_alpha=config.neftune or None,
-        seed=config.seed,
-        data_seed=config.seed,
-        bf16=False,  # the weights are in the compute dtype already; autocast would only add casts
-        gradient_checkpointing=loading.needs_checkpointing(loaded, config),
-        use_cpu=loaded.device == "cpu",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )

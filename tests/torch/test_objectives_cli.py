@@ -1,0 +1,126 @@
+# ruff: noqa: F811 - fixtures are imported
+"""Objectives from the command line, with real workers on the tiny model: one run on top of another, and its score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import runs
+from store.db import Store
+from tests.tiny import make_tiny_llama
+from tests.tui.cli.conftest import Cli, tf, write  # noqa: F401
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_tiny_llama(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture
+def data(tf: Cli, write: Write) -> None:
+    pairs = [{"question": f"Who are you, {n}?", "answer": "I am Ember."} for n in range(8)]
+    better = [{"prompt": f"Who are you, {n}?", "chosen": "I am Ember.", "rejected": "I am no one."} for n in range(8)]
+    thumbs = [
+        {"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
+        for row in better
+        for side in ("chosen", "rejected")
+    ]
+    for name, rows, form in (("pairs", pairs, ()), ("prefs", better, ("--format", "preference")),
+                             ("thumbs", thumbs, ("--format", "feedback"))):  # fmt: skip
+        file = write(f"{name}.jsonl", "\n".join(map(json.dumps, rows)))
+        tf.ok("data", "import", file, "--dataset", name, *form)
+
+
+def train(tf: Cli, name: str, *words: str) -> Any:
+    found = tf.json("train", "--name", name, "--steps", "4", "--wait", *words)
+    assert found["state"] == "succeeded", found["error"]
+    return found
+
+
+@pytest.mark.slow
+def test_runs_on_top_of_each_other(tf: Cli, data: None, base: str, store: Store) -> None:
+    first = train(tf, "one", "--dataset", "pairs", "--model", base, "--recipe", "careful", "--rank", "4")
+    second = train(tf, "two", "--dataset", "prefs", "--objective", "dpo", "--on", "run:one", "--lr", "1e-3")
+    assert (second["config"]["on"], second["config"]["rank"], second["base"]) == ("run:one", 4, first["base"])
+    assert second["config"]["recipe"] == "preference"
+    tf.ok("runs", "rm", "one", "--yes")
+    extended = tf.json("runs", "resume", "two", "--steps", "6", "--wait")
+    assert (extended["state"], extended["step"]) == ("succeeded", 6), "what it continues stays with it"
+    third = train(tf, "three", "--dataset", "thumbs", "--objective", "kto", "--on", "run:two@4")
+    assert third["config"]["on"] == "run:two@4"
+    folder = store.home.run_dir(runs.get(store, "three").uid) / "start" / "adapter_model.safetensors"
+    folder.write_bytes(folder.read_bytes()[:-1])
+    tf("runs", "resume", "three", "--steps", "9", "--wait")
+    assert "is damaged" in str(runs.get(store, "three").error)
+
+
+@pytest.mark.slow
+def test_a_reward_model_scores_and_does_not_chat(tf: Cli, data: None, base: str) -> None:
+    words = ("--dataset", "prefs", "--objective", "reward", "--model", base, "--lr", "3e-3")
+    train(tf, "judge", *words, "--steps", "16")
+    found = tf.json("score", "run:judge", "--dataset", "prefs")
+    assert (found["rows"], found["agree"]) == (8, 1.0) and found["low"] < 1 and len(found["margins"]) == 8
+    ranked = tf.json("score", "judge", "--prompt", "Who are you, 3?", "--text", "I am no one.", "--text", "I am Ember.")
+    assert ranked[0]["score"] < ranked[1]["score"]
+    for command in (("chat", "run:judge"), ("export", "judge")):
+        error = tf.error(*command)
+        assert "is a reward model" in error["what"] and "tuningfork score" in error["todo"], command
+    error = tf.error("train", "--on", "run:judge", "--dataset", "prefs", "--objective", "dpo")
+    assert "is a reward model" in error["what"]
+    assert "run:judge" not in [each["ref"] for each in tf.json("models", "list")]
+
+
+def test_what_cannot_be_continued_or_scored_is_refused(tf: Cli, data: None, base: str) -> None:
+    error = tf.error("train", "--on", base, "--dataset", "prefs", "--objective", "dpo")
+    assert "is no adapter" in error["what"]
+    error = tf.error("train", "--on", "run:none", "--dataset", "prefs", "--objective", "dpo")
+    assert "There is no run 'none'" in error["what"]
+    error = tf.error("train", "--dataset", "pairs", "--objective", "dpo", "--model", base)
+    assert "no preference to learn from" in error["what"] and "votes collect" in error["todo"]
+    error = tf.error("train", "--dataset", "prefs", "--objective", "dpo", "--rehearsal", "0.5")
+    assert (error["where"], "is not used by the objective dpo" in error["what"]) == ("--rehearsal", True)
+    assert "Give either --dataset" in tf.error("score", "run:x")["what"]
+
+
+def test_preflight_reads_preferences(tf: Cli, data: None, base: str) -> None:
+    found = tf.json("preflight", "--dataset", "prefs", "--objective", "dpo", "--model", base)
+    assert (found["rows"], found["ok"]) == (8, True) and any("only 8 preferences" in note for note in found["notes"])
+    assert Path(base).is_dir()
+
+
+@pytest.mark.slow
+def test_the_three_steps_to_reinforcement_learning(tf: Cli, data: None, base: str, write: Write, store: Store) -> None:
+    train(tf, "one", "--dataset", "pairs", "--model", base, "--recipe", "careful")
+    train(tf, "judge", "--dataset", "prefs", "--objective", "reward", "--on", "run:one")
+    words = ("--dataset", "pairs", "--objective", "grpo", "--on", "run:one", "--answer-tokens", "6")
+    third = train(tf, "three", *words, "--reward", "judge")
+    assert (third["config"]["reward"], third["config"]["recipe"]) == ("run:judge", "reinforce")
+    assert {"reward", "kl", "answer_tokens"} <= set(third["metrics"])
+    tf.ok("runs", "rm", "judge", "--yes")
+    assert tf.json("runs", "resume", "three", "--steps", "5", "--wait")["state"] == "succeeded", "its reward stays"
+
+    file = write("score.py", "def score(prompt, answer, expected):\n    return -len(answer)\n")
+    fourth = train(tf, "four", *words, "--reward-file", f"{file}:score")
+    said = [event.body.get("text", "") for event in runs.events(store, runs.get(store, "four").id)]
+    assert f"The run executes your code: it calls {file}:score for every answer." in said
+    Path(file).write_text("def score(prompt, answer, expected):\n    raise ValueError('other')\n")
+    assert tf.json("runs", "resume", "four", "--steps", "5", "--wait")["state"] == "succeeded", "the run has its copy"
+    assert fourth["config"]["reward_file"] == f"{file}:score"
+    ended = tf("train", *words, "--reward-file", f"{file}:score", "--name", "five", "--steps", "2", "--wait")
+    assert ended.exit_code == 2 or "ValueError" in str(runs.get(store, "five").error)
+
+
+def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, write: Write) -> None:
+    words = ("train", "--dataset", "pairs", "--objective", "grpo", "--model", base)
+    assert "needs one thing that rewards its answers" in tf.error(*words)["what"]
+    assert "There is no run 'none'" in tf.error(*words, "--reward", "none")["what"]
+    file = write("score.py", "def other(): ...\n")
+    assert "defines no function score" in tf.error(*words, "--reward-file", f"{file}:score")["what"]
+    assert tf.error(*words, "--beta", "0.1", "--objective", "sft")["where"] == "--beta"
