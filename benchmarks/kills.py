@@ -109,7 +109,7 @@ def digest(store: Store, run: Run) -> str:
 
 def killed(store: Store, base: Path, method: str, number: int, rng: random.Random, wanted: str) -> Row:
     """Kill a run once, some time after a step that is drawn, and resume it; whether its adapter is the wanted one."""
-    name, drawn, pause = f"killed-{number}", rng.randrange(STEPS), rng.uniform(0, _PAUSE_S)
+    name, drawn, pause = f"killed-{number}", rng.randrange(STEPS * 3 // 4), rng.uniform(0, _PAUSE_S)
     begun(store, base, method, name)
     until = time.monotonic() + _PATIENCE_S
     while runs.get(store, name).step < drawn and runs.get(store, name).state not in END_STATES:

@@ -19,9 +19,10 @@ from engine.inference.threads import Budget
 from engine.models.refs import Resolved
 from engine.training.config import TrainConfig
 from engine.training.methods import METHODS
-from store import datasets, runs
+from store import datasets, pairs, runs
 from store.db import Store
 from store.errors import Unsupported
+from store.records import PairDraft
 from tests.tiny import row
 from tests.torch.recording import digests, train
 
@@ -86,6 +87,7 @@ async def _answers(base: Path, adapter: Path) -> str:
 def _exports(store: Store, settings: TrainConfig, outcome: Any) -> str:
     """The targets that are planned; every other one is refused in words."""
     datasets.create(store, "d")
+    pairs.create_many(store, [PairDraft("Who are you?", "I am Ember.")], dataset="d")
     run = runs.create(
         store, name="x", base="smollm2-135m", snapshot=datasets.freeze(store, "d").hash, method=settings.method,
         config=settings.to_json(), config_hash=settings.hash(), seed=0,
