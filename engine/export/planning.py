@@ -11,9 +11,11 @@ from engine.export import quant_mix, targets
 from engine.export.request import AUTO, Request, Target
 from engine.models import refs
 from engine.models.refs import Ref, Resolved, SavedState
+from engine.training.config import TrainConfig
+from engine.training.methods import METHODS
 from store import exports, runs
 from store.db import Store
-from store.errors import BadInput, Conflict, NoSpace
+from store.errors import BadInput, Conflict, NoSpace, Unsupported
 from store.files import check_inside, target_of
 from store.names import check_name
 from store.records import Run
@@ -138,8 +140,28 @@ def plan(store: Store, request: Request, chosen: Selection | None = None) -> lis
                 "The quant auto is chosen by verifying each one.", where="--quant auto", todo="Leave --no-verify out."
             )
     chosen = chosen or select(store, request.run)
+    _refuse_impossible(request, chosen.run)
     known = _known_kl(store, chosen.run.base)
     return [_planned(store, request, target, chosen, known) for target in dict.fromkeys(request.targets)]
+
+
+def _refuse_impossible(request: Request, run: Run) -> None:
+    """Raise Unsupported for a target that the run's method cannot be written to."""
+    try:
+        config = TrainConfig.from_json(run.config)
+    except BadInput:
+        return  # of another version; what cannot be made of it is found out while it is made
+    method = METHODS.get(config.method)
+    possible = method.exports(config) if method else tuple(targets.REGISTRY)
+    for target in request.targets:
+        if target.format not in possible:
+            raise Unsupported(
+                f"A run of the method {config.method} cannot be written as {target.format}"
+                + ("" if set(possible) - {"adapter"} else ": it changes no weight of its base")
+                + ".",
+                where=f"run {run.name}",
+                todo=f"Choose {' or '.join(possible)}.",
+            )
 
 
 def _planned(

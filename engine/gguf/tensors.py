@@ -22,6 +22,9 @@ INEXPRESSIBLE = (
     "use_qalora", "use_bdlora", "fan_in_fan_out", "alora_invocation_tokens", "ensure_weight_tying",
 )  # fmt: skip
 _SIDES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_embedding_A": "a", ".lora_embedding_B": "b"}
+_ADALORA_SIDES = {".lora_A": "a", ".lora_B": "b", ".lora_E": "e"}
+_ADALORA_EPSILON = 1e-5
+"""What PEFT adds to the rank that it divides by."""
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in")
 """What families call the table of token embeddings, which `lm_head` may share."""
 _OUTPUT = "lm_head"
@@ -61,12 +64,14 @@ def float32(tensor: LocalTensor) -> np.ndarray:
 @dataclass(frozen=True, slots=True)
 class LoraFactors:
     """The low-rank factors of one module: A of shape (rank, in), B of shape (out, rank), and what B @ A is
-    multiplied by. Of an `embedding`, a table of shape (in, out), PEFT adds the transpose: (B @ A).T."""
+    multiplied by. Of an `embedding`, a table of shape (in, out), PEFT adds the transpose: (B @ A).T. AdaLoRA has a
+    diagonal between them, `e` of shape (rank, 1): its zeros are ranks that were taken away."""
 
     a: LocalTensor
     b: LocalTensor
     scale: float
     embedding: bool = False
+    e: LocalTensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,15 +80,24 @@ class LoraFactors:
         return (into, out) if self.embedding else (out, into)
 
     def factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """A and the scaled B as float32."""
-        return float32(self.a), float32(self.b) * np.float32(self.scale)
+        """A and the scaled B as float32, without ranks that were taken away (but for one, where none is left)."""
+        a, b = self._sides()
+        return a, b * np.float32(self.scale)
 
     def dense(self) -> np.ndarray:
         """scale * B @ A, or its transpose, as float32: what PEFT adds when it merges a float32 base."""
-        a, b = float32(self.a), float32(self.b)
+        a, b = self._sides()
         product = a.T @ b.T if self.embedding else b @ a
         product *= np.float32(self.scale)
         return product
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        a, b = float32(self.a), float32(self.b)
+        if self.e is None:
+            return a, b
+        e = float32(self.e)
+        kept = np.flatnonzero(e) if e.any() else [0]
+        return (a * e)[kept], b[:, kept]
 
 
 def is_plain(folder: Path) -> bool:
@@ -103,6 +117,8 @@ def read_adapter(folder: Path) -> dict[str, LoraFactors]:
     """
     options = read_json(folder / "adapter_config.json")
     _refuse_inexpressible(options)
+    adaptive = options.get("peft_type") == "ADALORA"
+    names = _ADALORA_SIDES if adaptive else _SIDES
     todo = "Pick another checkpoint."
     sides: dict[str, dict[str, LocalTensor]] = {}
     embeddings: set[str] = set()
@@ -110,21 +126,24 @@ def read_adapter(folder: Path) -> dict[str, LoraFactors]:
         name = full.removeprefix("base_model.model.")
         if name.endswith(".base_layer.weight"):
             continue  # PEFT may keep a copy of a frozen base layer beside the factors
-        suffix = next((s for s in _SIDES if name.endswith(s)), None)
+        suffix = next((s for s in names if name.endswith(s)), None)
         if suffix is None:
             raise cannot(f"the tensor {name}")
         module = name.removesuffix(suffix)
-        sides.setdefault(module, {})[_SIDES[suffix]] = tensor
+        sides.setdefault(module, {})[names[suffix]] = tensor
         if "embedding" in suffix:
             embeddings.add(module)
     if not sides:
         raise BadInput("The adapter file holds no LoRA tensors.", where=str(folder), todo=todo)
     deltas = {}
     for module, pair in sides.items():
-        if set(pair) != {"a", "b"}:
-            raise BadInput(f"The adapter holds only one of the two factors of {module}.", where=str(folder), todo=todo)
-        scale = _scale(module, pair["a"].shape[0], options)
-        deltas[module] = LoraFactors(pair["a"], pair["b"], scale, module in embeddings)
+        if set(pair) != set(names.values()):
+            raise BadInput(f"The adapter does not hold all factors of {module}.", where=str(folder), todo=todo)
+        if adaptive and pair["a"].shape[0] == 0:
+            continue  # trimmed to nothing
+        rank = options["init_r"] + _ADALORA_EPSILON if adaptive else pair["a"].shape[0]
+        scale = _scale(module, rank, options)
+        deltas[module] = LoraFactors(pair["a"], pair["b"], scale, module in embeddings, pair.get("e"))
     return deltas
 
 
@@ -269,7 +288,7 @@ def _parts(base: Path) -> list[str]:
     return parts
 
 
-def _scale(module: str, rank: int, options: Mapping[str, Any]) -> float:
+def _scale(module: str, rank: float, options: Mapping[str, Any]) -> float:
     """alpha / rank, or alpha / sqrt(rank) with rsLoRA (https://arxiv.org/abs/2312.03732); alpha may differ by
     module."""
     patterns: Mapping[str, float] = options.get("alpha_pattern") or {}
@@ -279,7 +298,7 @@ def _scale(module: str, rank: int, options: Mapping[str, Any]) -> float:
 
 def _refuse_inexpressible(options: Mapping[str, Any]) -> None:
     kind = options.get("peft_type", "LORA")
-    if kind != "LORA":
+    if kind not in ("LORA", "ADALORA"):
         raise cannot(f"a {kind} adapter")
     used = [name for name in INEXPRESSIBLE if options.get(name)]
     if options.get("bias", "none") != "none":

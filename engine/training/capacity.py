@@ -8,10 +8,10 @@ Knowledge Capacity Scaling Laws", https://arxiv.org/abs/2404.05405.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from engine.training.config import TrainConfig
+from engine.training.methods import meant_by
 from engine.training.model_facts import ModelFacts
 
 BITS_PER_WEIGHT = 2
@@ -48,9 +48,9 @@ class Capacity:
 
 def capacity(config: TrainConfig, facts: ModelFacts, trained_tokens: int) -> Capacity:
     """The capacity of a configuration's adapter on a model, beside the trained tokens of its data."""
-    layers = facts.layers * _LINEAR_LAYERS
-    weights = config.rank * 2 * math.sqrt(facts.linear_weights * layers)
-    if not isinstance(config.targets, str):
+    method = meant_by(config.method)[0]
+    weights = method.trained(config, facts)
+    if "targets" in method.fields and not isinstance(config.targets, str):
         weights *= min(1.0, len(config.targets) / _LINEAR_LAYERS)
     return Capacity(round(weights), trained_tokens)
 

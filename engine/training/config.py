@@ -21,6 +21,7 @@ from store.errors import BadInput
 from store.suggest import hint
 
 _BILLION = 1_000_000_000
+OPTIMIZERS = ("adamw", "paged_adamw_8bit")
 MOST_REHEARSED = 200
 """Rows of the base's own answers in a run at most: sample_data has about as many questions."""
 
@@ -113,6 +114,24 @@ class TrainConfig:
     result: str = row("last", kind="choice", choices=lambda: RESULTS, label="Result", added_later=True,
         help="Which weights become the run's adapter: those of the last step, or of the measurement with the best"
         " val-loss, the best probes, or (learned) the identity learned with the least drift.")
+    modules_to_save: tuple[str, ...] | None = row(None, kind="names", empty="none", label="Whole modules",
+        added_later=True, help="Modules to train whole beside the adapter, such as embed_tokens: names separated by"
+        " commas. They become part of the adapter, which is then no GGUF adapter.")
+    lora_init: str = row("zero", kind="choice", choices=lambda: ("zero", "gaussian", "orthogonal"), label="LoRA start",
+        added_later=True, help="How the adapter's factors begin: B at zero and A uniform or gaussian, or both"
+        " orthogonal; with each of them the model begins as its base.")
+    lora_plus: float = row(1.0, kind="number", low=1, high=1000, label="LoRA+", unit="times the rate, for B",
+        added_later=True, help="LoRA+: how many times the learning rate the adapter's B learns at; 16 is the paper's.")
+    virtual_tokens: int = row(20, kind="whole", low=1, high=4096, label="Virtual tokens", unit="before every row",
+        added_later=True, help="Virtual tokens of prompt, prefix and P-tuning.")
+    accumulation: int = row(1, kind="whole", low=1, high=65_536, label="Accumulation", unit="batches per step",
+        added_later=True, help="Batches whose gradients are added up for one optimizer step.")
+    neftune: float = row(0.0, kind="number", low=0, high=1000, label="NEFTune", unit="noise; 0 is none",
+        added_later=True, help="NEFTune: noise on the embeddings in training, 5 to 15 in the paper. Rows are padded"
+        " then, since its strength depends on a row's length.")
+    optimizer: str = row("adamw", kind="choice", choices=lambda: OPTIMIZERS, label="Optimizer", added_later=True,
+        help="adamw: AdamW with float32 masters. paged_adamw_8bit: bitsandbytes' AdamW with 8-bit moments that move to"
+        " the CPU's memory where the card's is short; on a CUDA GPU only.")
     on: str | None = row(None, kind="text", empty="a new adapter", label="On top of", added_later=True,
         help="Continue the adapter of an earlier run (run:NAME, run:NAME@STEP) or of an adapter folder, instead of"
         " beginning a new one. Its base, method and shape are taken over.")
@@ -153,6 +172,9 @@ class TrainConfig:
             field.require(getattr(self, name))
         for method in meant_by(self.method):
             method.check(self)
+            if method.sft_only and (self.objective != "sft" or self.on):
+                what = f"The method {method.name} trains towards sft only, and begins at a base model."
+                raise BadInput(what, where="on" if self.on else "objective", todo="Take the method lora or qlora.")
         objective = OBJECTIVES[self.objective]
         if objective.methods and not {each.name for each in meant_by(self.method)} <= set(objective.methods):
             what = f"The objective {self.objective} is not trained by the method {self.method}."
@@ -182,7 +204,7 @@ class TrainConfig:
             for name, field in FIELDS.items()
             if not (field.added_later and getattr(self, name) == field.until_added)
         }
-        return plain | {"targets": list(self.targets)} if isinstance(self.targets, tuple) else plain
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
@@ -201,6 +223,11 @@ class TrainConfig:
     def rehearsed(self, rows: int) -> int:
         """Rows of the base's own answers that are mixed into so many rows of data."""
         return min(math.ceil(self.rehearsal * rows), MOST_REHEARSED)
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of one optimizer step."""
+        return self.batch_size * self.accumulation
 
     def hash(self) -> str:
         """SHA-256 of the canonical JSON: equal configs have equal hashes."""

@@ -209,7 +209,7 @@ def _steps(found: Evidence) -> Cause | None:
     config, rows = found.config, found.preflight.rows
     planned = max(1, found.step)
     usual = total_steps(config_for(_recipe(config), config.model), rows)
-    visits = planned * config.batch_size / max(1, rows)
+    visits = planned * config.step_rows / max(1, rows)
     losses = [value for _, value in found.metrics.get("loss", ())]
     learned = [value for _, value in found.metrics.get(PROBE_METRIC + IDENTITY, ())]
     if learned and learned[-1] >= LEARNED:

@@ -14,7 +14,7 @@ from engine.core import sample_files
 from engine.training import watched_probes
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import FIELDS, TrainConfig
-from engine.training.methods import AUTO, METHODS
+from engine.training.methods import AUTO, METHODS, meant_by
 from engine.training.methods.base import compute_bytes
 from engine.training.model_facts import ModelFacts
 from engine.training.objectives import OBJECTIVES, why_unused
@@ -87,7 +87,7 @@ def total_steps(config: TrainConfig, rows: int) -> int:
     if config.steps is not None:
         return config.steps
     every = rows + config.rehearsed(rows)
-    return max(1, math.ceil(config.epochs * math.ceil(every / config.batch_size)))
+    return max(1, math.ceil(config.epochs * math.ceil(every / config.step_rows)))
 
 
 def machine() -> Machine:
@@ -125,7 +125,7 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
         return replace(estimate(config.replace(method=choice.method), preflight, facts, machine), why=choice.why)
     device, available, place = _place(machine)
     steps = total_steps(config, preflight.rows)
-    share = steps * config.batch_size / max(1, preflight.rows)  # how often each row is seen
+    share = steps * config.step_rows / max(1, preflight.rows)  # how often each row is seen
     tokens = max(0, preflight.tokens - _shared(config, preflight)) * share
     flops = 4 * facts.linear_weights * tokens + 4 * facts.hidden * facts.vocabulary * preflight.trained_tokens * share
     flops *= OBJECTIVES[config.objective].passes
@@ -199,8 +199,9 @@ def _fitting(config: TrainConfig, preflight: Preflight, facts: ModelFacts, devic
 
 def _smaller(config: TrainConfig, facts: ModelFacts, device: Device, available: float) -> str:
     """What to change when memory is short."""
-    needs = {name: method.memory(config, facts, device, available) for name, method in METHODS.items()}
-    less = [f"the method {name}" for name in needs if needs[name] < needs[config.method]]
+    own = METHODS[config.method].memory(config, facts, device, available)
+    smaller = [method.name for method in meant_by(AUTO) if method.memory(config, facts, device, available) < own]
+    less = [f"the method {name}" for name in smaller]
     lower = " or ".join(FIELDS[name].label.lower() for name in ("batch_size", "max_length"))
     return f"Choose {', '.join([*less, 'a smaller model'])} or a lower {lower}."
 

@@ -57,7 +57,7 @@ class TrainingField:
             + f"{self.high:,g}",
             "flag": "true or false",
             "choice": "one of " + ", ".join(self.choices()),
-            "names": "all-linear, or names of modules separated by commas",
+            "names": ("" if self.empty else "all-linear, or ") + "names of modules separated by commas",
         }[self.kind]
         return f"{wish}, or empty: {self.empty}" if self.empty else wish
 
@@ -75,8 +75,8 @@ class TrainingField:
                 return isinstance(value, bool)
             case "choice":
                 return isinstance(value, str) and value in self.choices()
-            case "names" if isinstance(value, tuple):
-                return bool(value) and all(isinstance(name, str) and name for name in value)
+            case "names" if isinstance(value, tuple) or self.empty:
+                return isinstance(value, tuple) and bool(value) and all(isinstance(n, str) and n for n in value)
             case _:
                 return isinstance(value, str) and bool(value.strip())
 
@@ -104,7 +104,7 @@ class TrainingField:
                 value = float(text)
             elif self.kind == "flag":
                 value = {"true": True, "false": False}[text.lower()]
-            elif self.kind == "names" and text != "all-linear":
+            elif self.kind == "names" and (self.empty or text != "all-linear"):
                 value = tuple(name.strip() for name in text.split(",") if name.strip())
         except (ValueError, KeyError):
             raise self._refused(text) from None

@@ -8,9 +8,10 @@ from pathlib import Path
 from engine.models import gguf_source, inspection
 from engine.models.refs import Resolved
 from engine.training.config import TrainConfig
-from engine.training.estimate import choose_method
-from engine.training.methods import AUTO
+from engine.training.estimate import choose_method, machine
+from engine.training.methods import AUTO, meant_by
 from engine.training.model_facts import gguf_facts, model_facts
+from store.errors import BadInput, Unsupported
 
 
 def with_method(config: TrainConfig, base: Resolved) -> tuple[TrainConfig, str]:
@@ -35,8 +36,14 @@ def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None)
     """Sentences worth knowing about training `base`; `folder` is its prepared folder, where it is known already.
 
     Raises Unsupported or BadInput naming what is wrong: a damaged or incomplete file, a quantised checkpoint that the
-    method cannot train, targets that the model does not have.
+    method cannot train, targets and whole modules that the model does not have, an optimizer that this machine lacks.
     """
+    if config.optimizer == "paged_adamw_8bit" and not machine().gpus:
+        raise Unsupported(
+            "The optimizer paged_adamw_8bit needs a CUDA GPU, and this machine has none.",
+            where="optimizer",
+            todo="Take adamw.",
+        )
     if base.gguf is not None:
         inspection.check_gguf(base.gguf)
     folder = folder or base.folder
@@ -44,5 +51,20 @@ def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None)
         return []
     found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
     notes = [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
+    _require_modules(config, found)
+    notes += [sentence for method in meant_by(config.method) for sentence in method.limits(config)]
     blocks = gguf_source.own_blocks(folder)
     return notes + ([gguf_source.no_second_quantisation(blocks)] if blocks and config.method == "qlora" else [])
+
+
+def _require_modules(config: TrainConfig, found: inspection.Inspection) -> None:
+    """BadInput for whole modules that the model does not have."""
+    owners = {name.rpartition(".")[0] for name in found.tensors}
+    for wanted in config.modules_to_save or ():
+        if not any(owner == wanted or owner.endswith(f".{wanted}") for owner in owners):
+            short = ", ".join(sorted({owner.rpartition(".")[2] for owner in owners}))
+            raise BadInput(
+                f"No module of this model that owns weights is called {wanted}.",
+                where="modules_to_save",
+                todo=f"It has: {short}.",
+            )

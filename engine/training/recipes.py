@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.training.config import FIELDS, TrainConfig, continued, used_by
+from engine.training.methods import AUTO, meant_by
 from engine.training.objectives import OBJECTIVES, why_unused
 from store.errors import BadInput, NotFound
 from store.suggest import hint
@@ -234,7 +235,8 @@ _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z0-9])", re
 def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     """The configuration of `recipe` for a model reference, with `overrides` on top.
 
-    An override of None means "not given". `epochs` replaces the recipe's own number of steps. NotFound for an unknown
+    An override of None means "not given". `epochs` replaces the recipe's own number of steps. The recipe's learning
+    rate, which is made for LoRA, follows the size of the model and the method. NotFound for an unknown
     recipe; BadInput for an unknown or wrong override, and for one that the method does not use.
     """
     found = RECIPES.get(recipe)
@@ -244,7 +246,7 @@ def config_for(recipe: str, model: str, **overrides: Any) -> TrainConfig:
     given = {name: value for name, value in overrides.items() if value is not None}
     changes = dict(found.changes)
     if "lr" in changes:
-        changes["lr"] *= _lr_factor(model)
+        changes["lr"] *= _lr_factor(model) * meant_by(given.get("method", AUTO))[0].rate
     if "epochs" in given:
         changes.pop("steps", None)
     config = TrainConfig(model=model, recipe=recipe).replace(**{**changes, **given})

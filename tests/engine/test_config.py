@@ -144,6 +144,10 @@ OTHER: dict[str, Any] = {
     "lr_trial": True,
     "stop_when": "probes",
     "result": "probes",
+    "modules_to_save": ("norm",),
+    "lora_init": "gaussian",
+    "lora_plus": 16.0,
+    "optimizer": "paged_adamw_8bit",
 }
 
 
@@ -158,7 +162,7 @@ def test_every_field_counts_in_the_hash(name: str) -> None:
 
 WRONG: dict[str, list[Any]] = {
     "model": ["", None],
-    "method": ["full"],
+    "method": ["ia3"],
     "dtype": ["fp16"],
     "steps": [0, 1.5, True],
     "epochs": [0, math.inf],
@@ -174,6 +178,13 @@ WRONG: dict[str, list[Any]] = {
     "alpha": [0],
     "dropout": [1],
     "targets": ["", [], [1]],
+    "modules_to_save": ["norm", "all-linear", [], [1]],
+    "lora_plus": [0.5],
+    "lora_init": ["pissa"],
+    "virtual_tokens": [0],
+    "accumulation": [0],
+    "neftune": [-1],
+    "optimizer": ["sgd"],
     "rslora": [1],
     "dora": ["yes"],
     "packing": ["none"],

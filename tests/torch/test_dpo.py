@@ -221,7 +221,7 @@ def test_saving_memory_by_computing_activations_twice_changes_nothing(
 ) -> None:
     asked: list[int] = []
     plain, _ = train(settings(steps=2), preferences(), base, tmp_path / "plain")
-    monkeypatch.setattr(loading, "needs_checkpointing", lambda loaded, tokens: asked.append(tokens) or True)
+    monkeypatch.setattr(loading, "needs_checkpointing", lambda loaded, config, tokens: asked.append(tokens) or True)
     frugal, _ = train(settings(steps=2), preferences(), base, tmp_path / "frugal")
     made = contrasts(preferences(), ChatTemplate.load(base), settings())["train"].values()
     longest = max(len(row.chosen.ids) for row in made)

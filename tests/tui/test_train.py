@@ -459,3 +459,21 @@ async def test_the_form_and_its_file_are_one_configuration(
         await app.press("y")
         await app.until(lambda: "# The settings of run ember-1" in app.app.clipboard)
         assert run.snapshot in app.app.clipboard
+
+
+async def test_a_method_brings_its_own_fields_and_its_own_rate(
+    training: Any, ember: str, store: Store, no_process: list[str]
+) -> None:
+    async with training((100, 40)) as app:
+        await app.see("‹ ember ›", "Batch size")
+        form = screen(app).query_one(RunForm)
+        rate = float(form.query_one("#lr", Input).value)
+        form.query_one("#method", Choice).value = "prefix"
+        await app.until(lambda: float(form.query_one("#lr", Input).value) == pytest.approx(2 * rate))
+        shown = {name for name in FIELDS if form.query(f"#{name}-row") and form.query_one(f"#{name}-row").display}
+        assert "virtual_tokens" in shown and not shown & {"rank", "alpha", "targets", "lora_plus", "dora"}
+        await app.press("ctrl+s")
+        await app.until(lambda: no_process == ["ember-1"])
+        config = TrainConfig.from_json(runs.get(store, "ember-1").config)
+        assert config.method == "prefix" and config.lr == pytest.approx(2 * rate)
+        assert config.recipe == "identity" and config.result == "learned", "the rest is the recipe's"

@@ -60,6 +60,7 @@ def train(
     """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
     from engine.models.refs import Ref
     from engine.training import run_control
+    from engine.training.methods import METHODS
     from engine.training.objectives import OBJECTIVES
     from store import runs
 
@@ -80,6 +81,8 @@ def train(
         say("Nothing was started.")
         return
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
+    for sentence in METHODS[run.method].limits(config):
+        say(sentence)
     session().on_interrupt = f"Run {run.name} is in the queue."
     session().next_step = f"Follow it: {watch_command(run.name)}"
     run_control.start(store, run.name)

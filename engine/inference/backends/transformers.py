@@ -10,20 +10,23 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, perf_counter
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from engine.inference import failures
+from engine.inference.backends.adalora import write_lora
 from engine.inference.backends.base import rate
 from engine.inference.limits import PENALTY_WINDOW
 from engine.inference.prompts import EncodedPrompt, build, plain
@@ -32,7 +35,7 @@ from engine.inference.sampling import Sampling
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
-from engine.models import inspection
+from engine.models import adapter_kinds, inspection
 from engine.models.chat_template import ChatTemplate, read_json
 from engine.models.refs import Resolved
 from engine.models.token_text import TokenText
@@ -137,7 +140,8 @@ class Batch:
         self._next = torch.tensor(
             [[0] * gap + row.ids for gap, row in zip(gaps, rows, strict=True)], device=model.device
         )
-        self._cache: Any = None
+        self._cache, virtual = model.beginning(rows[0].adapter, len(rows))
+        self._mask = torch.nn.functional.pad(self._mask, (virtual, 0), value=1)
 
     def step(self) -> None:
         """One token for each row; rows that ended or were cancelled leave."""
@@ -170,8 +174,9 @@ class Batch:
 class LoadedModel:
     """One base in memory with any number of adapters beside it, and the thread that alone uses them."""
 
-    def __init__(self, folder: Path, budget: Budget) -> None:
-        """Loads in the calling thread. Raises Unsupported with the library's reason."""
+    def __init__(self, folder: Path, budget: Budget, whole: Path | None = None) -> None:
+        """Loads in the calling thread, with all weights of the adapter `whole` in place of the base's. Raises
+        Unsupported with the library's reason."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             # Half precision saves memory on a GPU; on a CPU it is slower and less exact than float32.
@@ -186,6 +191,8 @@ class LoadedModel:
         except Exception as error:  # transformers raises whatever breaks first
             raise Unsupported(f"transformers cannot load this model: {error}", where=str(folder)) from None
         inspection.require_complete(info, folder)
+        if whole is not None:
+            _replace_weights(loaded, whole)
         self._model: Any = loaded.to(self.device).eval()
         self.vocabulary: int = loaded.config.get_text_config().vocab_size
         self.context: int = getattr(loaded.config, "max_position_embeddings", 2048)
@@ -193,6 +200,8 @@ class LoadedModel:
         self._adapters: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._names = itertools.count(1)
         self._alone: set[str] = set()  # adapters that PEFT cannot mix with others in a batch
+        self._virtual: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        """Of adapters that are virtual tokens: their keys and values in each layer, (1, heads, tokens, width)."""
         self._budget = budget
         self._work: queue.SimpleQueue[BatchRow | Callable[[], None] | None] = queue.SimpleQueue()
         self.users, self.used_at = 0, monotonic()
@@ -231,25 +240,60 @@ class LoadedModel:
         if key not in self._adapters:
             self._adapters[key] = self._load_adapter(folder)
             if len(self._adapters) > MAX_ADAPTERS:
-                self._model.delete_adapter(self._adapters.popitem(last=False)[1])
+                self._drop(self._adapters.popitem(last=False)[1])
         self._adapters.move_to_end(key)
         return self._adapters[key]
 
     def _load_adapter(self, folder: Path) -> str:
-        name = f"adapter{next(self._names)}"
+        name, kind = f"adapter{next(self._names)}", adapter_kinds.kind_of(folder)
+        if kind == "virtual":
+            self._virtual[name] = self._keys_and_values(folder)
+            self._alone.add(name)
+            return name
         config = PeftConfig.from_pretrained(str(folder))
-        if isinstance(self._model, PeftModel):
-            self._model.load_adapter(str(folder), name)
-        else:
-            self._model = PeftModel.from_pretrained(self._model, str(folder), name)
+        with TemporaryDirectory() as scratch:
+            source = str(write_lora(folder, Path(scratch)) if kind == "adalora" else folder)
+            if isinstance(self._model, PeftModel):
+                self._model.load_adapter(source, name)
+            else:
+                self._model = PeftModel.from_pretrained(self._model, source, name)
         self._model.eval()
         if getattr(config, "use_dora", False) or getattr(config, "modules_to_save", None):
             self._alone.add(name)
         return name
 
+    def _drop(self, name: str) -> None:
+        if self._virtual.pop(name, None) is None:
+            self._model.delete_adapter(name)
+
+    def _keys_and_values(self, folder: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What virtual tokens leave in each layer. The first tokens of a row see only each other, so it is the same for
+        every row: deep ones are keys and values already, others pass through the model once."""
+        options = PeftConfig.from_pretrained(str(folder))
+        dtype = self._model.get_input_embeddings().weight.dtype
+        made = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"].to(self.device, dtype)
+        if options.peft_type == "PREFIX_TUNING":
+            heads, layers = options.num_attention_heads, options.num_layers
+            both = made.view(1, len(made), layers * 2, heads, options.token_dim // heads).permute(2, 0, 3, 1, 4)
+            return [(both[2 * layer], both[2 * layer + 1]) for layer in range(layers)]
+        cache = self.forward([BASE], inputs_embeds=made[None], use_cache=True).past_key_values
+        return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def beginning(self, adapter: str, rows: int) -> tuple[Any, int]:
+        """The cache that rows of this adapter begin with, and how many tokens are in it: (None, 0) for most."""
+        layers = self._virtual.get(adapter)
+        if layers is None:
+            return None, 0
+        cache = DynamicCache(config=self._model.config.get_text_config())
+        for number, (keys, values) in enumerate(layers):
+            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)
+        return cache, layers[0][0].shape[2]
+
     def forward(self, names: list[str], **inputs: Any) -> Any:
         """The model's output where row i goes through adapter `names[i]`; logits for the last position alone."""
         if isinstance(self._model, PeftModel):
+            if names[0] in self._virtual:  # in the cache already
+                names = [BASE] * len(names)
             if names[0] in self._alone:
                 self._model.set_adapter(names[0])
             else:
@@ -264,7 +308,8 @@ class LoadedModel:
             with self._model.disable_adapter(), torch.inference_mode():
                 output = self._model(input_ids=inputs, **self._last_only)
         else:
-            output = self.forward([self.adapter(adapter)], input_ids=inputs)
+            name = self.adapter(adapter)
+            output = self.forward([name], input_ids=inputs, past_key_values=self.beginning(name, 1)[0])
         return list(output.logits[0, -1].float().tolist())
 
     def close(self) -> None:
@@ -332,12 +377,13 @@ class Transformers:
 
     def __init__(self, templates: TemplateCache, budget: Budget, *, context: int) -> None:
         self._templates, self._budget, self._context = templates, budget, context
-        self._models: dict[Path, LoadedModel] = {}
+        self._models: dict[tuple[Path, Path | None, int], LoadedModel] = {}
+        """By folder; those with an adapter's weights in place of the base's also by that adapter and its version."""
         self._loading = asyncio.Lock()
 
     async def load(self, model: Resolved) -> None:
         loaded = await self._loaded(model)
-        await loaded.call(partial(loaded.adapter, model.adapter))
+        await loaded.call(partial(loaded.adapter, _beside(model)))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Piece | Finish, None]:
         if request.sampling.json_schema is not None:
@@ -354,7 +400,7 @@ class Transformers:
             )
         largest = min(self._context, loaded.context)
         tokenizer, prompt = await asyncio.to_thread(self._prompt, request, largest)
-        adapter = await loaded.call(partial(loaded.adapter, request.model.adapter))
+        adapter = await loaded.call(partial(loaded.adapter, _beside(request.model)))
         loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
         row = BatchRow(
             ids=prompt.ids,
@@ -385,37 +431,45 @@ class Transformers:
 
     async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
         loaded = await self._loaded(model)
-        return list(await loaded.call(partial(loaded.logits, ids, model.adapter)))
+        return list(await loaded.call(partial(loaded.logits, ids, _beside(model))))
 
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
-        loaded = await self._loaded(model)
+        loaded = await self._loaded(replace(model, adapter=None))
         return list(await loaded.call(partial(loaded.logits, ids, None, plain=True)))
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
-        pinned = {model.folder for model in keep}
-        for folder, loaded in list(self._models.items()):
-            if folder not in pinned and not loaded.users and monotonic() - loaded.used_at > seconds:
-                await asyncio.to_thread(self._models.pop(folder).close)
-                gc.collect()
-                if loaded.device == "cuda":
-                    torch.cuda.empty_cache()
+        pinned = {_key(model) for model in keep}
+        for key, loaded in list(self._models.items()):
+            if key not in pinned and not loaded.users and monotonic() - loaded.used_at > seconds:
+                await self._unload(key)
 
     async def close(self) -> None:
         for loaded in self._models.values():
             await asyncio.to_thread(loaded.close)
         self._models.clear()
 
+    async def _unload(self, key: tuple[Path, Path | None, int]) -> None:
+        loaded = self._models.pop(key)
+        await asyncio.to_thread(loaded.close)
+        gc.collect()
+        if loaded.device == "cuda":
+            torch.cuda.empty_cache()
+
     async def _loaded(self, model: Resolved) -> LoadedModel:
         if model.folder is None:
             raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
-        return await asyncio.shield(self._load(model.folder))
+        return await asyncio.shield(self._load(_key(model)))
 
-    async def _load(self, folder: Path) -> LoadedModel:
+    async def _load(self, key: tuple[Path, Path | None, int]) -> LoadedModel:
         async with self._loading:
-            if folder not in self._models:
-                self._models[folder] = await asyncio.to_thread(LoadedModel, folder, self._budget)
-            self._models[folder].used_at = monotonic()
-            return self._models[folder]
+            if key not in self._models:
+                older = [each for each in self._models if each[1] and each[1] == key[1]]
+                for each in older:  # a run in training has new weights with every checkpoint
+                    if not self._models[each].users:
+                        await self._unload(each)
+                self._models[key] = await asyncio.to_thread(LoadedModel, key[0], self._budget, key[1])
+            self._models[key].used_at = monotonic()
+            return self._models[key]
 
     def _prompt(self, request: GenerationRequest, largest: int) -> tuple[Tokenizer, EncodedPrompt]:
         """Tokenizer and prompt of a request. A text to continue needs no chat template."""
@@ -431,6 +485,30 @@ class Transformers:
         if model.tokenizer is None:
             raise ServerError(f"{model.title} is not prepared.", todo="Try again in a few seconds.")
         return self._templates.of(model.tokenizer)
+
+
+def _key(model: Resolved) -> tuple[Path, Path | None, int]:
+    """Folder, and for an adapter that holds all weights of its model that adapter and its version."""
+    assert model.folder is not None
+    if model.adapter is None or adapter_kinds.kind_of(model.adapter) != "whole":
+        return model.folder, None, 0
+    return model.folder, model.adapter, (model.adapter / "adapter_model.safetensors").stat().st_mtime_ns
+
+
+def _beside(model: Resolved) -> Path | None:
+    """The adapter that goes beside the loaded weights: none where they are its own."""
+    return None if model.folder is None or _key(model)[1] else model.adapter
+
+
+def _replace_weights(model: Any, adapter: Path) -> None:
+    """Put all weights of an adapter into a model. Unsupported when one of them has no place in it."""
+    state = load_file(adapter / "adapter_model.safetensors")
+    found = model.load_state_dict(
+        {name.removeprefix("base_model.model."): t for name, t in state.items()}, strict=False
+    )
+    if found.unexpected_keys:
+        what = f"The run's weights do not fit its base: {found.unexpected_keys[0]} has no place in it"
+        raise Unsupported(f"{what}.", where=str(adapter), todo="Train the run again.")
 
 
 def _tokenizer(model: Resolved) -> tuple[Tokenizer, frozenset[int]]:

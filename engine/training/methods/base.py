@@ -25,6 +25,12 @@ class MethodConfig(Protocol):
     def rank(self) -> int: ...
     @property
     def dora(self) -> bool: ...
+    @property
+    def modules_to_save(self) -> tuple[str, ...] | None: ...
+    @property
+    def lora_init(self) -> str: ...
+    @property
+    def virtual_tokens(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,10 @@ class TrainingMethod:
     for it. `variants` are further names by which the command line offers it, each with the fields that it sets.
     `check` raises BadInput for a combination of values that the method cannot train. `exports` are the names of the
     export targets that an adapter of this configuration can be written to. `memory` is the bytes that weights, adapter,
-    gradients and optimizer state take, without activations, on a device with so many bytes of memory.
+    gradients and optimizer state take, without activations, on a device with so many bytes of memory. `trained` is the
+    number of weights that it trains on a model. `limits` are sentences on what a run of this configuration cannot do
+    afterwards, which are said before it starts. `rate` is what a recipe's learning rate, which is made for LoRA, is
+    multiplied by. An `sft_only` method knows no other objective, and does not continue earlier adapters.
     """
 
     name: str
@@ -45,6 +54,10 @@ class TrainingMethod:
     check: Callable[[MethodConfig], None]
     exports: Callable[[MethodConfig], tuple[str, ...]]
     memory: Callable[[MethodConfig, ModelFacts, Device, float], float]
+    trained: Callable[[MethodConfig, ModelFacts], float] = lambda config, facts: lora_weights(config, facts)
+    limits: Callable[[MethodConfig], tuple[str, ...]] = lambda config: ()
+    rate: float = 1.0
+    sft_only: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -53,11 +66,20 @@ def compute_bytes(config: MethodConfig) -> int:
     return 4 if config.dtype == "fp32" else 2
 
 
-def adapter_bytes(config: MethodConfig, facts: ModelFacts) -> float:
-    """Bytes of a LoRA adapter on all linear layers with its gradients, float32 masters and AdamW's two moments.
+def lora_weights(config: MethodConfig, facts: ModelFacts) -> float:
+    """Weights of a LoRA adapter on all linear layers.
 
     A layer of n inputs and m outputs has rank · (n + m) adapter weights. The count takes all layers as square ones of
     the mean size, seven to a block (q, k, v, o, gate, up, down): rank · 2 · √(weights of a layer), summed.
     """
-    weights = config.rank * 2 * math.sqrt(facts.linear_weights * facts.layers * 7)
+    return config.rank * 2 * math.sqrt(facts.linear_weights * facts.layers * 7)
+
+
+def adapter_bytes(config: MethodConfig, facts: ModelFacts) -> float:
+    """Bytes of a LoRA adapter with its gradients, float32 masters and AdamW's two moments."""
+    return trained_bytes(config, lora_weights(config, facts))
+
+
+def trained_bytes(config: MethodConfig, weights: float) -> float:
+    """Bytes of so many trained weights, their gradients, float32 masters and AdamW's two moments."""
     return weights * (compute_bytes(config) * 2 + 12)

@@ -5,6 +5,8 @@ Sources:
   computes W x + (alpha / rank) · B A x; only A and B are trained.
 - rsLoRA (the field `rslora`): Kalajdzievski, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA",
   https://arxiv.org/abs/2312.03732. The factor is alpha / √rank, so that a high rank learns as fast as a low one.
+- LoRA+ (the field `lora_plus`): Hayou et al., "LoRA+: Efficient Low Rank Adaptation of Large Models",
+  https://arxiv.org/abs/2402.12354. B learns at a multiple of A's rate.
 - DoRA (the field `dora`): Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation",
   https://arxiv.org/abs/2402.09353. Magnitude and direction of each weight column are trained apart.
 """
@@ -14,18 +16,36 @@ from __future__ import annotations
 from engine.training.activations import Device
 from engine.training.methods.base import MethodConfig, TrainingMethod, adapter_bytes, compute_bytes
 from engine.training.model_facts import ModelFacts
+from store.errors import BadInput
 
-ADAPTER_FIELDS = frozenset({"rank", "alpha", "dropout", "targets", "rslora", "dora"})
-"""The TrainConfig fields of every LoRA-like adapter."""
+ADAPTER_FIELDS = frozenset(
+    {"rank", "alpha", "dropout", "targets", "rslora", "dora", "modules_to_save", "lora_plus", "lora_init"}
+)
+"""The TrainConfig fields of every LoRA adapter."""
 
 
 def check(config: MethodConfig) -> None:
-    """Every combination of valid values can be trained."""
+    """BadInput for an orthogonal start of an odd rank, which it would have to halve."""
+    if config.lora_init == "orthogonal" and config.rank % 2:
+        raise BadInput(
+            f"The rank is {config.rank}; an orthogonal start needs an even one.", where="rank", todo="Raise it by one."
+        )
 
 
 def exports(config: MethodConfig) -> tuple[str, ...]:
-    """llama.cpp's adapter format has no place for DoRA's magnitudes: such an adapter is merged into its base."""
-    return ("adapter", "merged", "gguf", "ollama") + (() if config.dora else ("gguf-adapter",))
+    """llama.cpp's adapter format has no place for DoRA's magnitudes and whole modules: those are merged."""
+    plain = not config.dora and not config.modules_to_save
+    return ("adapter", "merged", "gguf", "ollama") + (("gguf-adapter",) if plain else ())
+
+
+def limits(config: MethodConfig) -> tuple[str, ...]:
+    """What an adapter with more than low-rank factors cannot do."""
+    if not config.modules_to_save:
+        return ()
+    return (
+        "An adapter with whole modules is no GGUF adapter: Compare answers through transformers, and exports are merged"
+        " models.",
+    )
 
 
 def _memory(config: MethodConfig, facts: ModelFacts, device: Device, available: float) -> float:
@@ -40,5 +60,6 @@ LORA = TrainingMethod(
     check=check,
     exports=exports,
     memory=_memory,
+    limits=limits,
     variants={"dora": {"dora": True}},
 )

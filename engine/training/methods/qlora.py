@@ -12,13 +12,21 @@ from __future__ import annotations
 
 from engine.training.activations import Device
 from engine.training.methods.base import MethodConfig, TrainingMethod, adapter_bytes, compute_bytes
-from engine.training.methods.lora import ADAPTER_FIELDS, LORA, check, exports
+from engine.training.methods.lora import ADAPTER_FIELDS, LORA, check, exports, limits
 from engine.training.model_facts import ModelFacts
+from store.errors import BadInput
 
 RESIDENT_SHARE = 0.25
 """On the CPU, dequantised copies of NF4 weights may take this share of the memory."""
 _NF4_BYTES = 0.52
 """Bytes of one NF4 weight: half a byte, and its share of the block scales after double quantisation."""
+
+
+def _check(config: MethodConfig) -> None:
+    """BadInput also for an orthogonal start, which PEFT writes in the type of the base's weights: 4 bits hold none."""
+    if config.lora_init == "orthogonal":
+        raise BadInput("A base in 4 bits takes no orthogonal start.", where="lora_init", todo="Take the method lora.")
+    check(config)
 
 
 def _memory(config: MethodConfig, facts: ModelFacts, device: Device, available: float) -> float:
@@ -36,8 +44,9 @@ QLORA = TrainingMethod(
     title="QLoRA, 4 bit",
     summary="LoRA on a base model stored in 4 bits: less memory on a GPU.",
     fields=ADAPTER_FIELDS,
-    check=check,
+    check=_check,
     exports=exports,
     memory=_memory,
+    limits=limits,
     variants={"qdora": {"dora": True}},
 )

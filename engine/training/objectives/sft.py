@@ -27,4 +27,5 @@ SFT = Objective(
     needs="pairs",
     preflight=_preflight,
     metrics={"loss": "loss", "val_loss": "validation"},
+    fields=frozenset({"accumulation", "neftune"}),
 )

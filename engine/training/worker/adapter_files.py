@@ -3,13 +3,16 @@ For every objective; when to write them is the trainer's decision."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from engine.models.chat_template import FILES, ChatTemplate
 from engine.training.objectives import OBJECTIVES
@@ -19,21 +22,82 @@ from engine.training.worker.contracts import TrainingJob
 from engine.training.worker.loading import HEAD
 from store.errors import TuningforkError
 
+STATE = "training_state.safetensors"
+"""What a method needs to train on and an adapter need not hold: the network behind virtual tokens, what AdaLoRA has
+learned of its ranks."""
+
 
 def write(model: Any, folder: Path) -> None:
-    """PEFT's two files of the trained adapter. Its readme, an empty form, is left out."""
-    model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
+    """PEFT's two files of the trained adapter, and STATE where its method has one. PEFT's readme, an empty form, is
+    left out."""
+    with _untrimmed(model):
+        model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text("utf-8"))
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()  # PEFT keeps a set
+    for name in ("target_modules", "modules_to_save"):
+        if isinstance(config.get(name), list):
+            config[name].sort()  # PEFT keeps sets
     path.write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
+    if state := _state(model):
+        save_file(state, folder / STATE)
 
 
 def read(model: Any, folder: Path) -> None:
     """The weights as they were written; PEFT's own loader would change their dtype."""
-    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    options = model.peft_config["default"]
+    if not options.is_prompt_learning:  # of virtual tokens the adapter holds what their network wrote
+        with _untrimmed(model):
+            set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    if (folder / STATE).is_file():
+        _restore(model, load_file(folder / STATE))
+
+
+def _state(model: Any) -> dict[str, torch.Tensor]:
+    """The tensors of STATE, by name; none for most methods."""
+    if model.peft_config["default"].is_prompt_learning:
+        return {name: tensor.detach().contiguous() for name, tensor in model.prompt_encoder.state_dict().items()}
+    allocator = getattr(model.base_model, "rankallocator", None)
+    if allocator is None:
+        return {}
+    state = {f"{kind}/{name}": t for kind in _RANKS for name, t in getattr(allocator, kind).items()}
+    pattern = model.peft_config["default"].rank_pattern or {}
+    return state | {f"rank_pattern/{name}": torch.tensor(kept) for name, kept in pattern.items()}
+
+
+def _restore(model: Any, state: dict[str, torch.Tensor]) -> None:
+    if model.peft_config["default"].is_prompt_learning:
+        model.prompt_encoder.load_state_dict(state)
+        return
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for full, tensor in state.items():
+        kind, _, name = full.partition("/")
+        found.setdefault(kind, {})[name] = tensor
+    for kind in _RANKS:
+        kept = {name: tensor.to(model.device) for name, tensor in found.get(kind, {}).items()}
+        setattr(model.base_model.rankallocator, kind, kept)
+    pattern = {name: tensor.tolist() for name, tensor in found.get("rank_pattern", {}).items()}
+    model.peft_config["default"].rank_pattern = pattern or None
+
+
+_RANKS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+"""PEFT's names for how important AdaLoRA's weights are."""
+
+
+@contextlib.contextmanager
+def _untrimmed(model: Any) -> Iterator[None]:
+    """AdaLoRA's factors in their first size while inside: ranks that were taken have an E of zero. PEFT would cut them
+    off, from the model in training, too."""
+    options = model.peft_config["default"]
+    pattern = getattr(options, "rank_pattern", None)
+    if getattr(model.base_model, "rankallocator", None) is None:
+        yield
+        return
+    options.rank_pattern = None
+    try:
+        yield
+    finally:
+        options.rank_pattern = pattern
 
 
 def begin_from(model: Any, folder: Path) -> None:

@@ -489,9 +489,12 @@ def _takes(group: LayerGroup, x: Tensor) -> bool:
 
 def _fits(layer: nn.Module) -> bool:
     """Whether a module is a plain LoRA layer on a frozen linear weight in the compute dtype, which a group can take."""
+    from peft.tuners.adalora import AdaLoraLayer
     from peft.tuners.lora import LoraLayer
 
-    if not isinstance(layer, LoraLayer) or len(layer.active_adapters) != 1 or layer.merged:
+    if not isinstance(layer, LoraLayer) or isinstance(layer, AdaLoraLayer):
+        return False
+    if len(layer.active_adapters) != 1 or layer.merged:
         return False
     name, base = _name(layer), layer.get_base_layer()
     own = base.__dict__.get("forward")

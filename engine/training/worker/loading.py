@@ -180,29 +180,33 @@ def adapt(model: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     model.name_or_path = config.model
     method = ADAPTERS[config.method]
     try:
-        shape = method.peft(config)
+        shape = method.peft(config, model)
         if not OBJECTIVES[config.objective].answers:
             shape.task_type = "SEQ_CLS"  # PEFT then trains and saves the head, too
         adapted = get_peft_model(model, shape, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise BadInput(
-            f"The adapter does not fit this model: {error}", where="targets", todo="Use targets all-linear."
-        ) from error
+        todo = "Use targets all-linear, or another method."
+        raise BadInput(f"The adapter does not fit this model: {error}", where="targets", todo=todo) from error
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
             kept = torch.float32 if f".{HEAD}." in name else method.adapter_dtype(name, dtype)
             parameter.data = parameter.data.to(kept)
+    method.finish(adapted)
     return adapted
 
 
-def needs_checkpointing(loaded: Loaded, max_length: int) -> bool:
-    """Whether activations of one pass would take more than half of the free memory, and are better computed twice."""
+def needs_checkpointing(loaded: Loaded, config: TrainConfig, tokens: int) -> bool:
+    """Whether activations of one pass of a pack, or of `tokens`, would take more than half of the free memory, and are
+    better computed twice: where the method allows it."""
     import psutil
+
+    if not ADAPTERS[config.method].checkpointing:
+        return False
 
     text = loaded.model.config.get_text_config()
     per_token = activation_bytes(text.num_hidden_layers, text.hidden_size, loaded.dtype.itemsize)
     free = torch.cuda.mem_get_info()[0] if loaded.device == "cuda" else psutil.virtual_memory().available
-    return bool(per_token * max(PACK_TOKENS[loaded.device], max_length) > free / 2)
+    return bool(per_token * max(PACK_TOKENS[loaded.device], tokens) > free / 2)
 
 
 def environment() -> dict[str, Any]:

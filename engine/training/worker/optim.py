@@ -9,11 +9,14 @@ https://arxiv.org/abs/1608.03983, without restarts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch.nn import Parameter
+
+from engine.training.config import TrainConfig
+from store.errors import Unsupported
 
 
 class MasterAdamW(torch.optim.AdamW):
@@ -24,14 +27,29 @@ class MasterAdamW(torch.optim.AdamW):
     `state_dict` carries the masters, so that a resumed run continues exactly.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], **options: Any) -> None:
-        self._low = [parameter for parameter in parameters if parameter.requires_grad]
-        masters = [Parameter(p.detach().to(torch.float32, copy=True)) for p in self._low]
-        super().__init__(masters, fused=True, **options)
+    def __init__(self, parameters: Iterable[Parameter] | Sequence[dict[str, Any]], **options: Any) -> None:
+        given = list(parameters)
+        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        self._low: list[Parameter] = []
+        copies = []
+        for group in groups:
+            low = [parameter for parameter in group["params"] if parameter.requires_grad]
+            if low:
+                masters = [Parameter(p.detach().to(torch.float32, copy=True)) for p in low]
+                copies.append({**group, "params": masters})
+                self._low += low
+        super().__init__(copies, fused=True, **options)
 
     @property
     def _masters(self) -> list[Parameter]:
-        return list(self.param_groups[0]["params"])
+        return [master for group in self.param_groups for master in group["params"]]
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take over what was changed in float32 parameters outside of the steps."""
+        for master, low in zip(self._masters, self._low, strict=True):
+            if low.dtype == torch.float32:
+                master.copy_(low)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -63,6 +81,40 @@ class MasterAdamW(torch.optim.AdamW):
         for master, low, value in zip(self._masters, self._low, saved, strict=True):
             master.copy_(value)
             low.copy_(value)
+
+
+def optimizer_of(config: TrainConfig, model: Any, rate: float) -> torch.optim.Optimizer:
+    """The optimizer of a run for a model's trainable weights, at a peak rate; with LoRA+ B has a multiple of it.
+
+    Unsupported where the machine has not what it needs.
+    """
+    kind, options = _KINDS[config.optimizer](), {"lr": rate}
+    if config.lora_plus == 1:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return kind(trained, weight_decay=config.weight_decay, **options)
+    from peft.optimizers import create_loraplus_optimizer
+
+    plus = {"loraplus_lr_ratio": config.lora_plus, "loraplus_weight_decay": config.weight_decay}
+    return create_loraplus_optimizer(model, kind, loraplus_lr_embedding=rate, **plus, **options)
+
+
+def _paged_8bit() -> type[torch.optim.Optimizer]:
+    if not torch.cuda.is_available():
+        raise Unsupported(
+            "The optimizer paged_adamw_8bit needs a CUDA GPU, and this machine has none.",
+            where="optimizer",
+            todo="Take adamw.",
+        )
+    from bitsandbytes.optim import PagedAdamW8bit
+
+    return PagedAdamW8bit
+
+
+_KINDS: dict[str, Callable[[], type[torch.optim.Optimizer]]] = {
+    "adamw": lambda: MasterAdamW,
+    "paged_adamw_8bit": _paged_8bit,
+}
+"""By the names of engine.training.config.OPTIMIZERS."""
 
 
 def schedule(shape: str, warmup: int, total: int) -> Callable[[int], float]:

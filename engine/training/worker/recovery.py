@@ -19,6 +19,7 @@ from engine.models.chat_template import Example
 from engine.models.saved_files import manifest_of
 from engine.training.worker import checkpoints
 from engine.training.worker.contracts import Diverged, TrainingJob
+from engine.training.worker.methods import ADAPTERS
 from engine.training.worker.packing import Pack
 from store.errors import TuningforkError
 
@@ -42,7 +43,7 @@ class Passes:
         """Take what an earlier attempt of the run was down to."""
         if tokens := read_json(job.out / _MEMORY, optional=True).get("tokens"):
             self.tokens, self._halved = int(tokens), True
-            save_memory(model)
+            save_memory(job, model)
 
     def smaller(self, job: TrainingJob, model: Any, rows: Sequence[Example], step: int) -> bool:
         """Halve the passes, and have activations computed twice instead of kept, after memory ran out in a step on
@@ -53,7 +54,7 @@ class Passes:
         self.tokens, self._halved = max(1, self.tokens // 2), True
         while self.tokens >= longest and len(self(rows)) == len(before):
             self.tokens //= 2  # a step that takes less than a pass would not become smaller
-        save_memory(model)
+        save_memory(job, model)
         write_json(job.out / _MEMORY, {"tokens": self.tokens})
         job.reporter.say(
             f"Memory ran out at step {step}. The run continues with passes of at most {self.tokens} tokens "
@@ -65,9 +66,10 @@ class Passes:
         return True
 
 
-def save_memory(model: Any) -> None:
-    """Compute activations twice instead of keeping them, and give back what memory can be given back."""
-    if not model.is_gradient_checkpointing:
+def save_memory(job: TrainingJob, model: Any) -> None:
+    """Compute activations twice instead of keeping them, where the method allows it, and give back what memory can be
+    given back."""
+    if ADAPTERS[job.config.method].checkpointing and not model.is_gradient_checkpointing:
         model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()  # else no gradient would reach an adapter through the frozen base
     gc.collect()

@@ -40,7 +40,8 @@ def _compute(wanted: dict[str, Any], out: Path) -> None:
     with torch.inference_mode():
         for number, row in enumerate(wanted["rows"]):
             ids = torch.tensor([row], device=model.device)
-            arrays[f"row{number}"] = model(ids).logits[0].float().cpu().numpy()
+            # Virtual tokens have logits, too, and come first.
+            arrays[f"row{number}"] = model(ids).logits[0, -len(row) :].float().cpu().numpy()
         for number, prompt in enumerate(wanted["prompts"]):
             ids = torch.tensor([prompt], device=model.device)
             said = model.generate(

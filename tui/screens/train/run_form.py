@@ -206,7 +206,7 @@ class RunForm(VerticalScroll, can_focus=False):
 
     def config(self) -> TrainConfig:
         """What would be trained. BadInput names the field that cannot be."""
-        recipe = config_for(self.query_one("#recipe", Choice).value, self.model)
+        recipe = self._recipe()
         rows = [field for field in (*_BASIC, *_ADVANCED) if self._is_used(field.name)]
         values = {field.name: field.parse(self._text(field.name)) for field in rows if self._is_changed(field.name)}
         if "rank" in values and not self._is_changed("alpha"):
@@ -268,7 +268,7 @@ class RunForm(VerticalScroll, can_focus=False):
         event.stop()
         if event.choice.id == "objective":
             self._follow_objective(event.choice.value)
-        if event.choice.id in _CHOSEN_ABOVE:
+        if event.choice.id in (*_CHOSEN_ABOVE, "method"):  # its learning rate follows the method
             self._fill(everything=event.choice.id == "recipe")
         if event.choice.id == "dataset":
             self._rename()
@@ -319,10 +319,17 @@ class RunForm(VerticalScroll, can_focus=False):
         shown.update(content(text))
         shown.display = bool(text)
 
+    def _recipe(self) -> TrainConfig:
+        """The recipe's values for the model and the method that is chosen."""
+        method = self._text("method") if self._is_changed("method") else None
+        return config_for(self.query_one("#recipe", Choice).value, self.model, method=method)
+
     def _fill(self, *, everything: bool) -> None:
         """Put the recipe's values into the rows: into all of them, or into those that the user has not changed."""
-        config = config_for(self.query_one("#recipe", Choice).value, self.model)
+        own = config_for(self.query_one("#recipe", Choice).value, self.model)
+        config = own if everything else self._recipe()
         values = {field.name: field.format(getattr(config, field.name)) for field in (*_BASIC, *_ADVANCED)}
+        values["method"] = own.method
         values["length"] = f"{config.steps} steps" if config.steps else f"{config.epochs:g} epochs"
         changed = set() if everything else {name for name in values if self._is_changed(name)}
         self._filled = values
@@ -346,7 +353,7 @@ class RunForm(VerticalScroll, can_focus=False):
         """Keep the adapter's strength at another rank, unless the user set it."""
         if self._is_changed("alpha"):
             return
-        recipe = config_for(self.query_one("#recipe", Choice).value, self.model)
+        recipe = self._recipe()
         try:
             rank = FIELDS["rank"].parse(self._text("rank"))
         except BadInput:

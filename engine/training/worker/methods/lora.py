@@ -7,8 +7,11 @@ from typing import Any
 from engine.training.config import TrainConfig
 from engine.training.worker.methods.base import AdapterMethod
 
+_STARTS = {"zero": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}
+"""What PEFT calls the starts of engine.training.config's `lora_init`."""
 
-def lora_config(config: TrainConfig) -> Any:
+
+def lora_config(config: TrainConfig, model: Any) -> Any:
     """PEFT's LoraConfig of a run."""
     from peft import LoraConfig
 
@@ -16,7 +19,9 @@ def lora_config(config: TrainConfig) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=config.targets if isinstance(config.targets, str) else list(config.targets),
+        target_modules=targets_of(config),
+        modules_to_save=list(config.modules_to_save) if config.modules_to_save else None,
+        init_lora_weights=_STARTS[config.lora_init],
         use_rslora=config.rslora,
         use_dora=config.dora,
         bias="none",
@@ -24,9 +29,9 @@ def lora_config(config: TrainConfig) -> Any:
     )
 
 
-LORA = AdapterMethod(
-    peft=lora_config,
-    quantisation=lambda dtype: None,
-    prepare=lambda model, dtype, device: "",
-    adapter_dtype=lambda name, dtype: dtype,
-)
+def targets_of(config: TrainConfig) -> str | list[str]:
+    """The modules to adapt, as PEFT takes them."""
+    return config.targets if isinstance(config.targets, str) else list(config.targets)
+
+
+LORA = AdapterMethod(peft=lora_config)

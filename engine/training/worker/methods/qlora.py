@@ -26,9 +26,10 @@ def _quantisation(dtype: torch.dtype) -> Any:
 def _adapter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     """bf16, as in the paper and in TRL, also where products are computed in fp32.
 
-    DoRA's magnitudes are the exception: their updates are smaller than what bf16 can represent.
+    DoRA's magnitudes are the exception: their updates are smaller than what bf16 can represent. So are whole modules,
+    which stand among plain weights.
     """
-    return dtype if "lora_magnitude_vector" in name else torch.bfloat16
+    return dtype if "lora_magnitude_vector" in name or "modules_to_save" in name else torch.bfloat16
 
 
 def _prepare(model: Any, dtype: torch.dtype, device: str) -> str:

@@ -24,6 +24,7 @@ from engine.training.worker import error_messages, fused, loading, packing, rate
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Diverged, Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
+from engine.training.worker.methods import ADAPTERS
 from engine.training.worker.objectives import shared
 from engine.training.worker.objectives.shared import RunTrainer
 from engine.training.worker.pace import Pace
@@ -91,7 +92,7 @@ def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, r
     """Prefix-tree packing if this model, tried out, honours its mask and positions; else padded batches."""
     limit = PACK_TOKENS[loaded.device]
     base = loaded.model.get_base_model()
-    if config.packing == "shared-prefix":
+    if config.packing == "shared-prefix" and not config.neftune:  # noise depends on the length of a row
         own = base.config._attn_implementation
         packing.register()
         for attention in ([packing.ATTENTION] if loaded.device == "cpu" else []) + [own]:
@@ -106,6 +107,8 @@ def fuse(loaded: Loaded, packer: Packer) -> str:
     """Fuse what can be fused of the model, and take its losses in chunks; returns a sentence for the log."""
     packs = packer(packing.trial(loaded.model.config.get_text_config().vocab_size))
     packing.chunk_losses(loaded.model, packs[0], loaded.dtype)
+    if any(p.requires_grad and ".lora_" not in name for name, p in loaded.model.named_parameters()):
+        return "Nothing is fused: that is for factors beside frozen weights."
     return fused.put_on(loaded.model, loaded.dtype, packs)
 
 
@@ -128,6 +131,11 @@ class Validation:
         return self._loss
 
 
+def _packed(packer: Packer, rows: Sequence[Example], batch: int) -> list[Pack]:
+    """The passes of a step, each with rows of one batch."""
+    return [pack for at in range(0, len(rows), batch) for pack in packer(rows[at : at + batch])]
+
+
 class RowNumbers(Dataset[int]):
     """A data set of the numbers 0 to n - 1: the sampler shuffles numbers, and the collator packs the rows."""
 
@@ -142,7 +150,8 @@ class RowNumbers(Dataset[int]):
 
 
 class SftTrainer(RunTrainer, Trainer):
-    """A Trainer whose batches are packs. A step takes `batch_size` rows in as many passes as they need."""
+    """A Trainer whose batches are packs. A step takes `accumulation` batches of `batch_size` rows in as many passes
+    as they need, and divides by the trained tokens of all of them: as one large batch would."""
 
     def __init__(
         self,
@@ -156,18 +165,25 @@ class SftTrainer(RunTrainer, Trainer):
         rate: float,
         pace: Pace | None = None,
     ) -> None:
+        config = job.config
         self._job, self._packer = job, packer
         self._numbers = numbers = StepNumbers()
-        self.peak, self.measure_loss = rate, validation.loss
+        self.measure_loss = validation.loss
         self.run = RunCallback(job, numbers, total, validation.loss, watcher, pace=pace)
         optimizer, scheduler, self.curve = shared.optimizer_of(job, loaded, total, rate)
         super().__init__(
             model=loaded.model,
-            args=shared.plain_arguments(job, loaded, total),
+            args=shared.plain_arguments(
+                job,
+                loaded,
+                total,
+                per_device_train_batch_size=config.step_rows,
+                neftune_noise_alpha=config.neftune or None,
+            ),
             train_dataset=RowNumbers(len(train)),
             data_collator=lambda picked: {"rows": [train[number] for number in picked]},
             optimizers=(optimizer, scheduler),
-            callbacks=[self.run],
+            callbacks=[*ADAPTERS[config.method].callbacks(loaded.model, total), self.run],
         )
         self.remove_callback(PrinterCallback)
         if self.args.gradient_checkpointing:
@@ -180,7 +196,7 @@ class SftTrainer(RunTrainer, Trainer):
         model.train()
         rows, step = inputs["rows"], self.state.global_step + 1
         while True:
-            packs = self._packer(rows)
+            packs = _packed(self._packer, rows, self._job.config.batch_size)
             try:
                 total = self._backward(model, packs)
                 break

@@ -14,11 +14,11 @@ from transformers import TrainingArguments
 from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
 from engine.models.saved_files import manifest_of
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading, recovery
+from engine.training.worker import adapter_files, checkpoints, four_bit, loading, optim, recovery
 from engine.training.worker.callbacks import RunCallback
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.loading import Loaded
-from engine.training.worker.optim import MasterAdamW, schedule
+from engine.training.worker.optim import schedule
 from engine.training.worker.pace import Pace
 from engine.training.worker.packing import Packer
 from engine.training.worker.watching import Watcher
@@ -32,12 +32,11 @@ else:
 class RunTrainer(_Trainer):
     """For a Trainer of transformers or TRL to inherit from first: how it saves and restores a run.
 
-    The trainer sets `run`, `peak` (the highest learning rate), `curve` (its share at each step) and `measure_loss`
+    The trainer sets `run`, `curve` (the share of the highest learning rate at each step) and `measure_loss`
     (the validation loss after a step) before it calls Trainer's own __init__.
     """
 
     run: RunCallback
-    peak: float
     curve: Callable[[int], float]
     measure_loss: Callable[[int], float | None]
 
@@ -80,13 +79,15 @@ class RunTrainer(_Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
+        peaks = list(self.lr_scheduler.base_lrs)  # of this attempt: a run may have gone back to half its rate
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
-            self.lr_scheduler.base_lrs = [self.peak for _ in self.optimizer.param_groups]  # a run may have gone back
-            rate = self.peak * self.curve(self.lr_scheduler.last_epoch)
-            for group in self.optimizer.param_groups:
+            self.lr_scheduler.base_lrs = peaks
+            share = self.curve(self.lr_scheduler.last_epoch)
+            rates = [peak * share for peak in peaks]
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
-            self.lr_scheduler._last_lr = [rate for _ in self.optimizer.param_groups]  # what is reported
+            self.lr_scheduler._last_lr = rates  # what is reported
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter_files.read(self.model, Path(resume_from_checkpoint))
@@ -95,8 +96,7 @@ class RunTrainer(_Trainer):
 def optimizer_of(job: TrainingJob, loaded: Loaded, total: int, rate: float) -> tuple[Any, Any, Callable[[int], float]]:
     """The optimizer of the trainable weights, its scheduler, and the scheduler's curve."""
     config = job.config
-    trainable = [parameter for parameter in loaded.model.parameters() if parameter.requires_grad]
-    optimizer = MasterAdamW(trainable, lr=rate, weight_decay=config.weight_decay)
+    optimizer = optim.optimizer_of(config, loaded.model, rate)
     curve = schedule(config.scheduler, round(config.warmup * total), total)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, curve), curve
 
@@ -112,7 +112,7 @@ def arguments(job: TrainingJob, loaded: Loaded, total: int, tokens: int) -> dict
         "seed": config.seed,
         "data_seed": config.seed,
         "bf16": False,  # the weights are in the compute dtype already; autocast would only add casts
-        "gradient_checkpointing": loading.needs_checkpointing(loaded, tokens),
+        "gradient_checkpointing": loading.needs_checkpointing(loaded, config, tokens),
         "use_cpu": loaded.device == "cpu",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -125,9 +125,9 @@ def arguments(job: TrainingJob, loaded: Loaded, total: int, tokens: int) -> dict
     }
 
 
-def plain_arguments(job: TrainingJob, loaded: Loaded, total: int) -> TrainingArguments:
-    """`arguments` for transformers' own Trainer."""
-    return TrainingArguments(**arguments(job, loaded, total, job.config.max_length))
+def plain_arguments(job: TrainingJob, loaded: Loaded, total: int, **extra: Any) -> TrainingArguments:
+    """`arguments` for transformers' own Trainer, with `extra` on top."""
+    return TrainingArguments(**arguments(job, loaded, total, job.config.max_length) | extra)
 
 
 def begin(job: TrainingJob, loaded: Loaded) -> None:

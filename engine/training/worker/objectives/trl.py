@@ -91,7 +91,7 @@ def train(job: TrainingJob, template: ChatTemplate, found: Preflight, work: Work
         "optimizers": (optimizer, scheduler),
         "callbacks": [run],
     }
-    attributes = {"run": run, "peak": config.lr, "curve": curve, "measure_loss": validation.loss}
+    attributes = {"run": run, "curve": curve, "measure_loss": validation.loss}
     rows_of_pass = OBJECTIVES[config.objective].rows_of_pass
     tokens = found.longest * (rows_of_pass(config) if rows_of_pass else 1)
     given = shared.arguments(job, loaded, total, tokens)
