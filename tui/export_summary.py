@@ -43,8 +43,11 @@ def title(export: Export) -> str:
 
 
 def model_name(export: Export) -> str:
-    """The run, with the step unless it is its final weights: `ember`, `ember@40`."""
-    return export.run if export.step is None else f"{export.run}@{export.step}"
+    """The run, with the step unless it is its final weights and the strength unless it is its own: `ember`, `ember@40`,
+    `ember*0.7`."""
+    strength = export.verification.get("strength")
+    at = f"@{export.step}" if export.step is not None else ""
+    return export.run + at + (f"*{strength:g}" if strength is not None else "")
 
 
 def state_word(export: Export) -> str:

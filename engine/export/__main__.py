@@ -21,10 +21,10 @@ def do(job: jobs.JobWork) -> dict[str, Any]:
 
     store, body = job.store, job.request
     request = Request.from_json(body["export"])
-    chosen = planning.selection(store, job.job.name, body["step"], body["why"])
+    chosen = planning.selection(store, job.job.name, body["step"], body["why"], body.get("strength"))
     if chosen.model.folder is None:
         prepare(store, chosen.run.base, lambda text: job.progress(0, 0, text, stage="preparing"))
-        chosen = planning.selection(store, job.job.name, body["step"], body["why"])
+        chosen = planning.selection(store, job.job.name, body["step"], body["why"], body.get("strength"))
     made: list[int] = []
     titles = [target.title for target in dict.fromkeys(request.targets)]
 

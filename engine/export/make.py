@@ -130,6 +130,8 @@ def _one(work: MakeContext, planned: Planned, measurements: ReferenceMeasurement
                 report["tried"] = tried
             if target.importance:
                 report["importance"] = True
+            if work.chosen.strength is not None:
+                report["strength"] = work.chosen.strength
             sums = _finish_folder(work, target, planned, part, report)
             path, size = _place(planned, part, report)
         except BaseException as error:
@@ -171,6 +173,8 @@ def _about(work: MakeContext) -> FileMetadata:
     facts = {"run": work.run.name, "snapshot": work.run.snapshot, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     if work.chosen.step is not None:
         facts["step"] = str(work.chosen.step)
+    if work.chosen.strength is not None:
+        facts["strength"] = f"{work.chosen.strength:g}"
     return FileMetadata(
         work.run.name, public_base(work.run.base), licence_of(work.run.base, work.chosen.model.folder), facts
     )
@@ -268,7 +272,8 @@ def _advice(work: MakeContext, target: Target, report: dict[str, Any]) -> str:
     """What to export instead, by what was made and verified of the same weights."""
     made: dict[Target, str] = {}
     for e in exports.all_exports(work.store, work.run.name):
-        if e.step == work.chosen.step and e.verification.get("checks") and e.state in ("done", "rejected"):
+        same = e.step == work.chosen.step and e.verification.get("strength") == work.chosen.strength
+        if same and e.verification.get("checks") and e.state in ("done", "rejected"):
             made.setdefault(Target(e.format, e.quant), e.state)
     failed = {str(check["name"]) for check in report["checks"] if check["state"] == "failed"}
     adapter = work.chosen.model.adapter

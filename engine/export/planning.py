@@ -29,17 +29,20 @@ REJECTED = ".rejected"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The run and the step to export (None: the final weights), why that one, and where the model's files are."""
+    """The run and the step to export (None: the final weights), why that one, and where the model's files are; and at
+    what strength (None: the run's own)."""
 
     run: Run
     step: int | None
     why: str
     model: Resolved
+    strength: float | None = None
 
     @property
     def name(self) -> str:
-        """How its files begin: `ember`, `ember-step40`."""
-        return self.folder + (f"-step{self.step}" if self.step is not None else "")
+        """How its files begin: `ember`, `ember-step40`, `ember-x0.7`."""
+        strength = f"-x{self.strength:g}" if self.strength is not None else ""
+        return self.folder + (f"-step{self.step}" if self.step is not None else "") + strength
 
     @property
     def folder(self) -> str:
@@ -80,21 +83,25 @@ class Planned:
 
 
 def select(store: Store, text: str) -> Selection:
-    """The step of `NAME` or `NAME@STEP` that is exported.
+    """The step of `NAME`, `NAME@STEP` or `NAME*STRENGTH` that is exported.
 
     Without a step it is the checkpoint with the lowest validation loss, when losses were measured; else the final
     weights. Raises BadInput, and what `refs.resolve` raises.
     """
-    asked = refs.parse_run(text)
+    asked = refs.parse_run(text, strength=True)
     run = runs.get(store, asked.value)
     step, why = (asked.step, f"step {asked.step}, as asked") if asked.step is not None else _best(store, run)
-    chosen = selection(store, run.name, step, why)
+    if asked.strength is not None:
+        why += f", at {asked.strength:g} times its strength"
+    chosen = selection(store, run.name, step, why, asked.strength)
     return replace(chosen, why=f"{why}, {chosen.model.weights}") if chosen.model.weights else chosen
 
 
-def selection(store: Store, name: str, step: int | None, why: str) -> Selection:
+def selection(store: Store, name: str, step: int | None, why: str, strength: float | None = None) -> Selection:
     """A step that was selected before, with its files as they are now."""
-    return Selection(runs.get(store, name), step, why, refs.resolve(store, str(Ref.run(name, step))))
+    return Selection(
+        runs.get(store, name), step, why, refs.resolve(store, str(Ref.run(name, step, strength))), strength
+    )
 
 
 def _best(store: Store, run: Run) -> tuple[int | None, str]:

@@ -46,7 +46,7 @@ def submit(store: Store, request: Request, chosen: Selection | None = None) -> J
     request = replace(request, out=_absolute(request.out), probes=_absolute(request.probes))
     chosen = chosen or planning.select(store, request.run)
     planning.check(planning.plan(store, request, chosen), overwrite=request.overwrite)
-    body = {"export": request.to_json(), "step": chosen.step, "why": chosen.why}
+    body = {"export": request.to_json(), "step": chosen.step, "why": chosen.why, "strength": chosen.strength}
     return jobs.submit(store, KIND, chosen.run.name, MODULE, body)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from engine.models import default_model, pinning, saved_files, trained_weights
+from engine.models import default_model, pinning, saved_files, strength, trained_weights
 from store import models, runs
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, Unsupported, UserError
@@ -20,12 +20,12 @@ from store.suggest import close, did_you_mean
 
 RefKind = Literal["embedded", "hub", "folder", "gguf", "run", "endpoint"]
 GRAMMAR = (
-    f"A model reference is {default_model.NAME}, run:NAME or run:NAME@STEP, a folder, a .gguf file, "
+    f"A model reference is {default_model.NAME}, run:NAME, run:NAME@STEP or run:NAME*STRENGTH, a folder, a .gguf file, "
     "org/name on the Hugging Face hub, or http://host:port/v1#model."
 )
 REWARD = "reward"
 """The objective of runs that only score answers."""
-_RUN_NAME = re.compile(r"([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?")
+_RUN_NAME = re.compile(r"([A-Za-z0-9._-]{1,64}?)(?:@(\d{1,9}))?(?:\*(\d{1,3}(?:\.\d{1,4})?))?")
 _RUN_PREFIX, _FILE_SUFFIX = "run:", ".gguf"
 _ENDPOINT = re.compile(r"https?://", re.IGNORECASE)
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -35,6 +35,7 @@ _PATH = ("/", "./", "../", "~")
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A parsed reference. `value` is a name, an absolute path or a URL; `step` of a run, `model` of an endpoint.
+    `strength` is what a run's adapter is multiplied with; None, the run as it is, stands for 1.
 
     Code that needs to know what a reference names uses this class; nothing else looks into the text.
     """
@@ -43,6 +44,7 @@ class Ref:
     value: str
     step: int | None = None
     model: str | None = None
+    strength: float | None = None
 
     def __str__(self) -> str:
         if self.kind == "run":
@@ -50,9 +52,9 @@ class Ref:
         return f"{self.value}#{self.model}" if self.kind == "endpoint" else self.value
 
     @classmethod
-    def run(cls, name: str, step: int | None = None) -> Ref:
-        """The reference to a run, or to one of its checkpoints."""
-        return cls("run", name, step=step)
+    def run(cls, name: str, step: int | None = None, strength: float | None = None) -> Ref:
+        """The reference to a run, or to one of its checkpoints, at its own strength or another."""
+        return cls("run", name, step=step, strength=None if strength == 1 else strength)
 
     @classmethod
     def read(cls, text: str) -> Ref:
@@ -66,7 +68,7 @@ class Ref:
         if text.startswith(_RUN_PREFIX):
             name = text.removeprefix(_RUN_PREFIX)
             match = _RUN_NAME.fullmatch(name)
-            return cls.run(match[1], int(match[2]) if match[2] else None) if match else cls.run(name)
+            return _matched(match) if match else cls.run(name)
         if _ENDPOINT.match(text):
             url, _, model = text.partition("#")
             scheme, _, rest = url.partition("://")
@@ -97,10 +99,16 @@ class Ref:
     def title(self) -> str:
         """For headings: a run without its prefix, a file or a folder without the way there."""
         if self.kind == "run":
-            return self.value + (f"@{self.step}" if self.step is not None else "")
+            strength = f"*{self.strength:g}" if self.strength is not None else ""
+            return self.value + (f"@{self.step}" if self.step is not None else "") + strength
         if self.kind in ("gguf", "folder") and PurePath(self.value).is_absolute():
             return PurePath(self.value).name
         return str(self)
+
+
+def _matched(match: re.Match[str]) -> Ref:
+    step, strength = match[2], match[3]
+    return Ref.run(match[1], int(step) if step else None, float(strength) if strength else None)
 
 
 def is_hub_name(text: str) -> bool:
@@ -108,12 +116,16 @@ def is_hub_name(text: str) -> bool:
     return bool(_HUB.fullmatch(text))
 
 
-def parse_run(text: str) -> Ref:
-    """A run named as `NAME`, `NAME@STEP` or with `run:` before it. Raises BadInput."""
+def parse_run(text: str, *, strength: bool = False) -> Ref:
+    """A run named as `NAME`, `NAME@STEP` or with `run:` before it, where `strength` says so with `*STRENGTH` behind it.
+    Raises BadInput."""
     match = _RUN_NAME.fullmatch(text.strip().removeprefix(_RUN_PREFIX))
     if not match:
         raise BadInput(f"{text!r} does not name a run.", where="RUN", todo="Name a run: NAME or NAME@STEP.")
-    return Ref.run(match[1], int(match[2]) if match[2] else None)
+    ref = _matched(match)
+    if ref.strength is not None and not strength:
+        raise BadInput(f"{text!r} names a strength, which means nothing here.", todo=f"Write {ref.value}.")
+    return ref
 
 
 def parse_whole_run(text: str) -> str:
@@ -127,7 +139,8 @@ def parse_whole_run(text: str) -> str:
 def checkpoint(answered: str, asked: str) -> int | None:
     """The step of the checkpoint that answered for `asked`, a run without a step; None when something else did."""
     one, two = Ref.read(answered), Ref.read(asked)
-    return one.step if one.is_run and two.is_run and one.value == two.value and two.step is None else None
+    same = one.is_run and two.is_run and (one.value, one.strength) == (two.value, two.strength)
+    return one.step if same and two.step is None else None
 
 
 def as_typed(text: str) -> str:
@@ -174,7 +187,7 @@ def parse(text: str) -> Ref:
     ref = Ref.read(text)
     path = Path(text).expanduser()
     if ref.is_run and not _RUN_NAME.fullmatch(ref.title):
-        todo = "Write run:NAME, or run:NAME@STEP with a whole step."
+        todo = "Write run:NAME, run:NAME@STEP with a whole step, or run:NAME*0.7 for another strength."
         raise BadInput(f"{text!r} is not a reference to a run.", todo=todo)
     if ref.is_endpoint and (not ref.model or not ref.value.partition("//")[2].strip("/")):
         raise BadInput(f"{text!r} does not name host and model.", todo="Write http://host:port/v1#model.")
@@ -276,7 +289,11 @@ def resolve_run(store: Store, run: Run, ref: Ref) -> Resolved:
     pinning.check_unchanged(run, base.gguf, base.folder)
     trained = trained_weights.of(store.home, run)
     converted = adapter / "adapter.gguf"
+    tokenizer = adapter if (adapter / "tokenizer.json").is_file() else base.tokenizer
     title = run.name + (f" at step {step}" if step is not None else "")
+    if ref.strength is not None:
+        adapter = converted = strength.scaled(store.home, adapter, ref.strength)
+        title += f" × {ref.strength:g}"
     return replace(
         base,
         ref=str(replace(ref, step=step)),
@@ -288,7 +305,7 @@ def resolve_run(store: Store, run: Run, ref: Ref) -> Resolved:
         base=base,
         adapter=adapter,
         adapter_gguf=converted if converted.is_file() else None,
-        tokenizer=adapter if (adapter / "tokenizer.json").is_file() else base.tokenizer,
+        tokenizer=tokenizer,
         note=note,
     )
 

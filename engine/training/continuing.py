@@ -97,6 +97,9 @@ def kept(folder: Path, config: TrainConfig) -> Path | None:
 def _start(store: Store, on: str, *, scores: bool = False) -> Resolved:
     """The adapter that `on` names; with `scores` that may be a reward model's, which only a reward model continues."""
     ref = Ref.read(on)
+    if ref.strength is not None:
+        what = f"{ref} is a run at another strength; a run continues an adapter as it was trained."
+        raise BadInput(what, where="on", todo=f"Write {Ref.run(ref.value, ref.step)}.")
     run = runs.get(store, ref.value) if ref.is_run else None
     start = refs.resolve_run(store, run, ref) if run and scores else refs.resolve(store, on)
     if start.adapter is None or start.base is None:

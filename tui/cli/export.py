@@ -105,7 +105,7 @@ def _default_quants() -> str:
     tuningfork export ember --to merged --plan --json
     """,
 )
-@click.argument("run", type=RUN, metavar="RUN[@STEP]")
+@click.argument("run", type=RUN, metavar="RUN[@STEP][*STRENGTH]")
 @click.option(
     "--to", cls=_FromTargets, type=_Several("format", _formats), multiple=True, default=[DEFAULT], show_default=True,
     metavar="FORMAT", describe=_formats_help,
@@ -131,7 +131,8 @@ def _default_quants() -> str:
 def export(run: str, to: Any, quant: Any, imatrix: bool, only_plan: bool, detach: bool, **given: Any) -> None:
     """Export a run to files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify them against the run.
 
-    Without @STEP, the checkpoint with the lowest validation loss is exported. An export that fails its verification
+    Without @STEP, the checkpoint with the lowest validation loss is exported. RUN*0.7 exports the adapter at 0.7 times
+    its strength. An export that fails its verification
     is kept with the ending .rejected, and the exit code is 1. Ctrl-C cancels the export; closing the terminal does not.
     """
     from engine.export import planning, service

@@ -144,4 +144,4 @@ def _beside(store: Store, export: Export) -> str:
     run = known.get(export.run)
     if run is None:
         return str(export.verification.get("base", ""))
-    return str(Ref.run(run.name, export.step))
+    return str(Ref.run(run.name, export.step, export.verification.get("strength")))
