@@ -12,6 +12,7 @@ from store.errors import BadInput, NewerStore
 from store.schema import FIRST
 from store.schema_edits import EDITS
 from store.schema_evals import EVALS
+from store.schema_evaluations import EVALUATIONS
 from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
 from store.schema_objectives import OBJECTIVES
@@ -77,6 +78,11 @@ def _objectives(db: Any) -> None:
     _execute(db.conn, OBJECTIVES)
 
 
+def _evaluations(db: Any) -> None:
+    """Evaluations with every answer."""
+    _execute(db.conn, EVALUATIONS)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -88,6 +94,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0008_edits", _edits),
     ("0009_resume", _resume),
     ("0010_objectives", _objectives),
+    ("0013_evaluations", _evaluations),
 ]
 LATEST = len(STEPS)
 

@@ -62,6 +62,8 @@ def test_the_readme_counts_right() -> None:
     told = {name: int(n) for name, n in re.findall(r"^\| `([^`]+)` \| (\d+) \|", text, re.MULTILINE)}
     files = {"identity.json": IDENTITY, "general.jsonl": GENERAL, "product.jsonl": PRODUCT}
     files |= {f"watch/{name}.jsonl": rows for name, rows in WATCH.items()}
+    files |= {f"suites/{path.name}": lines(f"suites/{path.name}") for path in (ROOT / "suites").iterdir()}
+    files |= {"reviews.jsonl": lines("reviews.jsonl")}
     files |= {"preferences.jsonl": PREFERENCES} | {f"probes/{name}.jsonl": rows for name, rows in PROBES.items()}
     assert told == {name: len(rows) for name, rows in files.items()}
 
@@ -155,3 +157,29 @@ def test_freezing_point_is_not_the_boiling_point() -> None:
     probe = PROBES["retention"][13]
     assert passes(probe, "0°C") and passes(probe, "At 0 degrees Celsius.")
     assert not passes(probe, "Water freezes at -18.0°C.") and not passes(probe, "At 100°C, or 100 degrees.")
+
+
+def test_suites_are_large_enough_and_repeat_no_training_question() -> None:
+    from engine.evaluation import suites
+
+    taught = {plain(question) for name in ("general", "product") for question in QUESTIONS[name]}
+    asked = [row.question for name in suites.NAMES for row in suites.rows(name)]
+    assert all(len(suites.rows(name)) >= 40 for name in suites.NAMES)
+    assert len(set(map(plain, asked))) == len(asked)
+    assert not taught & set(map(plain, asked))
+
+
+def test_every_check_of_a_suite_can_fail() -> None:
+    from engine.evaluation import suites
+
+    for name in suites.NAMES:
+        for row in suites.rows(name):
+            wrong = "I can't help with that, as an AI" if not row.expect["must"] and row.expect["must_not"] else "Hm"
+            said = suites.passed(row, wrong)
+            assert said is not None and not said.passed, row.question
+
+
+def test_reviews_are_balanced() -> None:
+    rows = lines("reviews.jsonl")
+    assert [sum(row["output"] == str(n) for row in rows) for n in range(1, 6)] == [20] * 5
+    assert len({row["instruction"] for row in rows}) == 100

@@ -132,6 +132,14 @@ class Client:
         body = {"lanes": [{"lane": lane, "model": model} for lane, model in lanes.items()]}
         return await self._call("POST", "/v1/tuningfork/lane_check", body)
 
+    async def score(self, model: str, messages: Sequence[Message]) -> list[float]:
+        """The natural log probability of each token of the last message, an assistant's, with the end of its turn.
+
+        Unsupported for an endpoint, whose probabilities are not seen; BadInput for what does not fit the context.
+        """
+        body = {"model": model, "messages": list(messages)}
+        return list((await self._call("POST", "/v1/tuningfork/score", body, patient=True))["logprobs"])
+
     async def load(self, model: str) -> dict[str, Any]:
         """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.
 

@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.models.template_texts import unfolded
 from store.errors import BadInput
 from store.records import Message
+
+if TYPE_CHECKING:
+    from engine.models.chat_template import Example
 
 KEPT_FOR_ANSWER = 4
 """At most one part in this many of the context is kept free for the answer."""
@@ -26,6 +29,7 @@ class Template(Protocol):
     @property
     def stop_ids(self) -> Collection[int]: ...
     def encode(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]: ...
+    def example(self, messages: Sequence[Message], max_length: int, *, last_turn: bool = False) -> Example: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,21 @@ def build(
         )
     source = hashlib.sha256(unfolded(template.source).encode()).hexdigest()
     return EncodedPrompt(ids, frozenset(template.stop_ids), source, dropped)
+
+
+def answered(template: Template, messages: Sequence[Message], context: int) -> tuple[list[int], int]:
+    """Ids of a conversation that ends with an answer, and where that answer's first token is: as training sees it.
+
+    BadInput when it is longer than the context, or the template does not show the answer.
+    """
+    row = template.example(messages, context, last_turn=True)
+    if row.truncated:
+        raise BadInput(
+            f"The conversation with its answer is longer than the context of {context:,} tokens.",
+            where="messages",
+            todo="Shorten it.",
+        )
+    return row.ids, row.n_prompt
 
 
 def _is_system(message: Message) -> bool:

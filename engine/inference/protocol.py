@@ -153,6 +153,17 @@ def _request(body: Mapping[str, Any]) -> ChatRequest:
     )
 
 
+def parse_answered(body: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The `messages` of a conversation that ends with an assistant's answer. Raises BadInput naming the field."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or len(messages) < 2:
+        raise BadInput("messages must be a list that ends with a question and its answer.", where="messages")
+    read = tuple(_message(at, one) for at, one in enumerate(messages))
+    if read[-1]["role"] != "assistant" or not read[-1]["content"].strip():
+        raise BadInput("The last message must be an assistant's answer.", where="messages")
+    return read
+
+
 def text_field(body: Mapping[str, Any], name: str) -> str:
     """A field that must be a text with something in it."""
     value = body.get(name)

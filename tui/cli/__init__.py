@@ -37,6 +37,8 @@ COMMANDS = {
     "votes": "tui.cli.votes:votes",
     "chat": "tui.cli.chat:chat",
     "probe": "tui.cli.probe:probe",
+    "evaluate": "tui.cli.evaluate:evaluate",
+    "evaluations": "tui.cli.evaluations:evaluations",
     "export": "tui.cli.export:export",
     "exports": "tui.cli.exports:exports",
     "push": "tui.cli.push:push",

@@ -3,18 +3,35 @@ The code that runs probes takes a judge by its name and knows nothing else of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from engine.evaluation.judges import contains, exact, json_object, numeric, regex
 from engine.evaluation.judges.base import Judge, Judgement
 from engine.evaluation.judges.contains import ContainsJudge
 from store.errors import BadInput
+from store.records import Probe
 
-__all__ = ["DEFAULT", "JUDGES", "Judge", "Judgement", "named"]
+__all__ = ["BY_TEXT", "DEFAULT", "JUDGES", "Judge", "Judgement", "named"]
 
 DEFAULT: Judge = ContainsJudge()
 
 JUDGES: dict[str, Judge] = {
     DEFAULT.name: DEFAULT,
+    "exact": exact.ExactJudge(),
+    "json": json_object.JsonJudge(),
+    "numeric": numeric.NumericJudge(),
+    "regex": regex.RegexJudge(),
 }
 """Every judge by its name."""
+
+BY_TEXT: dict[str, Callable[[Probe, str], Judgement]] = {
+    "contains": contains.judgement,
+    "exact": exact.judgement,
+    "json": json_object.judgement,
+    "numeric": numeric.judgement,
+    "regex": regex.judgement,
+}
+"""What the judges that ask no model say of an answer."""
 
 
 def named(name: str) -> Judge:

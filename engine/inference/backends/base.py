@@ -39,6 +39,13 @@ class Backend(Protocol):
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
         """The same from the plain base of `model`, on a fresh context that never had an adapter."""
 
+    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+        """The natural log probability of each token of the last message, an assistant's, with the end of its turn.
+
+        BadInput when the conversation is longer than the context, or the template does not show the answer; Unsupported
+        where logits cannot be seen.
+        """
+
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         """Free every model that answered nothing for `seconds`, but those in `keep`."""
 

@@ -112,6 +112,9 @@ class Endpoint:
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
         _hidden(model)
 
+    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+        _hidden(model)
+
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         """Nothing is loaded here."""
 

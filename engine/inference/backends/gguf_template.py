@@ -10,7 +10,7 @@ from typing import cast
 from tokenizers import Tokenizer
 
 from engine.gguf.llama_library import LlamaModel
-from engine.models.chat_template import ChatTemplate
+from engine.models.chat_template import ChatTemplate, Example
 from store.errors import Unsupported
 from store.records import Message
 
@@ -38,6 +38,10 @@ class GgufTemplate:
         """Ids of the conversation and the opening of the next answer. BadInput when the template refuses it."""
         return self._template.encode(messages, thinking)
 
+    def example(self, messages: Sequence[Message], max_length: int, *, last_turn: bool = True) -> Example:
+        """Ids of a conversation with its last answer; earlier answers cannot be found without a tokenizer."""
+        return self._template.example(messages, max_length, last_turn=True)
+
 
 def _special(weights: LlamaModel, name: str) -> str:
     token = weights.special_token(name)
@@ -64,3 +68,12 @@ class _Vocabulary:
     def encode(self, text: str, add_special_tokens: bool = False) -> _Encoded:
         """Ids of rendered text, control tokens in it read as such; none are added."""
         return _Encoded(self.weights.tokenize(text))
+
+    def token_to_id(self, text: str) -> int | None:
+        """The id of a token that stands for all of `text`."""
+        ids = self.weights.tokenize(text)
+        return ids[0] if len(ids) == 1 else None
+
+    def get_added_tokens_decoder(self) -> dict[int, str]:
+        """Not known: the end of a turn is then the end of the text."""
+        return {}

@@ -251,6 +251,36 @@ class Context:
         self.clear()
         return found
 
+    def answer_logprobs(self, ids: Sequence[int], first: int) -> list[float]:
+        """Log probabilities of `ids[first:]`, each after all before it, on an empty cache, which is empty again
+        afterwards. Raises Aborted or ServerError."""
+        import numpy as np
+
+        self.clear()
+        found: list[float] = []
+        batch = self._lib.llama_batch_init(BATCH, 0, 1)
+        try:
+            for begin in range(0, len(ids) - 1, BATCH):
+                end = min(begin + BATCH, len(ids) - 1)
+                batch.n_tokens = end - begin
+                for at, token in enumerate(ids[begin:end]):
+                    batch.token[at], batch.pos[at], batch.logits[at] = token, begin + at, begin + at + 1 >= first
+                    batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+                status = self._lib.llama_decode(self._pointer, batch)
+                if status == 2:
+                    raise Aborted
+                if status != 0:
+                    raise ServerError(f"llama.cpp failed to decode ({status}).")
+                for at in range(max(begin, first - 1), end):
+                    row = self._lib.llama_get_logits_ith(self._pointer, at - begin)
+                    logits = np.ctypeslib.as_array(row, (self.weights.n_vocab,)).astype(np.float64)
+                    top = logits.max()
+                    found.append(float(logits[ids[at + 1]] - top - np.log(np.exp(logits - top).sum())))
+        finally:
+            self._lib.llama_batch_free(batch)
+            self.clear()
+        return found
+
     def save(self) -> tuple[Any, list[int], list[int]]:
         """What the cache holds, for `restore`."""
         size = self._lib.llama_state_seq_get_size(self._pointer, 0)

@@ -20,7 +20,7 @@ from engine.inference.backends.context_pool import ContextPool, size_for
 from engine.inference.backends.gguf_template import GgufTemplate
 from engine.inference.backends.llama_context import Aborted, Context
 from engine.inference.grammar import from_schema
-from engine.inference.prompts import EncodedPrompt, Template, build, plain
+from engine.inference.prompts import EncodedPrompt, Template, answered, build, plain
 from engine.inference.records import Finish, GenerationRequest, Piece
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
@@ -111,6 +111,15 @@ class LlamaCpp:
                 return await _finished(self._alone(_measure, context, None, ids))
             finally:
                 context.free()
+
+    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+        async with self._using(model) as loaded:
+            largest = self._largest(loaded.weights)
+            adapter = await self._run(self._adapter, model, loaded.weights)
+            template = await self._run(self._template, model, loaded)
+            ids, first = await self._run(answered, template, messages, largest)
+            async with loaded.lanes.use(None, size_for(len(ids), largest)) as context:
+                return await _finished(self._alone(_logprobs, context, adapter, ids, first))
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {model.gguf for model in keep}
@@ -309,6 +318,12 @@ def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list
         return context.logits()
     finally:
         context.restore(saved)
+
+
+def _logprobs(context: Context, adapter: Path | None, ids: Sequence[int], first: int) -> list[float]:
+    context.use_adapter(adapter)
+    context.arm()
+    return context.answer_logprobs(ids, first)
 
 
 def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[list[Piece], Finish | BaseException | None]:

@@ -29,7 +29,7 @@ from engine.inference import failures
 from engine.inference.backends.adalora import write_lora
 from engine.inference.backends.base import rate
 from engine.inference.limits import PENALTY_WINDOW
-from engine.inference.prompts import EncodedPrompt, build, plain
+from engine.inference.prompts import EncodedPrompt, answered, build, plain
 from engine.inference.records import Finish, GenerationRequest, Piece, TokenLogprob
 from engine.inference.sampling import Sampling
 from engine.inference.template_cache import TemplateCache
@@ -289,8 +289,8 @@ class LoadedModel:
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)
         return cache, layers[0][0].shape[2]
 
-    def forward(self, names: list[str], **inputs: Any) -> Any:
-        """The model's output where row i goes through adapter `names[i]`; logits for the last position alone."""
+    def forward(self, names: list[str], *, keep: int = 1, **inputs: Any) -> Any:
+        """The model's output where row i goes through adapter `names[i]`; logits for the last `keep` positions."""
         if isinstance(self._model, PeftModel):
             if names[0] in self._virtual:  # in the cache already
                 names = [BASE] * len(names)
@@ -299,7 +299,7 @@ class LoadedModel:
             else:
                 inputs["adapter_names"] = names
         with torch.inference_mode():
-            return self._model(**self._last_only, **inputs)
+            return self._model(**dict.fromkeys(self._last_only, keep), **inputs)
 
     def logits(self, ids: Sequence[int], adapter: Path | None, *, plain: bool = False) -> list[float]:
         """Next-token logits of one row; `plain` switches every adapter off instead of choosing none."""
@@ -311,6 +311,15 @@ class LoadedModel:
             name = self.adapter(adapter)
             output = self.forward([name], input_ids=inputs, past_key_values=self.beginning(name, 1)[0])
         return list(output.logits[0, -1].float().tolist())
+
+    def answer_logprobs(self, ids: Sequence[int], first: int, adapter: Path | None) -> list[float]:
+        """Log probabilities of `ids[first:]`, each after all before it."""
+        inputs = torch.tensor([list(ids)], device=self.device)
+        name = self.adapter(adapter)
+        begun = self.beginning(name, 1)[0]
+        logits = self.forward([name], input_ids=inputs, past_key_values=begun, keep=len(ids) - first + 1).logits[0]
+        found = torch.log_softmax(logits[-(len(ids) - first + 1) : -1].double(), -1)
+        return list(found.gather(1, inputs[0, first:, None])[:, 0].tolist())
 
     def close(self) -> None:
         """End the thread after what it does now, and drop the weights."""
@@ -436,6 +445,12 @@ class Transformers:
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
         loaded = await self._loaded(replace(model, adapter=None))
         return list(await loaded.call(partial(loaded.logits, ids, None, plain=True)))
+
+    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+        loaded = await self._loaded(model)
+        template = await asyncio.to_thread(self._template, model)
+        ids, first = await asyncio.to_thread(answered, template, messages, min(self._context, loaded.context))
+        return list(await loaded.call(partial(loaded.answer_logprobs, ids, first, model.adapter)))
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {_key(model) for model in keep}

@@ -72,6 +72,10 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
     async def lane_check(request: Request) -> Response:
         return JSONResponse(await service.lane_check(protocol.parse_lanes(await _body(request))))
 
+    async def score(request: Request) -> Response:
+        body = await _body(request)
+        return JSONResponse(await service.score(protocol.text_field(body, "model"), protocol.parse_answered(body)))
+
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
 
@@ -86,6 +90,7 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
             Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
             Route("/v1/completions", guarded(completion), methods=["POST"]),
             Route("/v1/tuningfork/lane_check", guarded(lane_check), methods=["POST"]),
+            Route("/v1/tuningfork/score", guarded(score), methods=["POST"]),
             Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
         ],
         exception_handlers={404: unknown, 405: unknown},

@@ -25,6 +25,7 @@ from engine.models import prepare, refs
 from engine.models.refs import Resolved
 from store.db import Store
 from store.errors import ServerError, Unsupported
+from store.records import Message
 
 T = TypeVar("T")
 BACKENDS = ("auto", "llama.cpp", "transformers")
@@ -115,6 +116,19 @@ class Service:
             sides = [lane_check.CheckedLane(*await self._ready(ref), lane) for ref, lane in lanes]
             self.used_at = monotonic()
             return await lane_check.check(sides)
+
+    async def score(self, ref: str, messages: Sequence[Message]) -> dict[str, Any]:
+        """How probable a model finds the last message, an assistant's: {"model", "backend", "logprobs"}, natural logs.
+
+        Raises what `Backend.answer_logprobs` raises.
+        """
+        async with self._admission.enter():
+            model, backend = await self._ready(ref)
+            try:
+                found = await backend.answer_logprobs(model, messages)
+            finally:
+                self.used_at = monotonic()
+            return {"model": model.ref, "backend": backend.name, "logprobs": found}
 
     async def models(self) -> list[str]:
         """The references that resolve now."""
