@@ -160,8 +160,9 @@ def _refuse_impossible(request: Request, run: Run) -> None:
         return  # of another version; what cannot be made of it is found out while it is made
     method = METHODS.get(config.method)
     possible = method.exports(config) if method else tuple(targets.REGISTRY)
+    named = {name for each in METHODS.values() for name in each.exports(config)}  # a target that was added is no one's
     for target in request.targets:
-        if target.format not in possible:
+        if target.format in named and target.format not in possible:
             raise Unsupported(
                 f"A run of the method {config.method} cannot be written as {target.format}"
                 + ("" if set(possible) - {"adapter"} else ": it changes no weight of its base")

@@ -45,7 +45,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class VotesScored:
     """What a reward model thinks of the votes: by a vote's id, how far it scores the preferred answer above the
     other."""
 
@@ -71,7 +71,7 @@ class Votes(PageScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._found = Standing((), (), ())
-        self._scored: Scored | None = None
+        self._scored: VotesScored | None = None
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="votes-body"):
@@ -138,7 +138,7 @@ class Votes(PageScreen[None]):
                 return
             name = picked.value
         agreed, margins = await self.tuningfork.bridge.job(scoring.of_votes, name, self._scoring)
-        self._scored = Scored(name, agreed, margins)
+        self._scored = VotesScored(name, agreed, margins)
         self._draw()
 
     def _scoring(self, done: int, of: int) -> None:
@@ -223,7 +223,7 @@ def _flow(parts: Sequence[Content], width: int, indent: int) -> list[Content]:
     return lines
 
 
-def agreement(scored: Scored, width: int) -> Content:
+def agreement(scored: VotesScored, width: int) -> Content:
     """How often a reward model agrees with the votes, on one line."""
     many = len(scored.agreed.margins)
     low, high = wilson(round(scored.agreed.right), many)
