@@ -312,6 +312,16 @@ EXPORT = (
     Key("export.remove", "delete,x", "remove", "Delete", "Delete this export and its files", bar=True),
 )
 
+EVALUATE = (
+    Key("evaluate.new", "n", "new", "Evaluate", "Ask models the test rows of a dataset", bar=True),
+    Key("evaluate.stop", "s", "stop", "Stop", "Stop this evaluation; its answers are kept", bar=True),
+    Key("evaluate.resume", "r", "resume", "Continue", "Ask what this evaluation still misses", bar=True),
+    Key("evaluate.worse", "w", "worse", "Got worse", "Show only the rows that got worse, or all", bar=True),
+    Key("evaluate.diff", "d", "diff", "Diff", "Show what differs between the answers, word by word", bar=True),
+    Key("evaluate.write", "x", "write", "Write files", "Write the report as HTML, Markdown, CSV and JSON files"),
+    Key("evaluate.remove", "delete", "remove", "Delete", "Delete this evaluation and its answers"),
+)
+
 
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",

@@ -123,3 +123,12 @@ register(
         Page("Export", (keys.EXPORT,), (keys.CHOICE, keys.MULTI_CHOICE)),
     )
 )
+register(
+    Mode(
+        "evaluate",
+        6,
+        "Measure models on test rows, with honest intervals",
+        "tui.screens.evaluate.screen:EvaluateScreen",
+        Page("Evaluate", (keys.EVALUATE,), (keys.CHOICE,)),
+    )
+)

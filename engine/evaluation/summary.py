@@ -3,7 +3,7 @@ noise floor, and the rows with what each side got there. Computed from the kept 
 
 The noise floor of a metric is how far the model that others are compared with is from itself when only the seed
 differs: the far end of the 95% interval of that difference. A difference counts as beyond noise when its own interval
-leaves out zero and it is larger than the floor.
+leaves out zero, its p is below 0.05, and it is larger than the floor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.evaluation import metrics, suites
 from engine.evaluation.evaluating import TEST
-from engine.evaluation.metrics import AnswerMetric, Scored
+from engine.evaluation.metrics import AnswerMetric, ScoredAnswer
 from engine.evaluation.metrics.answer_types import AnswerType, labels_of
 from engine.evaluation.metrics.labels import Accuracy, confusion
 from engine.evaluation.resampling import compared, figure
@@ -58,10 +58,10 @@ def report(store: Store, number: int) -> dict[str, Any]:
     }
 
 
-def scored(row: EvaluationRow, answer: EvaluationAnswer) -> Scored:
+def scored(row: EvaluationRow, answer: EvaluationAnswer) -> ScoredAnswer:
     """An answer as metrics see it."""
     said = suites.passed(row, answer.text)
-    return Scored(
+    return ScoredAnswer(
         row.question, answer.text, row.reference or "", None if said is None else said.passed, answer.stop,
         answer.tokens, answer.prompt_tokens, answer.seconds, answer.loss, answer.loss_tokens,
     )  # fmt: skip
@@ -143,7 +143,9 @@ def _part(
     return found
 
 
-def _metric(metric: AnswerMetric, each: dict[int, list[Scored]], sides: Sequence[EvaluationSide]) -> dict[str, Any]:
+def _metric(
+    metric: AnswerMetric, each: dict[int, list[ScoredAnswer]], sides: Sequence[EvaluationSide]
+) -> dict[str, Any]:
     stats: dict[int, np.ndarray] = {ord: metric.stats(answers) for ord, answers in each.items()}
     floor = _floor(metric, stats, sides)
     against = next((side for side in sides if side.role == "against"), None)
@@ -155,7 +157,8 @@ def _metric(metric: AnswerMetric, each: dict[int, list[Scored]], sides: Sequence
         difference = compared(metric, stats[against.ord], stats[side.ord])
         if difference is None:
             continue
-        beyond = not difference.low <= 0 <= difference.high and abs(difference.difference) > (floor or 0.0)
+        sure = not difference.low <= 0 <= difference.high and difference.p < 0.05
+        beyond = sure and abs(difference.difference) > (floor or 0.0)
         better = None
         if metric.better != "neither" and beyond:
             better = (difference.difference > 0) == (metric.better == "higher")

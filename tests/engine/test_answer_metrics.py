@@ -14,7 +14,7 @@ import pytest
 
 from engine.evaluation import metrics, resampling
 from engine.evaluation.judges import exact, json_object, numeric, regex
-from engine.evaluation.metrics import Scored, answer_types, labels, matching, overlap
+from engine.evaluation.metrics import ScoredAnswer, answer_types, labels, matching, overlap
 from store.errors import BadInput
 from store.records import Probe
 
@@ -31,8 +31,8 @@ CHINESE = [
 ]
 
 
-def scored(pairs: list[tuple[str, str]]) -> list[Scored]:
-    return [Scored("?", answer, reference) for answer, reference in pairs]
+def scored(pairs: list[tuple[str, str]]) -> list[ScoredAnswer]:
+    return [ScoredAnswer("?", answer, reference) for answer, reference in pairs]
 
 
 def value(name: str, pairs: list[tuple[str, str]], kind: answer_types.AnswerType = "text") -> float:
@@ -166,6 +166,7 @@ def test_a_metric_that_does_not_fit_is_refused() -> None:
     [
         (["5", "3", "1", "4"], "rating"),
         (["five stars", "one star"], "rating"),
+        (["city 1", "city 2", "city 3"], "short"),
         (["positive", "negative", "positive"] * 3, "label"),
         (["Paris", "Rome", "Oslo", "Bern"], "short"),
         (["Hold the red button for five seconds until the lamp turns green, then let go of it."] * 3, "text"),

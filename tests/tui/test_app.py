@@ -81,7 +81,7 @@ async def test_modes_by_key_and_by_click(drive: Drive, some_pairs: list[str]) ->
         for key, mode in (("f3", "train"), ("f4", "compare"), ("f5", "export"), ("f2", "data")):
             await app.press(key)
             await app.until(lambda mode=mode: app.app.current_mode == mode)
-        await app.pilot.click("Masthead", offset=(28, 0))
+        await app.pilot.click("Masthead", offset=(app.text.splitlines()[0].index("Train"), 0))
         await app.until(lambda: app.app.current_mode == "train")
 
 

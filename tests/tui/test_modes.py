@@ -34,7 +34,7 @@ class ToyScreen(ModeScreen):
 
 @pytest.fixture
 def toy() -> Iterator[Mode]:
-    mode = Mode("toy", 6, "Play with a toy", "tests.tui.test_modes:ToyScreen", Page("Toy", (TOY_KEYS,)))
+    mode = Mode("toy", 9, "Play with a toy", "tests.tui.test_modes:ToyScreen", Page("Toy", (TOY_KEYS,)))
     modes.register(mode)
     yield mode
     modes.unregister("toy")
@@ -43,8 +43,8 @@ def toy() -> Iterator[Mode]:
 @pytest.mark.usefixtures("toy")
 async def test_a_new_mode_opens_by_its_keys_and_by_click(drive: Drive, some_pairs: list[str]) -> None:
     async with drive(size=(100, 30)) as app:
-        await app.see("F2 Data", "F3 Train", "F4 Compare", "F5 Export", "F6 Toy", "12 pairs")
-        for key in ("f6", "alt+6"):
+        await app.see("F2 Data", "F3 Train", "F4 Compare", "F5 Export", "F9 Toy", "12 pairs")
+        for key in ("f9", "alt+9"):
             await app.press(key)
             await app.see("This is the toy.", "b Ring")
             await app.press("b")
@@ -60,8 +60,8 @@ async def test_a_new_mode_is_in_help_and_palette(drive: Drive, some_pairs: list[
     async with drive(size=(100, 110)) as app:
         await app.see("12 pairs")
         await app.press("f1")
-        await app.see("Help: Data", "F6 Alt+6        Play with a toy")
-        await app.press("escape", "f6", "question_mark")
+        await app.see("Help: Data", "F9 Alt+9        Play with a toy")
+        await app.press("escape", "f9", "question_mark")
         await app.see("Help: Toy", "b               Ring the bell of the toy", "F2 Alt+2        Pairs and datasets")
         await app.press("escape", "f2", "ctrl+p")
         await app.see_page("CommandPalette")

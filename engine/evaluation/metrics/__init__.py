@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from engine.evaluation.metrics import labels, matching, overlap, running
 from engine.evaluation.metrics.answer_types import AnswerType, labels_of
-from engine.evaluation.metrics.base import AnswerMetric, Scored
+from engine.evaluation.metrics.base import AnswerMetric, ScoredAnswer
 from store.errors import BadInput
 
-__all__ = ["BY_TYPE", "NAMES", "AnswerMetric", "Scored", "chosen", "primary"]
+__all__ = ["BY_TYPE", "NAMES", "AnswerMetric", "ScoredAnswer", "chosen", "primary"]
 
 _Maker = Callable[[AnswerType, Sequence[str]], AnswerMetric]
 

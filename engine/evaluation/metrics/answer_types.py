@@ -11,14 +11,18 @@ from engine.evaluation.metrics.matching import words
 from store.errors import BadInput
 
 AnswerType = Literal["rating", "label", "short", "text", "check"]
+_OF_RATINGS = frozenset(
+    ("star", "stars", "point", "points", "out", "of", "one", "two", "three", "four", "five", *"一二两三四五星分颗")
+)
 _MOST_LABELS, _LONGEST_LABEL, _SHORT = 20, 4, 12
 
 
 def guess(references: Sequence[str]) -> AnswerType:
     """The type of the reference answers.
 
-    Ratings are at most eleven different numbers and little else; labels at most 20 different texts of at most four
-    words that come back at least three times each on average; a short answer has at most twelve words on average.
+    Ratings are at most eleven different numbers from 0 to 10, with nothing beside them but "stars", "points", "out of";
+    labels at most 20 different texts of at most four words that come back at least three times each on average; a short
+    answer has at most twelve words on average.
 
     >>> guess(["5 stars", "1 star", "3 stars"]), guess(["yes", "no"] * 4), guess(["Paris", "Rome", "Oslo"])
     ('rating', 'label', 'short')
@@ -27,7 +31,7 @@ def guess(references: Sequence[str]) -> AnswerType:
         return "text"
     cut = [words(each) for each in references]
     ratings = [rating_of(each) for each in references]
-    rated = all(one is not None and 0 <= one <= 10 and len(each) <= 3 for one, each in zip(ratings, cut, strict=True))
+    rated = all(one is not None and 0 <= one <= 10 and _bare(each) for one, each in zip(ratings, cut, strict=True))
     if rated and len(set(ratings)) <= 11 and len(references) > 1:
         return "rating"
     different = {" ".join(each) for each in cut}
@@ -35,6 +39,11 @@ def guess(references: Sequence[str]) -> AnswerType:
     if short and 2 <= len(different) <= _MOST_LABELS and len(references) >= 3 * len(different):
         return "label"
     return "short" if sum(map(len, cut)) / len(cut) <= _SHORT else "text"
+
+
+def _bare(cut: Sequence[str]) -> bool:
+    """Whether the words of a reference are a rating's and no others."""
+    return len(cut) <= 5 and all(word.isdigit() or word in _OF_RATINGS for word in cut)
 
 
 def labels_of(kind: AnswerType, references: Sequence[str]) -> list[str]:

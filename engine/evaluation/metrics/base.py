@@ -18,7 +18,7 @@ Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredAnswer:
     """One answer as metrics see it. `passed` is a judge's word; `loss` is summed over the reference's `loss_tokens`."""
 
     question: str
@@ -41,7 +41,7 @@ class AnswerMetric(Protocol):
     better: Better
     digits: int
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         """Statistics of each answer: float64 of shape (answers, columns)."""
         ...
 
@@ -62,11 +62,11 @@ class MeanMetric:
     digits = 3
     note = ""
 
-    def score(self, answer: Scored) -> float | None:
+    def score(self, answer: ScoredAnswer) -> float | None:
         """The number of one answer."""
         raise NotImplementedError
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         found = [self.score(each) for each in answers]

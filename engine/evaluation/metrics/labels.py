@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.evaluation.metrics.base import Better, Scored, ratio
+from engine.evaluation.metrics.base import Better, ScoredAnswer, ratio
 from engine.evaluation.metrics.matching import words
 from store.terms import contains
 
@@ -73,21 +73,21 @@ class _Classes:
     def __init__(self, labels: Sequence[str], ratings: bool = False) -> None:
         self.labels, self.ratings = list(labels), ratings
 
-    def predicted(self, answer: Scored) -> str:
+    def predicted(self, answer: ScoredAnswer) -> str:
         """The label that an answer gives, or NONE."""
         if not self.ratings:
             return label_of(answer.answer, self.labels)
         number = rating_of(answer.answer)
         return shown(number) if number is not None and shown(number) in self.labels else NONE
 
-    def wanted(self, answer: Scored) -> str:
+    def wanted(self, answer: ScoredAnswer) -> str:
         """The label of the reference."""
         if not self.ratings:
             return label_of(answer.reference, self.labels)
         number = rating_of(answer.reference)
         return NONE if number is None else shown(number)
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         width = len(self.labels) + 1
@@ -149,7 +149,7 @@ class MeanAbsoluteError(_Classes):
     name, title = "mae", "Mean absolute error"
     better: Better = "lower"
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         scale = [float(label) for label in self.labels]
@@ -168,7 +168,7 @@ class MeanAbsoluteError(_Classes):
         return "An answer without one rating on the scale counts as the largest error possible for its row."
 
 
-def confusion(metric: _Classes, answers: Sequence[Scored]) -> dict[str, dict[str, int]]:
+def confusion(metric: _Classes, answers: Sequence[ScoredAnswer]) -> dict[str, dict[str, int]]:
     """How often each label was answered where each was wanted: {wanted: {given: times}}, zeros left out."""
     table = metric._tables(metric.stats(answers).sum(axis=0, keepdims=True))[0]
     given = [*metric.labels, NONE]

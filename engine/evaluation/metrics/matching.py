@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from engine.evaluation.metrics.base import MeanMetric, Scored
+from engine.evaluation.metrics.base import MeanMetric, ScoredAnswer
 from store.search_text import is_word, tokens
 
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -43,7 +43,7 @@ class ExactMatch(MeanMetric):
 
     name, title = "exact", "Exact match"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return float(answer.answer.strip() == answer.reference.strip())
 
 
@@ -52,7 +52,7 @@ class NormalisedMatch(MeanMetric):
 
     name, title = "match", "Normalised match"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return float(words(answer.answer) == words(answer.reference))
 
 
@@ -61,5 +61,5 @@ class TokenF1(MeanMetric):
 
     name, title = "token_f1", "Token F1"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return f1(answer.answer, answer.reference)

@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.evaluation.metrics.base import Better, MeanMetric, Scored
+from engine.evaluation.metrics.base import Better, MeanMetric, ScoredAnswer
 from store.search_text import is_word, tokens
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Corpus:
     def _scorer(self) -> Any:
         raise NotImplementedError
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         # sacrebleu's own bootstrap and its paired tests work on these same statistics of single sentences
@@ -116,7 +116,7 @@ class Rouge(MeanMetric):
         self._kind = kind
         self._made: Any = None
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         if self._made is None:
             from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.evaluation.metrics.base import Better, MeanMetric, Scored, ratio
+from engine.evaluation.metrics.base import Better, MeanMetric, ScoredAnswer, ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ class ReferenceLoss:
     name, title, digits, note = "loss", "Loss of references", 3, ""
     better: Better = "lower"
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         return np.array([(each.loss or 0.0, each.loss_tokens or 0) for each in answers], float).reshape(-1, 2)
@@ -43,7 +43,7 @@ class Passed(MeanMetric):
 
     name, title = "passed", "Passed"
 
-    def score(self, answer: Scored) -> float | None:
+    def score(self, answer: ScoredAnswer) -> float | None:
         return None if answer.passed is None else float(answer.passed)
 
 
@@ -53,7 +53,7 @@ class AnswerLength(MeanMetric):
     name, title, digits = "length", "Tokens per answer", 1
     better: Better = "neither"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return float(answer.tokens)
 
 
@@ -63,7 +63,7 @@ class PromptLength(MeanMetric):
     name, title, digits = "prompt_length", "Tokens per prompt", 1
     better: Better = "neither"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return float(answer.prompt_tokens)
 
 
@@ -72,7 +72,7 @@ class StopRate(MeanMetric):
 
     name, title = "stop_rate", "Ended by itself"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return float(answer.stop == "end")
 
 
@@ -82,7 +82,7 @@ class Latency(MeanMetric):
     name, title, digits = "seconds", "Seconds per answer", 2
     better: Better = "neither"
 
-    def score(self, answer: Scored) -> float:
+    def score(self, answer: ScoredAnswer) -> float:
         return answer.seconds
 
 
@@ -92,7 +92,7 @@ class Speed:
     name, title, digits, note = "tokens_per_s", "Tokens per second", 1, ""
     better: Better = "neither"
 
-    def stats(self, answers: Sequence[Scored]) -> np.ndarray:
+    def stats(self, answers: Sequence[ScoredAnswer]) -> np.ndarray:
         import numpy as np
 
         return np.array([(each.tokens, each.seconds) for each in answers], float).reshape(-1, 2)

@@ -24,7 +24,7 @@ from tui.text import clean, fit, one_line
 _EVERY_S = 0.5
 _SHOWN = 12
 _ROOM = 52  # cells of a line inside the box
-_MODE = {job_list.TRAINING: "train", "export": "export"}
+_MODE = {job_list.TRAINING: "train", "export": "export", "evaluation": "evaluate"}
 _SIGN = {
     "succeeded": ("✓", "$success"), "failed": ("✗", "$error"), "lost": ("✗", "$error"), "stopped": ("–", "$faint"),
     "queued": ("·", "$faint"),
