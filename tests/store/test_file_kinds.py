@@ -178,12 +178,9 @@ def test_compressed_parquet(tmp_path: Path) -> None:
     assert answers(tmp_path / "x.parquet.gz") == ["1.5"]
 
 
-def test_folders_and_addresses_are_no_files(store: Store, tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.csv.gz", "notes.md"):
-        (tmp_path / name).write_bytes(ROW)
+def test_empty_folders_and_addresses_are_no_files(store: Store, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, what, todo in (
-        (tmp_path, "is a folder", "a.csv.gz, b.jsonl."),
         (tmp_path / "empty", "is a folder", "no data files"),
         (Path("https://example.org/x.jsonl"), "web address", "curl"),
         (Path("hf://datasets/a/b.jsonl"), "web address", "Download"),

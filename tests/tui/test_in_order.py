@@ -19,8 +19,17 @@ from tui.widgets.prose import Prose
 TYPED = ["x", "backspace", "a", "c", "left", "b", "end", "d", "backspace", "home", "delete", "A"]
 
 
+class NoStore:
+    """Stands in for the bridge: a field that completes what is typed finds nothing."""
+
+    async def call(self, *_: object) -> None:
+        return None
+
+
 class Bare(App[None]):
     """One field and nothing else."""
+
+    bridge = NoStore()
 
     def __init__(self, field: Widget) -> None:
         super().__init__()

@@ -32,9 +32,7 @@ def trains(recipe: str, method: str) -> bool:
     return not known or method in ("auto", *known)
 
 
-@pytest.mark.parametrize(
-    ("recipe", "method"), [(r, m) for r in RECIPES for m in ["auto", *METHODS] if trains(r, m)]
-)
+@pytest.mark.parametrize(("recipe", "method"), [(r, m) for r in RECIPES for m in ["auto", *METHODS] if trains(r, m)])
 def test_every_recipe_and_method_reads_back_with_its_hash(tf: Cli, write: Write, recipe: str, method: str) -> None:
     config = config_for(recipe, "org/Model-7B", method=method, epochs=2.5, lr=3.3e-5, seed=7)
     path = write("run.yaml", config_files.write(config))
