@@ -34,11 +34,14 @@ class TriedQuant:
     failed: tuple[str, ...]
     tokens_per_s: float | None
     mostly: str
+    lost_probes: bool = False
+    """It passed fewer probes than the run, though chance may explain it."""
 
     @property
     def close(self) -> bool:
-        """Whether it passed every check and its logits are no further from the run's than `CLOSE_KL`."""
-        return self.passed and self.kl is not None and self.kl <= CLOSE_KL
+        """Whether it passed every check, lost no probes to speak of, and its logits are no further from the run's than
+        `CLOSE_KL`."""
+        return self.passed and not self.lost_probes and self.kl is not None and self.kl <= CLOSE_KL
 
 
 def run(work: Writing, measurements: ReferenceMeasurements) -> list[TriedQuant]:
@@ -115,8 +118,9 @@ def _candidates() -> list[tuple[str, bool]]:
 def _tried(quant: str, weighed: bool, out: Path, measurements: ReferenceMeasurements) -> TriedQuant:
     report = verification.verify(measurements, verification.Written(out.parent, out, quant), verification.GGUF)
     failed = tuple(str(check["name"]) for check in report["checks"] if check["state"] == "failed")
+    lost = any(check["name"] == "probes" and check["state"] != "passed" for check in report["checks"])
     mostly = quant_mix.mostly(quant_mix.in_file(out), quant)
     return TriedQuant(
         quant, weighed, out.stat().st_size, report["kl"], verification.passed(report), failed,
-        report.get("tokens_per_s"), mostly,
+        report.get("tokens_per_s"), mostly, lost,
     )  # fmt: skip

@@ -4,6 +4,7 @@ Steps only read; which steps a target has is said at the end, making, keeping an
 from __future__ import annotations
 
 import difflib
+import math
 import random
 import statistics
 import time
@@ -27,10 +28,13 @@ from engine.gguf.tensors import MergedWeights, float32, is_plain, read_adapter, 
 from engine.models.chat_template import ChatTemplate
 from engine.models.refs import Resolved
 from store.errors import TuningforkError
+from store.records import Probe
 
 State = Literal["passed", "warn", "failed", "skipped"]
 # Mean KL divergence in nats: above the first a warning, above the second a failure.
 LIMITS = {"exact": (1e-3, 1e-3), "q8_0": (0.02, 0.02), "coarse": (0.1, 0.5)}
+PROBES_LEVEL = 0.1
+"""A loss of probes that chance explains this often or less is a failure."""
 _LINES = (
     "The quick brown fox jumps over the lazy dog.", "  two  spaces\tand a tab\n\nand lines\n",
     "2026-11-21 3.14159 1,000",
@@ -301,12 +305,34 @@ def _answers(measured: ReferenceMeasurements, said: list[GivenAnswer]) -> Checks
     yield _verdict("stops", stops >= wanted - max(1, len(said) // 10), f"{text}.", f"It does not stop: {text}.")
     if measured.probes:
         first = len(said) - len(measured.probes)
-        passed, before = (
-            sum(contains.judgement(p, a.text).passed for p, a in zip(measured.probes, answers[first:], strict=True))
-            for answers in (said, tuned)
-        )
-        text = f"{passed} of {len(measured.probes)} probes passed, {before} by the run itself"
-        yield _verdict("probes", passed >= before - max(1, len(measured.probes) // 10), f"{text}.", f"{text}.")
+        yield compare_probes(measured.probes, [a.text for a in said[first:]], [a.text for a in tuned[first:]])
+
+
+def compare_probes(probes: Sequence[Probe], said: Sequence[str], by_the_run: Sequence[str]) -> VerificationCheck:
+    """Does it pass the probes, as far as the run itself does? `said` and `by_the_run` are answers, one a probe.
+
+    One in ten may be lost. Beyond that the answers are paired: with L probes lost and G gained, the chance of at least
+    L of L + G under equal odds (a one-sided sign test). Where that is above `PROBES_LEVEL` the difference is a warning,
+    because answers near a tie change with the order of a sum: a float16 file with a KL of 5e-6 passed 17 probes where
+    the run passed 19. More than half of what the run passes may never be lost.
+
+    Worked example: of 10 probes the run passes 9. 8 passed: one lost, passed. 7: L = 2, G = 0, chance 0.25, a warning.
+    5: L = 4, chance 0.06, failed.
+    """
+    before, after = (
+        [contains.judgement(probe, text).passed for probe, text in zip(probes, texts, strict=True)]
+        for texts in (by_the_run, said)
+    )
+    lost = [probe for probe, was, is_now in zip(probes, before, after, strict=True) if was and not is_now]
+    fewer, moved = sum(before) - sum(after), sum(was != is_now for was, is_now in zip(before, after, strict=True))
+    text = f"{sum(after)} of {len(probes)} probes passed, {sum(before)} by the run itself"
+    if fewer <= max(1, len(probes) // 10):
+        return VerificationCheck("probes", "passed", f"{text}.")
+    text = f"{text}; lost: {', '.join(repr(probe.question) for probe in lost[:3])}{' …' if len(lost) > 3 else ''}"
+    chance = sum(math.comb(moved, hits) for hits in range(len(lost), moved + 1)) / 2**moved
+    if chance > PROBES_LEVEL and 2 * fewer <= sum(before):
+        return VerificationCheck("probes", "warn", f"{text}. Chance may explain it: ask more probes.")
+    return VerificationCheck("probes", "failed", f"{text}.")
 
 
 def _nearer(text: str, one: str, other: str) -> bool:

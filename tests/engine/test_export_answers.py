@@ -14,6 +14,7 @@ from engine.export.reference_measurements import GivenAnswer, ReferenceMeasureme
 from engine.inference.records import Finish, GenerationRequest
 from engine.models.refs import Resolved
 from store.home import Home
+from store.records import Probe
 from tests.tiny import make_tokenizer, rows
 
 WORDS = {
@@ -70,3 +71,36 @@ def test_the_bases_answers_in_place_of_the_runs_are_found(measured: Any) -> None
     check = next(verification._answers(found, found.base_answers))
     assert check.state == "failed" and "0 of 4" in check.said
     assert next(verification._answers(found, [GivenAnswer("", True)] * 4)).state == "failed"
+
+
+def asked(n: int) -> list[Probe]:
+    return [Probe("asked", f"Question {i}?", ("yes",)) for i in range(n)]
+
+
+def answers(passed: str) -> list[str]:
+    """`+` for an answer that passes its probe, `-` for one that does not."""
+    return ["yes" if each == "+" else "no" for each in passed]
+
+
+@pytest.mark.parametrize(
+    ("run", "file", "state"),
+    [
+        ("+++++++++-", "+++++++++-", "passed"),
+        ("+++++++++-", "++++++++--", "passed"),  # one in ten
+        ("+++++++++-", "+++++++---", "warn"),  # two lost, none gained: one time in four by chance
+        ("+++++++++-", "+++++-----", "failed"),  # four lost, none gained: 0.06
+        ("++++++++--", "+++---++++", "passed"),  # as many as before, though others
+        ("++++++++++--", "++++----++++", "warn"),  # four lost, two gained: 0.34
+        ("+++", "+--", "failed"),  # more than half of what the run passes
+        ("+++", "---", "failed"),
+        ("+" * 40, "+" * 34 + "-" * 6, "failed"),
+        ("-" * 10, "+" * 10, "passed"),
+    ],
+)
+def test_probes_are_lost_where_chance_does_not_explain_it(run: str, file: str, state: str) -> None:
+    check = verification.compare_probes(asked(len(run)), answers(file), answers(run))
+    assert check.state == state, check.said
+    assert check.said.startswith(f"{file.count('+')} of {len(run)} probes passed, {run.count('+')} by the run itself")
+    if state != "passed":
+        first = next(i for i, (was, now) in enumerate(zip(run, file, strict=True)) if (was, now) == ("+", "-"))
+        assert f"'Question {first}?'" in check.said or "…" in check.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,12 @@ def test_what_fails_is_never_recommended_and_what_only_passes_is_the_second_choi
     far = tried("q4_0", 92, 0.3)
     assert quant_trial.recommended([tried("q8_0", 145, 0.2), lost, far]) is far
     assert quant_trial.recommended([lost]) is None
+
+
+def test_one_that_lost_probes_is_not_close_though_chance_may_explain_it() -> None:
+    unsure = replace(tried("q4_k_m", 105, 0.06), lost_probes=True)
+    assert quant_trial.recommended([tried("q8_0", 145, 0.004), unsure]) == tried("q8_0", 145, 0.004)
+    assert quant_trial.recommended([unsure]) is unsure
 
 
 def test_every_quant_is_tried_and_what_a_matrix_cannot_change_only_once() -> None:
