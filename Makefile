@@ -48,7 +48,7 @@ test: $(DEV_OK)      ## all tests, the real default model included
 	$(BIN)/python scripts/run_tests.py
 
 test-fast: $(DEV_OK) ## the tests that need no real model, no screen and no torch: about a minute
-	$(BIN)/python -m pytest -q -m "not slow and not screen" --ignore=tests/torch -n 2
+	$(BIN)/python -m pytest -q -m "not slow and not screen" --ignore=tests/torch --ignore=tests/gpu -n 2
 
 fuzz: $(DEV_OK)      ## the tests that draw at random, with new draws, for MINUTES=10
 	$(BIN)/python scripts/run_tests.py --fuzz $(or $(MINUTES),10)
