@@ -54,7 +54,7 @@ class TuningforkApp(App[int]):
     DEFAULT_MODE = "data"
     BINDINGS = keys.bindings(keys.HELP, keys.APP)
     COMMANDS = {_actions}  # noqa: RUF012 - Textual's own way
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (150, "-very-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (140, "-very-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(self, store: Store) -> None:
@@ -260,6 +260,12 @@ class TuningforkApp(App[int]):
         notices += [f"The {job.kind} {job.name} continues without this window." for job in self.live.jobs]
         screens = [screen for stack in self._screen_stacks.values() for screen in stack]
         return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
+
+    async def _close_all(self) -> None:
+        """End what still reads before the framework takes the widgets away that it reads for; in that order it would
+        fail on one that is gone, and leave a traceback in the terminal."""
+        self.workers.cancel_all()
+        await super()._close_all()
 
     @work(group="quit", exclusive=True)
     async def _ask_to_quit(self, notices: list[str]) -> None:

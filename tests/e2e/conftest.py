@@ -33,6 +33,15 @@ PATIENCE_S = 3600.0
 """A command that hangs fails its test after this long; a busy machine needs a fraction of it."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fixtures here train and export for minutes, on a busy machine for many: their tests are as patient as they
+    are. (This sees the tests of all folders.)"""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(PATIENCE_S))
+
+
 def tuningfork(root: Path, *words: str, expect: int = 0, timeout: float = PATIENCE_S) -> str:
     """Run the command line as a user does; returns its stdout."""
     argv = [sys.executable, "-m", "tui", "--home", str(root), *words]

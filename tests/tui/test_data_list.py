@@ -106,6 +106,28 @@ async def test_a_wide_window_shows_datasets_and_the_whole_pair(drive: Drive, som
         await app.see("4 pairs of 12", "g care")
 
 
+@pytest.mark.parametrize("columns", [80, 100, 120, 139, 140, 200])
+async def test_every_filter_is_whole_at_every_width_also_after_a_resize(
+    drive: Drive, some_pairs: list[str], columns: int
+) -> None:
+    for begin in (columns, 160, 80):
+        async with drive(size=(begin, 30)) as app:
+            await app.see("12 pairs")
+            await app.pilot.resize_terminal(columns, 30)
+            await app.until(lambda: re.search(r"  t (any )?kind\b", app.text) is not None)
+
+
+async def test_three_panes_begin_where_the_list_is_no_narrower_than_at_80(drive: Drive, some_pairs: list[str]) -> None:
+    widths = {}
+    for columns in (80, 120, 139, 140):
+        async with drive(size=(columns, 30)) as app:
+            await app.see("12 pairs")
+            assert app.app.screen.query_one("#side").display == (columns >= 140)
+            assert app.app.screen.query_one("#view").display == (columns >= 110)
+            widths[columns] = app.app.screen.query_one("#list").size.width
+    assert widths[120] >= 68 and widths[139] >= 80 and widths[140] >= 64, widths
+
+
 async def test_a_tall_window_shows_the_pair_below_and_v_hides_it(drive: Drive, some_pairs: list[str]) -> None:
     async with drive(size=(80, 40)) as app:
         await app.see("Answer 11: look under the cup.", "revision 1")

@@ -87,9 +87,10 @@ class FilterBar(Horizontal):
         self.query_one("#limits", Static).update(Content.styled(f"  {what} ", "$text-error"))
 
     def on_resize(self) -> None:
-        """The words are chosen for the width there is."""
+        """The words are chosen for the width there is, once the layout of that width is done: a text that grows during
+        it would keep its old width and be cut off."""
         if self._query is not None:
-            self.show(self._query)
+            self.call_after_refresh(self.show, self._query)
 
 
 def _limits(query: Query, cells: int) -> Content:
