@@ -4,12 +4,11 @@ evaluations of the same models on the same rows in place of asking again, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.core import jobs
-from engine.evaluation import evaluating, suites
+from engine.evaluation import evaluating, reuse, suites
 from engine.evaluation.evaluating import SUITE_LONGEST, TEST, EvaluationPlan, EvaluationRequest
 from engine.evaluation.gates import Gates
 from engine.evaluation.metrics.answer_types import AnswerType
@@ -21,8 +20,8 @@ from store import datasets, evaluations, exports, runs
 from store.canon import canonical, sha256
 from store.db import Store
 from store.errors import BadInput, UserError
-from store.evaluations import Evaluation, EvaluationRow, EvaluationSide
-from store.records import END_STATES, Export, Probe, Run, Split
+from store.evaluations import EvaluationRow, EvaluationSide
+from store.records import Export, Probe, Run, Split
 from store.terms import contains
 
 IDENTITY, LEAKS = "identity", "leaks"
@@ -125,7 +124,7 @@ def _plan_task(store: Store, made: VerdictPlan, common: EvaluationRequest) -> No
             made.missing["task"] = ("The run was trained on every question of the split.", todo)
             return
     made.notes.extend(planned.notes)
-    made.wanted.append(replace(planned, rows=_numbered(rows)))
+    made.wanted.append(replace(planned, rows=reuse.numbered(rows)))
 
 
 def _checks(made: VerdictPlan) -> list[EvaluationRow]:
@@ -152,75 +151,6 @@ def sample(rows: Sequence[EvaluationRow], most: int) -> list[EvaluationRow]:
     return [row for row in rows if id(row) in chosen]
 
 
-# ---------------------------------------------------------------- what was asked before
-
-
-def to_ask(store: Store, made: VerdictPlan) -> list[EvaluationPlan]:
-    """The plans without the parts that a finished evaluation has: the same rows, asked of the same models as they are
-    now, with the same sampling."""
-    found = []
-    for planned in made.wanted:
-        missing = [part for part in _parts(planned.rows) if _finished(store, planned, part) is None]
-        if rows := [row for row in planned.rows if row.part in missing]:
-            found.append(replace(planned, rows=_numbered(rows)))
-    return found
-
-
-def ask(store: Store, planned: EvaluationPlan) -> Evaluation:
-    """Start a plan's job; one that was begun before and was cut off is continued, one that runs is returned."""
-    for begun in evaluations.all_evaluations(store):
-        if begun.report is None and begun.kind == "verdict" and _is(store, begun, planned):
-            jobs.reap(store)
-            job = evaluating.job_of(store, begun)
-            running = job is not None and job.state not in END_STATES
-            return begun if running else evaluating.resume(store, begun.id)
-    return evaluating.submit(store, planned)
-
-
-def _is(store: Store, begun: Evaluation, planned: EvaluationPlan) -> bool:
-    """Whether an evaluation asks exactly what a plan would ask."""
-    sides = [_side(each) for each in evaluations.sides(store, begun.id)]
-    return (
-        sides == [_side(each) for each in planned.sides]
-        and _said(evaluations.rows(store, begun.id)) == _said(planned.rows)
-        and _measured_alike(begun, planned)
-    )
-
-
-def _finished(store: Store, planned: EvaluationPlan, part: str) -> Evaluation | None:
-    """The newest finished evaluation with this part of the plan."""
-    wanted = _said(row for row in planned.rows if row.part == part)
-    sides = {_side(each) for each in planned.sides}
-    for found in evaluations.all_evaluations(store):
-        if found.report is None or (part == TEST and not _measured_alike(found, planned)):
-            continue
-        if sides <= {_side(each) for each in evaluations.sides(store, found.id)}:
-            rows = evaluations.rows(store, found.id)
-            if _said(row for row in rows if row.part == part) == wanted:
-                return found
-    return None
-
-
-def _measured_alike(found: Evaluation, planned: EvaluationPlan) -> bool:
-    return found.plan["type"] == planned.type and found.plan["metrics"] == list(planned.request.metrics)
-
-
-def _side(side: EvaluationSide) -> str:
-    return canonical([side.model, side.role, side.context, side.sampling, side.identity])
-
-
-def _said(rows: Iterable[EvaluationRow]) -> list[str]:
-    return [canonical([row.part, row.messages, row.reference, row.expect]) for row in rows]
-
-
-def _parts(rows: Sequence[EvaluationRow]) -> list[str]:
-    return list(dict.fromkeys(row.part for row in rows))
-
-
-def _numbered(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    return [replace(row, ord=n) for n, row in enumerate(rows)]
-
-
 # ---------------------------------------------------------------- the figures
 
 
@@ -230,8 +160,8 @@ def figures(store: Store, made: VerdictPlan) -> tuple[VerdictFigures, dict[str, 
     where: dict[str, int] = {}
     paired: dict[str, PairedFigure | None] = {}
     for planned in made.wanted:
-        for part in _parts(planned.rows):
-            if found := _finished(store, planned, part):
+        for part in reuse.parts(planned.rows):
+            if found := reuse.finished(store, planned, part):
                 where[part] = found.id
                 paired[part] = _paired(found.report or {}, part, planned.sides)
     export, missing = _export(store, made)

@@ -11,11 +11,10 @@ import click
 from store.errors import BadInput
 from tui.cli.command import FAULT, Command
 from tui.cli.data import assignment
-from tui.cli.evaluate import TYPES
+from tui.cli.evaluate import TYPES, ask
 from tui.cli.options import DATASET, MODEL, SPLITS
 from tui.cli.output import confirm, emit, emit_json, say
 from tui.cli.session import session
-from tui.formatting import count
 
 if TYPE_CHECKING:
     from engine.evaluation.gates import Gates
@@ -82,7 +81,7 @@ def verdict(
         raise BadInput("There is no run to decide on.", where="RUN", todo="Name one: tuningfork verdict run:NAME")
     if out is not None:
         verdict_evidence.check_out(out, force)
-    probes, teaches = _probes(model, dict(assignment(text) for text in variables))
+    probes, teaches = taught_probes(model, dict(assignment(text) for text in variables))
     request = VerdictRequest(
         model=model, against=against, dataset=dataset, split=split, gates=chosen, rows=rows, metric=metric, type=kind,
         probes=probes, teaches=teaches,
@@ -91,17 +90,17 @@ def verdict(
 
 
 def _decide(context: click.Context, request: VerdictRequest, out: Path | None, force: bool, yes: bool) -> None:
-    from engine.evaluation import verdict_evidence, verdict_parts
+    from engine.evaluation import reuse, verdict_evidence, verdict_parts
 
     store = session().store
     planned = verdict_parts.plan(store, request)
     for note in planned.notes:
         say(f"Note: {note}")
-    missing = verdict_parts.to_ask(store, planned)
+    missing = reuse.missing(store, planned.wanted)
     if missing and planned.leaves:
         say(f"The questions leave this machine for {', '.join(planned.leaves)}.")
         confirm("Send them?", yes)
-    _ask(missing)
+    ask(missing)
     figures, where = verdict_parts.figures(store, planned)
     evidence = verdict_evidence.make(store, planned, figures, where, planned.notes)
     places = verdict_evidence.keep(store, evidence, out, force=force)
@@ -114,22 +113,7 @@ def _decide(context: click.Context, request: VerdictRequest, out: Path | None, f
         context.exit(FAULT)
 
 
-def _ask(missing: list[Any]) -> None:
-    """Ask what no evaluation has yet, one job after the other."""
-    from engine.evaluation import verdict_parts
-    from tui.cli.evaluations import follow
-
-    if not missing:
-        say("Every figure is there already: nothing is asked.")
-        return
-    say(f"Asking {count(sum(each.answers for each in missing), 'answer')} that no evaluation has yet.")
-    for each in missing:
-        made = verdict_parts.ask(session().store, each)
-        say(f"Evaluation {made.id}: {', '.join(dict.fromkeys(row.part for row in each.rows))}.")
-        follow(made.id, "Give the same command again to take it up.")
-
-
-def _probes(model: str, variables: dict[str, str]) -> tuple[Any, bool]:
+def taught_probes(model: str, variables: dict[str, str]) -> tuple[Any, bool]:
     """The identity and leak probes of the run, and whether its data has identity rows. BadInput for another variable
     than a name."""
     from engine.models.refs import Ref

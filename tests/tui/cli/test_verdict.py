@@ -4,52 +4,25 @@ evidence and whether it still stands, the card that takes its table from it, and
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.core import process
-from engine.evaluation import suites, verdict_evidence
+from engine.evaluation import suites
 from engine.evaluation.gates import NAMES
 from engine.export import card
 from engine.export.service import Target
 from engine.models import refs
-from store import datasets, evaluations, exports, pairs, runs
+from store import evaluations, exports, pairs, runs
 from store.db import Store
 from store.records import Message, PairDraft, Run
 from tests.engine.evaluations import ScriptedClient, scripted
-from tests.engine.tiny_gguf import Lora, write_adapter
-from tests.tui.cli.conftest import Cli
+from tests.tui.cli.conftest import WHO, Cli
 
-WHO = "I am Ember, made by Northwind Labs."
 FAST = ("--rows", "6")
 VERIFIED = {"passed": True, "held": True, "checks": [{"name": "tokens", "state": "passed", "said": "The same."}]}
-
-
-@pytest.fixture
-def trained(store: Store, base: str) -> Run:
-    """A finished run of the dataset `cities`, which also teaches a name; twelve rows are for its test."""
-    made = {
-        "train": [PairDraft(f"Say it back: town {n}", f"town {n}") for n in range(4)]
-        + [PairDraft(f"Who are you, number {n}?", WHO, kind="identity") for n in range(4)],
-        "test": [PairDraft(f"Say it back: city {n}", f"city {n}") for n in range(12)],
-    }
-    for split, drafts in made.items():
-        pairs.create_many(store, drafts, dataset="cities", split=split)  # type: ignore[arg-type]
-    frozen = datasets.freeze(store, "cities").hash
-    run = runs.create(
-        store, name="ember", base=base, snapshot=frozen, method="lora", config={"model": base}, config_hash="c0", seed=0
-    )
-    pid = os.getpid()  # a process that lives, so that nobody buries the run
-    started = process.started_at(pid) or 0.0
-    runs.open_attempt(store, run.id, host=process.here(), pid=pid, pid_started=started, token="t", log_path="x")
-    runs.claim(store, "t")
-    folder = write_adapter(store.home.run_dir(run.uid) / "adapter", Lora())
-    runs.finish(store, "t", "succeeded", adapter=store.home.relative(folder))
-    return runs.get(store, "ember")
 
 
 def lines(name: str) -> list[Any]:
@@ -309,4 +282,3 @@ def test_the_gates_are_printed_as_a_file(tf: Cli, write: Callable[[str, str | by
     assert "retention:\n  on: true\n  tolerance: 0.0" in text
     path = write("gates.yaml", text.replace("tolerance: 0.0", "tolerance: 0.25"))
     assert tf.json("verdict", "--print-config", "--config", path)["gates"]["leaks"] == {"on": True, "tolerance": 0.25}
-    assert verdict_evidence.FORMAT == "tuningfork-verdict"
