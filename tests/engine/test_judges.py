@@ -26,6 +26,16 @@ from store.records import Probe
         ("0°", "It freezes at 100°C.", False),
         ("H2O", "It is H2O.", True),
         ("IPX5", "Rated IPX5!", True),
+        ("小星", "我叫小星。", True),
+        ("小星", "我是星星", False),
+        ("Ember", "我叫Ember。", True),
+        ("Ember", "我叫September。", False),
+        ("7", "一周有7天", True),
+        ("7", "一年有17天", False),
+        ("ชาติ", "ผมชื่อชาติ", True),
+        ("_x", "a_x", True),
+        ("x", "a_x", False),
+        ("", "x", False),
     ],
 )
 def test_what_counts_as_saying_it(must: str, text: str, passed: bool) -> None:
