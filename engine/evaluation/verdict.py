@@ -16,6 +16,7 @@ from typing import Any, Literal
 from engine.evaluation import suites
 from engine.evaluation.gates import Gate, Gates
 from engine.evaluation.report_text import p_words
+from engine.models.refs import Ref
 
 SURE = 0.05
 """The p below which a difference is no chance."""
@@ -163,7 +164,7 @@ def decide(found: VerdictFigures, gates: Gates) -> Decision:
 
 
 def _task(found: VerdictFigures, gate: Gate) -> GateResult:
-    todo = "Improve the data or train longer: tuningfork diagnose " + found.run.removeprefix("run:")
+    todo = f"Improve the data or train longer: tuningfork diagnose {Ref.read(found.run).value}"
     return _better("task", found.task, gate, found, todo)
 
 
@@ -209,7 +210,8 @@ def _retention(found: VerdictFigures, gate: Gate) -> GateResult:
         if figure.difference < -most - 1e-9:  # shares of few rows are no exact binary fractions
             lost.append(f"{name} fell: {_words(figure)}, beyond {most:.{figure.digits}f}.")
         else:
-            kept.append(f"{name} {figure.difference:+.{figure.digits}f}")
+            share = "" if figure.run is None else f"{figure.run:.{figure.digits}f} "
+            kept.append(f"{name} {share}({figure.difference:+.{figure.digits}f})")
     if lost:
         todo = "Add general pairs to the data (sample:general), train shorter, or lower the strength."
         return GateResult("retention", "failed", " ".join(lost), todo)

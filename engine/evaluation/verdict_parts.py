@@ -178,6 +178,12 @@ def figures(store: Store, made: VerdictPlan) -> tuple[VerdictFigures, dict[str, 
     return measured, where
 
 
+def notes(store: Store, made: VerdictPlan, where: Mapping[str, int]) -> list[str]:
+    """The plan's notes and those of the reports that figures come from: what was cut, what is few. Each once."""
+    reports = [evaluations.get(store, number).report or {} for number in dict.fromkeys(where.values())]
+    return list(dict.fromkeys([*made.notes, *(note for report in reports for note in report["notes"])]))
+
+
 def _paired(report: Mapping[str, Any], part: str, sides: Sequence[EvaluationSide]) -> PairedFigure | None:
     """The deciding metric of a part in a report."""
     own = next(each for each in report["parts"] if each["part"] == part)

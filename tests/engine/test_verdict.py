@@ -145,6 +145,8 @@ def test_an_export_that_is_not_the_verified_model_fails(export: ExportFigure, sa
 def test_no_export_says_which_command_makes_one() -> None:
     found = decide(replace(GOOD, run="run:ember@40*0.7", export=None), Gates())
     assert "tuningfork export 'ember@40*0.7'" in found.reasons[0].todo
+    found = decide(replace(GOOD, run="run:ember@40*0.7", task=replace(BETTER, p=0.5)), Gates())
+    assert found.reasons[0].todo.endswith("tuningfork diagnose ember"), "a diagnosis is of the whole run"
 
 
 def test_a_tolerance_is_what_the_difference_must_exceed() -> None:

@@ -102,7 +102,10 @@ def _decide(context: click.Context, request: VerdictRequest, out: Path | None, f
         confirm("Send them?", yes)
     ask(missing)
     figures, where = verdict_parts.figures(store, planned)
-    evidence = verdict_evidence.make(store, planned, figures, where, planned.notes)
+    notes = verdict_parts.notes(store, planned, where)
+    for note in notes[len(planned.notes) :]:
+        say(f"Note: {note}")
+    evidence = verdict_evidence.make(store, planned, figures, where, notes)
     places = verdict_evidence.keep(store, evidence, out, force=force)
     if session().as_json:
         emit_json({**evidence.body, "files": [str(place) for place in places]})

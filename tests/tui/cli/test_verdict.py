@@ -62,6 +62,7 @@ def states(body: dict[str, Any]) -> dict[str, str]:
 def test_a_run_that_is_better_and_verified_ships(tf: Cli, store: Store, trained: Run, asked: ScriptedClient) -> None:
     first = tf("verdict", "run:ember", *FAST)
     assert first.exit_code == 1 and first.stdout.startswith("DON'T SHIP: run:ember")
+    assert "Note: 6 rows are few" in first.stderr and "knowledge 0.000 (+0.000)" in first.stdout
     assert "There is no export of run:ember yet." in first.stdout and "tuningfork export ember" in first.stdout
     many = len(asked.asked)
     assert many == 4 * (6 + 7 * 6), "the split and seven parts, four sides each"
