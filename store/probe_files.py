@@ -10,11 +10,11 @@ from typing import Any
 from store.errors import BadInput
 from store.records import Probe
 
-_FIELDS = {"question", "must", "must_not", "system"}
+_FIELDS = {"question", "must", "must_not", "system", "same"}
 
 
 def read(path: Path, check: Callable[[Probe, str], None] = lambda probe, where: None) -> list[Probe]:
-    """Read a JSONL file of {"question", "must"?: [...], "must_not"?: [...], "system"?}, one probe per line.
+    """Read a JSONL file of {"question", "must"?: [...], "must_not"?: [...], "system"?, "same"?}, one probe per line.
 
     `check` gets each probe and where it stands, and raises for one that cannot be used. Raises BadInput naming file and
     line for what cannot be read; nothing is skipped but blank lines.
@@ -56,7 +56,10 @@ def _probe(line: str, name: str, where: str) -> Probe:
     system = row.get("system", "")
     if not isinstance(system, str):
         raise BadInput("system must be a text.", where=where)
-    return Probe(name, row["question"], must, must_not, system)
+    same = row.get("same", "")
+    if not isinstance(same, str):
+        raise BadInput("The group (`same`) must be a text.", where=where, todo='Write "same": "price".')
+    return Probe(name, row["question"], must, must_not, system, same.strip())
 
 
 def _terms(row: dict[str, Any], name: str, where: str) -> tuple[str, ...]:

@@ -424,7 +424,7 @@ class VoteCounts:
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared
-    case-folded.
+    case-folded. Probes with the same text in `same` ask for the same facts in other words; saved sets do not have it.
     """
 
     set: str
@@ -432,6 +432,7 @@ class Probe:
     must: tuple[str, ...]
     must_not: tuple[str, ...] = ()
     system: str = ""
+    same: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,8 +211,8 @@ def _test_rows(store: Store, request: EvaluationRequest, snapshot: str, notes: l
             f"{request.limit} of {len(found)} rows of the split were asked, chosen by the hash of their content."
         )
         found = sorted(found, key=lambda row: row.content_hash)[: request.limit]
-    trained = {_asked(row.messages[:-1]) for row in datasets.snapshot_rows(store, snapshot, "train")}
-    if request.split != "train" and (known := sum(_asked(row.messages[:-1]) in trained for row in found)):
+    trained = trained_questions(store, snapshot)
+    if request.split != "train" and (known := sum(asked_words(row.messages[:-1]) in trained for row in found)):
         notes.append(f"{known} of {len(found)} questions are also in the training split: what they show is no test.")
     return [
         EvaluationRow(n, TEST, _plain(row.messages[:-1]), row.messages[-1]["content"]) for n, row in enumerate(found)
@@ -247,15 +247,20 @@ def _seen(store: Store, sides: Sequence[EvaluationSide], rows: Sequence[Evaluati
         ref = Ref.read(model)
         if not ref.is_run:
             continue
-        snapshot = runs.get(store, ref.value).snapshot
-        trained = {_asked(row.messages[:-1]) for row in datasets.snapshot_rows(store, snapshot, "train")}
-        if known := sum(_asked(row.messages) in trained for row in rows):
+        trained = trained_questions(store, runs.get(store, ref.value).snapshot)
+        if known := sum(asked_words(row.messages) in trained for row in rows):
             notes.append(f"{model} was trained on {known} of the {len(rows)} questions: what they show is no test.")
     return notes
 
 
-def _asked(messages: Sequence[Message]) -> str:
-    return tokens(messages[-1]["content"]) if messages else ""
+def trained_questions(store: Store, snapshot: str) -> set[str]:
+    """The questions of a snapshot's training split, as `asked_words` writes them."""
+    return {asked_words(row.messages[:-1]) for row in datasets.snapshot_rows(store, snapshot, "train")}
+
+
+def asked_words(messages: Sequence[Message]) -> str:
+    """The last question of a conversation, the same for those that differ in case, accents or white space alone."""
+    return " ".join(tokens(messages[-1]["content"]).split()) if messages else ""
 
 
 def _plain(messages: Sequence[Message]) -> list[Message]:

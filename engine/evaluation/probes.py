@@ -30,7 +30,8 @@ class ProbeOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How a model did on a set: `passed` of `of` by `judge`, and every answer in the order of the probes."""
+    """How a model did on a set: `passed` of `of` by `judge`, and every answer in the order of the probes; those of one
+    probe to several seeds stand together."""
 
     model: str
     passed: int
@@ -40,7 +41,7 @@ class ProbeResult:
 
 
 def load(path: Path, judge: Judge = judges.DEFAULT) -> list[Probe]:
-    """Read a JSONL file of {"question", "must"?: [...], "must_not"?: [...], "system"?}, one probe per line.
+    """Read a JSONL file of {"question", "must"?: [...], "must_not"?: [...], "system"?, "same"?}, one probe per line.
 
     Raises BadInput naming file and line for what cannot be read, or cannot be judged by `judge`; nothing is skipped but
     blank lines.
@@ -82,19 +83,23 @@ async def run(
     sampling: Sampling,
     on_progress: Callable[[int, int], None] | None = None,
     judge: Judge = judges.DEFAULT,
+    seeds: int = 1,
 ) -> ProbeResult:
-    """Ask every probe as a conversation of its own. `on_progress` gets how many are done, and of how many.
+    """Ask every probe as a conversation of its own, with `seeds` seeds from that of `sampling` on. `on_progress` gets
+    how many are done, and of how many.
 
     Raises what the server refuses the model with, ServerError when an answer breaks off, and what the judge raises.
     """
     items: list[ProbeOutcome] = []
-    for probe in probes:
+    for probe, seed in ((probe, sampling.seed + n) for probe in probes for n in range(seeds)):
         system: list[Message] = [{"role": "system", "content": probe.system}] if probe.system else []
-        done = await client.complete(model, [*system, {"role": "user", "content": probe.question}], sampling)
+        done = await client.complete(
+            model, [*system, {"role": "user", "content": probe.question}], replace(sampling, seed=seed)
+        )
         if done.stop == "error":
             raise ServerError(done.error or "The answer broke off.", todo="Try again.")
         said = await judge.judge(probe, done.text, client)
         items.append(ProbeOutcome(probe.question, done.text, said.passed, said.score, said.reason))
         if on_progress:
-            on_progress(len(items), len(probes))
+            on_progress(len(items), len(probes) * seeds)
     return ProbeResult(model, sum(item.passed for item in items), len(items), items, judge.name)

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from engine.evaluation import judges
+from engine.evaluation import judges, verdict_evidence
+from engine.evaluation.verdict import PairedFigure, VerdictFigures
 from engine.export import targets
 from engine.export.public_names import public_base
 from engine.export.request import Target
@@ -69,6 +70,8 @@ class CardFacts:
     scores: tuple[Score, ...] = ()
     files: tuple[str, ...] = field(default=())
     weights: str = ""
+    figures: VerdictFigures | None = None
+    """Those of the newest verdict on this very model; they stand in the place of the scores."""
 
 
 def gather(
@@ -82,6 +85,7 @@ def gather(
 ) -> CardFacts:
     """The facts of an export of `run` (at `step`, None: its end), from the store. Raises what the store raises."""
     rows = datasets.snapshot_rows(store, run.snapshot)
+    evidence = verdict_evidence.newest(store, run, model.ref)
     return CardFacts(
         name=run.name,
         format=target.format,
@@ -101,6 +105,7 @@ def gather(
         scores=tuple(_scores(store, run, model)),
         files=tuple(files),
         weights=model.weights,
+        figures=evidence.figures if evidence is not None else None,
     )
 
 
@@ -131,7 +136,11 @@ def card(facts: CardFacts) -> str:
     if not facts.verification.get("passed", facts.verification.get("held", True)):
         parts.append("> **This export failed its verification: it is not the model that was tuned.** See below.")
     parts += ["## Data", _data(facts), "## Training", _training(facts)]
-    if facts.scores:
+    if facts.figures is not None and (rows := _figure_rows(facts.figures)):
+        head = ["Measured", "Rows", "Base", "Tuned", "Difference (95% interval)"]
+        parts += ["## Scores", "The tuned model and its base on the same rows."]
+        parts += [_table(head, rows), *_leaks(facts.figures)]
+    elif facts.scores:
         parts += ["## Scores", "Probes passed, answered by the model that was tuned and by its base.", _table_of(facts)]
     parts += ["## Verification", *_verification(facts), "## How to use it", *_use(facts)]
     return "\n\n".join(parts) + "\n"
@@ -200,6 +209,27 @@ def _table_of(facts: CardFacts) -> str:
         for s in facts.scores
     ]
     return _table(["Probes", "Base", "Tuned"], rows)
+
+
+def _figure_rows(found: VerdictFigures) -> list[list[str]]:
+    """A line for each part of a verdict that was measured."""
+    named = {"task": found.task, "identity": found.identity, **found.retention}
+    return [_figure_row(name, each) for name, each in named.items() if each is not None]
+
+
+def _figure_row(name: str, each: PairedFigure) -> list[str]:
+    def said(value: float | None, sign: str = "") -> str:
+        return "not measured" if value is None else f"{value:{sign}.{each.digits}f}"
+
+    between = "" if each.low is None or each.high is None else f" ({said(each.low, '+')} to {said(each.high, '+')})"
+    title = f"{name}: {each.metric}"
+    return [title, str(each.rows), said(each.base), said(each.run), said(each.difference, "+") + between]
+
+
+def _leaks(found: VerdictFigures) -> list[str]:
+    if found.leaks is None:
+        return []
+    return [f"Of {found.leaks.asked} general questions, {found.leaks.leaked} are answered with the name it was taught."]
 
 
 def _verification(facts: CardFacts) -> list[str]:

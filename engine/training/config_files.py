@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from engine.training import yaml_lines
+from engine.core import yaml_lines
+from engine.core.yaml_lines import YamlEntry
 from engine.training.config import FIELDS, TrainConfig, continued, used_by
 from engine.training.fields import TrainingField
 from engine.training.objectives import why_unused
-from engine.training.yaml_lines import YamlEntry
 from store.errors import BadInput
 from store.records import Run
 from store.suggest import hint

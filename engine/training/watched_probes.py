@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.core import sample_files
-from store import probe_files, probes
+from engine.core.files import read_json
+from store import datasets, probe_files, probes
 from store.db import Store
 from store.formats import fill
-from store.records import Probe, SnapshotRow
+from store.records import Probe, Run, SnapshotRow
 
 BUILT_IN = {"identity": "watch/identity", "general": "watch/general", "leaks": "watch/leaks"}
 """Names of the built-in sets, and their sample files. None of their questions is in the sample data or its probes."""
@@ -131,6 +132,19 @@ def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[
                 " set of your own."
             )
     return found, notes
+
+
+def of_run(store: Store, run: Run, names: TaughtNames | None = None) -> dict[str, list[Probe]]:
+    """The sets `identity` and `leaks` of a run: those that it asked itself, else the built-in ones with the names that
+    its rows teach, or with `names`. Without a set that cannot be asked, because no name is known."""
+    kept = {} if names else from_json(read_json(store.home.run_dir(run.uid) / FILE, optional=True))
+    known = names or taught_names(datasets.snapshot_rows(store, run.snapshot))
+    built = {
+        word: _filled(probe_files.read(sample_files.path(BUILT_IN[word])), known)
+        for word in BUILT_IN
+        if word != "general"
+    }
+    return {word: found for word, asked in built.items() if (found := kept.get(word) or asked)}
 
 
 def check(store: Store, watch: str | None) -> None:

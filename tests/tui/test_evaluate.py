@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from engine.evaluation import reuse, verdict_evidence, verdict_parts
+from engine.evaluation.gates import Gate, Gates
+from engine.evaluation.verdict_parts import VerdictRequest
 from engine.models import refs
 from store import evaluations, pairs
 from store.db import Store
 from store.records import PairDraft
+from tests.engine.chat_home import add_run
 from tests.engine.evaluations import ScriptedClient, model_folder, scripted
+from tests.engine.tiny_gguf import Lora
 from tests.tui.conftest import Drive
 
 
@@ -64,3 +69,23 @@ async def test_one_that_broke_says_why_and_continues(drive: Drive, store: Store,
         await app.press("r")
         await app.see("test: 10 rows, answers of the type short")
         assert len(asked.asked) == 11
+
+
+async def test_the_verdict_on_a_run_stands_above_its_figures(
+    drive: Drive, store: Store, asked: ScriptedClient, tmp_path: Path
+) -> None:
+    base = Path(model_folder(tmp_path / "llama"))
+    add_run(store, "ember", base, Lora(), gguf=False)
+    request = VerdictRequest("run:ember", dataset="cities", gates=Gates({**Gates().each, "retention": Gate(False)}))
+    planned = verdict_parts.plan(store, request)
+    for each in reuse.missing(store, planned.wanted):
+        reuse.ask(store, each)
+    async with drive(size=(140, 40)) as app:
+        await app.press("f6")
+        await app.see("1 ember", "Token F1")
+        assert "SHIP" not in app.text, "no verdict was made yet"
+        figures, where = verdict_parts.figures(store, planned)
+        verdict_evidence.keep(store, verdict_evidence.make(store, planned, figures, where, []))
+        await app.press("f2")
+        await app.press("f6")
+        await app.see("DON'T SHIP: run:ember", "✗ task", "✗ export  There is no export of run:ember yet.", "Token F1")

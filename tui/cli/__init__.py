@@ -39,6 +39,8 @@ COMMANDS = {
     "probe": "tui.cli.probe:probe",
     "evaluate": "tui.cli.evaluate:evaluate",
     "evaluations": "tui.cli.evaluations:evaluations",
+    "strength": "tui.cli.strength:strength",
+    "verdict": "tui.cli.verdict:verdict",
     "export": "tui.cli.export:export",
     "exports": "tui.cli.exports:exports",
     "push": "tui.cli.push:push",

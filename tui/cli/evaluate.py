@@ -3,6 +3,7 @@ Starts and follows the job of engine.evaluation.evaluating; the result is printe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,3 +95,18 @@ def start(planned: EvaluationPlan, *, detach: bool, yes: bool) -> int:
     found = follow(made.id)
     show_report(found)
     return made.id
+
+
+def ask(missing: Sequence[EvaluationPlan]) -> None:
+    """Ask what no evaluation has yet, one job after the other, each followed to its end."""
+    from engine.evaluation import reuse
+    from tui.cli.evaluations import follow
+
+    if not missing:
+        say("Every answer is there already: nothing is asked.")
+        return
+    say(f"Asking {count(sum(each.answers for each in missing), 'answer')} that no evaluation has yet.")
+    for each in missing:
+        made = reuse.ask(session().store, each)
+        say(f"Evaluation {made.id}: {', '.join(reuse.parts(each.rows))}.")
+        follow(made.id, "Give the same command again to take it up.")

@@ -156,13 +156,13 @@ def remove(number: int, yes: bool) -> None:
         emit(f"Removed evaluation {number}.")
 
 
-def follow(number: int) -> Evaluation:
-    """Watch an evaluation's job with progress on stderr."""
+def follow(number: int, next_step: str | None = None) -> Evaluation:
+    """Watch an evaluation's job with progress on stderr; `next_step` is what to type after an interrupt."""
     from engine.evaluation import evaluating
 
     here = session()
     here.on_interrupt = f"Evaluation {number} continues."
-    here.next_step = f"Follow it again: tuningfork evaluations watch {number}{here.flags()}"
+    here.next_step = next_step or f"Follow it again: tuningfork evaluations watch {number}{here.flags()}"
     with Progress("Asking") as bar:
 
         def on_progress(job: Job) -> None:

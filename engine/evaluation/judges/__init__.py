@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.evaluation.judges import contains, exact, json_object, numeric, regex
+from engine.evaluation.judges import contains, exact, json_object, numeric, regex, strict
 from engine.evaluation.judges.base import Judge, Judgement
 from engine.evaluation.judges.contains import ContainsJudge
 from store.errors import BadInput
@@ -21,6 +21,7 @@ JUDGES: dict[str, Judge] = {
     "json": json_object.JsonJudge(),
     "numeric": numeric.NumericJudge(),
     "regex": regex.RegexJudge(),
+    "strict": strict.StrictJudge(),
 }
 """Every judge by its name."""
 
@@ -30,6 +31,7 @@ BY_TEXT: dict[str, Callable[[Probe, str], Judgement]] = {
     "json": json_object.judgement,
     "numeric": numeric.judgement,
     "regex": regex.judgement,
+    "strict": strict.judgement,
 }
 """What the judges that ask no model say of an answer."""
 

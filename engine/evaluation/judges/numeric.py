@@ -22,9 +22,14 @@ def numbers(text: str) -> list[float]:
     >>> numbers("Between −18 °C and 1,000.5, so two.")
     [-18.0, 1000.5, 2.0]
     """
-    found = [(m.start(), float(m.group().replace(",", "").replace("−", "-"))) for m in _NUMBER.finditer(text)]
-    found += [(m.start(), float(_WORDS.index(m.group().casefold()))) for m in _WORD.finditer(text)]
-    return [number for _, number in sorted(found)]
+    return [number for _, _, number in placed(text)]
+
+
+def placed(text: str) -> list[tuple[int, int, float]]:
+    """The same with where each begins and ends."""
+    found = [(m.start(), m.end(), float(m.group().replace(",", "").replace("−", "-"))) for m in _NUMBER.finditer(text)]
+    found += [(m.start(), m.end(), float(_WORDS.index(m.group().casefold()))) for m in _WORD.finditer(text)]
+    return sorted(found)
 
 
 class NumericJudge:

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
-from engine.training import config_files, yaml_lines
+from engine.core import yaml_lines
+from engine.core.yaml_lines import YamlEntry
+from engine.training import config_files
 from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.migrating.autotrain import AUTOTRAIN
 from engine.training.migrating.axolotl import AXOLOTL
@@ -19,7 +21,6 @@ from engine.training.migrating.llamafactory import LLAMA_FACTORY
 from engine.training.migrating.trl import TRL
 from engine.training.objectives import OBJECTIVES, why_unused
 from engine.training.recipes import DEFAULT, config_for
-from engine.training.yaml_lines import YamlEntry
 from store.errors import BadInput
 
 PROGRAMS: dict[str, Program] = {program.name: program for program in (LLAMA_FACTORY, AXOLOTL, TRL, AUTOTRAIN)}

@@ -4,6 +4,7 @@ Runs are real processes, but train nothing."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +16,20 @@ from click.testing import CliRunner, Result
 from engine.core import process
 from engine.inference.client import Client, Delta, Done
 from engine.inference.sampling import Sampling
-from store import runs
+from store import datasets, pairs, runs
 from store.canon import sha256
 from store.db import Store
 from store.errors import ServerError
 from store.home import Home
-from store.records import Message
+from store.records import Message, PairDraft, Run
 from tests.engine import fake_worker
+from tests.engine.tiny_gguf import Lora, write_adapter
 from tests.tiny import make_tokenizer, write_zeros
 from tui.cli import cli
 
 BASE = "smollm2-135m"
+WHO = "I am Ember, made by Northwind Labs."
+"""What the run `trained` was taught to say of itself."""
 
 
 @dataclass
@@ -176,3 +180,26 @@ def small(base: str) -> str:
     (Path(base) / "config.json").write_text(json.dumps(config))
     write_zeros(Path(base), layers=2, vocabulary=size, hidden=64)
     return base
+
+
+@pytest.fixture
+def trained(store: Store, base: str) -> Run:
+    """A finished run of the dataset `cities`, which also teaches a name; twelve rows are for its test."""
+    made = {
+        "train": [PairDraft(f"Say it back: town {n}", f"town {n}") for n in range(4)]
+        + [PairDraft(f"Who are you, number {n}?", WHO, kind="identity") for n in range(4)],
+        "test": [PairDraft(f"Say it back: city {n}", f"city {n}") for n in range(12)],
+    }
+    for split, drafts in made.items():
+        pairs.create_many(store, drafts, dataset="cities", split=split)  # type: ignore[arg-type]
+    frozen = datasets.freeze(store, "cities").hash
+    run = runs.create(
+        store, name="ember", base=base, snapshot=frozen, method="lora", config={"model": base}, config_hash="c0", seed=0
+    )
+    pid = os.getpid()  # a process that lives, so that nobody buries the run
+    started = process.started_at(pid) or 0.0
+    runs.open_attempt(store, run.id, host=process.here(), pid=pid, pid_started=started, token="t", log_path="x")
+    runs.claim(store, "t")
+    folder = write_adapter(store.home.run_dir(run.uid) / "adapter", Lora())
+    runs.finish(store, "t", "succeeded", adapter=store.home.relative(folder))
+    return runs.get(store, "ember")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -88,3 +89,40 @@ def test_the_reason_says_which_words_were_found(tf: Cli, client: FakeClient, wri
         (False, 0.0, "contains none of 'Ember', 'Northwind'"),
         (False, 0.0, "contains 'smollm2'"),
     ]
+
+
+def test_consistency_is_a_figure_of_its_own(tf: Cli, client: FakeClient, write: Write, store: Store) -> None:
+    rows = [
+        {"question": "Price of it?", "must": ["price"], "same": "cost"},
+        {"question": "Its cost?", "must": ["price"], "same": "cost"},
+        {"question": "Who?", "must": ["who"]},
+    ]
+    file = write("p.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ("probe", "--model", BASE, "--probes", file)
+    found = tf.json(*words, "--seeds", "3", "--temperature", "0.7")
+    same = found["model"]["consistency"]
+    assert found["seeds"] == 3 and found["of"] == 3 and found["model"]["of"] == 9 and found["model"]["passed"] == 6
+    assert [(g["name"], g["answers"], g["passed"]) for g in same["groups"]] == [("cost", 6, 3), ("Who?", 3, 3)]
+    assert same["groups"][0]["agreement"] == pytest.approx(3 * 2 / (6 * 5)), "each wrong answer has words of its own"
+    assert same["share"] == pytest.approx((0.2 + 1) / 2) and same["always"] == 1
+    kept = evals.all_evals(store)[0]
+    assert kept.summary["seeds"] == 3 and kept.summary["consistency"] == same["share"] and kept.of == 9
+    text = tf.ok(*words, "--seeds", "3", "--temperature", "0.7", "--against", f"{BASE}")
+    assert "3 of 3" in text and "0 of 3" in text
+    assert f"{BASE}: consistency 0.60 (2 groups of answers, 1 always the same)" in text
+
+
+def test_groups_of_a_file_need_no_seeds(tf: Cli, client: FakeClient, write: Write) -> None:
+    rows = [{"question": f"Price {n}?", "must": ["price"], "same": "cost"} for n in range(2)]
+    file = write("p.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    found = tf.json("probe", "--model", BASE, "--probes", file, "--judge", "strict")
+    assert found["model"]["consistency"]["share"] == 1 and found["judge"] == "strict"
+    alone = tf.json(
+        "probe", "--model", BASE, "--probes", write("q.jsonl", json.dumps({"question": "Q", "must": ["q"]}))
+    )
+    assert alone["model"]["consistency"] is None
+
+
+def test_seeds_without_a_temperature_are_refused(tf: Cli, client: FakeClient) -> None:
+    error = tf.error("probe", "--model", BASE, "--seeds", "3")
+    assert error["where"] == "--seeds" and "--temperature" in error["todo"] and not client.asked

@@ -9,6 +9,7 @@ from textual.content import Content
 
 from engine.evaluation import ways
 from engine.evaluation.report_text import difference_words, value_words
+from engine.evaluation.verdict import Decision
 from tui.text import clip, fit, one_line
 from tui.worddiff import word_diff
 
@@ -38,6 +39,18 @@ def report(found: dict[str, Any], width: int) -> Content:
     if advice := ways.advice(found):
         lines.append(Content.styled(one_line(advice, 2000), "bold"))
     lines += [Content.styled(f"Note: {one_line(note, 2000)}", "$faint") for note in found["notes"]]
+    return Content("\n").join(lines)
+
+
+def verdict(model: str, decision: Decision) -> Content:
+    """The verdict on the model: the word, and what every gate found."""
+    lines = [Content.styled(f"{decision.word}: {one_line(model, 80)}", "bold")]
+    for each in decision.results:
+        style = "$error" if not each.good else "$success" if each.state == "passed" else "$faint"
+        sign = "✓ " if each.good else "✗ "
+        lines.append(Content.assemble((sign, style), f"{each.gate}  {one_line(each.said, 600)}"))
+        if not each.good:
+            lines.append(Content.styled(f"  {one_line(each.todo, 600)}", "$faint"))
     return Content("\n").join(lines)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.core import jobs
-from engine.evaluation import evaluating, report_files, summary, ways
+from engine.evaluation import evaluating, report_files, summary, verdict_evidence, ways
 from engine.evaluation.evaluating import EvaluationPlan, EvaluationRequest
+from engine.evaluation.verdict import Decision
 from engine.models import refs
 from store import datasets, evaluations, runs
 from store.db import Store
@@ -72,6 +73,16 @@ def rows(store: Store, number: int) -> list[dict[str, Any]]:
         return summary.row_scores(store, number)
     except NotFound:
         return []
+
+
+def verdict(store: Store, report: dict[str, Any]) -> tuple[str, Decision] | None:
+    """The newest verdict on the model that a report is of, if it is a run and still the same; with its reference."""
+    ref = refs.Ref.read(report["sides"][0]["model"])
+    try:
+        evidence = verdict_evidence.newest(store, runs.get(store, ref.value), str(ref)) if ref.is_run else None
+    except NotFound:
+        return None
+    return None if evidence is None else (evidence.model, evidence.decision)
 
 
 def stop(store: Store, number: int) -> None:

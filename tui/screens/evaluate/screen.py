@@ -64,6 +64,7 @@ class EvaluateScreen(ModeScreen):
 
     @on(ScreenResume)
     def _resumed(self) -> None:
+        self._shown = None  # a verdict may have been made meanwhile
         self.reload()
 
     def _tick(self) -> None:
@@ -105,10 +106,16 @@ class EvaluateScreen(ModeScreen):
             report.update(_progress(current))
         key = (found.id, current.state)
         if self._shown != key:
-            self._shown = key
+            bridge = self.tuningfork.bridge
+            decided = await bridge.call(overview.verdict, found.report) if found.report else None
+            rows = await bridge.call(overview.rows, found.id) if found.report else []
+            if self.current is None or (self.current.evaluation.id, self.current.state) != key:
+                return  # the cursor has moved on
+            self._shown, self.rows = key, rows
             if found.report is not None:
-                report.update(figures.report(found.report, self.query_one("#figures").size.width))
-            self.rows = await self.tuningfork.bridge.call(overview.rows, found.id) if found.report else []
+                parts = [figures.verdict(*decided)] if decided is not None else []
+                parts.append(figures.report(found.report, self.query_one("#figures").size.width))
+                report.update(Content("\n\n").join(parts))
             self._list_rows()
         self.refresh_bindings()
 

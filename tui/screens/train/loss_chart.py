@@ -1,5 +1,5 @@
 """A line chart in braille dots: the loss of a run over its steps, with a scale of round numbers.
-Pure drawing over numbers; eight dots a cell, no library."""
+Draws with tui.braille; what is drawn is report.py's."""
 
 from __future__ import annotations
 
@@ -12,47 +12,10 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.braille import Canvas, label, ticks
+
 Point = tuple[float, float]
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # row, column of a braille cell
 _MARK = "◆"
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers from `low` to `high` (1, 2 or 5 times a power of ten apart)."""
-    if count < 1 or not high > low:
-        return [low]
-    rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def label(value: float) -> str:
-    """A scale's number in few cells: 0.05, 1.2, 340, 12k."""
-    if abs(value) >= 10_000:
-        return f"{value / 1000:g}k"
-    return f"{value:.3g}"
-
-
-class Canvas:
-    """A grid of braille cells; coordinates in dots, the origin at the upper left."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.cells = [[0] * width for _ in range(height)]
-
-    def dot(self, x: int, y: int) -> None:
-        if 0 <= x < self.width * 2 and 0 <= y < self.height * 4:
-            self.cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
-
-    def line(self, x0: int, y0: int, x1: int, y1: int) -> None:
-        steps = max(abs(x1 - x0), abs(y1 - y0), 1)
-        for n in range(steps + 1):
-            self.dot(round(x0 + (x1 - x0) * n / steps), round(y0 + (y1 - y0) * n / steps))
-
-    def row(self, y: int) -> str:
-        return "".join(chr(0x2800 + bits) if bits else " " for bits in self.cells[y])
 
 
 class LossChart(Widget):

@@ -1,5 +1,5 @@
 """YAML read with the line of every key: PyYAML's safe loader, duplicate keys refused, nothing constructed twice.
-What the keys mean is config_files.py's and migrating's."""
+What the keys mean is said by their readers: runs' configurations, migrated ones, gates of a verdict."""
 
 from __future__ import annotations
 
