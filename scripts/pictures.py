@@ -1,7 +1,7 @@
 """Draws the pictures of README: drives the real app, without a terminal, on a home with the demo's run.
 
     tuningfork demo --home DIR
-    python scripts/pictures.py --home DIR          # writes docs/data.svg, train.svg, compare.svg, evaluate.svg, export.svg
+    python scripts/pictures.py --home DIR     # docs/data.svg, train.svg, compare.svg, evaluate.svg and export.svg
 
 Evaluate and Export show what the home holds: run an evaluation and an export of the demo's run before.
 """
@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
 from textual.pilot import Pilot
 
@@ -24,6 +20,7 @@ from store.db import Store
 from store.home import Home
 from tui.app import TuningforkApp
 
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 180.0
 
 
