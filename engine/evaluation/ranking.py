@@ -40,6 +40,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.evaluation.anytime import VoteStanding, standing
 from engine.models.refs import Ref
 from store.records import VoteCounts
 
@@ -66,6 +67,11 @@ class Rate:
     def decided(self) -> int:
         """Votes with a winner."""
         return self.wins + self.losses
+
+    @property
+    def standing(self) -> VoteStanding:
+        """Whether that is enough votes, at every look; `p` and the Wilson interval hold for one look only."""
+        return standing(self.wins, self.losses)
 
 
 def rate(counts: VoteCounts, *, of: str | None = None) -> Rate:

@@ -78,6 +78,9 @@ def rank() -> None:
 
     For each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
     chance of a split at least this uneven if both were equally good. Three models or more are ranked (Bradley-Terry).
+
+    "Enough votes" and how many more it takes hold however often you look and whenever you stop: two equally good models
+    are ever called different in at most one case of twenty. A model "beats" another only then.
     """
     from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
@@ -103,24 +106,25 @@ def _plain(each: Rate) -> dict[str, Any]:
     return {
         "model": each.b_model, "against": each.a_model, "winner": each.b_model if each.wins > each.losses else None,
         "wins": each.wins, "losses": each.losses, "ties": each.ties, "both_bad": each.both_bad,
-        "rate": each.rate, "low": each.low, "high": each.high, "p": each.p,
+        "rate": each.rate, "low": each.low, "high": each.high, "p": each.p, "state": each.standing.state,
+        "more": each.standing.more, "low_at_any_time": each.standing.low, "high_at_any_time": each.standing.high,
     }  # fmt: skip
 
 
 def _who(each: Rate) -> str:
     """`run:ember beats smollm2-135m`; one that may be ahead by chance only leads."""
     verb = "against" if not each.decided else "even with" if each.wins == each.losses else "leads"
-    if each.p < 0.05:
+    if each.standing.state == "better":
         verb = "beats"
     return one_line(f"{each.b_model} {verb} {each.a_model}", 200)
 
 
 def _figures(each: Rate) -> str:
-    """`75% (41% to 93%) of 8, p 0.29, could be chance, 1 tie, 2 both bad`"""
+    """`75% (41% to 93%) of 8, p 0.29, could be chance, about 29 more votes, 1 tie, 2 both bad`"""
     said = ["no winner yet"]
     if each.rate is not None:
         said = [f"{each.rate:.0%} ({each.low:.0%} to {each.high:.0%}) of {each.decided}", f"p {each.p:.2g}"]
-        said += ["could be chance"] if each.p >= 0.05 else []
+        said += each.standing.words
     said += [count(each.ties, "tie")] if each.ties else []
     said += [f"{each.both_bad} both bad"] if each.both_bad else []
     return ", ".join(said)

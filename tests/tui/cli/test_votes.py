@@ -77,7 +77,8 @@ class TestRank:
         assert pair["rate"] == 0.75 and pair["p"] == 0.625 and found["ranking"] == []
         assert (round(pair["low"], 3), round(pair["high"], 3)) == (0.301, 0.954)
         assert tf.ok("votes", "rank") == (
-            f"{TUNED} leads {BASE}  75% (30% to 95%) of 4, p 0.62, could be chance, 1 tie, 1 both bad\n"
+            f"{TUNED} leads {BASE}  75% (30% to 95%) of 4, p 0.62, could be chance, about 82 more votes, "
+            "1 tie, 1 both bad\n"
         )
 
     def test_a_base_that_wins_is_named_whichever_lane_it_was_in(self, tf: Cli, cast: Cast) -> None:
@@ -86,7 +87,13 @@ class TestRank:
             cast("b", a=TUNED, b=BASE)
         [pair] = tf.json("votes", "rank")["pairs"]
         assert (pair["winner"], pair["model"], pair["wins"], pair["losses"]) == (BASE, BASE, 6, 0)
-        assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (61% to 100%) of 6, p 0.031\n"
+        assert (pair["state"], pair["more"]) == ("open", 4)
+        assert tf.ok("votes", "rank") == (
+            f"{BASE} leads {TUNED}  100% (61% to 100%) of 6, p 0.031, could be chance, about 4 more votes\n"
+        )
+        cast("a"), cast("a")
+        assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (68% to 100%) of 8, p 0.0078, enough votes\n"
+        assert tf.json("votes", "rank")["pairs"][0]["state"] == "better"
 
     def test_even_and_undecided(self, tf: Cli, cast: Cast) -> None:
         cast("tie")

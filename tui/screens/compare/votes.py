@@ -198,7 +198,7 @@ def _rate(each: Rate) -> list[Content]:
     if each.rate is None:
         return [Content.styled(part, "$faint") for part in _listed(["no winner yet", *others])]
     done = round(each.rate * _BAR)
-    others += [] if each.p < 0.05 else ["could be chance"]
+    others += each.standing.words
     first, *rest = _listed([f"({each.low:.0%} to {each.high:.0%}) of {each.decided}", *others])
     bar = Content.assemble(
         ("━" * done, "$lane-b"), ("─" * (_BAR - done), "$hairline"), (f" {each.rate:.0%} ", "bold"), (first, "$faint"),
