@@ -63,8 +63,8 @@ def test_the_interval_holds_at_every_look(rate: float) -> None:
     missed = 0
     drawn = np.random.default_rng(1).random((200, 60)) < rate
     for voter in drawn:
-        looks = [standing(int(voter[:n].sum()), int(n - voter[:n].sum())) for n in range(1, 61, 3)]
-        missed += any(not look.low <= rate <= look.high for look in looks)
+        looks = [anytime.interval(float(voter[:n].sum()), float(n - voter[:n].sum())) for n in range(1, 61, 3)]
+        missed += any(not low <= rate <= high for low, high in looks)
     assert missed / 200 <= ALPHA + 0.03
 
 
