@@ -274,7 +274,7 @@ def _rows(figure: PairedFigure) -> str:
 
 def _typed(run: str) -> str:
     """A run as a command takes it: a strength has a sign that shells read."""
-    name = run.removeprefix("run:")
+    name = Ref.read(run).title
     return f"'{name}'" if "*" in name else name
 
 
