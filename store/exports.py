@@ -37,9 +37,17 @@ def finish(
     path: str | None = None,
     error: str | None = None,
 ) -> Export:
-    """End an export that was written: done when it passed its verification, else rejected; `error` says why."""
+    """End an export that was written: done when it passed its verification, else rejected; `error` says why.
+
+    Earlier exports that lay where this one lies now are forgotten: their files were replaced.
+    """
     report = canonical(verification or {})
-    return _end(store, export_id, state=state, sha256=sha256, bytes=bytes, proof=report, error=error, path=path)
+    with store.write() as conn:
+        made = _end(store, export_id, state=state, sha256=sha256, bytes=bytes, proof=report, error=error, path=path)
+        conn.execute(
+            "DELETE FROM export WHERE path = ? AND id <> ? AND state IN ('done', 'rejected')", (made.path, export_id)
+        )
+    return made
 
 
 def fail(store: Store, export_id: int, error: str) -> Export:

@@ -195,6 +195,7 @@ def test_what_is_there_is_not_replaced_unasked(store: Store, adapter: Path) -> N
     (second,) = service.export(store, request(overwrite=True))
     assert second.path == first.path and store.home.absolute(second.path).stat().st_mtime_ns > before
     assert not list(store.home.exports.rglob("*.old"))
+    assert exports.all_exports(store) == [second]  # removing the entry of a replaced file would remove the new one's
 
 
 def test_a_folder_that_is_no_export_is_never_replaced(store: Store, adapter: Path, tmp_path: Path) -> None:
