@@ -88,8 +88,8 @@ class TrainConfig:
     launcher: str = row("local", kind="choice", choices=lambda: LAUNCHERS, label="Launcher", added_later=True,
         how=True, help="How the training process is started.")
     processes: int = row(1, kind="whole", low=1, high=1024, label="Processes", unit="that share each step",
-        added_later=True, how=True, help="Processes that share the passes of each step (torchrun); each holds the whole"
-        " model. The result is that of one process, but for rounding.")
+        added_later=True, how=True, help="Processes that share the passes of each step (torchrun, ray); each holds the"
+        " whole model. The result is that of one process, but for rounding.")
     train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
         added_later=True, before="last",
         help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")

@@ -193,6 +193,17 @@ def test_processes_need_a_card_each_or_share_the_cores() -> None:
         torchrun.limits(config, cores=64, cards=2)
 
 
+def test_a_launcher_whose_extra_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(model="m", launcher="ray", processes=2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match="needs Ray, which is not installed") as caught:
+        LAUNCHERS["ray"].limits(config, cores=2, cards=0)
+    assert "tuningfork[ray]" in caught.value.todo
+    monkeypatch.undo()
+    with pytest.raises(BadInput, match="ray trains towards sft only"):
+        config.replace(objective="dpo")
+
+
 WRONG: dict[str, list[Any]] = {
     "model": ["", None],
     "method": ["ia3"],
