@@ -7,8 +7,8 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from engine.training import run_control
 from engine.training.worker.job_runner import SUPERSEDED, patiently
 from engine.training.worker.ranks import HOST, LOOPBACK, listen
 from store import runs
@@ -79,33 +80,34 @@ def main(home: Home, token: str, processes: int, argv: Sequence[str]) -> int:
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its words are ours below
     os.environ.update(GLOO_SOCKET_IFNAME=LOOPBACK, NCCL_SOCKET_IFNAME=LOOPBACK)
     rendezvous_handler_registry.register("loopback", lambda parameters: LoopbackRendezvous())
-    with tempfile.TemporaryDirectory(prefix="tuningfork-ranks-") as folder:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-            run_id=secrets.token_hex(8),
-            rdzv_backend="loopback",
-            rdzv_endpoint=f"{HOST}:0",
-            local_addr=HOST,
-            max_restarts=0,
-            monitor_interval=0.2,
-            signals_to_handle="SIGTERM,SIGINT",
-            shutdown_timeout=STOP_S,
-        )
-        try:
-            elastic_launch(config, argv[0])(*argv[1:])
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            return _failed(home, token, rank, processes, failure)
-        except SignalException:
-            return 0  # the first process has recorded how the run ended
+    folder = home.cache / "ranks"  # for last words; one run is live at a time, so what lies there is a killed one's
+    shutil.rmtree(folder, ignore_errors=True)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
+        run_id=secrets.token_hex(8),
+        rdzv_backend="loopback",
+        rdzv_endpoint=f"{HOST}:0",
+        local_addr=HOST,
+        max_restarts=0,
+        monitor_interval=0.2,
+        signals_to_handle="SIGTERM,SIGINT",
+        shutdown_timeout=STOP_S,
+    )
+    try:
+        elastic_launch(config, argv[0])(*argv[1:])
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        return _failed(home, token, rank, processes, failure)
+    except SignalException:
+        return 0  # the first process has recorded how the run ended
     return 0
 
 
 def _failed(home: Home, token: str, rank: int, processes: int, failure: ProcessFailure) -> int:
-    """Say which process failed, and record it unless the run has its end already."""
+    """Say which process failed, record it unless the run has its end already, and start the next run."""
     if failure.exitcode == SUPERSEDED:
         return SUPERSEDED
     said = _said(failure)
@@ -114,6 +116,7 @@ def _failed(home: Home, token: str, rank: int, processes: int, failure: ProcessF
     with Store.open(home, migrate=False) as store, contextlib.suppress(Superseded):
         log = store.home.absolute(runs.held(store, token)[1].log_path)
         patiently(runs.finish, store, token, "failed", error=f"{text}\n  Log: {log}", exit=str(failure.exitcode))
+        run_control.start_next(store)
     print(text.splitlines()[0], file=sys.stderr, flush=True)
     return 1
 
