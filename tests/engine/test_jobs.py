@@ -449,8 +449,10 @@ class TestLaunchers:
     @pytest.mark.slow
     def test_the_words_of_a_process_beside_the_first_end_the_run(self, store: Store, submit: Submit) -> None:
         name = submit("second", launcher="torchrun", processes=2).name
+        after = submit("quick").name
         attempt = started(store, name)
-        run = ended(store, name)
+        until(lambda: runs.get(store, after).state == "succeeded")  # no one polls: the agent starts the next run
+        run = runs.get(store, name)
         assert run.state == "failed" and run.error is not None
         assert "Process 2 of 2" in run.error and "row 5: The second process cannot read it." in run.error
         assert "Correct row 5." in run.error and run.error.endswith(str(store.home.absolute(attempt.log_path)))

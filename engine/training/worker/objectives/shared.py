@@ -143,7 +143,8 @@ def announce(job: TrainingJob, loaded: Loaded, total: int, peak: float) -> None:
     """Report steps and machine, and say at which rate a run continues whose steps have become more: its schedule spans
     all of them from then on."""
     facts = loading.environment() | {"device": loaded.device, "dtype": str(loaded.dtype).removeprefix("torch.")}
-    place = {"launcher": job.ranks.launcher, "processes": job.ranks.world} if job.ranks.world > 1 else {}
+    ranks = job.ranks
+    place = {} if ranks.launcher == "local" else {"launcher": ranks.launcher, "processes": ranks.world}
     job.reporter.total(total, facts | place)
     before = manifest_of(job.resume_from) if job.resume_from else {}
     if before.get("total_steps", total) == total:
