@@ -23,6 +23,7 @@ from store.worker import (
     beat,
     claim,
     finish,
+    held,
     prune_checkpoint,
     record,
     run_from,
@@ -44,6 +45,7 @@ __all__ = [
     "extend",
     "finish",
     "get",
+    "held",
     "keep_checkpoint",
     "last_event",
     "live_attempt",
@@ -63,6 +65,7 @@ __all__ = [
     "set_state",
     "set_wanted",
     "stamps",
+    "start_otherwise",
     "waiting",
 ]
 
@@ -285,6 +288,14 @@ def extend(store: Store, name: str, config: dict[str, Any], config_hash: str, to
             (canonical(config), config_hash, total_steps, run.id),
         )
         return get(store, name)
+
+
+def start_otherwise(store: Store, name: str, config: dict[str, Any]) -> None:
+    """Gives a run that has ended a configuration that differs in how it is computed, so that its hash stays."""
+    with store.write() as conn:
+        if (run := get(store, name)).state not in END_STATES:
+            raise Conflict(f"Run {name} is {state_word(run.state)}.", todo="Wait until it has ended.")
+        conn.execute("UPDATE run SET config = ? WHERE id = ?", (canonical(config), run.id))
 
 
 def keep_checkpoint(store: Store, run_id: int, step: int, path: str, manifest: dict[str, Any]) -> None:

@@ -26,6 +26,15 @@ def claim(store: Store, token: str) -> tuple[Run, Attempt]:
         return run_from(run), attempt_from(_own(conn, token))
 
 
+def held(store: Store, token: str) -> tuple[Run, Attempt]:
+    """The run and attempt of this token, for a process beside the one that claims them: as `claim` it waits until they
+    are written, and writes nothing."""
+    with store.write() as conn:
+        attempt = _own(conn, token)
+        run = conn.execute(f"{RUN_COLUMNS} WHERE r.id = ?", (attempt["run_id"],)).fetchone()
+        return run_from(run), attempt_from(attempt)
+
+
 def set_state(
     store: Store, token: str, state: RunState, *, total_steps: int | None = None, env: Mapping[str, Any] | None = None
 ) -> None:

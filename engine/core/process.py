@@ -97,6 +97,17 @@ def started_at(pid: int) -> float | None:
         return None
 
 
+def children_of(pid: int) -> frozenset[int]:
+    """The processes that a process has started and that have not ended; none where it is gone itself."""
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        for each in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.Error):
+                if each.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                    found.add(each.pid)
+    return frozenset(found)
+
+
 def is_running(pid: int, started: float) -> bool | None:
     """Whether the process that started then still runs: True, False, or None when that is not known.
 

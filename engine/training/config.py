@@ -86,7 +86,10 @@ class TrainConfig:
     objective: str = row("sft", kind="choice", choices=lambda: OBJECTIVES, label="Objective", added_later=True,
         help="What the run trains towards.")
     launcher: str = row("local", kind="choice", choices=lambda: LAUNCHERS, label="Launcher", added_later=True,
-        help="How the training process is started.")
+        how=True, help="How the training process is started.")
+    processes: int = row(1, kind="whole", low=1, high=1024, label="Processes", unit="that share each step",
+        added_later=True, how=True, help="Processes that share the passes of each step (torchrun, ray); each holds the"
+        " whole model. The result is that of one process, but for rounding.")
     train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
         added_later=True, before="last",
         help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")
@@ -180,6 +183,7 @@ class TrainConfig:
             what = f"The objective {self.objective} is not trained by the method {self.method}."
             raise BadInput(what, where="method", todo=f"Choose one of: {', '.join(objective.methods)}.")
         objective.check(self)
+        LAUNCHERS[self.launcher].check(self)
         for name, field in FIELDS.items():
             if (why := why_unused(self.objective, name)) is not None and getattr(self, name) != field.default:
                 what = f"{field.label} is not used by the objective {self.objective}."
@@ -230,8 +234,12 @@ class TrainConfig:
         return self.batch_size * self.accumulation
 
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON: equal configs have equal hashes."""
-        return sha256(canonical(self.to_json()))
+        """SHA-256 of the canonical JSON of `what_comes_out`: configs that give the same have equal hashes."""
+        return sha256(canonical(self.what_comes_out()))
+
+    def what_comes_out(self) -> dict[str, Any]:
+        """`to_json` without the fields that only say how a run is computed: what its checkpoints are checked by."""
+        return {name: value for name, value in self.to_json().items() if not FIELDS[name].how}
 
 
 FIELDS: dict[str, TrainingField] = fields_of(TrainConfig)

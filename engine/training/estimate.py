@@ -110,7 +110,7 @@ def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None =
         _BASE_BYTES
         + METHODS["lora"].memory(config, facts, device, available)
         + tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
-    )
+    ) * _copies(config, device)
     sizes = f"about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of {place}"
     if needed <= available * _FITS_SHARE:
         return MethodChoice("lora", f"Method lora: in 16 bits the run takes {sizes}.")
@@ -135,7 +135,7 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
     asking = _preparing(config, facts, preflight.rows) / _WRITING_SHARE / speed
     trial = flops * TRIAL_STEPS / steps / speed if config.lr_trial else 0.0
     seconds = start + flops / speed + measuring + asking + trial
-    memory = int(_BASE_BYTES + _memory(config, preflight, facts, device, available))
+    memory = int(_needed(config, preflight, facts, device, available))
     note = ""
     if memory > available:
         smaller = _fitting(config, preflight, facts, device, available) or _smaller(config, facts, device, available)
@@ -190,7 +190,7 @@ def _fitting(config: TrainConfig, preflight: Preflight, facts: ModelFacts, devic
         except BadInput:
             continue  # this method does not take the other settings
         read = replace(preflight, longest=min(preflight.longest, other.max_length))
-        needed = _BASE_BYTES + _memory(other, read, facts, device, available)
+        needed = _needed(other, read, facts, device, available)
         if needed <= available * _FITS_SHARE:
             ((name, value),) = change.items()
             return f"With {FIELDS[name].label.lower()} {value} it would take about {needed / 1e9:.1f} GB."
@@ -217,9 +217,19 @@ def _shared(config: TrainConfig, preflight: Preflight) -> int:
 
 def _speed(config: TrainConfig, machine: Machine) -> float:
     if machine.gpus:
-        return _GPU_FLOPS
+        return _GPU_FLOPS * config.processes
     fast = machine.fast_bf16 and config.dtype != "fp32"
     return (_CPU_FLOPS_PER_CORE if fast else _PLAIN_CPU_FLOPS_PER_CORE) * (config.threads or machine.cores)
+
+
+def _needed(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device, available: float) -> float:
+    """Bytes of a run: of the machine, or of each card."""
+    return (_BASE_BYTES + _memory(config, preflight, facts, device, available)) * _copies(config, device)
+
+
+def _copies(config: TrainConfig, device: Device) -> int:
+    """How many processes share one memory: all of a run on the CPU, while on a GPU each has its card."""
+    return config.processes if device == "cpu" else 1
 
 
 def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device, available: float) -> float:

@@ -24,7 +24,8 @@ class TrainingField:
     names. Numbers lie from `low` to `high`; with `above_low`, `low` itself is too small. `empty` says what happens
     without a value, and is '' when there must be one. `unit` follows the value in a form. `added_later` marks a field
     that the first release had not; `before` is what runs did until then, if that is not its default. A configuration
-    without the field means that, and TrainConfig.to_json leaves the field out when it says that.
+    without the field means that, and TrainConfig.to_json leaves the field out when it says that. `how` marks a field
+    that says how a run is computed, not what comes out: it may change between attempts, and no hash contains it.
     """
 
     name: str = ""
@@ -41,6 +42,7 @@ class TrainingField:
     choices: Callable[[], Iterable[str]] = tuple
     added_later: bool = False
     before: Any = None
+    how: bool = False
 
     @property
     def until_added(self) -> Any:

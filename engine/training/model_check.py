@@ -9,6 +9,7 @@ from engine.models import gguf_source, inspection
 from engine.models.refs import Resolved
 from engine.training.config import TrainConfig
 from engine.training.estimate import choose_method, machine
+from engine.training.launchers import LAUNCHERS
 from engine.training.methods import AUTO, meant_by
 from engine.training.model_facts import gguf_facts, model_facts
 from store.errors import BadInput, Unsupported
@@ -38,7 +39,9 @@ def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None)
     Raises Unsupported or BadInput naming what is wrong: a damaged or incomplete file, a quantised checkpoint that the
     method cannot train, targets and whole modules that the model does not have, an optimizer that this machine lacks.
     """
-    if config.optimizer == "paged_adamw_8bit" and not machine().gpus:
+    here = machine()
+    limits = LAUNCHERS[config.launcher].limits(config, cores=here.cores, cards=len(here.gpus))
+    if config.optimizer == "paged_adamw_8bit" and not here.gpus:
         raise Unsupported(
             "The optimizer paged_adamw_8bit needs a CUDA GPU, and this machine has none.",
             where="optimizer",
@@ -48,9 +51,9 @@ def check_model(base: Resolved, config: TrainConfig, folder: Path | None = None)
         inspection.check_gguf(base.gguf)
     folder = folder or base.folder
     if folder is None:
-        return []
+        return limits
     found = inspection.inspect(folder, method=config.method, targets=config.targets).require()
-    notes = [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
+    notes = limits + [" ".join(filter(None, (issue.what, issue.todo))) for issue in found.issues]
     _require_modules(config, found)
     notes += [sentence for method in meant_by(config.method) for sentence in method.limits(config)]
     blocks = gguf_source.own_blocks(folder)

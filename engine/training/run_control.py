@@ -227,19 +227,22 @@ def resume(
     step: int | None = None,
     *,
     steps: int | None = None,
+    launcher: str | None = None,
+    processes: int | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Attempt | None:
     """Continue a stopped, lost or failed run from its newest checkpoint that is as it was saved, or from the start when
     it has none; with `step` from that checkpoint. `steps` gives the run more steps in all, so that a finished one can
-    continue, too: from the state at its end.
+    continue, too: from the state at its end. `launcher` and `processes` start it another way than before, if given.
 
     What is skipped or given up is said in the run's log, and to `on_note`. Returns its live attempt, or None when it
     waits behind another run. Conflict when it is live, queued or done, or when its base changed since it began;
-    NotFound or BadInput for a checkpoint that cannot be used, BadInput for too few steps.
+    NotFound or BadInput for a checkpoint that cannot be used, BadInput for too few steps or for a launcher that does
+    not carry the run.
     """
     reap(store)
     run = _resumable(store, name, steps)
-    config = TrainConfig.from_json(run.config)
+    config = _started_by(TrainConfig.from_json(run.config), launcher, processes)
     end: Path | None = None
     from_step: int | None
     if run.state == "succeeded" and step is None:
@@ -251,6 +254,8 @@ def resume(
         raise BadInput(what, where="steps", todo=f"Give at least {total + 1} steps in all.")
     base = refs.resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
+    if launcher or processes:
+        check_model(base, config)
     with store.write():
         _resumable(store, name, steps)  # another process may have been faster
         if end is not None:
@@ -258,12 +263,21 @@ def resume(
         if steps is not None:
             longer = config.replace(steps=steps)
             runs.extend(store, name, longer.to_json(), longer.hash(), steps)
+        elif launcher or processes:
+            runs.start_otherwise(store, name, config.to_json())
         runs.queue(store, name, from_step)
         for note in notes:
             runs.note(store, run.id, note, "warning")
     for note in notes if on_note else ():
         on_note(note)  # type: ignore[misc]
     return start(store, name)
+
+
+def _started_by(config: TrainConfig, launcher: str | None, processes: int | None) -> TrainConfig:
+    """The configuration with another launcher: local again means one process, unless a number says otherwise."""
+    if launcher is not None:
+        config = config.replace(launcher=launcher, processes=processes or 1)
+    return config.replace(processes=processes) if processes is not None else config
 
 
 def _resumable(store: Store, name: str, steps: int | None) -> Run:
@@ -441,7 +455,8 @@ def _launch(store: Store, run: Run) -> Attempt | None:
         resume_from=run.resume_from,
     )
     try:
-        launcher = LAUNCHERS[TrainConfig.from_json(run.config).launcher]
+        config = TrainConfig.from_json(run.config)
+        launcher = LAUNCHERS[config.launcher]
     except BadInput as error:
         runs.close_unstarted(store, attempt.id, f"The run cannot be started: {error.what}")
         return None
@@ -451,9 +466,10 @@ def _launch(store: Store, run: Run) -> Attempt | None:
         ):
             pid, started = launcher.start(
                 process.command("run", "--home", str(home.root), "--token", token),
+                processes=config.processes,
                 log=log,
                 cwd=home.root,
-                env=process.environment(run.config.get("threads")),
+                env=process.environment(max(1, (config.threads or process.cores()) // config.processes)),
             )
     except OSError as error:
         raise WorkerError(

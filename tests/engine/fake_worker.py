@@ -40,6 +40,11 @@ def train(job: TrainingJob) -> Outcome:
                 full.write("x" * 100_000)
         case "module":
             __import__("no_such_module_here")
+        case "second" if job.ranks.rank == 1:
+            raise BadInput("The second process cannot read it.", where="row 5", todo="Correct row 5.")
+        case "second":
+            job.reporter.say("waiting for the others")
+            time.sleep(holding.PATIENCE_S)
         case "exit":
             sys.exit(3)
         case "vanish":
@@ -120,7 +125,7 @@ def main() -> int:
         convert_gguf.prepare = slow_prepare
         return command.main()
     original = job_runner.run
-    job_runner.run = lambda home, token: original(home, token, train)
+    job_runner.run = lambda home, token, **named: original(home, token, train, **named)
     return command.main()
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from engine.training.config import FIELDS, TrainConfig
+from engine.training.launchers import LAUNCHERS
 from engine.training.objectives import OBJECTIVES, why_unused
 from engine.training.recipes import config_for
-from store.errors import BadInput
+from store.errors import BadInput, Unsupported
 
 
 def test_json_and_back_is_the_same_config() -> None:
@@ -151,13 +152,56 @@ OTHER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(FIELDS) - {"objective", "launcher"}))  # these have one choice each
+@pytest.mark.parametrize(
+    "name", sorted(name for name, field in FIELDS.items() if name != "objective" and not field.how)
+)
 def test_every_field_counts_in_the_hash(name: str) -> None:
     uses = next(each for each in OBJECTIVES if why_unused(each, name) is None)
     config = TrainConfig(model="m", objective=uses)
     old = getattr(config, name)
     value = OTHER[name] if name in OTHER else old / 2 or 0.5 if isinstance(old, float) else old + 8
     assert config.replace(**{name: value}).hash() != config.hash()
+
+
+def test_how_a_run_is_computed_counts_in_no_hash() -> None:
+    one, two = TrainConfig(model="m"), TrainConfig(model="m", launcher="torchrun", processes=2)
+    assert one.hash() == two.hash() and one.to_json() != two.to_json()
+    assert TrainConfig.from_json(two.to_json()) == two
+
+
+@pytest.mark.parametrize(
+    ("settings", "where", "says"),
+    [
+        ({"processes": 2}, "processes", "local starts one process, not 2"),
+        ({"launcher": "torchrun", "objective": "grpo", "reward": "run:m"}, "launcher", "do not share the grpo loss"),
+        ({"launcher": "torchrun", "objective": "dpo"}, "launcher", "towards sft only"),
+        ({"launcher": "torchrun", "method": "adalora"}, "launcher", "does not train the method adalora"),
+    ],
+)
+def test_what_a_launcher_does_not_carry_is_refused(settings: dict[str, Any], where: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says) as caught:
+        TrainConfig(model="m", **settings)
+    assert caught.value.where == where and caught.value.todo
+
+
+def test_processes_need_a_card_each_or_share_the_cores() -> None:
+    config = TrainConfig(model="m", launcher="torchrun", processes=4)
+    torchrun = LAUNCHERS["torchrun"]
+    assert torchrun.limits(config, cores=4, cards=0) == torchrun.limits(config, cores=1, cards=4) == []
+    assert "4 processes share 2 CPU cores" in torchrun.limits(config, cores=2, cards=0)[0]
+    with pytest.raises(Unsupported, match="need 4 graphics cards, one each, and this machine has 2"):
+        torchrun.limits(config, cores=64, cards=2)
+
+
+def test_a_launcher_whose_extra_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(model="m", launcher="ray", processes=2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match="needs Ray, which is not installed") as caught:
+        LAUNCHERS["ray"].limits(config, cores=2, cards=0)
+    assert "tuningfork[ray]" in caught.value.todo
+    monkeypatch.undo()
+    with pytest.raises(BadInput, match="ray trains towards sft only"):
+        config.replace(objective="dpo")
 
 
 WRONG: dict[str, list[Any]] = {

@@ -432,6 +432,41 @@ def test_prepare_hands_on_the_error(store: Store, tmp_path: Path, monkeypatch: p
 
 
 class TestLaunchers:
+    def test_processes_share_the_threads(self, store: Store, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: dict[str, object] = {}
+
+        def spawn(argv: list[str], **named: object) -> tuple[int, float]:
+            seen.update(named, argv=argv)
+            return real(argv[:-2], **named)  # as one process: nothing is trained together here
+
+        real = process.spawn
+        monkeypatch.setattr(process, "spawn", spawn)
+        name = submit("quick", launcher="torchrun", processes=2, threads=6).name
+        started(store, name)
+        assert seen["argv"][-2:] == ["--torchrun", "2"] and seen["env"]["OMP_NUM_THREADS"] == "3"  # type: ignore[index]
+        assert ended(store, name).state == "succeeded"
+
+    @pytest.mark.slow
+    def test_the_words_of_a_process_beside_the_first_end_the_run(self, store: Store, submit: Submit) -> None:
+        name = submit("second", launcher="torchrun", processes=2).name
+        after = submit("quick").name
+        attempt = started(store, name)
+        until(lambda: runs.get(store, after).state == "succeeded")  # no one polls: the agent starts the next run
+        run = runs.get(store, name)
+        assert run.state == "failed" and run.error is not None
+        assert "Process 2 of 2" in run.error and "row 5: The second process cannot read it." in run.error
+        assert "Correct row 5." in run.error and run.error.endswith(str(store.home.absolute(attempt.log_path)))
+        until(lambda: process.is_running(attempt.pid, attempt.pid_started) is False)
+
+    def test_a_run_is_resumed_by_another_launcher(self, store: Store, submit: Submit) -> None:
+        name = submit("crash", launcher="torchrun", processes=2).name
+        before = runs.set_wanted(store, name, "stop")  # it leaves the queue
+        with pytest.raises(BadInput, match="local starts one process, not 3"):
+            run_control.resume(store, name, launcher="local", processes=3)
+        run_control.resume(store, name, launcher="local")
+        run = ended(store, name)
+        assert "launcher" not in run.config and run.config_hash == before.config_hash
+
     def test_a_run_that_cannot_be_launched_here_fails_and_the_next_one_starts(
         self, store: Store, submit: Submit
     ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.core import process
 from engine.models.chat_template import ChatTemplate
 from engine.training.launchers import LAUNCHERS
+from engine.training.launchers.base import LaunchedConfig
 from engine.training.methods import METHODS, MethodConfig, TrainingMethod
 from engine.training.objectives import OBJECTIVES, Objective
 from engine.training.preflight import Preflight, RowLimits, check
@@ -51,7 +52,15 @@ class ToyLauncher:
     name = "toy"
     summary = "One process, written down."
 
-    def start(self, argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> tuple[int, float]:
+    def check(self, config: LaunchedConfig) -> None:
+        """It starts whatever it is given."""
+
+    def limits(self, config: LaunchedConfig, *, cores: int, cards: int) -> list[str]:
+        return []
+
+    def start(
+        self, argv: Sequence[str], *, processes: int, log: Path, cwd: Path, env: Mapping[str, str]
+    ) -> tuple[int, float]:
         (cwd / "launched.txt").write_text(" ".join(argv))
         return process.spawn(argv, log=log, cwd=cwd, env=env)
 

@@ -66,6 +66,15 @@ def config_options(command: Any) -> Any:
     return command
 
 
+def how_options(command: Any) -> Any:
+    """The settings that say how a run is computed and not what comes out: they may change when it is resumed."""
+    from engine.training.config import FIELDS
+
+    for field in reversed([field for field in FIELDS.values() if field.how]):
+        command = _option(field)(command)
+    return command
+
+
 def _option(field: TrainingField) -> Any:
     from engine.models.default_model import NAME
     from engine.training.launchers import LAUNCHERS

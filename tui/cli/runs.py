@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import NotFound
+from store.errors import BadInput, NotFound
 from store.records import state_word
 from tui.cli.command import Group
+from tui.cli.config_options import how_options
 from tui.cli.following import check_end, follow, resume_command, run_json, stop_command, watch_command
-from tui.cli.options import RUN, yes_option
+from tui.cli.options import RUN, options_named, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.formatting import ago, duration
@@ -232,23 +233,33 @@ def stop(name: str, now: bool) -> None:
     tuningfork runs resume ember --wait
     tuningfork runs resume ember@40           (from its checkpoint at step 40; later ones are removed)
     tuningfork runs resume ember --steps 200  (a finished run: on to step 200)
+    tuningfork runs resume ember --launcher torchrun --processes 2
     """,
 )
 @click.argument("name", type=RUN, metavar="NAME[@STEP]")
 @click.option("--steps", type=click.IntRange(min=1), help="Give the run so many optimizer steps in all.")
+@how_options
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
-def resume(name: str, steps: int | None, wait: bool) -> None:
+def resume(name: str, steps: int | None, launcher: str | None, processes: int | None, wait: bool) -> None:
     """Continue a run that is stopped, failed or lost, from its last checkpoint that is as it was saved.
 
     With --steps a finished run continues, too, from the state at its end. The learning rate then follows the schedule
-    over all steps from there on: with a falling schedule it rises again first.
+    over all steps from there on: with a falling schedule it rises again first. --launcher and --processes start it
+    another way than before.
     """
     from engine.models import refs
     from engine.training import run_control
     from store import runs as kept
 
     store, asked = _fresh(), refs.parse_run(name)
-    run_control.resume(store, asked.value, asked.step, steps=steps, on_note=say)
+    how: dict[str, Any] = {"launcher": launcher, "processes": processes}
+    try:
+        run_control.resume(store, asked.value, asked.step, steps=steps, **how, on_note=say)
+    except BadInput as error:
+        if error.where not in how:
+            raise
+        with options_named():
+            raise
     if wait:
         _report(store, follow(store, asked.value))
         return

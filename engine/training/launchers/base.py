@@ -1,10 +1,28 @@
-"""What a launcher is: how the process of a run is started. Watching and ending it is run_control's."""
+"""What a launcher is: how the processes of a run are started. Watching and ending them is run_control's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from store.errors import BadInput, Unsupported
+
+
+class LaunchedConfig(Protocol):
+    """What a launcher reads of a TrainConfig."""
+
+    @property
+    def objective(self) -> str:
+        """What the run trains towards."""
+
+    @property
+    def method(self) -> str:
+        """How the adapter is trained."""
+
+    @property
+    def processes(self) -> int:
+        """Processes of the run."""
 
 
 class Launcher(Protocol):
@@ -18,9 +36,52 @@ class Launcher(Protocol):
     def summary(self) -> str:
         """One sentence for help texts."""
 
-    def start(self, argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> tuple[int, float]:
+    def check(self, config: LaunchedConfig) -> None:
+        """Raise BadInput for a configuration that it cannot train as the launcher local would."""
+
+    def limits(self, config: LaunchedConfig, *, cores: int, cards: int) -> list[str]:
+        """Sentences on what this machine, with so many cores and graphics cards, makes of it. Unsupported where the run
+        could not start."""
+
+    def start(
+        self, argv: Sequence[str], *, processes: int, log: Path, cwd: Path, env: Mapping[str, str]
+    ) -> tuple[int, float]:
         """Start the worker's command line, detached from the terminal, its output appended to `log`.
 
         Returns the process id on this host and its start time (seconds since the epoch). OSError when it cannot be
         started.
         """
+
+
+CARRIED = ("lora", "qlora")
+"""The methods whose gradients several processes add up; their steps are tested against those of one process."""
+
+
+def check_several(config: LaunchedConfig, name: str) -> None:
+    """BadInput for what several processes do not train together, before anything starts."""
+    if config.objective != "sft":
+        raise BadInput(
+            f"The launcher {name} trains towards sft only: several processes do not share the {config.objective} loss.",
+            where="launcher",
+            todo="Take the launcher local.",
+        )
+    if config.method not in (*CARRIED, "auto"):
+        raise BadInput(
+            f"The launcher {name} does not train the method {config.method}.",
+            where="launcher",
+            todo=f"Take the launcher local, or one of the methods {', '.join(CARRIED)}.",
+        )
+
+
+def limits_here(config: LaunchedConfig, cores: int, cards: int) -> list[str]:
+    """What a machine makes of so many processes on it: each needs a graphics card of its own, or shares the cores."""
+    many = config.processes
+    if 0 < cards < many:
+        raise Unsupported(
+            f"{many} processes need {many} graphics cards, one each, and this machine has {cards}.",
+            where="processes",
+            todo=f"Take {cards} at most.",
+        )
+    if not cards and many > cores:
+        return [f"{many} processes share {cores} CPU cores: with more processes than cores a run becomes slower."]
+    return []

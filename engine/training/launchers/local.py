@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core import process
+from engine.training.launchers.base import LaunchedConfig
+from store.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,22 @@ class LocalLauncher:
     name: str = "local"
     summary: str = "One process on this machine."
 
-    def start(self, argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str]) -> tuple[int, float]:
+    def check(self, config: LaunchedConfig) -> None:
+        """See Launcher.check."""
+        if config.processes > 1:
+            raise BadInput(
+                f"The launcher local starts one process, not {config.processes}.",
+                where="processes",
+                todo="Take the launcher torchrun.",
+            )
+
+    def limits(self, config: LaunchedConfig, *, cores: int, cards: int) -> list[str]:
+        """See Launcher.limits."""
+        return []
+
+    def start(
+        self, argv: Sequence[str], *, processes: int, log: Path, cwd: Path, env: Mapping[str, str]
+    ) -> tuple[int, float]:
         """See Launcher.start."""
         return process.spawn(argv, log=log, cwd=cwd, env=env)
 

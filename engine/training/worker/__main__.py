@@ -18,6 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train the attempt that has this token")
     run.add_argument("--token", required=True)
+    run.add_argument("--torchrun", type=int, metavar="N", help="start the same command line in N processes")
+    run.add_argument("--ray", type=int, metavar="N", help="have Ray train in N processes")
     prepare = commands.add_parser("prepare", help="make the safetensors folder of a model")
     prepare.add_argument("ref")
     reference = commands.add_parser("reference", help="logits and answers of transformers for a request file")
@@ -59,9 +61,18 @@ def main(argv: list[str] | None = None) -> int:
         from engine.training.worker import model_cache
 
         return model_cache.main(home, options.ref)
-    from engine.training.worker import job_runner
+    if options.torchrun:
+        from engine.training.worker import torchrun
 
-    return job_runner.run(home, options.token)
+        argv = sys.orig_argv[: sys.orig_argv.index("--torchrun")]
+        return torchrun.main(home, options.token, options.torchrun, [sys.executable, *argv[1:]])
+    if options.ray:
+        from engine.training.worker import on_ray
+
+        return on_ray.main(home, options.token, options.ray)
+    from engine.training.worker import job_runner, ranks
+
+    return job_runner.run(home, options.token, ranks=ranks.taken())
 
 
 if __name__ == "__main__":

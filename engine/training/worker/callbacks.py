@@ -62,7 +62,7 @@ class RunCallback(TrainerCallback):
         if state.global_step >= self._total:
             return control
         save_every = self._job.config.save_every
-        if self._job.reporter.wanted() != "run":
+        if self._job.ranks.from_first(self._job.reporter.wanted) != "run":
             self.stopped = control.should_save = control.should_training_stop = True
         elif save_every and state.global_step % save_every == 0:
             control.should_save = True
@@ -90,7 +90,10 @@ class RunCallback(TrainerCallback):
         refuse_broken(step, values["grad_norm"], "gradient")
         self._job.reporter.metrics(step, dict(values))
         began, due = time.monotonic(), self._watcher.due(step)
-        if due and (reason := self._watcher.measure(step)) and step < self._total:
+        reason = self._watcher.measure(step) if due else ""
+        if due:
+            reason = self._job.ranks.from_first(lambda: reason)
+        if reason and step < self._total:
             self._job.reporter.say(f"{reason} The run ends at step {step}.", step=step)
             control.should_training_stop = True
         if self._pace is not None:
@@ -102,6 +105,8 @@ class RunCallback(TrainerCallback):
         """What the trainer saved becomes checkpoints/step-N when all of it is on the disk and hashed."""
         step, folder = state.global_step, self._job.out / "checkpoints"
         val_loss = self._validate(step)
+        if not self._job.ranks.first:
+            return
         made, final = Path(str(args.output_dir)) / f"checkpoint-{step}", folder / f"step-{step}"
         files = adapter_files.seal(made, self._job, step, self._total, val_loss)
         checkpoints.place(made, final)

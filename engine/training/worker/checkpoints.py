@@ -58,7 +58,7 @@ def facts(
         "base": config.model,
         "step": step,
         "total_steps": total,
-        "config": config.to_json(),
+        "config": config.what_comes_out(),
         "config_hash": config.hash(),
         "data_hash": data_hash(rows),
     }
@@ -97,7 +97,7 @@ def _only_longer(manifest: Mapping[str, Any], config: TrainConfig, rows: Sequenc
     """Whether a configuration differs from the manifest's in nothing but more steps."""
     before, after = (
         {name: value for name, value in dict(found).items() if name not in _LENGTH}
-        for found in (manifest.get("config", {}), config.to_json())
+        for found in (manifest.get("config", {}), config.what_comes_out())
     )
     total = total_steps(config, sum(row.split == "train" for row in rows))
     return before == after and int(manifest.get("total_steps", 0)) <= total

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.training.config import TrainConfig
+from engine.training.worker.ranks import ALONE, Ranks
 from store.errors import WorkerError
 from store.records import SnapshotRow, Wanted
 
@@ -43,7 +44,8 @@ class TrainingJob:
     """One attempt at a run. `base_folder` holds safetensors, config and tokenizer; `out` is the run's folder, where
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run; `models` the
     home's folder of prepared models, None to keep what is made of the base in `out`; `start` the folder of the adapter
-    that the run continues; `scorer_base` the base folder of the reward model that rewards its answers."""
+    that the run continues; `scorer_base` the base folder of the reward model that rewards its answers; `ranks` this
+    process's place among those of the run."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -54,6 +56,7 @@ class TrainingJob:
     models: Path | None = None
     start: Path | None = None
     scorer_base: Path | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from engine.training import continuing, rewards, run_control, watched_probes
 from engine.training.config import TrainConfig
 from engine.training.worker import error_messages, model_cache
 from engine.training.worker.contracts import Outcome, TrainingJob
+from engine.training.worker.ranks import ALONE, Ranks
 from store import datasets, runs
 from store.db import Store
 from store.errors import NotFound, Superseded, TuningforkError
@@ -35,33 +36,55 @@ _BUSY_TRIES = 6  # of ten seconds each: another program's long write must not en
 Train = Callable[[TrainingJob], Outcome]
 
 
-def run(home: Home, token: str, train: Train | None = None) -> int:
+def run(home: Home, token: str, train: Train | None = None, ranks: Ranks = ALONE) -> int:
     """Work on the attempt that carries `token`, to its end; then start the next run in the queue.
 
     Returns the exit code: 0 succeeded or stopped, 1 or 2 failed (the run says why), SUPERSEDED when the attempt is not
-    ours. `train` stands in for engine.training.worker.trainer.run.
+    ours. `train` stands in for engine.training.worker.trainer.run. Of several `ranks` only the first does more to the
+    store than read.
     """
+    ranks.watch()
     with Store.open(home, migrate=False) as store:
+        if not ranks.first:
+            return _beside(store, token, train, ranks)
         heartbeat = Heartbeat(home, token)
         try:
             run, attempt = runs.claim(store, token)
             heartbeat.start()
-            code = _work(store, run, attempt, heartbeat, train)
+            code = _work(store, run, attempt, heartbeat, train, ranks)
         except Superseded as error:
             print(f"nothing to do: {error.what}", file=sys.stderr)
             return SUPERSEDED
         finally:
             heartbeat.stop()
-        if not heartbeat.signalled:  # at a shutdown every worker gets a signal: do not start another one then
+        # At a shutdown every worker gets a signal: do not start another one then.
+        if ranks.starts_next and not heartbeat.signalled:
             run_control.start_next(store)
         return code
 
 
-def _work(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train: Train | None) -> int:
+def _beside(store: Store, token: str, train: Train | None, ranks: Ranks) -> int:
+    """Train beside the first process of the run; returns the exit code. A failure is left for the process that started
+    this one, which records it if the first cannot."""
+    try:
+        run, attempt = runs.held(store, token)
+        _train(store, run, attempt, SilentReporter(), train, ranks)
+    except Superseded:
+        return SUPERSEDED
+    except BaseException as error:
+        traceback.print_exc()
+        ranks.tell_failure(error_messages.sentence(error) if not isinstance(error, TuningforkError) else str(error))
+        return error.exit_code if isinstance(error, TuningforkError) else 1
+    return 0
+
+
+def _work(
+    store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train: Train | None, ranks: Ranks = ALONE
+) -> int:
     """Train, and record how it ended; returns the exit code. Raises Superseded."""
     token = attempt.token
     try:
-        outcome = _train(store, run, attempt, heartbeat, train)
+        outcome = _train(store, run, attempt, StoreReporter(store, run.id, token, heartbeat), train, ranks)
     except Superseded:
         raise
     except BaseException as error:  # whatever ended the training, the run must record it
@@ -84,9 +107,15 @@ def _work(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train:
     return 0
 
 
-def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train: Train | None) -> Outcome | None:
+def _train(
+    store: Store,
+    run: Run,
+    attempt: Attempt,
+    reporter: StoreReporter | SilentReporter,
+    train: Train | None,
+    ranks: Ranks,
+) -> Outcome | None:
     """Gather what the job needs, then train. None when a stop was asked for before there was anything to keep."""
-    reporter = StoreReporter(store, run.id, attempt.token, heartbeat)
     config = TrainConfig.from_json(run.config)
     rows = datasets.snapshot_rows(store, run.snapshot)
     resume_from = _checkpoint(store, run, attempt)
@@ -104,12 +133,13 @@ def _train(store: Store, run: Run, attempt: Attempt, heartbeat: Heartbeat, train
         train = trainer.run
     out = store.home.run_dir(run.uid)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _keep_probes(store, config, rows, out, reporter)
+    if isinstance(reporter, StoreReporter):
+        _keep_probes(store, config, rows, out, reporter)
     start, scorer = continuing.kept(out, config), None
     if config.reward is not None:
         scorer = model_cache.folder(store.home, rewards.kept(out)["base"], lambda text: reporter.say(text))
     models = store.home.models
-    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer))
+    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer, ranks))
 
 
 def _keep_probes(
@@ -238,6 +268,31 @@ class StoreReporter:
         except (TuningforkError, sqlite3.Error) as error:  # the heartbeat hears of it a little later, or ends us
             print(f"cannot read what is wanted: {error}", file=sys.stderr, flush=True)
         return self._heartbeat.wanted()
+
+
+class SilentReporter:
+    """The Reporter of a process beside the first one of a run: the first reports for all."""
+
+    base_files: Mapping[str, str] = {}
+
+    def total(self, steps: int, env: dict[str, Any]) -> None:
+        """Not told."""
+
+    def metrics(self, step: int, values: dict[str, float | None]) -> None:
+        """Not told."""
+
+    def say(self, text: str, *, level: str = "info", **body: Any) -> None:
+        """Not told."""
+
+    def checkpoint(self, step: int, path: Path, manifest: dict[str, Any], val_loss: float | None) -> None:
+        """Not told."""
+
+    def pruned(self, path: Path) -> None:
+        """Not told."""
+
+    def wanted(self) -> Wanted:
+        """The first process hears what is wanted, and passes it on."""
+        return "run"
 
 
 def patiently(write: Callable[..., None], *args: Any, **named: Any) -> None:

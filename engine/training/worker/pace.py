@@ -79,7 +79,7 @@ class Pace:
         if step < total:
             text += f" for {step} of {total} steps"
         body: dict[str, Any] = {}
-        if self._job.resume_from is None and step:
+        if self._job.resume_from is None and step and self._job.ranks.world == 1:  # else it is known of one process
             work = (now - self._ready) * total / step
             body = {COST: asdict(cost_of(config, guess, self._ready - self._began, work, peak))}
         self._job.reporter.say(text + ".", seconds=round(took, 1), bytes=peak, **body)

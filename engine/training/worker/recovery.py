@@ -39,9 +39,16 @@ class Passes:
     def __call__(self, rows: Sequence[Example]) -> list[Pack]:
         return self._pack(rows, self.tokens)
 
+    def spread(self, rows: Sequence[Example], over: int) -> list[Pack]:
+        """As `__call__`, in smaller passes where there would be fewer than `over`, as long as there are rows."""
+        packs = self(rows)
+        while len(packs) < min(over, len(rows)) and (most := max(pack.computed for pack in packs) - 1) > 0:
+            packs = self._pack(rows, min(most, self.tokens))
+        return packs
+
     def remember(self, job: TrainingJob, model: Any) -> None:
         """Take what an earlier attempt of the run was down to."""
-        if tokens := read_json(job.out / _MEMORY, optional=True).get("tokens"):
+        if tokens := job.ranks.from_first(lambda: read_json(job.out / _MEMORY, optional=True).get("tokens")):
             self.tokens, self._halved = int(tokens), True
             save_memory(job, model)
 
@@ -55,7 +62,8 @@ class Passes:
         while self.tokens >= longest and len(self(rows)) == len(before):
             self.tokens //= 2  # a step that takes less than a pass would not become smaller
         save_memory(job, model)
-        write_json(job.out / _MEMORY, {"tokens": self.tokens})
+        if job.ranks.first:
+            write_json(job.out / _MEMORY, {"tokens": self.tokens})
         job.reporter.say(
             f"Memory ran out at step {step}. The run continues with passes of at most {self.tokens} tokens "
             f"({len(self(rows))} a step instead of {len(before)}), and computes activations twice instead of keeping"
@@ -80,16 +88,18 @@ def save_memory(job: TrainingJob, model: Any) -> None:
 def rate_factor(job: TrainingJob) -> float:
     """What the rate is multiplied by: less than 1 for a run that continues where it once went back to, or later."""
     step = int(manifest_of(job.resume_from).get("step", 0)) if job.resume_from else 0
-    return SLOWER if read_json(job.out / _RATE, optional=True).get("from", step + 1) <= step else 1.0
+    halved = job.ranks.from_first(lambda: read_json(job.out / _RATE, optional=True).get("from", step + 1))
+    return SLOWER if halved <= step else 1.0
 
 
 def go_back(job: TrainingJob, error: Diverged) -> TrainingJob:
     """The job that continues from the last good state at half the rate. Raises `error` when that was done before."""
-    if (job.out / _RATE).is_file():
+    if job.ranks.from_first((job.out / _RATE).is_file):
         raise error
-    saved = checkpoints.saved(job.out / "checkpoints")
+    saved = job.ranks.from_first(lambda: checkpoints.saved(job.out / "checkpoints"))
     step, folder = saved[-1] if saved else (0, None)
-    write_json(job.out / _RATE, {"from": step, "why": error.what})
+    if job.ranks.first:
+        write_json(job.out / _RATE, {"from": step, "why": error.what})
     where = f"step {step}, its last checkpoint," if saved else "the beginning, as it has no checkpoint,"
     job.reporter.say(
         f"{error.what} The run goes back to {where} and continues once at half the learning rate.", level="warning"
@@ -99,7 +109,7 @@ def go_back(job: TrainingJob, error: Diverged) -> TrainingJob:
 
 def begin(job: TrainingJob) -> None:
     """Forget what earlier attempts of a run met that begins at its first step."""
-    if job.resume_from is None:
+    if job.resume_from is None and job.ranks.first:
         for name in (_MEMORY, _RATE):
             (job.out / name).unlink(missing_ok=True)
 

@@ -35,7 +35,9 @@ _KEPT_BYTES = 256 * 1024**2
 
 
 def probe_sets(job: TrainingJob) -> dict[str, list[Probe]]:
-    """The probes that this run asks, by set: those kept in its folder."""
+    """The probes that this run asks, by set: those kept in its folder. Only the first process asks them."""
+    if not job.ranks.first:
+        return {}
     return watched_probes.from_json(read_json(job.out / watched_probes.FILE, optional=True))
 
 
@@ -107,6 +109,8 @@ class Watcher:
     def measure(self, step: int) -> str:
         """Measure, report, keep the best weights; returns why the run ends now, "" when it goes on."""
         val_loss = self._validate(step)
+        if not self._job.ranks.first:
+            return ""  # the first process measures for all
         if not self.active or (self.seen and self.seen[-1].step >= step):
             return ""
         began = time.monotonic()
@@ -189,6 +193,8 @@ class Watcher:
     def _remember(self) -> None:
         """What earlier attempts saw, up to the step that this one continues from."""
         resumed = self._job.resume_from
+        if not self._job.ranks.first:
+            return
         if resumed is None:
             (self._job.out / _STATE).unlink(missing_ok=True)
             return

@@ -29,6 +29,7 @@ from engine.training.worker.objectives import shared
 from engine.training.worker.objectives.shared import RunTrainer
 from engine.training.worker.pace import Pace
 from engine.training.worker.packing import Pack, Packer
+from engine.training.worker.ranks import ALONE, Ranks, zeros_for_missing
 from engine.training.worker.recovery import Passes
 from engine.training.worker.rehearsal import OwnAnswers
 from engine.training.worker.watching import Drift, Watcher
@@ -51,20 +52,23 @@ def train(job: TrainingJob) -> Outcome:
     for note in loaded.notes:
         say(note)
     packer = choose_packer(config, loaded, template, job.reporter)
+    job.ranks.require_same(_facts(loaded))
     packer.remember(job, loaded.model)
     if where == "cpu":
         say(fuse(loaded, packer))
     pace.ready()
     total = total_steps(config, len(rows.train))
     train_rows = list(rows.train.values())
-    own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if config.rehearsal or config.drift else None
-    if own and (many := config.rehearsed(len(train_rows))):
-        train_rows += own.to_rehearse(many)
+    asks = job.ranks.first and (config.rehearsal or config.drift)
+    own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if asks else None
+    if many := config.rehearsed(len(train_rows)):
+        train_rows += job.ranks.from_first(lambda: own.to_rehearse(many) if own else [])
     drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
     val_rows = list(rows.val.values())
     shared.begin(job, loaded)  # after the base's own answers, before any step
-    rate = rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows)
-    validation = Validation(loaded.model, where, packer(val_rows) if val_rows else [], job.reporter)
+    rate = job.ranks.from_first(lambda: rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows))
+    val_packs = packer.spread(val_rows, job.ranks.world) if val_rows else []
+    validation = Validation(loaded.model, where, val_packs, job.reporter, job.ranks)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
     measured_on = list((rows.val or rows.train).values())
     trainable = [weight for weight in loaded.model.parameters() if weight.requires_grad]
@@ -86,6 +90,18 @@ def train(job: TrainingJob) -> Outcome:
         for weight, value in zip(trainable, first, strict=True):
             weight.copy_(value)
     return attempt(again)
+
+
+def _facts(loaded: Loaded) -> dict[str, Any]:
+    """What must be the same in every process of a run for their steps to be."""
+    weights = [weight for weight in loaded.model.parameters() if weight.requires_grad]
+    return {
+        "PyTorch": torch.__version__,
+        "device": loaded.device,
+        "number format": str(loaded.dtype),
+        "attention": loaded.model.get_base_model().config._attn_implementation,
+        "new adapter": sum(weight.detach().double().abs().sum().item() for weight in weights),
+    }
 
 
 def choose_packer(config: TrainConfig, loaded: Loaded, template: ChatTemplate, reporter: Reporter) -> Passes:
@@ -113,10 +129,14 @@ def fuse(loaded: Loaded, packer: Packer) -> str:
 
 
 class Validation:
-    """The mean loss of the val split's trained tokens, computed and reported once for a step."""
+    """The mean loss of the val split's trained tokens, computed and reported once for a step. Several processes share
+    the passes."""
 
-    def __init__(self, model: Any, device: str, packs: Sequence[Pack], reporter: Reporter) -> None:
+    def __init__(
+        self, model: Any, device: str, packs: Sequence[Pack], reporter: Reporter, ranks: Ranks = ALONE
+    ) -> None:
         self._model, self._device, self._packs, self._reporter = model, device, packs, reporter
+        self._ranks = ranks
         self._step, self._loss = 0, None
 
     @torch.no_grad()
@@ -125,15 +145,20 @@ class Validation:
         if not self._packs or step == self._step:
             return self._loss
         with packing.evaluating(self._model):
-            losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in self._packs]
-        self._step, self._loss = step, sum(losses) / sum(pack.trained for pack in self._packs)
+            mine = self._ranks.share(self._packs)
+            losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in mine]
+        total = torch.tensor([sum(losses)], dtype=torch.float64)
+        self._ranks.add([total])
+        self._step, self._loss = step, total.item() / sum(pack.trained for pack in self._packs)
         self._reporter.metrics(step, {"val_loss": self._loss})
         return self._loss
 
 
-def _packed(packer: Packer, rows: Sequence[Example], batch: int) -> list[Pack]:
-    """The passes of a step, each with rows of one batch."""
-    return [pack for at in range(0, len(rows), batch) for pack in packer(rows[at : at + batch])]
+def _packed(packer: Passes, rows: Sequence[Example], batch: int, over: int = 1) -> list[Pack]:
+    """The passes of a step, each with rows of one batch: for several processes at least `over`, the largest first."""
+    batches = [rows[at : at + batch] for at in range(0, len(rows), batch)]
+    packs = [pack for each in batches for pack in packer.spread(each, -(-over // len(batches)))]
+    return packs if over == 1 else sorted(packs, key=lambda pack: -pack.computed)
 
 
 class RowNumbers(Dataset[int]):
@@ -194,27 +219,34 @@ class SftTrainer(RunTrainer, Trainer):
     ) -> torch.Tensor:
         """Backward over all packs of the step's rows; returns the mean loss of their trained tokens."""
         model.train()
-        rows, step = inputs["rows"], self.state.global_step + 1
+        rows, step, ranks = inputs["rows"], self.state.global_step + 1, self._job.ranks
+        ranks.vary_noise(self._job.config.seed, step)
         while True:
-            packs = _packed(self._packer, rows, self._job.config.batch_size)
+            packs = _packed(self._packer, rows, self._job.config.batch_size, ranks.world)
+            failed: BaseException | None = None
             try:
                 total = self._backward(model, packs)
-                break
             except (RuntimeError, MemoryError) as error:
                 if not error_messages.is_out_of_memory(error):
                     raise
                 failed = error.with_traceback(None)  # the frames hold what is to be freed
+            if not ranks.any(failed is not None):
+                break
             model.zero_grad()
             if not self._packer.smaller(self._job, model, rows, step):
-                raise failed
+                raise failed or MemoryError("Another process of the run is out of memory.")
+        if ranks.world > 1:
+            trained = [weight for weight in model.parameters() if weight.requires_grad]
+            ranks.add([*zeros_for_missing(trained), total])
         refuse_broken(step, total.item(), "loss")
         self._numbers.tokens = sum(pack.real for pack in packs)
         return total
 
     def _backward(self, model: Any, packs: Sequence[Pack]) -> torch.Tensor:
+        """Backward over this process's share of a step's packs, by the trained tokens of all of them."""
         trained = sum(pack.trained for pack in packs)
         total = torch.zeros((), device=self.args.device)
-        for pack in packs:
+        for pack in self._job.ranks.share(packs):
             loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) / trained
             self.accelerator.backward(loss)
             total += loss.detach()

@@ -44,7 +44,9 @@ class RunTrainer(_Trainer):
     """Whether a checkpoint waits for space on a full disk."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As the trainer does it; on a full disk the run pauses."""
+        """As the trainer does it, in the first process of a run; on a full disk the run pauses."""
+        if not self.run.job.ranks.first:
+            return
         made = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         save = super()._save_checkpoint
         if self.patient:
@@ -141,7 +143,9 @@ def announce(job: TrainingJob, loaded: Loaded, total: int, peak: float) -> None:
     """Report steps and machine, and say at which rate a run continues whose steps have become more: its schedule spans
     all of them from then on."""
     facts = loading.environment() | {"device": loaded.device, "dtype": str(loaded.dtype).removeprefix("torch.")}
-    job.reporter.total(total, facts)
+    ranks = job.ranks
+    place = {} if ranks.launcher == "local" else {"launcher": ranks.launcher, "processes": ranks.world}
+    job.reporter.total(total, facts | place)
     before = manifest_of(job.resume_from) if job.resume_from else {}
     if before.get("total_steps", total) == total:
         return
@@ -166,8 +170,8 @@ def train_to_end(
 ) -> Outcome:
     """Train, and leave the finished adapter or, after a wanted stop, the last checkpoint.
 
-    `measured_on` are rows on which a base in 4 bits is measured afterwards; without any it is not. A `pace` says at the
-    end what the run took.
+    In a process beside the first one of a run nothing is left. `measured_on` are rows on which a base in 4 bits is
+    measured afterwards; without any it is not. A `pace` says at the end what the run took.
     """
 
     def settle() -> None:
@@ -176,10 +180,14 @@ def train_to_end(
 
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     step = trainer.state.global_step
+    if not trainer.run.stopped:
+        trainer.measure_loss(step)
+    job.ranks.leave()
+    if not job.ranks.first:
+        return Outcome(job.out, "stopped" if trainer.run.stopped else "succeeded", step)
     if trainer.run.stopped:
         settle()
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
-    trainer.measure_loss(step)
     watcher.say_cost()
     job.reporter.say("Saving the adapter", phase="saving")
     if watcher.best_step(step) != step:
