@@ -68,24 +68,21 @@ def lint(dataset: str, level: str) -> None:
 
 
 def _findings(pairs: list[Pair]) -> Iterable[Finding]:
-    from store.curate import duplicates, secrets
+    from store.curate import duplicates
     from store.curate.findings import Finding
     from store.curate.lint import lint_all
 
     yield from lint_all(pairs)
-    yield from secrets.scan(pairs)
     for first, *others in duplicates.conflicts(pairs):
         for uid in others:
             yield Finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
 
 
 def _findings_of_preferences(judged: list[PreferenceRow]) -> Iterable[Finding]:
-    from store.curate import secrets
     from store.curate.lint import lint_texts
 
     for row in judged:
         yield from lint_texts(row.uid, row.texts())
-        yield from secrets.scan_texts(row.uid, row.texts())
 
 
 @click.command(

@@ -122,7 +122,7 @@ class TestJudging:
         rules = [(f["level"], f["code"]) for f in found["findings"]]
         assert {("error", "marker"), ("error", "secret"), ("warning", "conflict")} <= set(rules)
         assert found["pairs"] == 6 and found["errors"] == sum(level == "error" for level, _ in rules)
-        assert set(found["findings"][0]) == {"uid", "code", "field", "what", "level"}
+        assert set(found["findings"][0]) == {"uid", "code", "field", "what", "level", "start", "end", "fixable"}
         assert tf.json("data", "lint", "--dataset", poor, "--level", "error")["warnings"] == 0
         shown = tf.ok("data", "lint", "--dataset", poor)
         assert "<|im_end|>" in shown and "AKIA" not in shown
