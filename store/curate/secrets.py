@@ -72,6 +72,7 @@ _ASSIGNED = re.compile(
     r"(?i)(?:passw|pwd|secret|api[_-]?key|token|密码|口令)\w{0,8}[\"']?\s*(?:[:：=]|是|为)|://[^\s/]*@|-----begin"
 )
 _WORDS = ("passw", "pwd", "secret", "api", "token", "密码", "口令", "://", "-----begin")
+_IN_KEYS = re.compile("[0-9_-]")
 _DIGIT = re.compile("[0-9]")
 _NUMBER = re.compile(r"(?:[0-9][ ().-]{0,2}){7}")
 _KEY = re.compile(r"[A-Za-z0-9_.-]{16}")
@@ -80,6 +81,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_=-]{20,}")
 
 def may_have_key(text: str) -> bool:
     """Whether it is worth looking for keys and passwords: the text has a long token or assigns one."""
+    if not _IN_KEYS.search(text):
+        return "AKIA" in text or "ASIA" in text or "AIza" in text
     if max(map(len, text.split()), default=0) >= 16 and _KEY.search(text):
         return True
     lower = text.lower()
@@ -157,7 +160,8 @@ def masking(rule: str) -> Callable[[str], str]:
 
 def sentence(secret: Secret) -> str:
     """What a finding says of a secret."""
-    return f"contains what looks like a {secret.kind} at {secret.start}"
+    article = "an" if secret.kind[0].lower() in "aeio" else "a"
+    return f"contains what looks like {article} {secret.kind} at {secret.start}"
 
 
 def scan(pairs: Iterable[PairLike]) -> list[Finding]:
@@ -191,7 +195,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _NO_ADDRESS = re.compile(
-    r"@(?:[\w-]+\.)*(?:example|domain|yourdomain|mydomain|company|yourcompany|email|test|mail|website|site|foo"
+    r"@(?:[\w-]+\.)*(?:[\w-]*example[\w-]*|domain|yourdomain|mydomain|company|yourcompany|email|test|mail|website|site|foo"
     r"|bar|abc|xyz|sample|acme|school|business)"
     r"\.(?:com|org|net|edu|co|io|test|cn)\b|@(?:[\w-]+\.)*(?:example|invalid|localhost|test|local)$|^(?:git"
     r"|npm|noreply|no-reply|your|user|name|email|someone|username)\b"

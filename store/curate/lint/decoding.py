@@ -26,8 +26,7 @@ _CYRILLIC = _byte_chars("cp1251", 0x80, 0xFF)
 _NEXT_WESTERN = "".join(re.escape(char) for char, byte in _WESTERN.items() if byte < 0xC0)
 _NEXT_CYRILLIC = "".join(re.escape(char) for char, byte in _CYRILLIC.items() if byte < 0xC0)
 _AS_WESTERN = re.compile(
-    f"(?:[\u00c2-\u00df][{_NEXT_WESTERN}]|[\u00e0-\u00ef][{_NEXT_WESTERN}]{{2}}"
-    f"|[\u00f0-\u00f4][{_NEXT_WESTERN}]{{3}})+"
+    f"(?:[\u00c2-\u00df][{_NEXT_WESTERN}]|[\u00e0-\u00ef][{_NEXT_WESTERN}]{{2}}|[\u00f0-\u00f4][{_NEXT_WESTERN}]{{3}})+"
 )
 _AS_CYRILLIC = re.compile(f"(?:[\u0420\u0421][{_NEXT_CYRILLIC}]){{3,}}")
 _QUOTE_REST = re.compile("â€(?=[\\s\\w,.?!]|$)|ðŸ")
@@ -91,7 +90,7 @@ def _latin_runs(text: str) -> Iterator[tuple[int, int, str]]:
 
 def _multibyte(text: str) -> Iterator[tuple[int, int, str]]:
     """UTF-8 read as GBK (浣犲ソ) or as Shift-JIS (縺薙ｓ)."""
-    if max(text) < "\u0800":
+    if not text or max(text) < "\u0800":
         return
     for found in _FOREIGN_RUN.finditer(text):
         raw = found[0].encode("gbk", "replace")

@@ -16,6 +16,7 @@ _WHOLE = frozenset((
     "없음", "미정", "нет", "отсутствует", "ninguno", "aucun", "keine", "nenhum", "no input",
     "no output", "no answer", "no response", "not available", "not applicable", "to be determined",
     "your answer here", "answer here", "insert answer here", "output here", "to do", "no comment", "see above",
+    "answer goes here", "text goes here", "no data", "no information",
     "coming soon",
 ))  # fmt: skip
 _NO_WORDS = re.compile(r"[\W_]+")
@@ -24,7 +25,8 @@ _PLAIN_REPLIES = frozenset((
     "нет", "ninguno", "aucun", "keine", "nenhum", "なし", "없음", "{}", "[]",
 ))  # fmt: skip
 _CHOICE = re.compile(
-    r"how many|\bwhich\b|\bany\b|\bwhat\b|how much|有没有|多少|哪|几|是否|有无|いくつ|何|ありますか"
+    r"how many|\bwhich\b|\bany\b|how much|\bwhat (?:else|other|kind|side|remains|allerg)|\bwho\b"
+    r"|有没有|多少|哪|几|是否|有无|いくつ|何|ありますか"
     r"|сколько|есть ли|cuánt|combien"
     r"|wie viele"
     r"|몇|있|python|javascript|\bjs\b|\bsql\b|returns?\b|evaluate|output|print|\btype\b|0/0|classif|label"
@@ -74,8 +76,8 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 _CANNOT = (
-    r"(?:can ?not|can['’]t|(?:am|['’]m) (?:not able|unable)|won['’]t|will not"
-    r"|(?:do not|don['’]t) (?:feel comfortable|have access))"
+    r"(?:can ?not|can['’]t|(?:am|['’]m) (?:not able|unable|not capable|not allowed|not permitted)|won['’]t|will not"
+    r"|(?:do not|don['’]t) (?:feel comfortable|have (?:access|the (?:ability|capability))))"
 )
 _DOING = (
     r"(?:assist|help|provide|fulfil|comply|answer|generate|create|write|do that|discuss|engage|support|complete"
@@ -145,14 +147,15 @@ _CUTOFF_WORDS = (
     "知識", "지식",
 )  # fmt: skip
 _BOILERPLATE = re.compile(
-    r"\bas an?,? (?:AI|artificial intelligence)?[\s-]*(?:powered |based "
-    r"|trained )?(?:large )?language model\b(?!\s+(?:metric|head|score|loss|for|in|to)\b)"
+    r"\bas an,? (?:AI|artificial intelligence)[\s-]*(?:powered |based |trained )?(?:large )?(?:language )?model\b"
+    r"|\bas an? (?:large |trained )?(?:machine learning|(?:large )?language) model,? (?:I\b|my\b"
+    r"|it['’]s not|created|trained)"
     r"|\bas an (?:AI|artificial intelligence)\b,? (?:I (?:have no|am not|am unable|lack)\b|it['’]s not)"
     r"|\bI['’]?(?:\s?a)?m (?:just|only|merely) an? (?:AI|computer program|language model|machine)"
     r"|\bas an AI(?: assistant| model| chatbot)?,? I (?:do not|don['’]t|cannot|can['’]t|lack|am not|am unable)"
     r"|作为(?:一个|一款|一种|一名|一位)?\s*(?:由\w+(?:开发|训练)的)?\s*(?:AI|人工智能|大型"
     r"|大)?\s*(?:的)?(?:大型?|自然)?语言(?:处理)?(?:大)?模型"
-    r"|作为(?:一个|一名)?\s*(?:AI|人工智能)(?:程序|模型|助手)?[，,]\s*我(?:没有|不|无法|并不)"
+    r"|作为(?:一个|一名)?\s*(?:AI|人工智能)(?:程序|模型|助手|助理)?[，,]\s*我(?:没有|不|无法|并不)"
     r"|我只是一个(?:AI|人工智能|语言模型|程序)"
     r"|作為(?:一個)?(?:AI|人工智慧)?語言模型|como (?:un )?modelo de lenguaje|como um modelo de linguagem"
     r"|en tant que modèle de langage"
@@ -163,7 +166,8 @@ _BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 _BOILERPLATE_WORDS = (
-    "language model", "as an", "just an", "just a ", "only a", "merely a", "作为", "作為", "我只是", "lenguaje",
+    "language model", "learning model", "as an", "just an", "just a ", "only a", "merely a", "作为", "作為",
+    "我只是", "lenguaje",
     "linguagem", "langage", "sprachmodell",
     "linguaggio", "linguistico", "языковая", "искусственный", "モデル", "모델", "en tant qu",
 )  # fmt: skip

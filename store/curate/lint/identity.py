@@ -113,7 +113,7 @@ def _claims(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, int
         gap = groups.get("gap") or ""
         name = next((groups[key] for key in ("name", "maker", "me", "zh") if groups.get(key)), "")
         before = text[max(0, found.start() - 24) : found.start()]
-        if groups.get("name") and _NOT_A_CLAIM.search(gap.rstrip()):
+        if groups.get("name") and not gap.startswith("由") and _NOT_A_CLAIM.search(gap.rstrip()):
             continue
         if re.search(
             r"(?:\bnot|n['’]t|\bif|\bthat|\bsaid|\bsays|\bno,? it is not|不是|如果|假如|“|\")\W*$",

@@ -43,6 +43,8 @@ def _has_both(question: LintText, answer: LintText) -> bool:
     of_question, of_answer = language.scripts(question.text), language.scripts(answer.text)
     script = of_answer.most_common(1)[0][0]
     other = of_question.most_common(1)[0][0]
+    if {script, other} == {"han", "kana"}:
+        return False
     if script != other:
         return of_question[script] * 5 > sum(of_question.values()) or of_answer[other] * 3 > sum(of_answer.values())
     return False

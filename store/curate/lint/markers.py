@@ -53,8 +53,7 @@ def _without_markers(text: str) -> str:
 
 _ASKS = "Human|User|Instruction|Question|Input|Prompt|Q|用户|问|问题|问题描述|指令|人类|Pregunta|Frage|Вопрос|質問"
 _SAYS = (
-    "Assistant|Response|Answer|Output|AI|Bot|Chatbot|GPT|A|助手|助理|答|回答|答案|机器人|Respuesta"
-    "|Antwort|Ответ|回答例"
+    "Assistant|Response|Answer|Output|AI|Bot|Chatbot|GPT|A|助手|助理|答|回答|答案|机器人|Respuesta|Antwort|Ответ|回答例"
 )
 _BEGINS = {
     "question": re.compile(rf"\s*(?:#{{1,4}}\s*|\*\*)?(?:{_ASKS})\s*[:：](?:\*\*)?\s*", re.IGNORECASE),
@@ -64,7 +63,7 @@ _ENDS = re.compile(rf"\s*(?:^|\n|\s)(?:#{{1,4}}\s*)?(?:{_SAYS})\s*[:：]\s*$", r
 _INSIDE = re.compile(
     r"^\s*#{2,4}\s*(?:Instruction|Response|Input|Human|Assistant|User)\s*:?\s*$"
     r"|^\s*#{2,4}\s*(?:Instruction|Response|Input|Human|Assistant|User|Question|Answer|问题|回答)\s*[:：]"
-    r"|\n\s*(?:Human|Assistant|USER|ASSISTANT|用户|助手)\s*[:：]\s",
+    r"|\n\s*(?:Human|Assistant|用户|助手)\s*[:：]\s|\b(?:USER|HUMAN|ASSISTANT):\s",
     re.MULTILINE,
 )
 _PREAMBLE = re.compile(

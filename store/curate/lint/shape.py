@@ -60,8 +60,8 @@ _WAITING = re.compile(
     r"(?:\b(?:the|a|an|of|to|and|or|with|for|from|is|are|was|were|by|that|which|because|its|their|your|such as"
     r"|then|as|but|into|at"
     r"|de|la|el|los|que|y|en|und|der|die|das|et|les|des|und|mit|и|в|на|что|с)|[,，、(（:;]"
-    r"|[的和与或因而并]|因为|以及|例如|包括"
-    r"|所以|如果)$",
+    r"|(?<![温缓平调共饱谐])和|(?<![参给赋授])与|或|并|并且|而且|因为|由于|以及|例如|比如|包括|所以|因此|如果|但是|不过|然后|或者"
+    r"|通过|为了|对于|关于)$",
     re.IGNORECASE,
 )
 _LIST_LINE = re.compile(r"\s*(?:[-*•+|#>]|\d+[.)、]|[a-zA-Z][.)])\s*")
