@@ -93,7 +93,7 @@ def _multibyte(text: str) -> Iterator[tuple[int, int, str]]:
     if not text or max(text) < "\u0800":
         return
     for found in _FOREIGN_RUN.finditer(text):
-        raw = found[0].encode("gbk", "replace")
+        raw = b"\x80".join(part.encode("gbk", "replace") for part in found[0].split("€"))  # as Windows has it
         try:
             right = raw.decode("utf-8")
             whole = True

@@ -55,6 +55,7 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
     whole = text.lower.strip().strip("\"'`*“”‘’").strip()
     if len(whole) <= 24:
         bare = whole.strip(".。!！…").strip()
+        bare = bare if bare in _WHOLE else bare.strip("[]【】()").strip()
         if not bare or not _NO_WORDS.sub("", whole):
             if not any(ord(char) > 0x2190 for char in whole) and not re.search(r"\d|[+*/=<>^%$#@&|~]", whole):
                 yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is no answer")
@@ -107,7 +108,8 @@ _WANTED_REFUSAL = re.compile(
     r"|reply to|customer|quote|sentence|correct the|complaint|cancel|回绝|婉拒"
 )
 _REFUSAL_WORDS = (
-    "can", "sorry", "unable", "must", "apolog", "won", "will not", "抱歉", "对不起", "對不起", "不好意思",
+    "can", "sorry", "unable", "able to", "not c", "not a", "must", "apolog", "won", "will not", "抱歉",
+    "对不起", "對不起", "不好意思",
     "遗憾", "我无法",
     "我不能", "siento",
     "désol", "leid", "desculpe", "dispiace", "не могу", "申し訳", "죄송", "perdón", "disculpa", "don",
@@ -152,10 +154,13 @@ _BOILERPLATE = re.compile(
     r"|it['’]s not|created|trained)"
     r"|\bas an (?:AI|artificial intelligence)\b,? (?:I (?:have no|am not|am unable|lack)\b|it['’]s not)"
     r"|\bI['’]?(?:\s?a)?m (?:just|only|merely) an? (?:AI|computer program|language model|machine)"
-    r"|\bas an AI(?: assistant| model| chatbot)?,? I (?:do not|don['’]t|cannot|can['’]t|lack|am not|am unable)"
+    r"|\bas an (?:AI|artificial intelligence)(?: assistant| model| chatbot| system)?,? I (?:do not|don['’]t|cannot"
+    r"|can['’]t|lack|am not|am unable)|\bI['’]?(?:\s?a)?m an AI language model"
     r"|作为(?:一个|一款|一种|一名|一位)?\s*(?:由\w+(?:开发|训练)的)?\s*(?:AI|人工智能|大型"
     r"|大)?\s*(?:的)?(?:大型?|自然)?语言(?:处理)?(?:大)?模型"
-    r"|作为(?:一个|一名)?\s*(?:AI|人工智能)(?:程序|模型|助手|助理)?[，,]\s*我(?:没有|不|无法|并不)"
+    r"|作为(?:一个|一名|一款|一种|一位)?\s*(?:AI|人工智能)(?:程序|模型|助手|助理)?[，,]\s*我(?:没有|不"
+    r"|无法|并不|并没有)"
+    r"|我(?:只)?是(?:一个|一款|一种)?(?:AI|人工智能|大型)语言模型"
     r"|我只是一个(?:AI|人工智能|语言模型|程序)"
     r"|作為(?:一個)?(?:AI|人工智慧)?語言模型|como (?:un )?modelo de lenguaje|como um modelo de linguagem"
     r"|en tant que modèle de langage"
@@ -167,7 +172,7 @@ _BOILERPLATE = re.compile(
 )
 _BOILERPLATE_WORDS = (
     "language model", "learning model", "as an", "just an", "just a ", "only a", "merely a", "作为", "作為",
-    "我只是", "lenguaje",
+    "语言模型", "我只是", "lenguaje",
     "linguagem", "langage", "sprachmodell",
     "linguaggio", "linguistico", "языковая", "искусственный", "モデル", "모델", "en tant qu",
 )  # fmt: skip

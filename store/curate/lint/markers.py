@@ -11,7 +11,7 @@ from store.curate.lint.rule import LintHit, LintRow, LintRule, LintText, shown
 from store.formats.placeholders import unfilled
 
 _MARKERS = re.compile(
-    r"<\|[A-Za-z0-9_▁-]{2,40}\|>"  # ChatML, Llama 3, Phi, Cohere, GLM-4, Zephyr
+    r"<\|[A-Za-z0-9_▁-]{2,40} ?\| ?>"  # ChatML, Llama 3, Phi, Cohere, GLM-4, Zephyr
     r"|<｜[^｜<>\n]{1,40}｜>"  # DeepSeek's fullwidth bars
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"  # Mistral, Llama 2
     r"|</?(?:start|end)_of_(?:turn|utterance|image)>|<(?:bos|eos|unk|pad|eoa|eoh|eot|eom|sop|eop)>"  # Gemma, MOSS, GLM
@@ -35,7 +35,8 @@ def _marker_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def _marker(text: LintText, row: LintRow) -> Iterator[LintHit]:
     for start, end in _marker_spans(text.text):
-        if text.prose[start] != " " or not _TALK.search(row.request):
+        is_subject = text.prose[start] == " " or text.text[start:end] in ("<s>", "</s>")
+        if not (is_subject and _TALK.search(row.request)):
             yield LintHit(start, end, f"holds {text.text[start:end]}, which a chat template would take for its own")
             return
 
@@ -156,9 +157,7 @@ def _tag(text: LintText, row: LintRow) -> Iterator[LintHit]:
         )
 
 
-_ESCAPE = re.compile(
-    r"(?<!\\)(?:\\r)?\\n(?![a-z])|(?<![\\\w:])\\t(?![a-z])|(?:\\u[0-9a-fA-F]{4}){2,}|\\n(?=[a-z]+ [a-z])"
-)
+_ESCAPE = re.compile(r"(?<!\\)(?:\\r)?\\n(?![a-z])|(?<![\\\w:])\\t(?![a-z])|(?:\\u[0-9a-fA-F]{4})+|\\n(?=[a-z]+ [a-z])")
 _QUOTED_ESCAPE = re.compile(r"['\"’”“‘(\[]\s*\\[ntru]|\\[ntr]['\"’”]")
 _LATEX = re.compile(r"\$[^$\n]*\\|\\\(|\\\[|\\frac|\\begin|\\nabla|\\neq|\\times|\\text|\\theta|\\right|\\sum|\\nu\b")
 _PROGRAM = re.compile(

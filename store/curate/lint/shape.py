@@ -35,6 +35,7 @@ _SAME_WANTED = re.compile(
     r"|after)|paraphras"
     r"|翻译|重复|改写|复述|改正|跟我读|繰り返|修正|complete|continue|续写"
 )
+_ENDS = ".!。！ "
 _ASKING = ("?", "？", "؟")
 
 
@@ -48,7 +49,7 @@ def _echo(row: LintRow) -> Iterator[tuple[str, LintHit]]:
     if not question or not answer:
         return
     asked, said = question.text.strip().casefold(), answer.text.strip().casefold()
-    if asked == said:
+    if asked == said or (asked.rstrip(_ENDS) == said.rstrip(_ENDS) and len(asked) > 5 and not row.asks(_SAME_WANTED)):
         yield answer.field, LintHit(0, len(answer.text), "only repeats the question")
     elif len(asked) >= 8 and said.startswith(asked) and asked.endswith(_ASKING) and not row.asks(_SAME_WANTED):
         yield answer.field, LintHit(0, len(asked), "begins with the question")
@@ -77,7 +78,7 @@ _CODE_END = re.compile(
 
 def _open_end(text: LintText, row: LintRow) -> Iterator[LintHit]:
     ends = text.text.rstrip()
-    if len(ends) < _CUT_OFF or not _is_cut(ends, row):
+    if len(ends) < (_CUT_OFF if text.plain else _CUT_OFF // 2) or not _is_cut(ends, row):
         return
     yield LintHit(max(0, len(ends) - 20), len(ends), "seems to break off in mid-sentence")
 
@@ -124,7 +125,7 @@ _RUN = 6
 def _repeats(text: LintText, row: LintRow) -> Iterator[LintHit]:
     """A sentence four times or more, or words that follow each other again and again: a model that looped."""
     written = text.text
-    found = _repetition(text) if len(written) >= 24 else None
+    found = _repetition(text) if len(written) >= (24 if text.plain else 12) else None
     if found and not (row.asks(_VERSE) or row.asks(_REPEAT_WANTED)):
         yield found
 
@@ -145,7 +146,7 @@ def _repetition(text: LintText) -> LintHit | None:
             return LintHit(0, len(written), f"repeats {found[0][:40]!r} {found[1]} times on end")
     elif not written.isascii() and len(set(written)) * 3 <= len(written):
         found = _looping([char for char in written if char.isalnum()])
-        if found and len(set(found[0])) > 2:
+        if found and len(set(found[0].replace(" ", ""))) > 1:
             return LintHit(0, len(written), f"repeats {found[0][:40].replace(' ', '')!r} {found[1]} times on end")
     return None
 
