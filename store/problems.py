@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from store import datasets, pairs, preference_rows, review
-from store.bulk import TextChange
+from store.bulk import Progress, TextChange
 from store.curate import duplicates
 from store.curate.findings import Finding, Level
 from store.curate.lint import RULES, lint, lint_texts
@@ -25,6 +25,7 @@ BETWEEN_ROWS: dict[str, tuple[Level, str]] = {
     "leak": ("warning", "questions that are in train and in val or test"),
 }
 """The rules that compare rows: level, and what each finds."""
+_STEP = 500
 _LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 
@@ -51,12 +52,19 @@ def check_rules(rules: Sequence[str]) -> None:
             raise BadInput(f"There is no rule {rule!r}.", where="rule", todo=todo)
 
 
-def find(store: Store, dataset: str, rules: Sequence[str] = ()) -> Problems:
-    """The problems of a dataset's rows that are not rejected, as far as they are not muted; all rules, or only some."""
+def find(store: Store, dataset: str, rules: Sequence[str] = (), *, on_progress: Progress | None = None) -> Problems:
+    """The problems of a dataset's rows that are not rejected, as far as they are not muted; all rules, or only some.
+
+    `on_progress` gets the number of pairs done; what it raises stops the search.
+    """
     check_rules(rules)
     placed = _placed(store, dataset)
     judged = preference_rows.search(store, dataset=dataset)
-    found = [finding for pair, _ in placed for finding in lint(pair)]
+    found = []
+    for n, (pair, _) in enumerate(placed, 1):
+        found += lint(pair)
+        if on_progress and n % _STEP == 0:
+            on_progress(n)
     found += _between(placed, review.apart(store))
     found += [finding for row in judged for finding in lint_texts(row.uid, row.texts())]
     kept, muted = review.without_muted(store, dataset, [each for each in found if not rules or each.code in rules])

@@ -14,7 +14,7 @@ import click
 from store.errors import BadInput, NotFound
 from tui.cli.command import Command
 from tui.cli.options import DATASET, dataset_option
-from tui.cli.output import emit, emit_json, fields, say, table
+from tui.cli.output import Progress, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.formatting import ago, count, rows_of_preferences
 from tui.text import one_line
@@ -51,7 +51,7 @@ def lint(dataset: str | None, level: str, rules: tuple[str, ...], fix: bool, dry
     names, loops, keys and personal data, answers in another language; and between rows: duplicates, questions that are
     answered in two ways, and questions that are in train and in val or test. `data mute` silences a rule.
     """
-    from store import problems
+    from store import datasets, problems
 
     if listed:
         _list_rules()
@@ -65,7 +65,9 @@ def lint(dataset: str | None, level: str, rules: tuple[str, ...], fix: bool, dry
     if fix:
         _fix(dataset, rules, dry_run)
         return
-    done = problems.find(session().store, dataset, rules)
+    total = datasets.get(session().store, dataset).pairs
+    with Progress("Checking pair", total) as progress:
+        done = problems.find(session().store, dataset, rules, on_progress=progress.update)
     found = [finding for finding in done.findings if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
     counts: Counter[str] = Counter(finding.level for finding in found)
     if session().as_json:
