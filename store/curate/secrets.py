@@ -30,7 +30,7 @@ _PATTERNS: tuple[tuple[str, Level, str], ...] = (
     ("Slack token", "error", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
     ("web token", "error", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     ("bearer token", "error", r"(?i)\bbearer\s+(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{20,}=*"),
-    ("address with a password", "error", r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@[^\s/]+"),
+    ("address with a password", "error", r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@]{1,99}:[^\s/@]{1,99}@[^\s/]+"),
     (
         "password",
         "warning",
@@ -48,7 +48,7 @@ _PATTERNS: tuple[tuple[str, Level, str], ...] = (
         r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"
         r"|(?<![\dA-Za-z.+_-])(?:\+?86[ -]?)?1[3-9]\d(?:\d{8}|[ -]\d{4}[ -]\d{4})(?![\dA-Za-z._-])",
     ),
-    ("e-mail address", "info", r"(?a:(?<![\w.+/:-])[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b)"),
+    ("e-mail address", "info", r"(?a:(?<![\w.+/:-])[\w.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b)"),
 )
 _COMPILED = [(kind, re.compile(pattern)) for kind, _, pattern in _PATTERNS]
 _LEVELS: dict[str, Level] = {kind: level for kind, level, _ in _PATTERNS}

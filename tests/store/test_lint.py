@@ -128,6 +128,35 @@ def test_no_text_breaks_a_rule_and_places_lie_in_it(question: str, answer: str) 
             rule.fix(answer)
 
 
+HOSTILE = (
+    " ",
+    "\n",
+    "1",
+    "a.b-",
+    "我是",
+    "I am ",
+    "OpenAI ",
+    "<s>",
+    "&a;",
+    "Q: ",
+    "a@b.",
+    "\u200b",
+    "Ã©",
+    "eyJ",
+    "# Input\n",
+)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_long_text_of_one_thing_is_looked_through_all_the_same(unit: str) -> None:
+    """Each of these made some pattern look again from every character: minutes where it takes a second."""
+    text = unit * (100_000 // len(unit)) + "!"
+    assert "long" in codes(row(text, text + "?", system=text))
+    for rule in RULES.values():
+        if rule.fix:
+            rule.fix(text)
+
+
 def test_the_worked_examples_are_true() -> None:
     for module in (identity, language, shape):
         tried = doctest.testmod(module)

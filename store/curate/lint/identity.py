@@ -4,7 +4,7 @@ A text about ChatGPT, or one that denies being it, claims nothing."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from store.curate.lint.rule import LintHit, LintRow, LintRule, LintText
 
@@ -50,18 +50,24 @@ _MADE_ME = (
     r"|maintained|fine-?tuned|named|called)"
     r"\b[^.!?\n]{0,30}"
 )
-_CLAIM = re.compile(
-    rf"(?:{_I_AM})(?P<gap>[^.!?。！？\n]{{0,48}}?)(?P<name>{_NAME.pattern})|(?:{_MADE_ME})(?P<maker>{_NAME.pattern})"
-    rf"|(?:\b(?:OpenAI|Anthropic|Google|Meta|Alibaba|Microsoft|DeepSeek|Baidu)\b)[^.!?\n]{{0,12}}"
-    rf"(?:created|trained|made|developed|built) (?P<me>me)\b"
-    rf"|(?:我)[^。！？\n]{{0,24}}由(?P<zh>[^。，！？\n]{{0,16}}?(?:{_NAME.pattern}))[^。，\n]{{0,12}}(?:开发|训练|研发|创建|创造|打造"
-    rf"|推出|提供|設計|设计|開發)",
+_WINDOW = 120
+"""Characters before a name in which a claim to it begins. Names are looked for first: they are rare, "I" is not."""
+_CLAIMS = (
+    re.compile(rf"(?:{_I_AM})(?P<gap>[^.!?。！？\n]{{0,48}})$", re.IGNORECASE),
+    re.compile(rf"(?P<made>{_MADE_ME})$", re.IGNORECASE),
+    re.compile(r"我[^。！？\n]{0,24}由[^。，！？\n]{0,16}$"),
+)
+_MAKES = re.compile("[^。，\n]{0,12}(?:开发|训练|研发|创建|创造|打造|推出|提供|設計|设计|開發)")
+_MADE_BY = re.compile(
+    r"\b(?:OpenAI|Anthropic|Google|Meta|Alibaba|Microsoft|DeepSeek|Baidu)\b[^.!?\n]{0,12}"
+    r"(?:created|trained|made|developed|built) me\b",
     re.IGNORECASE,
 )
 _SYSTEM_CLAIM = re.compile(
-    rf"(?:\byou are|\byou['’]re|\byour name is|你是|您是|你叫"
-    rf"|你的名字是)(?P<gap>[^.!?。！？\n]{{0,40}}?)(?P<name>{_NAME.pattern})",
-    re.IGNORECASE,
+    r"(?:\byou are|\byou['’]re|\byour name is|你是|您是|你叫|你的名字是)(?P<gap>[^.!?。！？\n]{0,40})$", re.IGNORECASE
+)
+_QUOTED = re.compile(
+    r"(?:\bnot|n['’]t|\bif|\bthat|\bsaid|\bsays|\bno,? it is not|不是|如果|假如|“|\")\W{0,8}$", re.IGNORECASE
 )
 _NOT_A_CLAIM = re.compile(
     r"\bnot?\b|n['’]t\b|\bnor\b|\bnever\b|rather than|unlike|different from|\busing\b|\buse\b|\bfan of"
@@ -107,27 +113,29 @@ _COMMON_WORDS = frozenset((
 _SURNAME = re.compile(r"\s+(?:[A-Z][a-zäöüéè'-]+|de\b|von\b|van\b)")
 
 
-def _claims(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, int]]:
-    for found in pattern.finditer(text):
-        groups = found.groupdict()
-        gap = groups.get("gap") or ""
-        name = next((groups[key] for key in ("name", "maker", "me", "zh") if groups.get(key)), "")
-        before = text[max(0, found.start() - 24) : found.start()]
-        if groups.get("name") and not gap.startswith("由") and _NOT_A_CLAIM.search(gap.rstrip()):
-            continue
-        if re.search(
-            r"(?:\bnot|n['’]t|\bif|\bthat|\bsaid|\bsays|\bno,? it is not|不是|如果|假如|“|\")\W*$",
-            before,
-            re.IGNORECASE,
+def _claims(text: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[tuple[str, int, int]]:
+    """The names that a text claims for who speaks, each with where the claim begins and ends."""
+    for name in _NAME.finditer(text):
+        if (name[0].islower() and name[0] in _COMMON_WORDS) or (
+            name[0].casefold() in _FIRST_NAMES and _SURNAME.match(text, name.end())
         ):
             continue
-        if groups.get("maker") and _DENIAL.search(found[0]):
-            continue
-        if name.islower() and name in _COMMON_WORDS:
-            continue
-        if name.casefold() in _FIRST_NAMES and _SURNAME.match(text, found.end()):
-            continue
-        yield name, found.start(), found.end()
+        begins = max(0, name.start() - _WINDOW)
+        before = text[begins : name.start()]
+        for pattern in patterns:
+            found = pattern.search(before)
+            if found and _is_claim(found, before) and (pattern is not _CLAIMS[2] or _MAKES.match(text, name.end())):
+                yield name[0], begins + found.start(), name.end()
+                break
+
+
+def _is_claim(found: re.Match[str], before: str) -> bool:
+    """Whether what leads to a name is neither a denial, nor a quotation, nor about something else."""
+    groups = found.groupdict()
+    gap, made = groups.get("gap"), groups.get("made")
+    if gap and not gap.startswith("由") and _NOT_A_CLAIM.search(gap.rstrip()):
+        return False
+    return not (made and _DENIAL.search(made)) and not _QUOTED.search(before[: found.start()][-24:])
 
 
 _SELF = (
@@ -155,16 +163,15 @@ def _other_name(text: LintText, row: LintRow) -> Iterator[LintHit]:
     if not _any(text.lower, _PLAIN_MARKS if text.plain else _MARKS):
         return
     if text.role == "system":
-        for name, start, end in _claims(text.text, _SYSTEM_CLAIM):
+        for name, start, end in _claims(text.text, (_SYSTEM_CLAIM,)):
             yield LintHit(start, end, f"tells the model that it is {name}: is that who the model should be?")
             return
         return
-    for name, start, end in _claims(text.text, _CLAIM):
-        yield LintHit(
-            start,
-            end,
-            f"claims to be {'another assistant' if name == 'me' else name}: is that who the model should be?",
-        )
+    for name, start, end in _claims(text.text, _CLAIMS):
+        yield LintHit(start, end, f"claims to be {name}: is that who the model should be?")
+        return
+    if (made := _MADE_BY.search(text.text)) and not _DENIAL.search(made[0]):
+        yield LintHit(made.start(), made.end(), f"says {made[0]!r}: is that who made the model?")
         return
     if row.kind == "identity":
         for found in _NAME.finditer(text.text):

@@ -60,11 +60,12 @@ _BEGINS = {
     "question": re.compile(rf"\s*(?:#{{1,4}}\s*|\*\*)?(?:{_ASKS})\s*[:：](?:\*\*)?\s*", re.IGNORECASE),
     "answer": re.compile(rf"\s*(?:#{{1,4}}\s*|\*\*)?(?:{_SAYS})\s*[:：](?:\*\*)?\s*", re.IGNORECASE),
 }
-_ENDS = re.compile(rf"\s*(?:^|\n|\s)(?:#{{1,4}}\s*)?(?:{_SAYS})\s*[:：]\s*$", re.IGNORECASE)
+_ENDS = re.compile(rf"(?:^|\s)(?:#{{1,4}}\s?)?(?:{_SAYS})\s?[:：]$", re.IGNORECASE)
+_LONGEST_LABEL = 40
 _INSIDE = re.compile(
-    r"^\s*#{2,4}\s*(?:Instruction|Response|Input|Human|Assistant|User)\s*:?\s*$"
-    r"|^\s*#{2,4}\s*(?:Instruction|Response|Input|Human|Assistant|User|Question|Answer|问题|回答)\s*[:：]"
-    r"|\n\s*(?:Human|Assistant|用户|助手)\s*[:：]\s|\b(?:USER|HUMAN|ASSISTANT):\s",
+    r"^[ \t]{0,8}#{2,4}[ \t]?(?:Instruction|Response|Input|Human|Assistant|User)[ \t]?:?[ \t]*$"
+    r"|^[ \t]{0,8}#{2,4}[ \t]?(?:Instruction|Response|Input|Human|Assistant|User|Question|Answer|问题|回答)[ \t]?[:：]"
+    r"|\n[ \t]{0,8}(?:Human|Assistant|用户|助手)[ \t]?[:：]\s|\b(?:USER|HUMAN|ASSISTANT):\s",
     re.MULTILINE,
 )
 _PREAMBLE = re.compile(
@@ -82,8 +83,8 @@ def _wrapper_spans(text: str, role: str) -> Iterator[tuple[int, int]]:
     begins = _BEGINS.get(role)
     if begins and (found := begins.match(text)):
         yield found.span()
-    if role != "answer" and (found := _ENDS.search(text)) and found.start() > 0:
-        yield found.span()
+    if role != "answer" and (at := _end_label(text)):
+        yield at, len(text)
     for pattern in (_INSIDE, _PREAMBLE):
         for found in pattern.finditer(text):
             yield found.span()
@@ -103,9 +104,17 @@ def _unwrapped(text: str) -> str:
     for role in ("question", "answer"):
         if found := _BEGINS[role].match(text):
             text = text[found.end() :]
-    if found := _ENDS.search(text):
-        text = text[: found.start()]
+    if at := _end_label(text):
+        text = text[:at]
     return text.strip()
+
+
+def _end_label(text: str) -> int:
+    """Where a label at the end begins, such as "Answer:"; 0 when there is none, or nothing before it."""
+    ends = text.rstrip()
+    tail = ends[-_LONGEST_LABEL:]
+    found = _ENDS.search(tail)
+    return len(ends) - len(tail) + found.start() if found else 0
 
 
 # -- HTML and escapes --------------------------------------------------------------------------------------------------
