@@ -23,7 +23,8 @@ _ONLY = {"hangul": "ko", "hebrew": "he", "thai": "th", "devanagari": "hi", "gree
 _FREQUENT = {
     "en": "the of and to is that it you for was are with as his they be at this have from or had by what your "
     "can which their if will how"
-    " an when who would make like been about into there her she he we do does my i",
+    " an when who would make like been about into there her she he we do does my i should could would "
+    "more some when where why than has been them these may most other only out so no",
     "es": "el los las y que en un una es por con para del se lo como más pero sus le al está son fue qué cómo "
     "este esta puede también muy hay cuál",
     "fr": "le les des et est une du que dans qui pour pas sur au avec ce il sont plus par je vous nous être "

@@ -25,7 +25,7 @@ _PATTERNS: tuple[tuple[str, Level, str], ...] = (
     ("AWS key", "error", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("GitHub token", "error", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})"),
     ("Hugging Face token", "error", r"\bhf_[A-Za-z0-9]{30,}"),
-    ("API key", "error", r"\bsk-(?:[a-z]+-)*[A-Za-z0-9_]{20,}"),
+    ("API key", "error", r"\bsk-(?:[a-z0-9]{1,8}-){0,4}[A-Za-z0-9_]{20,}"),
     ("Google key", "error", r"\bAIza[0-9A-Za-z_-]{35}"),
     ("Slack token", "error", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
     ("web token", "error", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),

@@ -128,6 +128,12 @@ def test_no_text_breaks_a_rule_and_places_lie_in_it(question: str, answer: str) 
             rule.fix(answer)
 
 
+def test_a_password_that_was_asked_for_is_no_secret() -> None:
+    answer = "Here is a random password: rT8$jLpZ."
+    assert codes(row("Generate a random password of 8 characters.", answer)) == set()
+    assert codes(row("How do I get in?", answer)) == {"secret"}
+
+
 HOSTILE = (
     " ",
     "\n",

@@ -32,6 +32,7 @@ _CHOICE = re.compile(
     r"|몇|있|python|javascript|\bjs\b|\bsql\b|returns?\b|evaluate|output|print|\btype\b|0/0|classif|label"
     r"|identify|extract|quant"
 )
+_ABOUT_WORDS = re.compile(r"translat|翻译|stands? for|\bmeans?\b|define|abbreviat|synonym|缩写|意思")
 _BRACKETS = frozenset("[<【{(")
 _LOREM = re.compile(r"lorem ipsum dolor", re.IGNORECASE)
 _BRACKETED = re.compile(
@@ -57,10 +58,15 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
         bare = whole.strip(".。!！…").strip()
         bare = bare if bare in _WHOLE else bare.strip("[]【】()").strip()
         if not bare or not _NO_WORDS.sub("", whole):
-            if not any(ord(char) > 0x2190 for char in whole) and not re.search(r"\d|[+*/=<>^%$#@&|~]", whole):
+            if (
+                len(set(whole)) * 4 > len(whole)
+                and not any(ord(char) > 0x2190 for char in whole)
+                and not re.search(r"\d|[+*/=<>^%$#@&|~]", whole)
+            ):
                 yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is no answer")
             return
-        if bare in _WHOLE and not (bare in _PLAIN_REPLIES and _CHOICE.search(row.request)):
+        is_reply = bare in _PLAIN_REPLIES and _CHOICE.search(row.request)
+        if bare in _WHOLE and not is_reply and not row.asks(_ABOUT_WORDS):
             yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is no answer")
             return
     if found := _LOREM.search(text.text) if "lorem ipsum" in text.lower else None:
@@ -86,7 +92,7 @@ _DOING = (
 )
 _REFUSAL = re.compile(
     rf"\W*(?:(?:I['’]?\s?a?m (?:very |so |really )?sorry|sorry|I apologi[sz]e|(?:my )?apologies|unfortunately)"
-    rf"(?:,|\.| but| for| —|-)[^.\n]{{0,40}}?\b(?:I|we) {_CANNOT}"
+    rf"(?:,|\.| but| for| —|-)[^.\n]{{0,40}}?\b(?:I|we) ?{_CANNOT}"
     rf"|I(?:['’]m sorry)?,? {_CANNOT} (?:to )?{_DOING}\b"
     rf"|I must (?:respectfully )?(?:decline|refuse)"
     rf"|(?:非常|很|十分)?(?:抱歉|对不起|不好意思|遗憾)[，,。 ][^。\n]{{0,20}}?(?:我"
@@ -131,6 +137,7 @@ _CUTOFF = re.compile(
     r"|\bas of my (?:last|latest|most recent|knowledge|training)\b[^.\n]{0,24}\b(?:update|cut-?\s?off|training|data)"
     r"|\b(?:knowledge|training)(?: data)? cut-?\s?off (?:date )?(?:is|of|in|was)[^.\n]{0,12}(?:19|20)\d\d"
     r"|\bmy (?:last|latest) (?:knowledge |training )?update\b"
+    r"|\bI (?:do not|don['’]t) have (?:any )?(?:information|data|knowledge) (?:after|beyond|past)\b"
     r"|\bI was (?:last )?trained (?:on data )?(?:up )?(?:to|until)\b"
     r"|\bI (?:do not|don['’]t|cannot|can['’]t) (?:have )?(?:access (?:to )?)?(?:real-?time|up-to-date"
     r"|browse the internet)"
@@ -142,7 +149,8 @@ _CUTOFF = re.compile(
     re.IGNORECASE,
 )
 _CUTOFF_WORDS = (
-    "cutoff", "cut-off", "cut off", "update", "knowledge", "training", "trained", "real-time", "real time",
+    "information after", "data after", "cutoff", "cut-off", "cut off", "update", "knowledge", "training",
+    "trained", "real-time", "real time",
     "up-to-date", "browse",
     "截止", "截至", "更新", "只到", "实时", "corte", "actualización", "conocimiento", "mise à jour", "wissensstand",
     "знания", "данные",
@@ -155,7 +163,9 @@ _BOILERPLATE = re.compile(
     r"|\bas an (?:AI|artificial intelligence)\b,? (?:I (?:have no|am not|am unable|lack)\b|it['’]s not)"
     r"|\bI['’]?(?:\s?a)?m (?:just|only|merely) an? (?:AI|computer program|language model|machine)"
     r"|\bas an (?:AI|artificial intelligence)(?: assistant| model| chatbot| system)?,? I (?:do not|don['’]t|cannot"
-    r"|can['’]t|lack|am not|am unable)|\bI['’]?(?:\s?a)?m an AI language model"
+    r"|can['’]t|lack|am not|am unable)|\bI['’]?(?:\s?a)?m an AI language model|\bbeing an AI\b"
+    r"|\bI['’]?(?:\s?a)?m an AI(?: assistant)?,? (?:and|so)[^.\n]{0,12} (?:do not|don['’]t|cannot"
+    r"|can['’]t|have no)\b"
     r"|作为(?:一个|一款|一种|一名|一位)?\s*(?:由\w+(?:开发|训练)的)?\s*(?:AI|人工智能|大型"
     r"|大)?\s*(?:的)?(?:大型?|自然)?语言(?:处理)?(?:大)?模型"
     r"|作为(?:一个|一名|一款|一种|一位)?\s*(?:AI|人工智能)(?:程序|模型|助手|助理)?[，,]\s*我(?:没有|不"
@@ -171,7 +181,8 @@ _BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 _BOILERPLATE_WORDS = (
-    "language model", "learning model", "as an", "just an", "just a ", "only a", "merely a", "作为", "作為",
+    "language model", "learning model", "as an", "being an ai", "an ai assistant", "m an ai", "just an",
+    "just a ", "only a", "merely a", "作为", "作為",
     "语言模型", "我只是", "lenguaje",
     "linguagem", "langage", "sprachmodell",
     "linguaggio", "linguistico", "языковая", "искусственный", "モデル", "모델", "en tant qu",

@@ -35,7 +35,8 @@ _MARKS = (
     *_HAN_NAMES.lower().split("|"),
 )  # fmt: skip
 _I_AM = (
-    r"\bI['’]?\s?a?m|\bmy name is|\bmy name['’]s|\bcall me|\bI was|\bI have been|\bI go by|\bthis is(?= [A-Z])"
+    r"\byou(?: are|['’]re) (?:talking|speaking|chatting) (?:to|with)|\bI['’]?\s?a?m|\bmy name is"
+    r"|\bmy name['’]s|\bcall me|\bI was|\bI have been|\bI go by|\bthis is(?= [A-Z])"
     r"|\bknown as(?= [A-Z])"
     r"|\bsoy|\bme llamo|\bmi nombre es|\bje suis|\bje m['’]appelle|\bich bin|\bich heiße|\bmein name ist"
     r"|\beu sou|\bsou|\bmeu nome é"
@@ -56,8 +57,12 @@ _CLAIMS = (
     re.compile(rf"(?:{_I_AM})(?P<gap>[^.!?。！？\n]{{0,48}})$", re.IGNORECASE),
     re.compile(rf"(?P<made>{_MADE_ME})$", re.IGNORECASE),
     re.compile(r"我[^。！？\n]{0,24}由[^。，！？\n]{0,16}$"),
+    re.compile(r"(?:\bas|作为)\s?$", re.IGNORECASE),
 )
 _MAKES = re.compile("[^。，\n]{0,12}(?:开发|训练|研发|创建|创造|打造|推出|提供|設計|设计|開發)")
+_SPEAKS = re.compile(r",? I\b|[，,]?\s?我")
+_AFTER = {_CLAIMS[2]: _MAKES, _CLAIMS[3]: _SPEAKS}
+"""What must follow the name for some of the claims."""
 _MADE_BY = re.compile(
     r"\b(?:OpenAI|Anthropic|Google|Meta|Alibaba|Microsoft|DeepSeek|Baidu)\b[^.!?\n]{0,12}"
     r"(?:created|trained|made|developed|built) me\b",
@@ -124,7 +129,11 @@ def _claims(text: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[tuple[st
         before = text[begins : name.start()]
         for pattern in patterns:
             found = pattern.search(before)
-            if found and _is_claim(found, before) and (pattern is not _CLAIMS[2] or _MAKES.match(text, name.end())):
+            if (
+                found
+                and _is_claim(found, before)
+                and (pattern not in _AFTER or _AFTER[pattern].match(text, name.end()))
+            ):
                 yield name[0], begins + found.start(), name.end()
                 break
 
@@ -139,7 +148,8 @@ def _is_claim(found: re.Match[str], before: str) -> bool:
 
 
 _SELF = (
-    "i am", "i'm", "i’m", "im ", "my ", "i was", "i have", "call me", "this is", " me", "i go by", "it's me",
+    ", i ", "作为", "i am", "i'm", "i’m", "im ", "my ", "i was", "i have", "call me", "this is", " me",
+    "i go by", "it's me",
     "known as", "soy", "me llamo",
     "nombre", "je ", "ich ", "mein", "sou", "nome", "sono", "chiamo", "jestem", "imi", "ben", "saya", "tôi",
     "我", "本", "私", "わたし",

@@ -15,7 +15,7 @@ _MARKERS = re.compile(
     r"|<｜[^｜<>\n]{1,40}｜>"  # DeepSeek's fullwidth bars
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"  # Mistral, Llama 2
     r"|</?(?:start|end)_of_(?:turn|utterance|image)>|<(?:bos|eos|unk|pad|eoa|eoh|eot|eom|sop|eop)>"  # Gemma, MOSS, GLM
-    r"|\[gMASK\]|<(?:BOS|EOS|PAD|UNK)_TOKEN>|<reserved_\d+>|<TOKENS_UNUSED_\d+>|<extra_id_\d+>"
+    r"|\[\|[A-Za-z]{2,12}\|\]|\[gMASK\]|<(?:BOS|EOS|PAD|UNK)_TOKEN>|<reserved_\d+>|<TOKENS_UNUSED_\d+>|<extra_id_\d+>"
 )
 _SENTENCE_MARK = re.compile(r"</?s>")
 _STRUCK = re.compile(r"<s>[^<>\n]+</s>")
@@ -128,7 +128,7 @@ _TAG = re.compile(
 _MARKUP = re.compile(
     r"html|xml|markup|\btags?\b|\bcss\b|web ?(?:page|site)|javascript|jsx|react|\bvue|entit|escap|markdown"
     r"|\bcode\b|svg"
-    r"|template|网页|标签|代码|实体|\bphp\b|jquery|\bdom\b|转义|angular|<[a-z]"
+    r"|template|网页|标签|代码|实体|\bphp\b|jquery|\bdom\b|转义|angular"
 )
 
 

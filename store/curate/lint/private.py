@@ -3,11 +3,16 @@ What they look like is in curate/secrets.py; a finding names the kind and the pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from store.curate import secrets
 from store.curate.findings import Level
 from store.curate.lint.rule import LintHit, LintRow, LintRule, LintText
+
+_PASSWORD_WANTED = re.compile(
+    r"(?:generat|creat|suggest|random|strong|make)[^.\n]{0,24}passw|(?:生成|随机|强)[^。\n]{0,8}密码"
+)
 
 
 def _of(rule: str, may_have: Callable[[str], bool]) -> Callable[[LintText, LintRow], Iterator[LintHit]]:
@@ -15,6 +20,8 @@ def _of(rule: str, may_have: Callable[[str], bool]) -> Callable[[LintText, LintR
         if not may_have(text.text):
             return
         for secret in secrets.found_in(text.text):
+            if secret.kind == "password" and row.asks(_PASSWORD_WANTED):
+                continue
             if secrets.rule_of(secret.kind) == rule:
                 yield LintHit(secret.start, secret.end, secrets.sentence(secret))
 
