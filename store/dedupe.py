@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store import datasets, pairs
+from store import datasets, pairs, review
 from store.curate import duplicates
 from store.db import Store
 from store.edits import recording
@@ -38,12 +38,15 @@ def find(store: Store, dataset: str, near: float | None = None) -> list[Duplicat
     """The duplicates among a dataset's pairs that are not rejected; with `near` (0 to 1) also near ones.
 
     Of each group the copy is kept that is ready rather than a draft, in train rather than val or test, and the oldest.
+    Pairs that you said are no duplicates of each other (review.py) are in no group together.
     """
     found = [(p, split) for p, split in datasets.members(store, dataset, status=None) if p.status != "rejected"]
     by_uid = {pair.uid: (pair, split) for pair, split in found}
     listed = [pair for pair, _ in found]
     groups = duplicates.near(listed, near) if near else duplicates.exact(listed)
-    return [_group(store, dataset, [by_uid[uid] for uid in group]) for group in groups]
+    apart = review.apart(store)
+    parts = [part for group in groups for part in review.parted(group, apart)]
+    return [_group(store, dataset, [by_uid[uid] for uid in part]) for part in parts]
 
 
 def _group(store: Store, dataset: str, members: list[tuple[Pair, Split]]) -> DuplicateGroup:

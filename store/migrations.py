@@ -18,6 +18,7 @@ from store.schema_jobs import JOBS
 from store.schema_objectives import OBJECTIVES
 from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
+from store.schema_review import REVIEW
 from store.schema_search import SEARCH
 from store.schema_votes import VOTES
 from store.sqlite import sqlite_utils
@@ -78,6 +79,11 @@ def _objectives(db: Any) -> None:
     _execute(db.conn, OBJECTIVES)
 
 
+def _review(db: Any) -> None:
+    """What was decided about findings: muted rules, pairs that are no duplicates."""
+    _execute(db.conn, REVIEW)
+
+
 def _evaluations(db: Any) -> None:
     """Evaluations with every answer."""
     _execute(db.conn, EVALUATIONS)
@@ -94,6 +100,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0008_edits", _edits),
     ("0009_resume", _resume),
     ("0010_objectives", _objectives),
+    ("0012_review", _review),
     ("0013_evaluations", _evaluations),
 ]
 LATEST = len(STEPS)

@@ -150,6 +150,7 @@ DATA = (
     Key("data.split", "S", "split_dataset", "Split", "Split the listed dataset into train and validation pairs"),
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
+    Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
 
@@ -157,6 +158,14 @@ PREFERENCES = (
     Key("preferences.search", "slash,ctrl+f", "search", "Search", "Search prompts and answers as you type", bar=True),
     Key("preferences.remove", "delete,backspace", "remove", "Remove", "Remove this row; u brings it back", bar=True),
     Key("preferences.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
+)
+
+PROBLEMS = (
+    Key("problems.open", "e", "open", "Edit", "Open the pair under the cursor to correct it", bar=True),
+    Key("problems.fix", "f", "fix", "Fix", "Show what the rule under the cursor can correct in this dataset", bar=True),
+    Key("problems.mute", "m", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
+    Key("problems.mute_rule", "M", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
+    Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
 )
 
 EDITOR = (
@@ -357,6 +366,7 @@ PAGES: dict[str, Page] = {
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
+    "problems": Page("Problems", (PROBLEMS,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

@@ -59,8 +59,12 @@ def conflicts(pairs: Iterable[PairLike]) -> list[list[str]]:
     """Groups of uids that ask the same (in `normal` form, after the same turns) but answer differently."""
     pairs = list(pairs)
     answers = {pair.uid: normal(pair.answer) for pair in pairs}
-    asked = _groups((pair.uid, (_place(pair), normal(pair.question))) for pair in pairs)
-    return [group for group in asked if len({answers[uid] for uid in group}) > 1]
+    return [group for group in same_question(pairs) if len({answers[uid] for uid in group}) > 1]
+
+
+def same_question(pairs: Iterable[PairLike]) -> list[list[str]]:
+    """Groups of uids that ask the same (in `normal` form, after the same turns), whatever they answer."""
+    return _groups((pair.uid, (_place(pair), normal(pair.question))) for pair in pairs)
 
 
 def _groups(keyed: Iterable[tuple[str, Hashable]]) -> list[list[str]]:

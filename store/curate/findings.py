@@ -12,13 +12,21 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one row that you should look at. `code` is a stable short name, `what` a sentence."""
+    """Something about one row that you should look at.
+
+    `code` is the short stable name of the rule, `what` the rest of a sentence that begins with the field.
+    Characters `start` to `end` of the field are meant; both are None where it is the whole row. `fixable`: the rule can
+    correct it.
+    """
 
     uid: str
     code: str
     field: str
     what: str
     level: Level = "warning"
+    start: int | None = None
+    end: int | None = None
+    fixable: bool = False
 
 
 class TurnLike(Protocol):

@@ -1,8 +1,9 @@
-"""The commands of `tuningfork data` that check a dataset: lint, dedupe, stats.
-The rules are in store.curate; only `dedupe --delete` changes anything, as one edit that can be undone."""
+"""The commands of `tuningfork data` that check a dataset: lint, mute, dedupe, stats.
+The rules are in store.curate; `lint --fix` and `dedupe --delete` change pairs, each as one edit that can be undone."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -10,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import BadInput
+from store.errors import BadInput, NotFound
 from tui.cli.command import Command
-from tui.cli.options import dataset_option
-from tui.cli.output import emit, emit_json, fields, say, table
+from tui.cli.options import DATASET, dataset_option
+from tui.cli.output import Progress, emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import count, rows_of_preferences
+from tui.formatting import ago, count, rows_of_preferences
+from tui.text import one_line
+from tui.worddiff import marked_text
 
 if TYPE_CHECKING:
-    from store.curate.findings import Finding
     from store.dedupe import Deduped
-    from store.records import Pair, PreferenceRow
+    from store.records import Pair
 
 _LEVELS = ("error", "warning", "info")
+_SHOWN = 50
 
 
 @click.command(
@@ -31,29 +34,50 @@ _LEVELS = ("error", "warning", "info")
     example="""
     tuningfork data lint --dataset support
     tuningfork data lint --dataset support --level error --json
+    tuningfork data lint --rules
+    tuningfork data lint --dataset support --rule space --rule mojibake --fix --dry-run
     """,
 )
-@dataset_option
+@click.option("--dataset", type=DATASET, metavar="NAME", help="The dataset. Needed unless --rules is given.")
 @click.option("--level", type=click.Choice(_LEVELS), default="info", show_default=True, help="Lowest level to show.")
-def lint(dataset: str, level: str) -> None:
+@click.option("--rule", "rules", multiple=True, metavar="RULE", help="Only what this rule finds; repeatable.")
+@click.option("--fix", is_flag=True, help="Correct what the named rules found, as one edit that `data undo` undoes.")
+@click.option("--dry-run", is_flag=True, help="With --fix, change nothing: show each text before and after.")
+@click.option("--rules", "listed", is_flag=True, help="List the rules and what each of them finds.")
+def lint(dataset: str | None, level: str, rules: tuple[str, ...], fix: bool, dry_run: bool, listed: bool) -> None:
     """Look for rows that would teach the wrong thing, in pairs, preferences and feedback.
 
-    Finds chat markers, unfilled placeholders, broken text, other assistants' names, secrets, and questions that are
-    answered in two ways.
+    Finds chat markers, labels of prompts, broken text, invisible characters, fillers, refusals, other assistants'
+    names, loops, keys and personal data, answers in another language; and between rows: duplicates, questions that are
+    answered in two ways, and questions that are in train and in val or test. `data mute` silences a rule.
     """
-    from store import preference_rows
+    from store import datasets, problems
 
-    pairs, judged = _pairs(dataset), preference_rows.search(session().store, dataset=dataset)
-    findings = [*_findings(pairs), *_findings_of_preferences(judged)]
-    found = [finding for finding in findings if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
-    found.sort(key=lambda finding: _LEVELS.index(finding.level))
+    if listed:
+        _list_rules()
+        return
+    if dataset is None:
+        raise BadInput(
+            "No dataset was named.", where="--dataset", todo="Add --dataset NAME, or list the rules: --rules"
+        )
+    if dry_run and not fix:
+        raise BadInput("--dry-run has no effect without --fix.", where="--dry-run", todo="Add --fix.")
+    if fix:
+        _fix(dataset, rules, dry_run)
+        return
+    total = datasets.get(session().store, dataset).pairs
+    with Progress("Checking pair", total) as progress:
+        done = problems.find(session().store, dataset, rules, on_progress=progress.update)
+    found = [finding for finding in done.findings if _LEVELS.index(finding.level) <= _LEVELS.index(level)]
     counts: Counter[str] = Counter(finding.level for finding in found)
     if session().as_json:
         totals = {f"{name}s": counts[name] for name in _LEVELS}
-        rows = {"pairs": len(pairs), "preferences": len(judged)}
+        rows = {"pairs": done.pairs, "preferences": done.preferences, "muted": done.muted}
         emit_json({"dataset": dataset, **rows, **totals, "findings": [asdict(f) for f in found]})
         return
-    looked_at = count(len(pairs), "pair") + (f" and {rows_of_preferences(len(judged))}" if judged else "")
+    looked_at = count(done.pairs, "pair") + (
+        f" and {rows_of_preferences(done.preferences)}" if done.preferences else ""
+    )
     if found:
         table(
             ("uid", "level", "rule", "what"),
@@ -63,29 +87,133 @@ def lint(dataset: str, level: str) -> None:
         said = ", ".join(f"{counts[name]} {name}" for name in _LEVELS if counts[name])
         say(f"Found in {looked_at}: {said}.")
         say("Correct a pair with: tuningfork data edit UID. Remove a row with: tuningfork data rm UID")
+        if able := sorted({finding.code for finding in found if finding.fixable}):
+            say(f"To see what a rule can correct ({', '.join(able)}), add: --rule RULE --fix --dry-run")
     else:
         emit(f"No problems found in {looked_at}.")
+    if done.muted:
+        say(f"{count(done.muted, 'finding')} of muted rules left out. List them with: tuningfork data mute --list")
 
 
-def _findings(pairs: list[Pair]) -> Iterable[Finding]:
-    from store.curate import duplicates, secrets
-    from store.curate.findings import Finding
-    from store.curate.lint import lint_all
+def _list_rules() -> None:
+    from store import problems
+    from store.curate.lint import RULES
 
-    yield from lint_all(pairs)
-    yield from secrets.scan(pairs)
-    for first, *others in duplicates.conflicts(pairs):
-        for uid in others:
-            yield Finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
+    rows = [(rule.name, rule.level, rule.fix is not None, rule.about) for rule in RULES.values()]
+    rows += [(name, level, False, about) for name, (level, about) in problems.BETWEEN_ROWS.items()]
+    if session().as_json:
+        emit_json([dict(zip(("rule", "level", "fixable", "finds"), row, strict=True)) for row in rows])
+        return
+    shown = [(name, level, "yes" if fixes else "", about) for name, level, fixes, about in rows]
+    table(("rule", "level", "fix", "finds"), shown, wide="finds")
 
 
-def _findings_of_preferences(judged: list[PreferenceRow]) -> Iterable[Finding]:
-    from store.curate import secrets
-    from store.curate.lint import lint_texts
+def _fix(dataset: str, rules: tuple[str, ...], dry_run: bool) -> None:
+    from store import problems
 
-    for row in judged:
-        yield from lint_texts(row.uid, row.texts())
-        yield from secrets.scan_texts(row.uid, row.texts())
+    done = (problems.preview_fixes if dry_run else problems.fix)(session().store, dataset, rules)
+    if session().as_json:
+        changes, left = [asdict(each) for each in done.changes], [asdict(finding) for finding in done.left]
+        facts = {"dataset": dataset, "rules": rules, "dry_run": dry_run, "pairs": done.pairs}
+        emit_json({**facts, "changes": changes, "left": left})
+        return
+    for each in done.changes[:_SHOWN]:
+        emit(f"{each.uid} {each.field}: {one_line(marked_text(each.before, each.after), 400)}")
+    if len(done.changes) > _SHOWN:
+        say(f"… and {len(done.changes) - _SHOWN:,} more.")
+    would = "would be " if dry_run else ""
+    emit(f"{count(len(done.changes), 'text')} in {count(done.pairs, 'pair')} {would}corrected.")
+    if done.left:
+        stay = count(len(done.left), "finding")
+        say(f"{stay} cannot be corrected by a rule. List with: {_lint_again(dataset, rules)}")
+    if done.pairs and not dry_run:
+        say("Undo with: tuningfork data undo")
+
+
+def _lint_again(dataset: str, rules: tuple[str, ...]) -> str:
+    named = [word for rule in rules for word in ("--rule", rule)]
+    return shlex.join(["tuningfork", "data", "lint", "--dataset", dataset, *named])
+
+
+@click.command(
+    "mute",
+    cls=Command,
+    example="""
+    tuningfork data mute email --dataset support
+    tuningfork data mute refusal --uid 06f3
+    tuningfork data mute duplicate --uid 06f3 --uid 07a1
+    tuningfork data mute email --dataset support --undo
+    tuningfork data mute --list
+    """,
+)
+@click.argument("rule", required=False)
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Only in this dataset.")
+@click.option("--uid", "uids", multiple=True, metavar="UID", help="Only of this row; for duplicate, name two pairs.")
+@click.option("--undo", "undone", is_flag=True, help="Report it again.")
+@click.option("--list", "listed", is_flag=True, help="Change nothing: list what is muted.")
+def mute(rule: str | None, dataset: str | None, uids: tuple[str, ...], undone: bool, listed: bool) -> None:
+    """Stop reporting what a rule of `data lint` finds: everywhere, in one dataset, or of one row.
+
+    The rule duplicate takes two pairs or more that look alike and are all wanted: `data dedupe` then keeps them.
+    """
+    from store import problems, review
+
+    store = session().store
+    if listed:
+        _list_muted()
+        return
+    if rule is None:
+        raise BadInput("No rule was named.", where="RULE", todo="List the rules with: tuningfork data lint --rules")
+    problems.check_rules([rule])
+    if dataset and uids:
+        raise BadInput("--dataset and --uid were both given.", where="--uid", todo="Name a dataset or a row.")
+    full = [_full_uid(uid) for uid in uids]
+    if rule == "duplicate" and full:
+        changed = (review.forget_apart if undone else review.keep_apart)(store, full)
+        said = "are duplicates again" if undone else "are no duplicates of each other"
+        _muted({"rule": rule, "uids": full, "undone": undone, "changed": changed}, f"The {len(full)} pairs {said}.")
+        return
+    if len(full) > 1:
+        raise BadInput("Several rows were named.", where="--uid", todo="Mute the rule of one row at a time.")
+    uid = full[0] if full else None
+    done = (review.unmute if undone else review.mute)(store, rule, dataset=dataset, uid=uid)
+    if undone and not done:
+        raise NotFound(
+            f"The rule {rule} is not muted there.", todo="List what is muted with: tuningfork data mute --list"
+        )
+    place = f" in {dataset}" if dataset else f" of {uid}" if uid else ""
+    said = "reported again" if undone else "not reported any more"
+    facts = {"rule": rule, "dataset": dataset, "uid": uid, "undone": undone, "changed": int(done)}
+    _muted(facts, f"What {rule} finds{place} is {said}.")
+
+
+def _muted(facts: dict[str, Any], sentence: str) -> None:
+    if session().as_json:
+        emit_json(facts)
+    else:
+        emit(sentence)
+
+
+def _full_uid(uid: str) -> str:
+    from store import pairs, preference_rows
+
+    found = preference_rows.begin_with(session().store, uid)
+    return found[0].uid if len(found) == 1 else pairs.get(session().store, uid).uid
+
+
+def _list_muted() -> None:
+    from store import review
+
+    rules, couples = review.muted(session().store), sorted(review.apart(session().store))
+    if session().as_json:
+        emit_json({"muted": [asdict(each) for each in rules], "not_duplicates": [list(each) for each in couples]})
+        return
+    rows = [(each.rule, each.uid or each.dataset or "everywhere", ago(each.created_at)) for each in rules]
+    rows += [("duplicate", " and ".join(couple), "") for couple in couples]
+    if rows:
+        table(("rule", "where", "when"), rows, wide="where")
+    else:
+        say("No rule is muted.")
 
 
 @click.command(

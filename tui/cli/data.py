@@ -334,7 +334,7 @@ def drop(dataset: str, yes: bool) -> None:
         emit(f"{dataset} is removed; {stay}.{gone} Undo with: tuningfork data undo")
 
 
-_CURATE = (curate.lint, curate.dedupe, curate.stats)
+_CURATE = (curate.lint, curate.mute, curate.dedupe, curate.stats)
 _PAIRS = (
     pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip

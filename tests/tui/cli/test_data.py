@@ -122,7 +122,7 @@ class TestJudging:
         rules = [(f["level"], f["code"]) for f in found["findings"]]
         assert {("error", "marker"), ("error", "secret"), ("warning", "conflict")} <= set(rules)
         assert found["pairs"] == 6 and found["errors"] == sum(level == "error" for level, _ in rules)
-        assert set(found["findings"][0]) == {"uid", "code", "field", "what", "level"}
+        assert set(found["findings"][0]) == {"uid", "code", "field", "what", "level", "start", "end", "fixable"}
         assert tf.json("data", "lint", "--dataset", poor, "--level", "error")["warnings"] == 0
         shown = tf.ok("data", "lint", "--dataset", poor)
         assert "<|im_end|>" in shown and "AKIA" not in shown
@@ -130,6 +130,52 @@ class TestJudging:
     def test_lint_of_good_data(self, tf: Cli, facts: str) -> None:
         assert tf.json("data", "lint", "--dataset", facts)["findings"] == []
         assert "No problems found in 4 pairs." in tf.ok("data", "lint", "--dataset", facts)
+
+    def test_lint_of_one_rule_shows_a_fix_then_makes_it_and_undo_undoes_it(self, tf: Cli, write: Write) -> None:
+        rows = [{"instruction": "What &amp; why?", "output": "This. "}, {"instruction": "Where?", "output": "nan"}]
+        tf.ok("data", "import", write("f.jsonl", "\n".join(map(json.dumps, rows))), "--dataset", "f")
+        words = ("data", "lint", "--dataset", "f", "--rule", "entity")
+        assert [(f["code"], f["fixable"]) for f in tf.json(*words)["findings"]] == [("entity", True)]
+        seen = tf.json(*words, "--fix", "--dry-run")
+        assert [(c["before"], c["after"]) for c in seen["changes"]] == [("What &amp; why?", "What & why?")]
+        assert "1 text in 1 pair would be corrected." in tf.ok(*words, "--fix", "--dry-run")
+        assert len(tf.json(*words)["findings"]) == 1, "a dry run changes nothing"
+        assert tf.json(*words, "--fix") == {**seen, "dry_run": False}
+        assert tf.json(*words)["findings"] == [] and tf.json("data", "undo")["label"] == "fix entity in f"
+        assert len(tf.json(*words)["findings"]) == 1
+        assert "--rule" in tf.error("data", "lint", "--dataset", "f", "--fix")["todo"]
+        assert "filler" in tf.error("data", "lint", "--dataset", "f", "--rule", "filler", "--fix")["what"]
+        assert "--fix" in tf.error(*words, "--dry-run")["todo"]
+
+    def test_rules_are_listed(self, tf: Cli) -> None:
+        found = {row["rule"]: row for row in tf.json("data", "lint", "--rules")}
+        assert found["mojibake"]["fixable"] and found["leak"]["level"] == "warning"
+        assert "mojibake" in tf.ok("data", "lint", "--rules")
+        assert "--dataset" in tf.error("data", "lint")["where"]
+
+    def test_a_muted_rule_is_not_reported(self, tf: Cli, poor: str) -> None:
+        lint = ("data", "lint", "--dataset", poor, "--rule", "marker")
+        [found] = tf.json(*lint)["findings"]
+        assert tf.json("data", "mute", "marker", "--uid", found["uid"])["uid"] == found["uid"]
+        assert (tf.json(*lint)["findings"], tf.json(*lint)["muted"]) == ([], 1)
+        assert "data mute --list" in tf(*lint).stderr
+        assert [m["rule"] for m in tf.json("data", "mute", "--list")["muted"]] == ["marker"]
+        assert "marker" in tf.ok("data", "mute", "--list")
+        tf.ok("data", "mute", "marker", "--uid", found["uid"], "--undo")
+        assert len(tf.json(*lint)["findings"]) == 1
+        assert "mute --list" in tf.error("data", "mute", "marker", "--undo")["todo"]
+        assert "lint --rules" in tf.error("data", "mute", "markers")["todo"]
+        assert "lint --rules" in tf.error("data", "mute")["todo"]
+
+    def test_pairs_that_are_no_duplicates_stay(self, tf: Cli, poor: str) -> None:
+        [group] = tf.json("data", "dedupe", "--dataset", poor)["groups"]
+        couple = ("data", "mute", "duplicate", "--uid", group[0], "--uid", group[1])
+        assert tf.json(*couple)["changed"] == 1
+        assert tf.json("data", "dedupe", "--dataset", poor, "--delete")["groups"] == []
+        assert tf.json("data", "mute", "--list")["not_duplicates"] == [sorted(group)]
+        tf.ok(*couple, "--undo")
+        assert tf.json("data", "dedupe", "--dataset", poor)["groups"] == [group]
+        assert tf.error("data", "mute", "marker", "--uid", group[0], "--uid", group[1])["where"] == "--uid"
 
     def test_dedupe_deletes_only_when_asked_and_can_be_undone(self, tf: Cli, poor: str) -> None:
         oldest = min(pair["uid"] for pair in tf.json("data", "search", "what"))

@@ -148,6 +148,15 @@ class DatasetActions:
         if name:
             await self._app.push_screen_wait(ExportDialog(name))
 
+    async def problems(self) -> None:
+        """List what is probably wrong in the listed dataset; a change there can be undone here too."""
+        from tui.screens.data.problems import ProblemList
+
+        name = self._listed_or_hint("look for its problems")
+        if name:
+            await self._app.push_screen_wait(ProblemList(name))
+            self._list.reload()
+
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
     ) -> Picked | None:

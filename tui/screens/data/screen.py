@@ -284,6 +284,9 @@ class DataScreen(ModeScreen):
         await self.app.push_screen_wait(PreferenceList(self.query_now.dataset))
         self.reload()
 
+    def action_problems(self) -> None:
+        self._run(self._datasets.problems)
+
     def action_samples(self) -> None:
         self.action_welcome()
 
