@@ -45,6 +45,7 @@ COMMANDS = {
     "jobs": "tui.cli.jobs:jobs",
     "serve": "tui.cli.serve:serve",
     "remote": "tui.cli.remote:remote",
+    "mcp": "tui.cli.mcp:mcp",
     "models": "tui.cli.models:models",
     "doctor": "tui.cli.doctor:doctor",
 }
