@@ -13,8 +13,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from store.home import Home
 from store.records import PairDraft
 from tests.tui.cli.conftest import Cli, tf  # noqa: F401 - a fixture
 from tests.tui.conftest import Driver
+from tests.tui.test_app import Terminal
+from tui import settings
 from tui.app import TuningforkApp
 from tui.remote import protocol
 from tui.remote.client import RemoteClient
@@ -358,6 +361,50 @@ def test_a_signal_ends_it_and_the_next_one_replaces_it(session: subprocess.Popen
     session.send_signal(signal.SIGTERM)
     assert session.wait(30) == 128 + signal.SIGTERM
     assert not protocol.address(tf.home).exists()
+
+
+@pytest.fixture
+def terminal(home: Home, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """The app on a pseudo-terminal, started with the words or the settings of the test."""
+    words, kept = request.param
+    if kept:
+        settings.path(home).write_text(json.dumps(kept))
+    opened = Terminal(home.root, *words)
+
+    def drain() -> None:  # a terminal that no one reads would stop the app at its next redraw
+        with suppress(OSError):
+            while os.read(opened.master, 65536):
+                pass
+
+    reader = threading.Thread(target=drain, daemon=True)
+    reader.start()
+    yield opened
+    if opened.process.poll() is None:
+        opened.process.kill()
+        opened.process.wait()
+    reader.join(10)
+    os.close(opened.master)
+
+
+@pytest.mark.parametrize(
+    "terminal", [(["--remote"], {}), ([], {"remote": "on"})], indirect=True, ids=["word", "setting"]
+)
+def test_a_visible_app_is_driven_and_asks_its_user_before_it_quits(
+    terminal: Terminal, tf: Cli, three: list[str]
+) -> None:
+    tf.ok("remote", "wait", "--text", "Question 2?", "--timeout", "60")
+    tf.ok("remote", "call", "data.new")
+    tf.ok("remote", "wait", "--text", "New pair")
+    tf.ok("remote", "type", "Unsaved")
+    assert tf.json("remote", "quit") == {"asks": True}
+    tf.ok("remote", "wait", "--text", "Quit Tuningfork?")
+    assert tf.error("remote", "quit")["what"].startswith("The question on the screen")
+    assert tf.error("remote", "press", "ctrl+q")["what"].startswith("The question on the screen")
+    tf.ok("remote", "press", "escape")
+    assert terminal.process.poll() is None
+    tf.ok("remote", "press", *["backspace"] * len("Unsaved"))
+    assert tf.json("remote", "quit") == {"asks": False}
+    assert terminal.process.wait(30) == 0
 
 
 @pytest.mark.parametrize("size", ["120", "10x10", "120x40x2", "9999x40", "axb"])

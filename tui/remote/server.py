@@ -199,9 +199,13 @@ class RemoteServer:
         return await self._done(partial(self._app.action_mode, name))
 
     async def _quit(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Without a screen the app ends now, its texts kept as drafts; a visible one may ask its user first."""
-        self._leaving = True
-        return {"asks": not self._app.is_headless and bool(self._app.quit_notices())}
+        """Without a screen the app ends now, its texts kept as drafts; a visible one asks its user first where it would
+        by its key. Asking again does not answer: the key's second press quits at once, and that is for a person."""
+        if self._app.is_headless or not self._app.quit_notices():
+            self._leaving = True
+            return {"asks": False}
+        self._check("app.quit")
+        return {"asks": True, **await self._done(self._app.action_quit)}
 
     def _leave(self) -> None:
         if self._app.is_headless:
