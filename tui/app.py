@@ -213,7 +213,7 @@ class TuningforkApp(App[int]):
 
     async def act(self, action: str, mode: str | None = None) -> None:
         """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""
-        if mode is not None and mode != self.current_mode:
+        if mode is not None and mode != getattr(self.screen, "PAGE", ""):
             await self._bare(mode)
         focused = self.screen.focused
         name = "action_" + action.partition("(")[0]

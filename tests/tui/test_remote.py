@@ -213,6 +213,14 @@ async def test_keys_text_actions_and_modes_act_as_at_the_keyboard(opened: Open, 
         assert (await app.ask("call", action="data.search"))["mode"] == "data"  # an action of another mode opens it
 
 
+async def test_an_action_of_the_mode_below_closes_what_covers_it(opened: Open) -> None:
+    async with opened() as app:
+        await app.see("Try it with sample data")
+        assert app.page == "WelcomeScreen"
+        await app.ask("call", action="data.new")
+        await app.see("New pair")
+
+
 async def test_what_is_unknown_is_answered_with_what_there_is(opened: Open) -> None:
     async with opened() as app:
         with pytest.raises(NotFound) as caught:
@@ -354,6 +362,7 @@ def test_the_commands_drive_an_app_without_a_screen(session: subprocess.Popen[st
     assert picture.read_text().startswith("<svg")
     assert tf.json("remote", "quit") == {"asks": False}
     assert session.wait(30) == 0
+    assert session.stderr is not None and session.stderr.read() == ""
     assert tf.error("remote", "show")["what"] == "No app of this home listens for remote calls."
 
 

@@ -89,8 +89,8 @@ class RemoteServer:
         self._clients.add(task)
         try:
             await self._hear(reader, writer)
-        except ConnectionError:
-            pass  # it left, and what it asked for is done
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # it left, and what it asked for is done; or the app ends, which asyncio would print as an error
         finally:
             self._clients.discard(task)
             writer.close()
