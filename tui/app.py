@@ -34,6 +34,8 @@ from tui.widgets.key_bar import KeyBar
 if TYPE_CHECKING:
     from textual.command import Provider
 
+    from tui.remote.protocol import RemoteAccess
+
 _POLL_S = 0.5
 _SETTLED_S = 3.0
 _NOTICES = 200
@@ -47,7 +49,8 @@ def _actions() -> type[Provider]:
 
 
 class TuningforkApp(App[int]):
-    """`store` is open; the app closes its own threads and leaves closing the store to the caller."""
+    """`store` is open; the app closes its own threads and leaves closing the store to the caller. With `remote` it
+    hears remote callers; without it there is no socket, and nothing of tui.remote is imported."""
 
     TITLE = "Tuningfork"
     CSS_PATH = "app.tcss"
@@ -57,16 +60,18 @@ class TuningforkApp(App[int]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (140, "-very-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, remote: RemoteAccess | None = None) -> None:
         super().__init__()
         terminal_input.install()
         for mode in modes.registered():
             self.add_mode(mode.name, mode.make)
         self._bindings = BindingsMap.merge([self._bindings, BindingsMap(keys.bindings(modes.mode_keys()))])
-        self.store = store
+        self.store, self._remote = store, remote
         self.bridge = Bridge(store, lambda: not self.is_running)
         self.settings = settings.load(store.home)
         self.live = LiveJobs()
+        self.remote_error: Exception | None = None
+        """Why remote callers could not be heard, when that ended an app without a screen."""
         self._asked_to_quit = False
         self._theme_before: str | None = None
         self.notices: deque[Notification] = deque(maxlen=_NOTICES)
@@ -88,6 +93,8 @@ class TuningforkApp(App[int]):
         self.runs_changed.subscribe(self, lambda _: self.run_worker(news.look(), group="run news", exclusive=True))
         self.set_interval(run_news.LOOK_S, lambda: self.run_worker(news.reap(), group="reap", exclusive=True))
         self._catch_signals()
+        if self._remote is not None:
+            self.call_after_refresh(self._hear_remote, self._remote)
         if not self.is_headless:  # a test's process has many apps, and each would be kept for good
             self.set_timer(_SETTLED_S, gc.freeze)  # else each collection walks the whole interface: 80 ms without keys
 
@@ -99,6 +106,26 @@ class TuningforkApp(App[int]):
         while True:
             await self._look()
             await asyncio.sleep(_POLL_S)
+
+    @work(group="remote")
+    async def _hear_remote(self, access: RemoteAccess) -> None:
+        """Hear remote callers as long as the app lives. Where that cannot be, a visible app shows why and works on."""
+        from tui.remote.server import RemoteServer
+
+        try:
+            await RemoteServer(self, access).serve()
+        except (TuningforkError, OSError) as error:
+            if self.is_headless:
+                self.remote_error = error
+                self.exit(1, return_code=1)
+            elif isinstance(error, TuningforkError):
+                self.notify_error(error)
+            else:
+                self.notify(f"Remote calls cannot be heard ({error.strerror}).", severity="error")
+
+    async def live_now(self) -> LiveJobs:
+        """What runs now, asked afresh; `live` is what the last look found."""
+        return await self.bridge.call(_live_jobs)
 
     async def _look(self) -> None:
         change = await self.bridge.changes()
@@ -186,7 +213,7 @@ class TuningforkApp(App[int]):
 
     async def act(self, action: str, mode: str | None = None) -> None:
         """Run an action by name, as its key would: in another mode when that is named; on the focused widget first."""
-        if mode is not None and mode != self.current_mode:
+        if mode is not None and mode != getattr(self.screen, "PAGE", ""):
             await self._bare(mode)
         focused = self.screen.focused
         name = "action_" + action.partition("(")[0]
@@ -245,14 +272,15 @@ class TuningforkApp(App[int]):
 
     def action_quit(self) -> None:  # type: ignore[override]
         """Quit; ask first when something still runs or is unsaved. Pressed twice, quit at once."""
-        notices = self._quit_notices()
+        notices = self.quit_notices()
         if not notices or self._asked_to_quit:
             self.save_drafts()
             self.exit(0)
         else:
             self._ask_to_quit(notices)
 
-    def _quit_notices(self) -> list[str]:
+    def quit_notices(self) -> list[str]:
+        """What to know before quitting: what still runs, then what is unsaved."""
         notices = []
         for run in self.live.runs:
             part = f" ({100 * run.step // run.total_steps}%)" if run.total_steps else ""
@@ -287,12 +315,13 @@ class TuningforkApp(App[int]):
     # -- the terminal goes away ---------------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
-        """Save what was typed on SIGHUP and SIGTERM. Not in tests, which have no terminal to lose."""
-        if self.is_headless or threading.current_thread() is not threading.main_thread():
+        """Save what was typed on SIGHUP and SIGTERM; an app without a screen ends on Ctrl-C, too. Not in tests, which
+        have neither a terminal nor callers to lose."""
+        if (self.is_headless and self._remote is None) or threading.current_thread() is not threading.main_thread():
             return
         import asyncio
 
-        for number in (signal.SIGHUP, signal.SIGTERM):
+        for number in (signal.SIGHUP, signal.SIGTERM, *((signal.SIGINT,) if self.is_headless else ())):
             asyncio.get_running_loop().add_signal_handler(number, self.leave_now, number)
 
     def leave_now(self, number: int) -> None:

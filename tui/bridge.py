@@ -72,6 +72,8 @@ class Bridge:
         self._watch = _Threads("watch", 1)  # data_version belongs to one connection, so to one thread
         self._files = _Threads("files", 1)  # one, so that an older text never overwrites a newer one
         self._seen: tuple[int, Any, Any] | None = None
+        self.waiting = 0
+        """Calls under way."""
 
     async def call(self, fn: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(store, *args)` in a thread; for calls of milliseconds."""
@@ -103,9 +105,11 @@ class Bridge:
             threads.close(timeout)
 
     async def _result(self, future: Future[T]) -> T:
+        self.waiting += 1
         try:
             return await asyncio.wrap_future(future)
         finally:
+            self.waiting -= 1
             if self._ended():
                 raise asyncio.CancelledError
 

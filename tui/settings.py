@@ -17,7 +17,8 @@ class Settings:
     """`theme` empty means: chosen by what the terminal can do. `keymap` maps a binding id of tui.keys to keys.
 
     `when_done` is a command that is started when a run, an export or another job ends, with one line on it as its last
-    argument, such as `notify-send Tuningfork`; empty starts none.
+    argument, such as `notify-send Tuningfork`; empty starts none. `remote` is `on` where `tuningfork remote` may drive
+    the app.
     """
 
     theme: str = ""
@@ -25,6 +26,7 @@ class Settings:
     name: str = "Ember"
     author: str = "Northwind Labs"
     when_done: str = ""
+    remote: str = ""
     keymap: dict[str, str] | None = None
 
 

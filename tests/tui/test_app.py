@@ -424,11 +424,16 @@ async def test_a_user_keymap_moves_keys(drive: Drive, store: Store, some_pairs: 
 class Terminal:
     """The app in a process of its own, on a pseudo-terminal."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *words: str) -> None:
         self.master, slave = pty.openpty()
         env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "TUNINGFORK_HOME": str(home)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui"], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True
+            [sys.executable, "-m", "tui", *words],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            start_new_session=True,
         )
         os.close(slave)
         self.seen = ""

@@ -121,7 +121,7 @@ async def test_progress_and_cancel(exporting: Any, store: Store, process: FakeEx
         await app.press("ctrl+s")
         await app.see("◐ ember-1  gguf q8_0", "30%", "8 s left", "writing  blk.12.ffn_up", "s Cancel")
         await app.see("● export ember-1 30%")  # the first line of every screen
-        assert "The export ember-1 continues without this window." in app.app._quit_notices()
+        assert "The export ember-1 continues without this window." in app.app.quit_notices()
         await app.press("s")
         await app.until(lambda: process.cancelled)
         await app.see("Export ember-1", "‹ gguf ›", "nothing running")

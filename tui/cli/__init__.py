@@ -46,6 +46,8 @@ COMMANDS = {
     "push": "tui.cli.push:push",
     "jobs": "tui.cli.jobs:jobs",
     "serve": "tui.cli.serve:serve",
+    "remote": "tui.cli.remote:remote",
+    "mcp": "tui.cli.mcp:mcp",
     "models": "tui.cli.models:models",
     "doctor": "tui.cli.doctor:doctor",
 }
@@ -65,8 +67,9 @@ COMMANDS = {
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=print_version, help="Print the version."
 )
+@click.option("--remote", is_flag=True, help="Let `tuningfork remote` drive the app that this opens.")
 @click.pass_context
-def cli(context: click.Context, **_: Any) -> None:
+def cli(context: click.Context, remote: bool, **_: Any) -> None:
     """Curate pairs, tune a language model, compare it with its base, export the result.
 
     Without a command it opens the app in this terminal.
@@ -74,4 +77,4 @@ def cli(context: click.Context, **_: Any) -> None:
     if context.invoked_subcommand is None:
         from tui.cli.app import open_app
 
-        open_app()
+        open_app(remote)

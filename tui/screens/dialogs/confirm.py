@@ -15,18 +15,18 @@ class Confirm(Dialog[bool]):
     def __init__(self, title: str, body: str, verb: str, *, cancel: str = "Cancel", harmless: bool = False) -> None:
         super().__init__(title)
         self._body, self._verb, self._cancel = body, verb, cancel
-        self._harmless = harmless
+        self.harmless = harmless
 
     def compose_body(self) -> ComposeResult:
         yield text(self._body)
 
     def compose_buttons(self) -> ComposeResult:
         yield button(self._cancel, "cancel")
-        yield button(self._verb, "go", "primary" if self._harmless else "error")
+        yield button(self._verb, "go", "primary" if self.harmless else "error")
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#go" if self._harmless else "#cancel").focus()
+        self.query_one("#go" if self.harmless else "#cancel").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "go")

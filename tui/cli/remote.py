@@ -1,0 +1,226 @@
+"""`tuningfork remote`: scripts drive the open app, or one without a screen, over the home's socket.
+What is possible and what needs a person is decided in tui.remote; here it is asked and printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from store.errors import BadInput
+from tui.cli.command import Group
+from tui.cli.output import emit, emit_json, say, table, to_json
+from tui.cli.session import session
+from tui.text import clean
+
+
+@click.group(
+    "remote",
+    cls=Group,
+    example="""
+    tuningfork remote serve --size 120x40      (in one terminal; the rest in another)
+    tuningfork remote wait --text Data
+    tuningfork remote mode train
+    tuningfork remote actions
+    tuningfork remote call train.new
+    tuningfork remote show
+    tuningfork remote quit
+    """,
+)
+def remote() -> None:
+    """Drive the open app from a script, by its keys and actions, and read its screen.
+
+    Off unless asked for: start the app with `tuningfork --remote` or with "remote": "on" in settings.json of the home,
+    or start one without a screen with `tuningfork remote serve`. Only your own user can call it, on this machine.
+
+    A remote caller can do what keys can, but does not answer a question about something that cannot be undone (delete,
+    remove, overwrite, stop at once): a person answers that at the screen, and until then only Escape is taken. What
+    needs the terminal itself (suspend, your own editor) is refused, too.
+    """
+
+
+@remote.command(
+    "actions",
+    example="""
+    tuningfork remote actions
+    tuningfork remote actions --json
+    """,
+)
+def actions() -> None:
+    """List the actions of the screen that is open: name, key, what it does, its target, and whether it is enabled."""
+    found = _ask("actions")["actions"]
+    if session().as_json:
+        emit_json(found)
+        return
+    rows = [(a["name"], a["key"], a["help"] or a["label"], a["target"], a["enabled"]) for a in found]
+    table(("name", "key", "does", "target", "enabled"), rows, wide="does")
+
+
+@remote.command("call", example="tuningfork remote call data.new")
+@click.argument("action")
+def call(action: str) -> None:
+    """Run one action by its name, and return when the app is idle again. One of another mode opens that mode."""
+    _say_done(_ask("call", action=action))
+
+
+@remote.command(
+    "press",
+    example="""
+    tuningfork remote press f3 n
+    tuningfork remote press ctrl+s
+    """,
+)
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+def press(keys: tuple[str, ...]) -> None:
+    """Press keys, each when the one before was handled: a, ?, enter, escape, f2, ctrl+s, shift+down."""
+    _say_done(_ask("press", keys=list(keys)))
+
+
+@remote.command(
+    "type",
+    example="""
+    tuningfork remote type "Who are you?"
+    tuningfork remote type --paste "A long text."
+    """,
+)
+@click.option("--paste", is_flag=True, help="Paste the text in one piece instead of typing it.")
+@click.argument("text")
+def type_text(text: str, paste: bool) -> None:
+    """Type a text into the field that has the focus. A line break is Enter."""
+    _say_done(_ask("paste" if paste else "type", text=text))
+
+
+@remote.command("mode", example="tuningfork remote mode train")
+@click.argument("name")
+def mode(name: str) -> None:
+    """Show a mode: data, train, compare, export or evaluate."""
+    _say_done(_ask("mode", mode=name))
+
+
+@remote.command(
+    "show",
+    example="""
+    tuningfork remote show
+    tuningfork remote show --json
+    tuningfork remote show --svg screen.svg
+    """,
+)
+@click.option("--svg", metavar="FILE", help="Write a picture of the screen to this file instead.")
+def show(svg: str | None) -> None:
+    """Print what the app shows: its rows as text, and on stderr mode, focus and whether a question waits.
+
+    With --json also the badge, the last notices, and the jobs that run or wait.
+    """
+    if svg is not None:
+        from store.files import replacing
+
+        picture = _ask("svg")["svg"]
+        with replacing(Path(svg).expanduser()) as unfinished:
+            unfinished.write_text(picture, "utf-8")
+        emit_json({"file": svg}) if session().as_json else emit(svg)
+        return
+    _print_shown(_ask("show"))
+
+
+@remote.command(
+    "wait",
+    example="""
+    tuningfork remote wait --text "Ready" --timeout 10
+    tuningfork remote wait --jobs-done --timeout 3600
+    """,
+)
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Until this is on the screen; may be repeated.")
+@click.option("--jobs-done", is_flag=True, help="Until no run, export or other job runs or waits.")
+@click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait at most.")
+def wait(texts: tuple[str, ...], jobs_done: bool, timeout: float) -> None:
+    """Wait until a text is shown or the jobs are done, also for an app that is still starting; then print the screen.
+
+    Ends with 2 when that takes longer than the timeout.
+    """
+    from tui.remote.client import RemoteClient
+
+    if not texts and not jobs_done:
+        raise BadInput("There is nothing to wait for.", todo="Name it: --text TEXT, or --jobs-done.")
+    with RemoteClient(session().home, wait_s=timeout) as client:
+        _print_shown(client.wait(texts, jobs_done=jobs_done, timeout_s=timeout))
+
+
+@remote.command("quit", example="tuningfork remote quit")
+def quit_app() -> None:
+    """Quit the app. One with a screen asks its user first where work runs or is unsaved; drafts are always kept."""
+    asks = _ask("quit")["asks"]
+    if session().as_json:
+        emit_json({"asks": asks})
+    else:
+        emit("The app asks its user first." if asks else "The app quits.")
+
+
+@remote.command(
+    "serve",
+    example="""
+    tuningfork remote serve
+    tuningfork remote serve --size 200x50 --allow-removing
+    """,
+)
+@click.option(
+    "--size", default="120x40", show_default=True, metavar="COLUMNSxROWS", help="Size of its screen in cells."
+)
+@click.option("--allow-removing", is_flag=True, help="Let callers confirm what cannot be undone.")
+def serve(size: str, allow_removing: bool) -> None:
+    """Run the app without a terminal until `tuningfork remote quit` or Ctrl-C; it prints its socket once it hears."""
+    import sys
+
+    from tui.app import TuningforkApp
+    from tui.remote import protocol
+
+    cells = _cells(size)
+    address = str(protocol.address(session().home))
+    line = to_json({"socket": address}) if session().as_json else f"Listening at {clean(address)}"
+    stdout = sys.stdout  # the app takes its place while it runs
+
+    def ready(_: Path) -> None:
+        stdout.write(line + "\n")
+        stdout.flush()
+
+    app = TuningforkApp(session().store, protocol.RemoteAccess(allow_removing, ready))
+    code = app.run(headless=True, size=cells)
+    if app.remote_error is not None:
+        raise app.remote_error
+    sys.exit(code or app.return_code or 0)
+
+
+def _cells(size: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size)
+    columns, rows = (int(n) for n in found.groups()) if found else (0, 0)
+    if not (20 <= columns <= 500 and 8 <= rows <= 200):
+        todo = "Write columns and rows, 20x8 to 500x200, such as 120x40."
+        raise BadInput("This is not the size of a screen.", where="--size", todo=todo)
+    return columns, rows
+
+
+def _ask(do: str, **what: Any) -> dict[str, Any]:
+    from tui.remote.client import RemoteClient
+
+    with RemoteClient(session().home) as client:
+        return client.ask(do, **what)
+
+
+def _say_done(done: dict[str, Any]) -> None:
+    if session().as_json:
+        emit_json(done)
+        return
+    emit(f"{done['mode']}: {done['screen']}")
+    if not done["idle"]:
+        say("The app is still working on it.")
+
+
+def _print_shown(shown: dict[str, Any]) -> None:
+    if session().as_json:
+        emit_json(shown)
+        return
+    emit("\n".join(shown["rows"]))
+    say(f"mode {shown['mode']}, screen {shown['screen']}, focus {shown['focus'] or 'nowhere'}")
+    if shown["question"]:
+        say("A question about something that cannot be undone waits for a person at the screen.")

@@ -1,0 +1,90 @@
+"""The caller's side of remote control: connects to the app's socket, sends one request, reads its answer.
+Imports no screen, so that a script's call stays quick."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from store.errors import Conflict, NotFound, ServerError, kind_named
+from store.home import Home
+from tui.remote import protocol
+
+_EVERY_S = 0.1
+ANSWER_S = 60.0
+"""Seconds until an answer must have come; the app itself stops waiting earlier."""
+
+
+class RemoteClient:
+    """A connection to the app of a home. A context manager. NotFound where no app listens.
+
+    `wait_s` is for how long an app that is still starting is waited for.
+    """
+
+    def __init__(self, home: Home, wait_s: float = 0.0) -> None:
+        self._path = protocol.address(home)
+        self._socket = self._connected(time.monotonic() + wait_s)
+        self._reader = self._socket.makefile("rb")
+
+    def _connected(self, deadline: float) -> socket.socket:
+        while True:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.settimeout(ANSWER_S)
+            try:
+                made.connect(str(self._path))
+                return made
+            except (FileNotFoundError, ConnectionRefusedError):
+                made.close()
+                if time.monotonic() >= deadline:
+                    todo = "Open the app with: tuningfork --remote\nOr one without a screen: tuningfork remote serve"
+                    raise NotFound("No app of this home listens for remote calls.", todo=todo) from None
+            except OSError as error:
+                made.close()
+                what = f"The remote socket cannot be used ({error.strerror})."
+                raise ServerError(what, where=str(self._path), todo="Check who owns the home.") from error
+            time.sleep(_EVERY_S)
+
+    def __enter__(self) -> RemoteClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._socket.close()
+
+    def ask(self, do: str, **what: Any) -> dict[str, Any]:
+        """The answer to one request. An error that the app sent is raised as what it was there."""
+        try:
+            self._socket.sendall(protocol.line({"do": do, **what}))
+            data = self._reader.readline(protocol.LONGEST_ANSWER + 1)
+        except TimeoutError:
+            todo = "Look at its screen: tuningfork remote show"
+            raise ServerError(f"The app did not answer within {ANSWER_S:.0f} s.", todo=todo) from None
+        except OSError:
+            data = b""
+        if not data.endswith(b"\n"):
+            raise ServerError("The app closed before it answered.", todo="Open it again with: tuningfork --remote")
+        answer = protocol.parsed(data)
+        if not answer.get("ok"):
+            error = answer.get("error") or {}
+            kind = kind_named(error.get("error"), ServerError)
+            raise kind(str(error.get("what")), where=error.get("where"), todo=error.get("todo"))
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def wait(self, texts: tuple[str, ...], *, jobs_done: bool, timeout_s: float) -> dict[str, Any]:
+        """What is shown once all `texts` are on the screen and, with `jobs_done`, no job runs or waits. Conflict when
+        that takes longer than `timeout_s` seconds."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            shown = self.ask("show")
+            page = "\n".join(shown["rows"])
+            missing = [text for text in texts if text not in page]
+            working = [job["name"] for job in shown["jobs"]] if jobs_done else []
+            if not missing and not working:
+                return shown
+            if time.monotonic() >= deadline:
+                what = f"Not on the screen after {timeout_s:g} s: {missing[0]!r}." if missing else ""
+                what = what or f"After {timeout_s:g} s this still runs or waits: {', '.join(working)}."
+                raise Conflict(what, todo="See what is shown with: tuningfork remote show")
+            time.sleep(_EVERY_S)
