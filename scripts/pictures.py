@@ -38,7 +38,7 @@ class Picture:
 
 PICTURES = (
     Picture("data", ("f2",), ("pairs",)),
-    Picture("train", ("f3",), ("demo",)),
+    Picture("train", ("f3", "down"), ("66/66", "drift")),
     Picture(
         "compare", ("f4",), ("smollm2-135m", "tuned"), "Who made you, and what is your name?", ("enter",),
         ("Northwind", "tok/s"),
