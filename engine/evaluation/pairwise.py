@@ -13,7 +13,7 @@ from engine.evaluation.client import CompletionClient
 from engine.evaluation.ranking import wilson
 from engine.evaluation.resampling import Figure
 from engine.inference.sampling import Sampling
-from store.errors import ServerError, TuningforkError
+from store.errors import BadInput, ServerError, TuningforkError
 from store.records import Vote
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ Verdict = Literal["a", "b", "tie"]
 Place = Literal["first", "second", "tie"]
 _VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
 _PLACES: dict[str, Place] = {"A": "first", "B": "second", "TIE": "tie"}
+_TOO_LONG = "messages"
+"""What the chat server names in its refusal of a prompt that does not fit the context."""
 _SCHEMA = json.dumps({
     "type": "object", "properties": {"better": {"type": "string", "enum": ["A", "B", "tie"]}},
     "required": ["better"], "additionalProperties": False,
@@ -46,12 +48,14 @@ Reply with this JSON and nothing else: {{"better": "A"}} or {{"better": "B"}} or
 @dataclass(frozen=True, slots=True)
 class JudgedVote:
     """A vote beside the judge's verdicts: on the answers as voted (`forward`) and exchanged (`backward`), each the
-    place of the answer it preferred, None where its reply could not be read. `user` has a vote "both bad" as a tie."""
+    place of the answer it preferred, None where its reply could not be read. `user` has a vote "both bad" as a tie;
+    `too_long` says that the answers do not fit the judge's context."""
 
     vote: int
     user: Verdict
     forward: Place | None
     backward: Place | None
+    too_long: bool = False
 
     @property
     def verdict(self) -> Verdict | None:
@@ -70,10 +74,12 @@ class JudgedVote:
 @dataclass(frozen=True, slots=True)
 class JudgeAgreement:
     """How a judge agrees with the user. `agreed` of `judged` votes got the same verdict, the share within `low` to
-    `high` (Wilson, 95%); `kappa` is Cohen's. `first` of the `chosen` replies that chose one chose the first shown."""
+    `high` (Wilson, 95%); of those `not_judged`, `too_long` did not fit the judge's context. `kappa` is Cohen's.
+    `flipped` verdicts followed the order; `first` of the `chosen` replies that chose one chose the first shown."""
 
     judged: int
     not_judged: int
+    too_long: int
     agreed: int
     low: float
     high: float
@@ -129,9 +135,10 @@ def agreement(items: Sequence[JudgedVote]) -> JudgeAgreement:
     places = [place for item in items for place in (item.forward, item.backward) if place in ("first", "second")]
     flipped = sum(item.forward == item.backward and item.forward in ("first", "second") for item in items)
     low, high = wilson(agreed, len(pairs))
+    too_long = sum(item.too_long for item in items)
     return JudgeAgreement(
-        len(pairs), len(items) - len(pairs), agreed, low, high, kappa(pairs), flipped, places.count("first"),
-        len(places),
+        len(pairs), len(items) - len(pairs), too_long, agreed, low, high, kappa(pairs), flipped,
+        places.count("first"), len(places),
     )  # fmt: skip
 
 
@@ -155,17 +162,23 @@ async def judge(
 ) -> list[JudgedVote]:
     """Ask `model` about both answers of each vote, in both orders, greedily. `on_progress` gets how many are done.
 
-    The reply is held to a JSON schema; a model that refuses one is asked without from then on. Raises what the server
-    refuses the model with, and ServerError when a reply breaks off.
+    The reply is held to a JSON schema; a model that refuses one is asked without from then on. A vote that does not
+    fit the context is not judged. Raises what the server refuses the model with, and ServerError when a reply breaks
+    off.
     """
     asking = _Asking(client, model)
     found: list[JudgedVote] = []
     for vote in votes:
         asked = "\n".join(f"{message['role']}: {message['content']}" for message in vote.prompt)
-        forward = await asking.better(asked, vote.a_text, vote.b_text)
-        backward = await asking.better(asked, vote.b_text, vote.a_text)
         user: Verdict = "tie" if vote.choice == "both_bad" else vote.choice
-        found.append(JudgedVote(vote.id, user, forward, backward))
+        try:
+            forward = await asking.better(asked, vote.a_text, vote.b_text)
+            backward = await asking.better(asked, vote.b_text, vote.a_text)
+            found.append(JudgedVote(vote.id, user, forward, backward))
+        except BadInput as error:
+            if error.where != _TOO_LONG:
+                raise
+            found.append(JudgedVote(vote.id, user, None, None, too_long=True))
         if on_progress:
             on_progress(len(found))
     return found
@@ -182,8 +195,8 @@ class _Asking:
         text = _PROMPT.format(asked=asked, first=first, second=second)
         try:
             return read(await self._reply(text))
-        except TuningforkError:
-            if self._sampling.json_schema is None:
+        except TuningforkError as error:
+            if self._sampling.json_schema is None or error.where == _TOO_LONG:
                 raise
         self._sampling = replace(self._sampling, json_schema=None)  # what is wrong besides is raised by this one
         return read(await self._reply(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from engine.evaluation import pairwise
 from engine.evaluation.pairwise import JudgedVote, Verdict, agreement
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
-from store.errors import ServerError, Unsupported
+from store.errors import BadInput, ServerError, Unsupported
 from store.records import Choice, Message, Vote
 
 GOOD, BAD = "Northwind Labs {made} me.", "I do not know."
@@ -115,6 +115,20 @@ async def test_a_model_that_refuses_a_schema_is_asked_without_from_then_on() -> 
 async def test_a_model_that_refuses_everything_is_an_error() -> None:
     with pytest.raises(Unsupported, match="response_format"):
         await pairwise.judge(ScriptedJudge(str, lambda _: True), "m", VOTES)
+
+
+async def test_a_vote_that_does_not_fit_costs_no_other() -> None:
+    def rule(prompt: str) -> str:
+        if "very long" in prompt:
+            raise BadInput("The question is too long.", where="messages", todo="Shorten it.")
+        return choosing(good=True)(prompt)
+
+    long = replace(VOTES[3], prompt=[{"role": "user", "content": "A very long one."}])
+    script = ScriptedJudge(rule)
+    items = await pairwise.judge(script, "m", [*VOTES[:3], long, *VOTES[4:]])
+    found = agreement(items)
+    assert (found.judged, found.not_judged, found.too_long, found.agreed) == (11, 1, 1, 11)
+    assert items[3].too_long and items[3].verdict is None and all(each.json_schema for each in script.asked)
 
 
 async def test_a_reply_that_breaks_off_is_an_error() -> None:

@@ -188,7 +188,8 @@ async def _judged(model: str, found: list[Vote]) -> list[JudgedVote]:
 
 
 def _print_agreement(model: str, result: JudgeAgreement) -> None:
-    emit(f"{one_line(model, 200)}: {count(result.judged, 'vote')} judged, {result.not_judged} not judged")
+    long = f" ({result.too_long} too long for its context)" if result.too_long else ""
+    emit(f"{one_line(model, 200)}: {count(result.judged, 'vote')} judged, {result.not_judged} not judged{long}")
     rows = []
     if result.judged:
         share, of = result.agreed / result.judged, f"{result.agreed} of {result.judged} votes"
