@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from engine.evaluation.metrics.base import AnswerMetric
 
@@ -55,7 +55,13 @@ class Difference:
     p: float
 
 
-def figure(metric: AnswerMetric, stats: np.ndarray) -> Figure:
+class SummedStatistic(Protocol):
+    """What an interval needs of a metric: its value from summed statistics, (n, columns) to (n,)."""
+
+    def value(self, sums: np.ndarray) -> np.ndarray: ...
+
+
+def figure(metric: SummedStatistic, stats: np.ndarray) -> Figure:
     """The value of a metric with its interval."""
     import numpy as np
 

@@ -1,22 +1,25 @@
 """`tuningfork votes`: what was voted in Compare, who wins, and the preferences that follow, as a file.
-The store counts votes, engine.evaluation.ranking computes the figures; nothing is computed or written here."""
+The store counts votes, engine.evaluation.ranking and .pairwise compute the figures; nothing is computed here."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from store.errors import NotFound, UserError
+from tui.cli.asking import connect, warm
 from tui.cli.command import Group
-from tui.cli.options import DATASET
-from tui.cli.output import emit, emit_json, fields, say, table
+from tui.cli.options import DATASET, MODEL
+from tui.cli.output import Progress, confirm, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
 from tui.formatting import ago, count
 from tui.text import one_line
 
 if TYPE_CHECKING:
+    from engine.evaluation.pairwise import JudgeAgreement, JudgedVote
     from engine.evaluation.ranking import Rate
     from store.records import Vote
 
@@ -128,6 +131,80 @@ def _figures(each: Rate) -> str:
     said += [count(each.ties, "tie")] if each.ties else []
     said += [f"{each.both_bad} both bad"] if each.both_bad else []
     return ", ".join(said)
+
+
+@votes.command(
+    "judge",
+    example="""
+    tuningfork votes judge --judge-model smollm2-135m
+    tuningfork votes judge --judge-model http://127.0.0.1:8080/v1#qwen3 --limit 50 --json
+    """,
+)
+@click.option("--judge-model", "model", type=MODEL, required=True, metavar="REF", help="The model that judges.")
+@click.option("--limit", type=click.IntRange(0), default=0, metavar="N", help="Only the N newest votes, 0 for all.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before texts leave this machine.")
+def judge(model: str, limit: int, yes: bool) -> None:
+    """Try a model as the judge of your votes: does it choose the answers that you chose?
+
+    It compares both answers of each vote twice, in both orders. An answer wins when it is preferred in both; else it is
+    a tie, as is your "both bad". A reply that cannot be read leaves the vote not judged.
+
+    Agreement is the share of votes with the same verdict, kappa (Cohen) what of it is beyond chance: 1 always, 0 no
+    more than chance. A judge whose kappa has an interval that is not above 0 is called unusable. Nothing is kept.
+    """
+    from dataclasses import asdict
+
+    from engine.evaluation import pairwise
+    from engine.models import refs
+    from store import votes as kept
+
+    found = kept.all_votes(session().store)
+    found = found[:limit] if limit else found
+    if not found:
+        raise UserError("There is no vote to hold a judge against.", todo=_NONE.removeprefix("There is no vote yet. "))
+    resolved = refs.resolve(session().store, model)
+    if resolved.kind == "endpoint":
+        say(f"The texts of {count(len(found), 'vote')} leave this machine for {model}.")
+        confirm("Send them?", yes)
+    items = asyncio.run(_judged(model, found))
+    result = pairwise.agreement(items)
+    if session().as_json:
+        rows = [{**asdict(item), "verdict": item.verdict} for item in items]
+        emit_json({"judge": model, "usable": result.usable, **asdict(result), "votes": rows})
+    else:
+        _print_agreement(model, result)
+
+
+async def _judged(model: str, found: list[Vote]) -> list[JudgedVote]:
+    from engine.evaluation import pairwise
+
+    client = await connect(session().home)
+    try:
+        await warm(client, model)
+        with Progress("Judging", len(found), "votes") as progress:
+            return await pairwise.judge(client, model, found, progress.update)
+    finally:
+        await client.close()
+
+
+def _print_agreement(model: str, result: JudgeAgreement) -> None:
+    long = f" ({result.too_long} too long for its context)" if result.too_long else ""
+    emit(f"{one_line(model, 200)}: {count(result.judged, 'vote')} judged, {result.not_judged} not judged{long}")
+    rows = []
+    if result.judged:
+        share, of = result.agreed / result.judged, f"{result.agreed} of {result.judged} votes"
+        rows.append(("agreement", f"{share:.0%} ({result.low:.0%} to {result.high:.0%}), {of}"))
+    found = result.kappa
+    known = "not defined: only one verdict was given"
+    if found.value is not None:
+        known = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    rows.append(("kappa", known if result.judged else "not known"))
+    if result.chosen:
+        rows.append(("chose the first", f"{result.first / result.chosen:.0%} of {result.chosen} choices"))
+    rows.append(("flipped with the order", count(result.flipped, "vote")))
+    fields(rows)
+    if not result.usable:
+        emit("Unusable: it was not shown to agree with you more than chance does.")
 
 
 @votes.command(

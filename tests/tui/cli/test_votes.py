@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from engine.inference.client import Done
 from store import votes
 from store.db import Store
 from store.importing import import_files
 from store.records import Choice, Vote
-from tests.tui.cli.conftest import Cli
+from tests.tui.cli.conftest import Cli, FakeClient
 from tests.tui.cli.test_root import HEAVY, modules_after
 
 BASE, TUNED, OTHER = "smollm2-135m", "run:ember", "run:moss"
@@ -212,3 +213,54 @@ class TestCollect:
     def test_without_votes_it_says_how_to_vote(self, tf: Cli) -> None:
         error = tf.error("votes", "collect")
         assert "No vote has a winner yet" in error["what"] and "1 left" in error["todo"]
+
+
+class TestJudge:
+    def test_says_how_it_agrees_in_text_and_json(
+        self, tf: Cli, cast: Cast, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for n in range(12):
+            cast("a" if n % 2 else "b", a=BASE if n % 2 else TUNED, b=TUNED if n % 2 else BASE)
+        says_first(client, monkeypatch)
+        text = tf.ok("votes", "judge", "--judge-model", BASE)
+        assert f"{BASE}: 12 votes judged, 0 not judged" in text and "100% of 24 choices" in text
+        assert "agreement               0% (0% to 24%), 0 of 12 votes" in text and "Unusable" in text
+        found = tf.json("votes", "judge", "--judge-model", BASE, "--limit", "3")
+        assert (found["judged"], found["flipped"], found["usable"]) == (3, 3, False) and client.closed
+        assert [each["vote"] for each in found["votes"]] == [12, 11, 10] and found["votes"][0]["verdict"] == "tie"
+
+    def test_replies_that_are_no_verdict_are_not_judged(self, tf: Cli, cast: Cast, client: FakeClient) -> None:
+        cast("a", asked=f"Who?{EVIL}")
+        text = tf.ok("votes", "judge", "--judge-model", BASE)
+        assert "0 votes judged, 1 not judged" in text and "Unusable" in text and not set(text) & set("\x1b\x07\x9b")
+
+    def test_without_votes_nothing_is_asked(self, tf: Cli, client: FakeClient) -> None:
+        error = tf.error("votes", "judge", "--judge-model", BASE)
+        assert "no vote" in error["what"] and "Compare" in error["todo"] and not client.loaded
+
+    def test_an_unknown_judge_and_one_that_breaks_off(self, tf: Cli, cast: Cast, client: FakeClient) -> None:
+        cast("a")
+        assert "nobody" in tf.error("votes", "judge", "--judge-model", "run:nobody")["what"] and not client.loaded
+        client.breaks = BASE
+        assert "went away" in tf.error("votes", "judge", "--judge-model", BASE, code=1)["what"]
+
+    def test_texts_leave_the_machine_only_when_told(
+        self, tf: Cli, cast: Cast, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cast("a")
+        says_first(client, monkeypatch)
+        words = ("votes", "judge", "--judge-model", "http://127.0.0.1:9/v1#m")
+        refused = tf(*words)
+        assert refused.exit_code == 2 and "The texts of 1 vote leave this machine" in refused.stderr
+        assert not client.loaded and not client.asked
+        assert "1 vote judged" in tf.ok(*words, "--yes") and len(client.asked) == 2
+
+
+def says_first(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the client's answer that of a judge who always prefers the first."""
+
+    async def complete(model: str, messages: Any, sampling: Any, lane: str | None = None) -> Done:
+        client.asked.append((model, list(messages), sampling, lane))
+        return Done('{"better": "A"}')
+
+    monkeypatch.setattr(client, "complete", complete)
