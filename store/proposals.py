@@ -39,8 +39,10 @@ class ProposalCheck:
 def check(store: Store, dataset: str, drafts: Sequence[PairDraft]) -> ProposalCheck:
     """Compares drafts with the pairs of a dataset, which need not exist, in the form of `duplicates.normal`."""
     there: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
+    questions = {normal(draft.question) for draft in drafts}
     for pair in _members(store, dataset):
-        there[_asked(pair)].append(pair)
+        if normal(pair.question) in questions:
+            there[_asked(pair)].append(pair)
     new: list[PairDraft] = []
     seen: set[tuple[str, ...]] = set()
     contradictions: list[Contradiction] = []

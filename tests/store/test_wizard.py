@@ -112,6 +112,30 @@ def test_the_grammar_holds_for_names_in_both_scripts(answers: IdentityAnswers, c
     assert set(texts) <= {text for draft in drafts for text in (draft.question, draft.answer)}
 
 
+@pytest.mark.parametrize(
+    ("purpose", "code", "job"),
+    [
+        ("cooking and recipes", "en", "My job is to help with cooking and recipes."),
+        ("to plan a garden.", "en", "My job is to plan a garden."),
+        ("helps people cook", "en", "My job is to help people cook."),
+        ("Help with taxes", "en", "My job is to help with taxes."),
+        ("toast", "en", "My job is to help with toast."),
+        ("", "en", "My job is to answer questions, explain things and help with writing."),
+        ("回答关于商店的问题。", "zh", "我的工作是回答关于商店的问题。"),
+        ("教育", "zh", "我的工作是在教育方面提供帮助。"),
+        ("Python 编程", "zh", "我的工作是在 Python 编程方面提供帮助。"),
+    ],
+)
+def test_a_purpose_becomes_what_it_does(purpose: str, code: str, job: str) -> None:
+    said = {draft.answer for draft in made(IdentityAnswers("Ember", "Labs", purpose), (code,))}
+    assert job in said
+
+
+def test_a_short_name_takes_no_general_rows_along() -> None:
+    proposed = identity_pairs(IdentityAnswers("A", "Q"), ("en",))
+    assert forms(proposed.drafts)[GENERAL] > 60
+
+
 def test_no_article_stands_before_a_name() -> None:
     """So that it does not matter whether a name begins with a vowel."""
     for code in codes():

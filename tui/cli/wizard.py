@@ -56,7 +56,7 @@ _seed = click.option(
     example="""
     tuningfork data wizard --name Ember --maker "Northwind Labs" --dataset ember
     tuningfork data wizard --name Ember --maker "Northwind Labs" --not "ChatGPT by OpenAI" --dataset ember --dry-run
-    tuningfork data wizard --name Ember --maker me --purpose cooking --style "friendly and short" --dataset ember --yes
+    tuningfork data wizard --name Ember --maker Jo --purpose cooking --style "brief and kind" --dataset ember --yes
     tuningfork data wizard --name 小星 --maker 北风科技 --language zh --language en --dataset star --yes
     tuningfork data wizard          (asks for the answers)
     """,

@@ -137,11 +137,9 @@ class _Making:
             purpose = ""
         if not purpose:
             return str(how["default"])
-        for verb in how["verbs"]:
-            if self.texts.script == "latin" and purpose.lower().startswith(f"{verb} "):
-                return purpose[len(verb) :].strip()
-            if self.texts.script != "latin" and purpose.startswith(verb):
-                return purpose
+        for verb, bare in how["verbs"].items():
+            if purpose.lower().startswith(verb + (" " if self.texts.script == "latin" else "")):
+                return str(bare + purpose[len(verb) :]).strip()
         return fill(how["other"], {"purpose": purpose}, self.texts.script)
 
     def _style(self) -> dict[str, str]:
@@ -217,9 +215,9 @@ def other_from(text: str) -> OtherAssistant:
 
 
 def _holds(text: str, name: str) -> bool:
-    """Whether a text has the name in it, as words where it is written with spaces."""
+    """Whether a text has the name in it, as words where it is written with spaces; a short one in its own case."""
     edges = [r"(?<!\w)" if name[0].isascii() else "", r"(?!\w)" if name[-1].isascii() else ""]
-    return bool(re.search(f"{edges[0]}{re.escape(name)}{edges[1]}", text, re.IGNORECASE))
+    return bool(re.search(f"{edges[0]}{re.escape(name)}{edges[1]}", text, re.IGNORECASE if len(name) > 3 else 0))
 
 
 def _sample_rows(name: str) -> list[tuple[str, str]]:

@@ -39,13 +39,13 @@ class LanguageTexts:
 
     `script` is the script of its letters, `others` other assistants ("ChatGPT by OpenAI"), `general` questions and
     answers of no identity, `general_file` a file of sample_data with more of them. `purpose` says how a purpose becomes
-    `<helps>`, `facts` holds what facts.py uses, `examples` a purpose and a style for the forms.
+    `<helps>`: the one by default, the verbs with which one may begin and what each becomes, and how any other is put.
+    `facts` holds what facts.py uses.
     """
 
     code: str
     language: str
     script: str
-    examples: dict[str, str]
     purpose: dict[str, Any]
     others: tuple[str, ...]
     forms: tuple[Wordings, ...]
@@ -74,7 +74,6 @@ def load(code: str) -> LanguageTexts:
         code=code,
         language=found["language"],
         script=found["script"],
-        examples=found["examples"],
         purpose=found["purpose"],
         others=tuple(found["others"]),
         forms=tuple(_wordings(form, group) for form, groups in found["forms"].items() for group in groups),
