@@ -153,7 +153,7 @@ def ask_for(question: str, option: str, given: str | None = None, *, otherwise: 
         return given
     if not sys.stdin.isatty():
         raise BadInput("It is missing, and there is no terminal to ask at.", where=option, todo=f"Add {option} TEXT.")
-    typed: str = click.prompt(clean(question), default=otherwise, show_default=False, err=True)
+    typed: str = click.prompt(clean(question), default=otherwise, show_default=False, prompt_suffix=" ", err=True)
     return typed.strip()
 
 
