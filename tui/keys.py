@@ -151,6 +151,7 @@ DATA = (
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
+    Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
 
@@ -166,6 +167,32 @@ PROBLEMS = (
     Key("problems.mute", "m", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
     Key("problems.mute_rule", "M", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
+)
+
+IDENTITY = (
+    Key(
+        "identity.show",
+        "ctrl+s,f8",
+        "show",
+        "Show pairs",
+        "Show the pairs, to choose and edit",
+        bar=True,
+        priority=True,
+    ),
+)
+
+PROPOSED = (
+    Key("proposed.take", "space", "take", "Leave out", "Leave this pair out, or take it again", bar=True),
+    Key(
+        "proposed.take_form", "a", "take_form", "Whole form", "Leave out all pairs of this form, or take them", bar=True
+    ),
+    Key("proposed.edit", "e", "edit", "Edit", "Edit this pair before it is saved", bar=True),
+    Key("proposed.save", "ctrl+s,f8", "save", "Save", "Save the pairs that are taken, as one change", bar=True),
+)
+
+PROPOSED_PAIR = (
+    Key("proposed_pair.keep", "ctrl+s,f8", "keep", "Keep", "Keep this text and go back", bar=True, priority=True),
+    Key("proposed_pair.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard your changes", bar=True, priority=True),
 )
 
 EDITOR = (
@@ -367,6 +394,9 @@ PAGES: dict[str, Page] = {
     "answers": Page("Answers", (ANSWERS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
+    "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
+    "proposed": Page("Proposed pairs", (PROPOSED,)),
+    "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
