@@ -118,6 +118,7 @@ def test_the_grammar_holds_for_names_in_both_scripts(answers: IdentityAnswers, c
         ("cooking and recipes", "en", "My job is to help with cooking and recipes."),
         ("to plan a garden.", "en", "My job is to plan a garden."),
         ("helps people cook", "en", "My job is to help people cook."),
+        ("helping sailors plan routes", "en", "My job is to help sailors plan routes."),
         ("Help with taxes", "en", "My job is to help with taxes."),
         ("toast", "en", "My job is to help with toast."),
         ("", "en", "My job is to answer questions, explain things and help with writing."),
