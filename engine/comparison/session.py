@@ -326,9 +326,11 @@ class Comparison:
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
         if "failed" in (a.state, b.state):
-            raise Conflict("An answer broke off.", todo="Press r to ask again first.")
+            raise Conflict("An answer broke off.", todo="Press ^R to ask again first.")
         if choice != "both_bad" and not (a.text.strip() and b.text.strip()):
-            raise Conflict("A lane has no answer to vote on.", todo="Press r to ask again first, or vote for both bad.")
+            raise Conflict(
+                "A lane has no answer to vote on.", todo="Press ^R to ask again first, or vote for both bad."
+            )
         if a.text == b.text and choice in ("a", "b"):
             raise Conflict("Both answers are the same, word for word.", todo="Vote for a tie or for both bad.")
         asked = self.turns[n]

@@ -46,7 +46,7 @@ async def test_an_evaluation_is_started_and_read(drive: Drive, store: Store, ask
         await app.see("Start the evaluation?" if "Start the evaluation?" in app.text else "1 tuned")
         await app.see("test: 10 rows, answers of the type short", "Token F1", "could be chance", "better")
         await app.see("-1.00  Which city is number 8?", "Question", "Reference", "no idea [b]at all[/b]")
-        await app.press("tab", "tab", "w")
+        await app.press("tab", "tab", "t")
         await app.until(lambda: "number 0?" not in app.text)
         await app.see("number 9?")
         await app.press("d", "x")

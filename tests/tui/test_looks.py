@@ -36,7 +36,7 @@ async def _settled(pilot: Pilot[int], *texts: str) -> None:
         pytest.param((80, 24), themes.DARK, ["down", "space"], ["● 1 marked", "3/12"], id="small"),
         pytest.param((200, 50), themes.DARK, ["end"], ["12/12", "Answer 0: look"], id="big"),
         pytest.param((120, 36), themes.LIGHT, ["slash", *"cup"], ["1 pair of 12", "Answer 11: look"], id="light"),
-        pytest.param((80, 24), themes.SIXTEEN, ["s"], ["3 pairs of 12"], id="sixteen"),
+        pytest.param((80, 24), themes.SIXTEEN, ["t"], ["3 pairs of 12"], id="sixteen"),
         pytest.param((80, 24), themes.DARK, ["a", "delete"], ["Delete 12 marked pairs"], id="dialog"),
     ],
 )

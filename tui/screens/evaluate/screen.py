@@ -41,6 +41,7 @@ class EvaluateScreen(ModeScreen):
         self.listed: list[ListedEvaluation] = []
         self.rows: list[dict[str, Any]] = []
         self._shown: tuple[int, str] | None = None
+        self._wanted: int | None = None  # the evaluation that the cursor goes to once it is listed
         self._only_worse = self._diff = False
 
     def compose_body(self) -> ComposeResult:
@@ -82,15 +83,18 @@ class EvaluateScreen(ModeScreen):
     @work(group="evaluations", exclusive=True)
     @show_errors
     async def reload(self) -> None:
-        """Read the list again; the cursor stays on the evaluation where it was."""
+        """Read the list again; the cursor stays on the evaluation where it was, or goes to one that was started."""
+        listed = await self.tuningfork.bridge.call(overview.listed)
         before = self.current.evaluation.id if self.current else None
-        self.listed = await self.tuningfork.bridge.call(overview.listed)
+        self.listed = listed
         self.query_one("#evaluate").display = bool(self.listed)
         self.query_one("#nothing").display = not self.listed
         box = self.query_one("#listed", OptionList)
         box.set_options([Option(_line(each, box.size.width)) for each in self.listed])
         if self.listed:
             numbers = [each.evaluation.id for each in self.listed]
+            if self._wanted in numbers:
+                before, self._wanted = self._wanted, None
             box.highlighted = numbers.index(before) if before in numbers else 0
         await self._show()
 
@@ -204,8 +208,7 @@ class EvaluateScreen(ModeScreen):
             Confirm("Start the evaluation?", said, "Start", harmless=not planned.leaves)
         ):
             return
-        await bridge.call(evaluating.submit, planned)
-        self.query_one("#listed", OptionList).highlighted = None
+        self._wanted = (await bridge.call(evaluating.submit, planned)).id
         self.reload()
 
     @work(group="stop")
