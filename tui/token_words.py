@@ -78,10 +78,10 @@ def summary(found: TokenComparison) -> str:
     return f"log-likelihood {sums} ({tokens})"
 
 
-def remarks(found: TokenComparison) -> list[str]:
-    """What should be known of how the tokens came about, in sentences."""
+def remarks(found: TokenComparison, *, typed: bool = False) -> list[str]:
+    """What should be known of how the tokens came about, in sentences. An answer that was `typed` was never sampled."""
     out = []
-    if not found.sampled:
+    if not found.sampled and not typed:
         out.append("The tokens are those of the answer's text; which ones were sampled is not known.")
     if found.dropped_turns:
         left_out = formatting.count(found.dropped_turns, "earlier message")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import doctest
-import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.gguf.llama_library import LlamaModel
 from engine.inference import token_comparison
 from engine.inference.backends import llama_context
+from engine.inference.backends.llama_context import Context
 from engine.inference.client import Client
 from engine.inference.protocol import ChatRequest, TokensRequest, parse_chat, parse_completion, parse_tokens
 from engine.inference.records import Finish
@@ -77,36 +78,45 @@ async def compare(service: Service, request: TokensRequest) -> tuple[TokenCompar
 
 @pytest.mark.parametrize(("messages", "batch"), [(ASKED, 512), (LONG, 64)], ids=["short", "in batches"])
 async def test_the_sum_over_the_tokens_is_the_difference_of_the_log_likelihoods(
-    service: Service, messages: tuple[Message, ...], batch: int, monkeypatch: pytest.MonkeyPatch
+    service: Service, tiny: Path, messages: tuple[Message, ...], batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against next-token logits, computed for one prefix after the other."""
+    """Against the logits of a context of its own, read at once."""
     monkeypatch.setattr(llama_context, "BATCH", batch)
     sampling = replace(ENDLESS, temperature=1.0, seed=3)
     text, end = await answer(service, messages, sampling)
     request = TokensRequest("run:tuned", answered(messages, text), sampling, end.token_ids, top=3)
     found, progress = await compare(service, request)
-    assert found.sampled and found.prompt_tokens == end.prompt_tokens
+    assert found.sampled and found.forkable and found.prompt_tokens == end.prompt_tokens
     assert [token.id for token in found.tokens] == list(end.token_ids)
     tuned_model, backend = await service._ready("run:tuned")
     ids = [*(await backend.prompt(tuned_model, messages)).ids, *end.token_ids]
-    expected = {"tuned": 0.0, "base": 0.0}
-    for at, token in enumerate(found.tokens, found.prompt_tokens):
-        rows = {
-            "tuned": await backend.logits(tuned_model, ids[:at], None),
-            "base": await backend.plain_logits(tuned_model, ids[:at]),
-        }
-        for name, row in rows.items():
-            values = np.asarray(row, np.float64)
-            values -= values.max() + math.log(np.exp(values - values.max()).sum())
-            expected[name] += values[token.id]
-            top = token.tuned_top if name == "tuned" else token.base_top
-            assert [one.id for one in top] == list(np.argsort(-values)[:3])
-            assert [one.logprob for one in top] == pytest.approx(list(np.sort(values)[:-4:-1]), abs=1e-3)
-    assert found.tuned == pytest.approx(expected["tuned"], abs=1e-3)
-    assert found.base_sum == pytest.approx(expected["base"], abs=1e-3)
-    assert found.difference == pytest.approx(expected["tuned"] - expected["base"], abs=1e-3)
+    monkeypatch.setattr(llama_context, "BATCH", CONTEXT)
+    tuned = _logprobs(tiny, tuned_model.adapter_gguf, ids)[found.prompt_tokens - 1 : -1]
+    base = _logprobs(tiny, None, ids)[found.prompt_tokens - 1 : -1]
+    at = np.arange(len(found.tokens)), np.asarray(end.token_ids)
+    assert [token.tuned for token in found.tokens] == pytest.approx(tuned[at].tolist(), abs=1e-3)
+    assert [token.base for token in found.tokens] == pytest.approx(base[at].tolist(), abs=1e-3)
+    for token, rows in zip(found.tokens, zip(tuned, base, strict=True), strict=True):
+        for top, row in zip((token.tuned_top, token.base_top), rows, strict=True):
+            assert [one.logprob for one in top] == pytest.approx(np.sort(row)[:-4:-1].tolist(), abs=1e-3)
+            assert [one.logprob for one in top] == pytest.approx([row[one.id] for one in top], abs=1e-3)
+    assert found.tuned == pytest.approx(tuned[at].sum(), abs=1e-3)
+    assert found.base_sum == pytest.approx(base[at].sum(), abs=1e-3)
+    assert found.difference == pytest.approx(tuned[at].sum() - base[at].sum(), abs=1e-3)
     assert abs(found.difference) > 0.1, "the adapter changes something"
     assert (progress[0].read, progress[-1].read) == (0, 2 * (len(ids) - 1)) and progress[-1].of == progress[-1].read
+
+
+def _logprobs(gguf: Path, adapter: Path | None, ids: list[int]) -> np.ndarray:
+    """The log probabilities after each of the ids: (tokens, vocabulary)."""
+    weights = LlamaModel(gguf)
+    try:
+        context = Context(weights, CONTEXT, 1)
+        context.use_adapter(adapter)
+        rows = np.frombuffer(context.all_logits(ids), np.float32).reshape(len(ids), -1).astype(np.float64)
+        return rows - np.log(np.exp(rows).sum(1, keepdims=True))
+    finally:
+        weights.free()
 
 
 async def test_the_text_alone_gives_what_an_evaluation_scores(service: Service) -> None:

@@ -60,7 +60,7 @@ def logprobs(ref: str, question: str, answer: str | None, system: str, top: int)
     if session().as_json:
         emit_json({"prompt": question, **found.to_json()})
         return
-    _print(found, top)
+    _print(found, top, typed=answer is not None)
 
 
 async def _compare(home: Home, ref: str, messages: list[Message], answer: str | None, top: int) -> TokenComparison:
@@ -84,7 +84,7 @@ async def _compare(home: Home, ref: str, messages: list[Message], answer: str | 
         await client.close()
 
 
-def _print(found: TokenComparison, top: int) -> None:
+def _print(found: TokenComparison, top: int, *, typed: bool) -> None:
     joined = spans(found.tokens)
     alternatives = ("tuned instead", "base instead") if top else ()
     table(
@@ -94,7 +94,7 @@ def _print(found: TokenComparison, top: int) -> None:
         wide="base instead" if top else None,
     )
     emit(summary(found))
-    for remark in remarks(found):
+    for remark in remarks(found, typed=typed):
         say(remark)
 
 

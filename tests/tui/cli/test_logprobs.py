@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from engine.inference.client import Done
 from engine.inference.token_comparison import TokenComparison
 from store.records import Run
 from tests.tui.cli.conftest import BASE, Cli, FakeClient
@@ -47,8 +50,17 @@ def test_the_json_has_every_token(tf: Cli, client: FakeClient, trained: Run) -> 
     assert client.compared[0]["messages"][0] == {"role": "system", "content": "Kurz."}
 
 
-def test_what_was_not_sampled_is_said(tf: Cli, client: FakeClient, trained: Run) -> None:
-    result = tf("logprobs", "run:ember", "Wer?", "Ich")
+def test_what_was_not_sampled_is_said(
+    tf: Cli, client: FakeClient, trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "sampled" not in tf("logprobs", "run:ember", "Wer?", "Ich").stderr, "a typed answer is the user's"
+    answer = client.complete
+
+    async def unknown(*asked: Any) -> Done:
+        return replace(await answer(*asked), token_ids=())
+
+    monkeypatch.setattr(client, "complete", unknown)
+    result = tf("logprobs", "run:ember", "Wer?")
     assert "The tokens are those of the answer's text" in result.stderr and result.exit_code == 0
 
 
