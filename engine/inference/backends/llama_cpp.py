@@ -131,6 +131,7 @@ class LlamaCpp:
             check_size(ids, largest)
             adapter = await self._run(self._adapter, model, loaded.weights)
             async with loaded.lanes.use(None, size_for(len(ids), largest)) as context:
+                await self._run(self._budget.look)
                 await self._run(context.use_adapter, adapter)
                 context.arm()
                 read = 0
