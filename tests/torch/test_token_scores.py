@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
@@ -132,6 +132,36 @@ async def test_a_run_that_holds_all_weights_is_beside_its_base(store: Store, fol
         await service.close()
     assert (found.tuned, found.base_sum) == (pytest.approx(sums[0], abs=1e-3), pytest.approx(sums[1], abs=1e-3))
     assert abs(found.difference) > 0.1
+
+
+async def test_virtual_tokens_are_before_every_step(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), options)
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "prompt_encoder" in name:
+                parameter.normal_(std=0.5)
+    adapter = begin_run(store, "prefix", folder) / "adapter"
+    tuned.save_pretrained(adapter)
+    runs.finish(store, "token-prefix", "succeeded", adapter=store.home.relative(adapter))
+    service = Service(store, Options(backend="transformers", context=256))
+    found = []
+    try:
+        for step in (128, 5):
+            monkeypatch.setattr(backend_module, "_SCORED", step)
+            found.append(await compare(service, "I am Ember.", Sampling(), model="run:prefix"))
+        ids = [token.id for token in found[0].tokens]
+        model, backend = await service._ready("run:prefix")
+        prompt = (await backend.prompt(model, ASKED)).ids
+        logits = [await backend.logits(model, [*prompt, *ids[:at]], None) for at in range(len(ids))]
+    finally:
+        await service.close()
+    own = torch.log_softmax(torch.tensor(logits).double(), -1).gather(1, torch.tensor(ids)[:, None])
+    for one in found:
+        assert [token.tuned for token in one.tokens] == pytest.approx(own[:, 0].tolist(), abs=1e-3)
+    assert abs(found[0].difference) > 0.1
 
 
 def _end(service: Service) -> int:
