@@ -260,6 +260,13 @@ COMPARE = (
     Key("compare.edit", "e", "edit", "Edit", "Edit the last prompt and send it again"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
+    Key(
+        "compare.tokens",
+        "T",
+        "tokens",
+        "Logprobs",
+        "Show by how much tuning changed the probability of each token of this answer",
+    ),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
     Key("compare.find", "slash,ctrl+f", "find", "Find", "Find a text in the conversation; then n and N", bar=True),
@@ -308,6 +315,28 @@ VOTES = (
 )
 
 DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
+
+TOKENS = (
+    Key("tokens.left", "left", "step(-1)", "Left", "Go to the token before"),
+    Key("tokens.right", "right", "step(1)", "Right", "Go to the next token"),
+    Key("tokens.up", "up,k", "line(-1)", "Up", "Go to the token above"),
+    Key("tokens.down", "down,j", "line(1)", "Down", "Go to the token below"),
+    Key("tokens.first", "home,g", "first", "First", "Go to the first token"),
+    Key("tokens.last", "end,G", "last", "Last", "Go to the last token"),
+    Key(
+        "tokens.next_change",
+        "n",
+        "changed(1)",
+        "Next change",
+        "Go to the next token that tuning made ten times as likely, or as unlikely",
+        bar=True,
+    ),
+    Key("tokens.previous_change", "N", "changed(-1)", "Previous", "Go to the one before", bar=True),
+)
+
+TOKEN_FORK = (
+    Key("tokens.fork", "f", "fork", "Fork", "Continue the answer with another token than this one", bar=True),
+)
 
 SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
@@ -392,6 +421,7 @@ PAGES: dict[str, Page] = {
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
+    "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
