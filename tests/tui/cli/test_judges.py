@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from engine.evaluation import judges
+from engine.evaluation import judges, prompt_sets
 from engine.evaluation.client import CompletionClient
 from engine.evaluation.judges import Judgement
+from engine.evaluation.prompt_sets import PromptEntry
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from store import evals, probe_sets, probes
 from store.db import Store
-from store.errors import BadInput
+from store.errors import BadInput, Conflict
 from store.records import Probe, Run
 from tests.tui.cli.conftest import BASE, Cli, FakeClient
 
@@ -262,6 +263,8 @@ def test_a_set_of_the_home_is_found_by_its_name(tf: Cli, client: FakeClient, sto
     assert tf.json("probe", "--model", BASE, "--probes", "own")["model"]["passed"] == 1
     assert "own" in tf.error("probe", "--model", BASE, "--probes", "owm")["todo"]
     assert tf.error("probe", "--model", BASE, "--probes", "owm.jsonl")["what"] == "There is no such probe file."
-    probes.put_set(store, "own", [Probe("own", "Who?", ("me",))])
+    with pytest.raises(Conflict, match="in a file"):
+        prompt_sets.keep(store, "own", [PromptEntry("Who?")])
+    probes.put_set(store, "own", [Probe("own", "Who?", ("me",))])  # by an older version
     error = tf.error("probe", "--model", BASE, "--probes", "own")
     assert "Two probe sets" in error["what"] and str(own) in error["todo"]
