@@ -19,7 +19,7 @@ from engine.inference.client import Done
 from engine.inference.grammar import from_schema
 from engine.inference.sampling import Sampling
 from store import probe_files
-from store.errors import BadInput, NotFound, ServerError, Unsupported, UserError
+from store.errors import BadInput, NotFound, ServerError, TuningforkError, Unsupported, UserError
 from store.probe_files import ProbeFile
 from store.records import Message, Probe
 
@@ -34,6 +34,7 @@ class Scripted:
     rule: Callable[[str], str]
     answer: str = "An answer."
     refuses: Callable[[Sampling], bool] = lambda sampling: False
+    refusal: type[TuningforkError] = Unsupported
     stop: Any = "end"
     asked: list[tuple[str, Sampling]] = field(default_factory=list)
 
@@ -44,7 +45,7 @@ class Scripted:
             return Done(self.answer)
         self.asked.append((messages[-1]["content"], sampling))
         if self.refuses(sampling):
-            raise Unsupported("This endpoint knows no response_format.", todo="Leave it out.")
+            raise self.refusal("This endpoint knows no response_format.", todo="Leave it out.")
         return Done(self.rule(messages[-1]["content"]), stop=self.stop, error="gone" if self.stop == "error" else None)
 
 
@@ -98,8 +99,9 @@ def test_a_code_fence_around_the_reply_is_read() -> None:
     assert doctest.testmod(judging).failed == doctest.testmod(probe_files).failed == 0
 
 
-async def test_a_judge_that_refuses_the_schema_is_asked_without_from_then_on() -> None:
-    client = Scripted(says(9), refuses=lambda sampling: sampling.json_schema is not None)
+@pytest.mark.parametrize("kind", [Unsupported, BadInput, ServerError])
+async def test_a_judge_that_refuses_the_schema_is_asked_without_from_then_on(kind: type[TuningforkError]) -> None:
+    client = Scripted(says(9), refuses=lambda sampling: sampling.json_schema is not None, refusal=kind)
     every = ModelJudge("judge")
     result = await probes.run(client, "m", ASKED, Sampling(), judge=ProbeJudges(model=every))
     assert (result.passed, result.of) == (4, 4) and every.free

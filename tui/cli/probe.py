@@ -100,9 +100,10 @@ def probe(
     if seeds > 1 and sampling.temperature == 0:
         what = "At temperature 0 every seed gives the same answer."
         raise BadInput(what, where="--seeds", todo="Add --temperature 0.7.")
-    by_model = ModelJudge(judge_model or "", _rubric(rubric))
+    values = dict(assignment(text) for text in variables)
+    by_model = ModelJudge(judge_model or "", _rubric(rubric, values))
     every = ProbeJudges(judges.named(judge_name), by_model)
-    asked = _probes(probes, every, dict(assignment(text) for text in variables))
+    asked = _probes(probes, every, values)
     models = [model, *([against] if against else [])]
     for ref in [*models, *([judge_model] if judge_model else [])]:
         refs.resolve(session().store, ref)
@@ -126,8 +127,11 @@ def probe(
         _print(results, seeds, same, [every.asks(probe) for probe in asked])
 
 
-def _rubric(file: str | None) -> str:
-    """The text of a rubric's file; "" without one. BadInput for one that cannot be read, or is empty."""
+def _rubric(file: str | None, variables: dict[str, str]) -> str:
+    """The text of a rubric's file with its placeholders filled; "" without one. BadInput for one that cannot be read,
+    or is empty."""
+    from store.formats import fill
+
     if file is None:
         return ""
     todo = "Begin with: tuningfork probe --print-rubric > rubric.md"
@@ -138,7 +142,18 @@ def _rubric(file: str | None) -> str:
             raise BadInput(f"The rubric cannot be read: {error}.", where=file, todo=todo) from None
     if not found:
         raise BadInput("The rubric is empty.", where=file, todo=todo)
+    found = fill(found, variables)
+    _check_filled(found, file)
     return found
+
+
+def _check_filled(text: str, where: str) -> None:
+    """BadInput, with what to add, for a placeholder without a value."""
+    from store.formats import unfilled
+
+    if missing := unfilled(text):
+        values = " ".join(f"--set {each}=VALUE" for each in missing)
+        raise BadInput(f"The placeholder {{{{{missing[0]}}}}} has no value.", where=where, todo=f"Add {values}.")
 
 
 def _check_used(judged: list[Probe], judge_model: str | None, rubric: str | None) -> None:
@@ -159,7 +174,6 @@ def _probes(name: str, judge: ProbeJudges, variables: dict[str, str]) -> list[Pr
     from engine.core import sample_files
     from engine.evaluation import probes as probing
     from store import probe_files, probe_sets
-    from store.formats import unfilled
 
     if name.startswith(SAMPLE):
         found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")), judge)
@@ -170,9 +184,7 @@ def _probes(name: str, judge: ProbeJudges, variables: dict[str, str]) -> list[Pr
             found = probing.load(path, judge)
     found = probing.filled(found, variables)
     texts = (text for p in found for text in (p.question, p.system, p.rubric, p.reference, *p.must, *p.must_not))
-    if missing := unfilled("\n".join(texts)):
-        values = " ".join(f"--set {each}=VALUE" for each in missing)
-        raise BadInput(f"The placeholder {{{{{missing[0]}}}}} has no value.", where=name, todo=f"Add {values}.")
+    _check_filled("\n".join(texts), name)
     return found
 
 

@@ -213,17 +213,19 @@ def test_a_set_that_needs_a_judges_model_says_so_before_anything_is_asked(
 def test_a_rubric_of_ones_own(
     tf: Cli, client: FakeClient, write: Write, monkeypatch: pytest.MonkeyPatch, base: str
 ) -> None:
-    judging(client, monkeypatch, lambda text: graded(9 if "My own rubric" in text else 0))
+    judging(client, monkeypatch, lambda text: graded(9 if "My own rubric for Ember." in text else 0))
     printed = tf.ok("probe", "--print-rubric")
     assert "10: correct and complete" in printed
     rubric = write("rubric.md", "My own rubric for {{name}}.\n")
     words = ("probe", "--model", base, "--judge", "model", "--judge-model", BASE)
-    assert tf.json(*words, "--rubric", rubric)["model"]["passed"] == 20, "sample:retention, by a model"
+    assert "--set name=VALUE" in tf.error(*words, "--rubric", rubric)["todo"]
+    found = tf.json(*words, "--rubric", rubric, "--set", "name=Ember")
+    assert found["model"]["passed"] == 20, "sample:retention, by a model"
     assert tf.json(*words)["model"]["passed"] == 0
     own = write("p.jsonl", '{"rubric": "The set has one."}\n{"question": "Who?"}\n')
-    error = tf.error(*words, "--rubric", rubric, "--probes", own)
+    error = tf.error(*words, "--rubric", rubric, "--set", "name=Ember", "--probes", own)
     assert error["where"] == "--rubric" and "of its own" in error["what"]
-    assert tf.error("probe", "--model", base, "--rubric", rubric)["where"] == "--rubric"
+    assert tf.error("probe", "--model", base, "--rubric", rubric, "--set", "name=Ember")["where"] == "--rubric"
     assert tf.error("probe", "--model", base, "--judge-model", BASE)["where"] == "--judge-model"
     for name in (write("empty.md", " \n"), write("binary.md", b"\xff\xfe\x00"), "gone.md"):
         assert "--print-rubric" in tf.error(*words, "--rubric", name)["todo"]
