@@ -11,7 +11,8 @@ from store.errors import BadInput, ServerError, TuningforkError
 
 _TOO_LONG = "messages"
 """What the chat server names in its refusal of a prompt that does not fit the context."""
-_LONGEST = 256
+_LONGEST = 512
+"""Tokens of a reply: a short sentence in any language, and the JSON around it."""
 
 
 def too_long(error: TuningforkError) -> bool:

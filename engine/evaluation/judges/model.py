@@ -23,7 +23,8 @@ from store.records import Probe
 NAME = "model"
 PASS_AT = 7
 """The score from which on an answer passes, where the set says nothing else."""
-_LONGEST_REASON = 200
+_LONGEST_REASON = 160
+"""Characters: some tokenizers take three tokens for one of them, and a reply that is cut cannot be read."""
 _SCHEMA = json.dumps({
     "type": "object",
     "properties": {
