@@ -383,9 +383,38 @@ EVALUATE = (
     Key("evaluate.resume", "r", "resume", "Continue", "Ask what this evaluation still misses", bar=True),
     Key("evaluate.worse", "w", "worse", "Got worse", "Show only the rows that got worse, or all", bar=True),
     Key("evaluate.diff", "d", "diff", "Diff", "Show what differs between the answers, word by word", bar=True),
+    Key(
+        "evaluate.probes",
+        "P",
+        "probes",
+        "Probes",
+        "List and edit probe sets, and ask a model their questions",
+        bar=True,
+    ),
     Key("evaluate.write", "x", "write", "Write files", "Write the report as HTML, Markdown, CSV and JSON files"),
     Key("evaluate.remove", "delete", "remove", "Delete", "Delete this evaluation and its answers"),
 )
+
+PROBES = (
+    Key("probes.edit", "e", "edit", "Edit", "Edit this probe", bar=True),
+    Key("probes.new", "n", "new", "New", "Write a new probe; in the list of sets: a new set", bar=True),
+    Key("probes.ask", "m", "ask", "Ask model", "Ask a model the probes of this set", bar=True),
+    Key(
+        "probes.copy", "y", "copy", "Copy", "Copy this probe; in the list of sets: the set, to edit the copy", bar=True
+    ),
+    Key(
+        "probes.delete",
+        "delete,backspace",
+        "delete",
+        "Delete",
+        "Delete this probe; in the list of sets: the set; u brings it back",
+        bar=True,
+    ),
+    Key("probes.settings", "s,f7", "settings", "Settings", "Set judge, rubric and score for the whole set", bar=True),
+    Key("probes.undo", "u", "undo", "Undo", "Undo the last change of this screen", bar=True),
+)
+
+PROBE = (Key("probe.save", "ctrl+s,f8", "save", "Save", "Save this probe and go back", bar=True, priority=True),)
 
 
 _DISPLAY = {
@@ -427,6 +456,9 @@ PAGES: dict[str, Page] = {
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
+    "probes": Page("Probe sets", (PROBES,)),
+    "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
+    "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
