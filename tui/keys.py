@@ -266,6 +266,13 @@ COMPARE = (
     Key("compare.edit", "e", "edit", "Edit", "Edit the last prompt and send it again"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
+    Key(
+        "compare.tokens",
+        "T",
+        "tokens",
+        "Logprobs",
+        "Show by how much tuning changed the probability of each token of this answer",
+    ),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
     Key("compare.find", "slash,ctrl+f", "find", "Find", "Find a text in the conversation; then n and N", bar=True),
@@ -320,6 +327,28 @@ VOTES = (
 
 DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
 
+TOKENS = (
+    Key("tokens.left", "left", "step(-1)", "Left", "Go to the token before"),
+    Key("tokens.right", "right", "step(1)", "Right", "Go to the next token"),
+    Key("tokens.up", "up,k", "line(-1)", "Up", "Go to the token above"),
+    Key("tokens.down", "down,j", "line(1)", "Down", "Go to the token below"),
+    Key("tokens.first", "home,g", "first", "First", "Go to the first token"),
+    Key("tokens.last", "end,G", "last", "Last", "Go to the last token"),
+    Key(
+        "tokens.next_change",
+        "n",
+        "changed(1)",
+        "Next change",
+        "Go to the next token that tuning made ten times as likely, or as unlikely",
+        bar=True,
+    ),
+    Key("tokens.previous_change", "N", "changed(-1)", "Previous", "Go to the one before", bar=True),
+)
+
+TOKEN_FORK = (
+    Key("tokens.fork", "f", "fork", "Fork", "Continue the answer with another token than this one", bar=True),
+)
+
 SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
 PICKER = (Key("picker.list", "enter", "pick", "List", "List everything that can be chosen here", bar=True),)
@@ -370,9 +399,38 @@ EVALUATE = (
     Key("evaluate.resume", "r", "resume", "Continue", "Ask what this evaluation still misses", bar=True),
     Key("evaluate.worse", "t", "worse", "Got worse", "Show only the rows that got worse, or all", bar=True),
     Key("evaluate.diff", "d", "diff", "Diff", "Show what differs between the answers, word by word", bar=True),
+    Key(
+        "evaluate.probes",
+        "P",
+        "probes",
+        "Probes",
+        "List and edit probe sets, and ask a model their questions",
+        bar=True,
+    ),
     Key("evaluate.write", "x", "write", "Write files", "Write the report as HTML, Markdown, CSV and JSON files"),
     Key("evaluate.remove", "delete,backspace", "remove", "Delete", "Delete this evaluation and its answers"),
 )
+
+PROBES = (
+    Key("probes.edit", "e", "edit", "Edit", "Edit this probe", bar=True),
+    Key("probes.new", "n", "new", "New", "Write a new probe; in the list of sets: a new set", bar=True),
+    Key("probes.ask", "m", "ask", "Ask model", "Ask a model the probes of this set", bar=True),
+    Key(
+        "probes.copy", "y", "copy", "Copy", "Copy this probe; in the list of sets: the set, to edit the copy", bar=True
+    ),
+    Key(
+        "probes.delete",
+        "delete,backspace",
+        "delete",
+        "Delete",
+        "Delete this probe; in the list of sets: the set; u brings it back",
+        bar=True,
+    ),
+    Key("probes.settings", "comma,f7", "settings", "Settings", "Set judge, rubric and score for the whole set", bar=True),
+    Key("probes.undo", "u", "undo", "Undo", "Undo the last change of this screen", bar=True),
+)
+
+PROBE = (Key("probe.save", "ctrl+s,f8", "save", "Save", "Save this probe and go back", bar=True, priority=True),)
 
 
 _DISPLAY = {
@@ -409,11 +467,15 @@ PAGES: dict[str, Page] = {
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
+    "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
+    "probes": Page("Probe sets", (PROBES,)),
+    "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
+    "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

@@ -3,6 +3,7 @@ Looks at files and the store, never at the network, and loads nothing."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from engine.models import default_model, pinning, saved_files, strength, trained_weights
 from store import models, runs
@@ -84,6 +86,18 @@ class Ref:
     @property
     def is_endpoint(self) -> bool:
         return self.kind == "endpoint"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether what it is asked leaves this machine: an endpoint whose host is not a loopback address. A name that
+        is not `localhost` counts as elsewhere; nothing is looked up."""
+        if not self.is_endpoint:
+            return False
+        try:
+            host = urlsplit(self.value).hostname or ""
+            return not (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+        except ValueError:
+            return True
 
     @property
     def is_file(self) -> bool:

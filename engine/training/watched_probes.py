@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.core import sample_files
 from engine.core.files import read_json
-from store import datasets, probe_files, probes
+from store import datasets, probe_files, probe_sets
 from store.db import Store
 from store.formats import fill
 from store.records import Probe, Run, SnapshotRow
@@ -108,7 +108,7 @@ def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[
     """The probe sets of a run by name, and sentences on what could not be asked.
 
     Built-in sets get the names that the rows teach; where they teach none, identity and leaks cannot be asked. NotFound
-    or BadInput for a set or file that does not exist or cannot be read.
+    or BadInput for a set or file that does not exist, cannot be read, or names a judge that a run cannot ask.
     """
     found: dict[str, list[Probe]] = {}
     notes: list[str] = []
@@ -117,8 +117,11 @@ def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[
         if word == NONE:
             continue
         if word not in BUILT_IN:
-            found[Path(word).stem if _is_file(word) else word] = (
-                probe_files.read(Path(word).expanduser()) if _is_file(word) else probes.get_set(store, word)
+            by_words = probe_files.check_by_words
+            found[Path(word).stem if probe_files.is_path(word) else word] = (
+                probe_files.read(Path(word).expanduser(), by_words)
+                if probe_files.is_path(word)
+                else probe_sets.find(store, word, by_words)
             )
             continue
         asked = probe_files.read(sample_files.path(BUILT_IN[word]))
@@ -169,10 +172,6 @@ def from_json(kept: dict[str, Any]) -> dict[str, list[Probe]]:
         name: [Probe(name, p["question"], tuple(p["must"]), tuple(p["must_not"]), p["system"]) for p in asked]
         for name, asked in kept.items()
     }
-
-
-def _is_file(word: str) -> bool:
-    return word.endswith(".jsonl") or "/" in word
 
 
 def _filled(asked: Sequence[Probe], names: TaughtNames) -> list[Probe]:

@@ -10,10 +10,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.theme import Theme
 
+from engine.inference.token_comparison import TokenComparison
 from store.db import Store
 from tests.tui import fake_exports
+from tests.tui.comparing import tokens_of
 from tui import themes
 from tui.app import TuningforkApp
+from tui.screens.compare.token_view import Heard, TokenView
 from tui.screens.export import report
 
 Compare = Any
@@ -101,3 +104,19 @@ def test_export(
         await _settled(pilot, *texts)
 
     assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("theme", [themes.DARK, themes.SIXTEEN], ids=["dark", "sixteen"])
+def test_tokens(snap_compare: Compare, store: Store, theme: Theme) -> None:
+    app = TuningforkApp(store)
+    app.theme = theme.name
+
+    async def compare(heard: Heard) -> TokenComparison:
+        return tokens_of()
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "Try it with sample data")
+        app.push_screen(TokenView(compare))
+        await _settled(pilot, "(9 tokens)", "token 2 of 9")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=before)

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from engine.evaluation import evaluating
 from store.records import Job
 from tui import formatting, keys
+from tui.leaving import leaving
 from tui.screens.base import ModeScreen, show_errors
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.evaluate import figures, overview
@@ -57,7 +58,10 @@ class EvaluateScreen(ModeScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#nothing", EmptyState).say("No model was evaluated yet.", [keys.EVALUATE[0]])
+        self.query_one("#nothing", EmptyState).say(
+            "No model was evaluated yet.",
+            [keys.EVALUATE[0], next(key for key in keys.EVALUATE if key.action == "probes")],
+        )
         self.query_one("#evaluate").display = False
         self.query_one("#listed").focus()
         self.set_interval(_TICK_S, self._tick)
@@ -203,7 +207,7 @@ class EvaluateScreen(ModeScreen):
         planned = await bridge.call(overview.planned, *answer)
         said = "\n".join([f"{planned.answers} answers of the type {planned.type}.", *planned.notes])
         if planned.leaves:
-            said += f"\nIts texts leave this machine for {', '.join(planned.leaves)}."
+            said += f"\n{leaving('Its texts', planned.leaves)}"
         if (planned.leaves or planned.notes) and not await self.app.push_screen_wait(
             Confirm("Start the evaluation?", said, "Start", harmless=not planned.leaves)
         ):
@@ -248,6 +252,13 @@ class EvaluateScreen(ModeScreen):
         if await self.app.push_screen_wait(Confirm(f"Delete {name}?", body, "Delete")):
             await self.tuningfork.bridge.call(evaluating.remove, current.evaluation.id)
             self.reload()
+
+    @work(group="probes", exclusive=True)
+    async def action_probes(self) -> None:
+        """Show the probe sets."""
+        from tui.screens.evaluate.probe_sets import ProbeSetScreen
+
+        await self.app.push_screen_wait(ProbeSetScreen())
 
     async def job_ended(self, job: Job, made: list[Any]) -> bool:
         """Show the end of an evaluation's job; whether that was seen here, so that no notice is needed."""
