@@ -281,7 +281,7 @@ async def test_the_file_opens_in_compare_beside_its_run(
     async with exporting() as app:
         await app.see("✓ gguf q8_0")
         await app.press("down")
-        await app.see("c Compare")
+        await app.see("o Compare")
         await app.press("o")
         await app.until(lambda: opened == [("run:ember-1", str(store.home.absolute(made.path)))])
 

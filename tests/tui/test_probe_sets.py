@@ -211,7 +211,7 @@ async def test_a_file_that_cannot_be_read_says_why_and_where(drive: Drive, store
     async with drive(size=(80, 24)) as app:
         await opened(app)
         await app.see("● shop", "!", "cannot be read", "shop.jsonl:2", "needs a question")
-        await app.press("enter", "n", "s", "m")
+        await app.press("enter", "n", "comma", "m")
         assert app.page == "ProbeSetScreen" and shop.read_text().startswith('{"question": "fine"')
 
 

@@ -263,7 +263,7 @@ async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -
         await app.see("30/40", "loss 0.250", "! Saved a checkpoint")
         worker.finish(store, token, "succeeded")
         await app.see("✓ ember-1  done")
-        await app.until(lambda: any("F3, then c, compares it with its base" in note for note in app.notices))
+        await app.until(lambda: any("F3, then o, compares it with its base" in note for note in app.notices))
 
 
 async def test_the_chart_draws_each_measure_of_the_run(training: Any, ember: str, store: Store) -> None:
