@@ -169,7 +169,14 @@ PREFERENCES = (
 
 PROBLEMS = (
     Key("problems.open", "e", "open", "Edit", "Open the pair under the cursor to correct it", bar=True),
-    Key("problems.fix", "c", "fix", "Fix", "Show what the rule under the cursor can correct in this dataset", bar=True),
+    Key(
+        "problems.fix",
+        "c",
+        "fix",
+        "Correct",
+        "Show what the rule under the cursor can correct in this dataset",
+        bar=True,
+    ),
     Key("problems.mute", "z", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
     Key("problems.mute_rule", "Z", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
@@ -426,7 +433,9 @@ PROBES = (
         "Delete this probe; in the list of sets: the set; u brings it back",
         bar=True,
     ),
-    Key("probes.settings", "comma,f7", "settings", "Settings", "Set judge, rubric and score for the whole set", bar=True),
+    Key(
+        "probes.settings", "comma,f7", "settings", "Settings", "Set judge, rubric and score for the whole set", bar=True
+    ),
     Key("probes.undo", "u", "undo", "Undo", "Undo the last change of this screen", bar=True),
 )
 
