@@ -41,6 +41,7 @@ __all__ = [
     "claim",
     "close_unstarted",
     "create",
+    "drop_checkpoint",
     "events",
     "extend",
     "finish",
@@ -51,6 +52,7 @@ __all__ = [
     "live_attempt",
     "live_attempts",
     "mark_lost",
+    "measured_at",
     "metrics",
     "next_queued",
     "note",
@@ -60,8 +62,10 @@ __all__ = [
     "queue",
     "record",
     "remove",
+    "require_ended",
     "say",
     "set_attempt_process",
+    "set_result",
     "set_state",
     "set_wanted",
     "stamps",
@@ -139,7 +143,10 @@ def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
 
     The running times of a live run are not part of its stamp.
     """
-    sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
+    sql = (
+        "SELECT uid, name, state, wanted, step, total_steps, ended_at, result_step, note, (SELECT count(*) FROM"
+        " checkpoint c WHERE c.run_id = run.id AND c.pruned_at IS NULL) FROM run ORDER BY id DESC"
+    )
     return {row["uid"]: tuple(row) for row in store.rows(sql)}
 
 
@@ -197,6 +204,18 @@ def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after
         sql += " AND name IN (SELECT value FROM json_each(?))"
         values = (*values, json.dumps(list(names)))
     return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
+
+
+def measured_at(store: Store, run_id: int, steps: Sequence[int]) -> dict[int, dict[str, float]]:
+    """A run's numbers at these steps alone, by step and name; those that are not finite are left out."""
+    sql = (
+        "SELECT step, name, value FROM metric WHERE run_id = ? AND value IS NOT NULL"
+        " AND step IN (SELECT value FROM json_each(?)) ORDER BY step, name"
+    )
+    found: dict[int, dict[str, float]] = {step: {} for step in steps}
+    for row in store.rows(sql, (run_id, json.dumps(list(steps)))):
+        found[row["step"]][row["name"]] = row["value"]
+    return found
 
 
 def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:
@@ -269,7 +288,7 @@ def queue(store: Store, name: str, resume_from: int | None = None) -> Run:
             )
         conn.execute(
             "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, repeats = 0,"
-            " queued_at = ?, resume_from = ? WHERE id = ?",
+            " result_step = NULL, queued_at = ?, resume_from = ? WHERE id = ?",
             (_end_of_queue(store), resume_from, run.id),
         )
         return get(store, name)
@@ -307,6 +326,50 @@ def keep_checkpoint(store: Store, run_id: int, step: int, path: str, manifest: d
             " created_at = excluded.created_at, pruned_at = NULL",
             (run_id, step, path, canonical(manifest), now()),
         )
+
+
+def set_result(store: Store, name: str, step: int | None) -> Run:
+    """Makes the checkpoint at `step` the run's result; None leaves it to what training kept. Whether its files are
+    whole is for the engine to see. Conflict while the run has not ended, NotFound when there is no such checkpoint."""
+    with store.write() as conn:
+        run = require_ended(store, name)
+        if step is not None:
+            _saved(store, run, step)
+        conn.execute("UPDATE run SET result_step = ? WHERE id = ?", (step, run.id))
+        return get(store, name)
+
+
+def drop_checkpoint(store: Store, name: str, step: int) -> Path:
+    """Lists a checkpoint no longer. Returns its folder, which the caller deletes. Conflict while the run has not ended
+    or when the checkpoint was made its result, NotFound when there is no such checkpoint."""
+    with store.write() as conn:
+        run = require_ended(store, name)
+        found = _saved(store, run, step)
+        if run.result_step == step:
+            raise Conflict(
+                f"The checkpoint at step {step} is the result of run {name}.", todo="Make another one the result first."
+            )
+        conn.execute("UPDATE checkpoint SET pruned_at = ? WHERE id = ?", (now(), found.id))
+    return store.home.absolute(found.path)
+
+
+def require_ended(store: Store, name: str) -> Run:
+    """The run, if it has ended. Conflict while its process may still save and remove checkpoints."""
+    run = get(store, name)
+    if run.state not in END_STATES:
+        raise Conflict(
+            f"Run {name} is {state_word(run.state)}: its checkpoints are its own until it has ended.",
+            todo=f"Wait for it, or stop it: tuningfork runs stop {name}",
+        )
+    return run
+
+
+def _saved(store: Store, run: Run, step: int) -> Checkpoint:
+    kept = {each.step: each for each in checkpoints(store, run.id)}
+    if step not in kept:
+        have = ", ".join(str(at) for at in sorted(kept)) or "none"
+        raise NotFound(f"Run {run.name} has no checkpoint at step {step}.", todo=f"Its checkpoints: {have}.")
+    return kept[step]
 
 
 def note(store: Store, run_id: int, text: str, level: str = "info") -> None:

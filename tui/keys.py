@@ -305,6 +305,15 @@ RUNS = (
     ),
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
+    Key("runs.checkpoints", "C", "checkpoints", "Checkpoints", "List what this run saved, and what is kept", bar=True),
+)
+
+CHECKPOINTS = (
+    Key("checkpoints.compare", "c", "compare", "Compare", "Chat with this checkpoint beside the base model", bar=True),
+    Key("checkpoints.export", "o", "export", "Export", "Open Export with this step", bar=True),
+    Key("checkpoints.result", "T", "make_result", "Take as result", "Let the run's name stand for this one", bar=True),
+    Key("checkpoints.undo", "u", "undo", "Undo", "Undo the last change of the result", bar=True),
+    Key("checkpoints.remove", "delete,x", "remove", "Remove", "Remove this checkpoint and its files", bar=True),
 )
 
 MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
@@ -368,6 +377,7 @@ PAGES: dict[str, Page] = {
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
+    "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
 }

@@ -10,7 +10,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.theme import Theme
 
+from engine.training import saved_checkpoints
 from store.db import Store
+from tests import saved_runs
 from tests.tui import fake_exports
 from tui import themes
 from tui.app import TuningforkApp
@@ -101,3 +103,28 @@ def test_export(
         await _settled(pilot, *texts)
 
     assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)
+
+
+def test_checkpoints(snap_compare: Compare, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
+    run, _ = saved_runs.a_saved_run(store)
+    saved_runs.spoil(store.home.run_dir(run.uid) / "checkpoints" / "step-20")
+    saved_checkpoints.make_result(store, run.name, 40)
+    listed = saved_checkpoints.listed
+
+    def at_home(store: Store, name: str, **how: Any) -> saved_checkpoints.RunCheckpoints:
+        found = listed(store, name, **how)
+        places = [Path("/home/me/tuningfork/runs") / each.folder.name for each in found.states]
+        states = tuple(replace(each, folder=place) for each, place in zip(found.states, places, strict=True))
+        return replace(found, states=states)
+
+    monkeypatch.setattr(saved_checkpoints, "listed", at_home)
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, run.name)
+        await pilot.press("down", "C")
+        await _settled(pilot, "run:ember-1 is step 40, chosen by you.", "damaged")
+        await pilot.press("down", "down")
+        await _settled(pilot, "Step 40, saved just now")
+
+    assert snap_compare(TuningforkApp(store), terminal_size=(120, 36), run_before=before)

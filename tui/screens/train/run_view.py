@@ -155,7 +155,8 @@ def _title(report: RunReport) -> Content:
         if report.dataset
         else formatting.count(report.rows, "row")
     )
-    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}"), "$faint")
+    chosen = f" · result: step {run.result_step}" if run.result_step is not None else ""
+    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}{chosen}"), "$faint")
 
 
 def _figures(report: RunReport, width: int, drawn: str) -> Content:

@@ -156,7 +156,7 @@ class TrainScreen(ModeScreen):
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
-            case "chart":
+            case "chart" | "checkpoints":
                 return self.row is not None
             case "diagnose":
                 return state in END_STATES
@@ -328,6 +328,13 @@ class TrainScreen(ModeScreen):
         lines.append(f"A new run {found.fix.words}.")
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
+
+    def action_checkpoints(self) -> None:
+        """List what the run under the cursor saved."""
+        from tui.screens.train.checkpoints import CheckpointsPage
+
+        if self.row is not None:
+            self.app.push_screen(CheckpointsPage(self.row.run.name))
 
     def action_chart(self) -> None:
         self.query_one(RunView).next_chart()
