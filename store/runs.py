@@ -54,6 +54,7 @@ __all__ = [
     "mark_lost",
     "measured_at",
     "metrics",
+    "metrics_with_prefix",
     "next_queued",
     "note",
     "open_attempt",
@@ -204,6 +205,12 @@ def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after
         sql += " AND name IN (SELECT value FROM json_each(?))"
         values = (*values, json.dumps(list(names)))
     return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
+
+
+def metrics_with_prefix(store: Store, run_id: int, prefix: str) -> list[Metric]:
+    """A run's numbers whose names begin with `prefix`, by step then name; reads no others."""
+    sql = "SELECT name, step, value, at FROM metric WHERE run_id = ? AND name >= ? AND name < ? ORDER BY step, name"
+    return [Metric(*row) for row in store.rows(sql, (run_id, prefix, prefix + "\uffff"))]
 
 
 def measured_at(store: Store, run_id: int, steps: Sequence[int]) -> dict[int, dict[str, float]]:

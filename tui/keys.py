@@ -306,6 +306,14 @@ RUNS = (
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
     Key("runs.checkpoints", "C", "checkpoints", "Checkpoints", "List what this run saved, and what is kept", bar=True),
+    Key("runs.difference", "d", "difference", "Diff", "Show its settings, and what differs from another run", bar=True),
+)
+
+DIFFERENCE = (
+    Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
+    Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
+    Key("difference.axis", "A", "axis", "Steps or time", "Draw over the steps, or over the training time", bar=True),
+    Key("difference.more", "f7", "more", "More settings", "Show or hide the settings that the recipe made", bar=True),
 )
 
 CHECKPOINTS = (
@@ -378,6 +386,7 @@ PAGES: dict[str, Page] = {
     "problems": Page("Problems", (PROBLEMS,)),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
+    "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.models import refs, saved_files
 from engine.models.refs import Ref, SavedState
+from engine.training import watched_probes
 from engine.training.run_control import reap
 from engine.training.stop_rules import PROBE_METRIC
 from store import runs
@@ -93,7 +94,8 @@ def listed(store: Store, name: str, *, verify: bool = True) -> RunCheckpoints:
     states = refs.saved_states(store, run)
     steps = {id(state): _step_of(state, run) for state in states}
     measured = runs.measured_at(store, run.id, sorted(set(steps.values())))
-    asked = _probe_metrics(run, measured)
+    sets = {key.removeprefix(PROBE_METRIC) for at in measured.values() for key in at if key.startswith(PROBE_METRIC)}
+    asked = watched_probes.in_order(run.config.get("watch"), sets)
     losses: dict[int, float | None] = {}
     for state in states:
         own = kept[state.step].val_loss if state.step in kept else None
@@ -115,7 +117,7 @@ def listed(store: Store, name: str, *, verify: bool = True) -> RunCheckpoints:
                 saved_at=run.ended_at if state.step is None else kept[state.step].created_at,
                 loss=numbers.get("loss"),
                 val_loss=losses[id(state)],
-                probes={name: numbers[key] for key, name in asked.items() if key in numbers},
+                probes={name: numbers[PROBE_METRIC + name] for name in asked if PROBE_METRIC + name in numbers},
                 drift=numbers.get("drift"),
                 best=id(state) == best,
                 latest=state.step is not None and state.step == max(kept),
@@ -227,14 +229,6 @@ def _step_of(state: SavedState, run: Run) -> int:
         return state.step
     step = saved_files.manifest_of(state.folder).get("step")
     return step if isinstance(step, int) else run.step
-
-
-def _probe_metrics(run: Run, measured: Mapping[int, Mapping[str, float]]) -> dict[str, str]:
-    """The metrics of probe sets and the sets' names, in the order in which the run was told to ask them."""
-    told = [PROBE_METRIC + word.strip() for word in str(run.config.get("watch") or "").split(",")]
-    found = {key for numbers in measured.values() for key in numbers if key.startswith(PROBE_METRIC)}
-    order = sorted(found, key=lambda key: (told.index(key) if key in told else len(told), key))
-    return {key: key.removeprefix(PROBE_METRIC) for key in order}
 
 
 def _ref(run: Run, state: SavedState, is_result: bool) -> str | None:

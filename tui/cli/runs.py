@@ -9,7 +9,7 @@ import click
 
 from store.errors import BadInput, NotFound
 from store.records import state_word
-from tui.cli import checkpoints
+from tui.cli import checkpoints, run_diff
 from tui.cli.command import Group
 from tui.cli.config_options import how_options
 from tui.cli.following import check_end, follow, fresh, run_json, stop_command, watch_command
@@ -361,5 +361,5 @@ def log(name: str) -> None:
         emit(text.rstrip("\n"))
 
 
-for _command in (checkpoints.checkpoints, checkpoints.result):
+for _command in (checkpoints.checkpoints, checkpoints.result, run_diff.diff):
     runs.add_command(_command)

@@ -3,6 +3,7 @@ Runs are processes of their own; this screen starts and stops them and shows wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -156,7 +157,7 @@ class TrainScreen(ModeScreen):
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
-            case "chart" | "checkpoints":
+            case "chart" | "checkpoints" | "difference":
                 return self.row is not None
             case "diagnose":
                 return state in END_STATES
@@ -336,6 +337,14 @@ class TrainScreen(ModeScreen):
         if self.row is not None:
             self.app.push_screen(CheckpointsPage(self.row.run.name))
 
+    def action_difference(self) -> None:
+        """Show the settings of the run under the cursor, and what differs from the run before it."""
+        from tui.screens.train.difference import DifferencePage
+
+        if self.row is not None:
+            names = [row.run.name for row in self.query_one(RunList).rows]
+            self.app.push_screen(DifferencePage(self.row.run.name, run_before(names, self.row.run.name)))
+
     def action_chart(self) -> None:
         self.query_one(RunView).next_chart()
 
@@ -375,6 +384,17 @@ class TrainScreen(ModeScreen):
             return
         if self.is_current:  # preparing the model may take long, and another screen may be open by now
             self.app.push_screen(Rows(found.preflight))
+
+
+def run_before(names: Sequence[str], name: str) -> str | None:
+    """What a run is compared with at first: the run before it; of the oldest the one after it. `names` are newest
+    first.
+
+    >>> run_before(["c", "b", "a"], "b"), run_before(["c", "b", "a"], "a"), run_before(["a"], "a")
+    ('a', 'b', None)
+    """
+    at = names.index(name)
+    return next(iter([*names[at + 1 :], *reversed(names[:at])]), None)
 
 
 def _labelled(error: TuningforkError) -> TuningforkError:

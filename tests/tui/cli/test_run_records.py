@@ -1,4 +1,4 @@
-"""`tuningfork runs checkpoints`, `runs result` and `runs rm NAME@STEP`."""
+"""`tuningfork runs checkpoints`, `runs result`, `runs rm NAME@STEP` and `runs diff`."""
 
 from __future__ import annotations
 
@@ -61,3 +61,21 @@ def test_rm_removes_one_checkpoint_but_never_the_result(tf: Cli, store: Store) -
     assert tf.json("runs", "rm", "ember-1@20", "--yes") == {"removed": ["ember-1@20"]}
     assert [each.step for each in runs.checkpoints(store, run.id)] == [40, 60]
     assert "no checkpoint at step 20" in tf.error("runs", "rm", "ember-1@20", "--yes")["what"]
+
+
+def test_two_runs_are_compared(tf: Cli, store: Store) -> None:
+    a_saved_run(store, "one")
+    a_saved_run(store, "two", config={"lr": 5e-4}, factor=0.5)
+    found = tf.json("runs", "diff", "one", "two")
+    assert found["settings"] == [{"name": "lr", "before": 1e-3, "after": 5e-4}]
+    assert found["data"]["same"] == 12 and found["before"]["best_val"] == 0.5
+    assert found["after"]["probes"] == {"general": 0.5, "identity": 1.0}
+    lines = tf.ok("runs", "diff", "one", "two").splitlines()
+    assert lines[0].split() == ["setting", "one", "two"] and lines[1].split() == ["lr", "1e-3", "5e-4"]
+    assert "The same 12 rows of ember." in lines and any(line.split()[:2] == ["identity", "100%"] for line in lines)
+    a_saved_run(store, "three", dataset="zoo")
+    result = tf("runs", "diff", "one", "three")
+    assert "Both runs have the same settings." in result.stdout
+    assert "12 rows of ember → 12 rows of zoo" in result.stdout and "12 added, 12 removed" in result.stdout
+    assert "data snapshots diff" in result.stderr
+    assert "no run 'none'" in tf.error("runs", "diff", "one", "none")["what"]
