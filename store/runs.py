@@ -31,7 +31,11 @@ from store.worker import (
     set_state,
 )
 
+MOST_NOTED = 500
+"""Characters of a run's note at most."""
+
 __all__ = [
+    "MOST_NOTED",
     "add_checkpoint",
     "all_runs",
     "attempts",
@@ -66,6 +70,7 @@ __all__ = [
     "require_ended",
     "say",
     "set_attempt_process",
+    "set_note",
     "set_result",
     "set_state",
     "set_wanted",
@@ -333,6 +338,18 @@ def keep_checkpoint(store: Store, run_id: int, step: int, path: str, manifest: d
             " created_at = excluded.created_at, pruned_at = NULL",
             (run_id, step, path, canonical(manifest), now()),
         )
+
+
+def set_note(store: Store, name: str, text: str) -> Run:
+    """Keeps what you note about a run, on one line: line ends and runs of spaces become one space each. An empty text
+    removes it. BadInput when it is longer than MOST_NOTED."""
+    line = " ".join(text.split())
+    if len(line) > MOST_NOTED:
+        what = f"The note has {len(line):,} characters; {MOST_NOTED} are the most."
+        raise BadInput(what, where=f"run {name}", todo="Say it in fewer words.")
+    with store.write() as conn:
+        conn.execute("UPDATE run SET note = ? WHERE id = ?", (line, get(store, name).id))
+        return get(store, name)
 
 
 def set_result(store: Store, name: str, step: int | None) -> Run:

@@ -306,6 +306,8 @@ RUNS = (
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
     Key("runs.checkpoints", "C", "checkpoints", "Checkpoints", "List what this run saved, and what is kept", bar=True),
+    Key("runs.note", "e", "note", "Note", "Write or change your note on this run", bar=True),
+    Key("runs.find", "slash,ctrl+f", "find", "Find", "Find a run by its name or its note", bar=True),
     Key("runs.difference", "d", "difference", "Diff", "Show its settings, and what differs from another run", bar=True),
 )
 

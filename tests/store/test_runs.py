@@ -235,3 +235,16 @@ def test_removing_a_run(store: Store, snapshot: str) -> None:
     assert [found.run for found in exports.all_exports(store)] == ["r"]
     assert datasets.snapshot(store, snapshot).rows == 1
     assert store.integrity() == []
+
+
+def test_a_note_is_one_line_and_goes_when_it_is_empty(store: Store, snapshot: str) -> None:
+    run = make(store, snapshot)
+    before = runs.stamps(store)
+    assert runs.set_note(store, "r", "  小学习率:\n  更稳,  faster? ").note == "小学习率: 更稳, faster?"
+    assert runs.stamps(store) != before, "a list that only reads what changed must see it"
+    assert runs.get(store, "r").note == "小学习率: 更稳, faster?"
+    with pytest.raises(BadInput, match="501 characters; 500 are the most"):
+        runs.set_note(store, "r", "x" * 501)
+    assert runs.set_note(store, "r", " ").note == "" == run.note
+    with pytest.raises(NotFound):
+        runs.set_note(store, "none", "x")

@@ -477,3 +477,43 @@ async def test_a_method_brings_its_own_fields_and_its_own_rate(
         config = TrainConfig.from_json(runs.get(store, "ember-1").config)
         assert config.method == "prefix" and config.lr == pytest.approx(2 * rate)
         assert config.recipe == "identity" and config.result == "learned", "the rest is the recipe's"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 50)])
+async def test_a_note_is_written_shown_and_removed(training: Any, ember: str, store: Store, size: Any) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "stopped")
+    async with training(size) as app:
+        await app.see("■ ember-1")
+        await app.press("down", "e")
+        await app.see("Note on ember-1", "An empty one removes it.")
+        await app.type("答案太短 [half] the data, and a rank that is far too small for what it has to learn of names")
+        await app.press("enter")
+        await app.until(lambda: runs.get(store, "ember-1").note.startswith("答案太短"))
+        await app.see("stopped at step 20", "答案太短 [half] the data, and a rank")
+        await app.press("e")
+        await app.see("Note on ember-1")
+        await app.press("escape")
+        await app.see_page("TrainScreen")
+        assert runs.get(store, "ember-1").note
+        await app.press("e")
+        await app.see("Note on ember-1")
+        await app.press("ctrl+u", "enter")
+        await app.until(lambda: not runs.get(store, "ember-1").note)
+        await app.until(lambda: "答案太短" not in app.text)
+
+
+async def test_a_run_is_found_by_its_note(training: Any, ember: str, store: Store) -> None:
+    for name, note in (("one", "答案太短"), ("two", "half the data"), ("three", "")):
+        worker.finish(store, a_run(store, name)[1], "stopped")
+        runs.set_note(store, name, note)
+    async with training((100, 30)) as app:
+        await app.see("■ three")
+        await app.press("slash")
+        await app.see("Find a run", "one · 答案太短")
+        await app.type("half")
+        await app.until(lambda: "答案" not in app.text.split("Find a run")[1].split("╰")[0])
+        await app.press("enter")
+        await app.see("■ two  stopped")
+        row = screen(app).query_one(RunList).selected
+        assert row is not None and row.run.name == "two"

@@ -55,17 +55,24 @@ def list_() -> None:
             "error",
             "created_at",
             "ended_at",
+            "result_step",
+            "note",
         )
         emit_json([{name: getattr(run, name) for name in names} for run in found])
         return
     if not found:
         say("There is no run yet. Start one: tuningfork train --dataset NAME")
         return
+    noted = any(run.note for run in found)
     table(
-        ("name", "state", "step", "base", "method", "created", "took"),
-        ((r.name, state_word(r.state), _steps(r), r.base, r.method, ago(r.created_at), _took(r)) for r in found),
+        ("name", "state", "step", "base", "method", "created", "took", *(["note"] if noted else [])),
+        (
+            (r.name, state_word(r.state), _steps(r), r.base, r.method, ago(r.created_at), _took(r))
+            + ((r.note,) if noted else ())
+            for r in found
+        ),
         right=("step", "took"),
-        wide="base",
+        wide="note" if noted else "base",
     )
 
 
@@ -91,6 +98,7 @@ def show(name: str) -> None:
         return
     status = run_control.status(store, name)
     rows: list[tuple[str, Any]] = [("run", run.name), ("state", _state(status)), ("base", run.base)]
+    rows += [("note", run.note)] if run.note else []
     rows += [("snapshot", run.snapshot[:16]), ("step", _steps(run)), ("elapsed", duration(status.elapsed))]
     if status.seconds_left is not None:
         rows.append(("left", duration(status.seconds_left)))
@@ -340,6 +348,30 @@ def first(name: str) -> None:
         emit_json({"queued": [each.name for each in kept.waiting(store)]})
     else:
         emit(f"Run {run.name} starts next.")
+
+
+@runs.command(
+    "note",
+    example="""
+    tuningfork runs note ember "rank 8, half the data: too short answers"
+    tuningfork runs note ember
+    tuningfork runs note ember ""             (removes it)
+    """,
+)
+@click.argument("name", type=RUN)
+@click.argument("text", required=False)
+def note(name: str, text: str | None) -> None:
+    """Keep a note on a run, on one line; without TEXT show it."""
+    from store import runs as kept
+
+    store = session().store
+    run = kept.get(store, name) if text is None else kept.set_note(store, name, text)
+    if session().as_json:
+        emit_json({"run": name, "note": run.note})
+    elif text is None:
+        emit(run.note) if run.note else say(f"There is no note on run {name}.")
+    else:
+        emit(f"Noted: {run.note}" if run.note else f"The note on run {name} is removed.")
 
 
 @runs.command("log", example="tuningfork runs log ember")

@@ -79,3 +79,16 @@ def test_two_runs_are_compared(tf: Cli, store: Store) -> None:
     assert "12 rows of ember → 12 rows of zoo" in result.stdout and "12 added, 12 removed" in result.stdout
     assert "data snapshots diff" in result.stderr
     assert "no run 'none'" in tf.error("runs", "diff", "one", "none")["what"]
+
+
+def test_a_note_is_kept_shown_and_removed(tf: Cli, store: Store) -> None:
+    a_saved_run(store, "one")
+    assert "There is no note on run one." in tf("runs", "note", "one").stderr
+    assert "note" not in tf.ok("runs", "list").splitlines()[0]
+    assert tf.ok("runs", "note", "one", "half the data:\n答案太短") == "Noted: half the data: 答案太短\n"
+    assert tf.ok("runs", "note", "one") == "half the data: 答案太短\n"
+    assert tf.json("runs", "show", "one")["note"] == "half the data: 答案太短" == tf.json("runs", "list")[0]["note"]
+    assert "答案太短" in tf.ok("runs", "list") and "答案太短" in tf.ok("runs", "show", "one")
+    assert tf.json("runs", "note", "one", "") == {"run": "one", "note": ""}
+    assert "500 are the most" in tf.error("runs", "note", "one", "x" * 600)["what"]
+    assert "no run 'none'" in tf.error("runs", "note", "none", "x")["what"]

@@ -23,6 +23,7 @@ from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
+from tui.screens.dialogs.ask import Ask
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.dialogs.notice import Notice
 from tui.screens.dialogs.pick import Entry, Pick
@@ -30,9 +31,9 @@ from tui.screens.dialogs.pick_model import pick_model
 from tui.screens.train import report
 from tui.screens.train.report import Choices, RunRow
 from tui.screens.train.run_form import Picker, RunForm, checked
-from tui.screens.train.run_list import RunList
+from tui.screens.train.run_list import RunList, state_words
 from tui.screens.train.run_view import RunView
-from tui.text import clean
+from tui.text import clean, one_line
 from tui.widgets.empty_state import EmptyState
 
 _TICK_S = 1.0
@@ -157,8 +158,10 @@ class TrainScreen(ModeScreen):
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
-            case "chart" | "checkpoints" | "difference":
+            case "chart" | "checkpoints" | "difference" | "note":
                 return self.row is not None
+            case "find":
+                return bool(self.query_one(RunList).rows)
             case "diagnose":
                 return state in END_STATES
             case "remove":
@@ -329,6 +332,42 @@ class TrainScreen(ModeScreen):
         lines.append(f"A new run {found.fix.words}.")
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
+
+    @work(group="dialog", exclusive=True)
+    async def action_note(self) -> None:
+        """Write or change the note of the run under the cursor."""
+        if self.row is None:
+            return
+        run = self.row.run
+        asked = Ask(
+            f"Note on {run.name}",
+            "One line to remember of it. An empty one removes it.",
+            run.note,
+            verb="Keep",
+            empty=True,
+            most=runs.MOST_NOTED,
+        )
+        text = await self.app.push_screen_wait(asked)
+        if text is not None:
+            await self._do(runs.set_note, run.name, text)
+
+    @work(group="dialog", exclusive=True)
+    async def action_find(self) -> None:
+        """Go to a run by words of its name or its note."""
+        rows = self.query_one(RunList).rows
+        entries = [
+            Entry(
+                row.run.name,
+                " · ".join(filter(None, (row.run.name, row.run.note))),
+                one_line(state_words(row.status), 20),
+            )
+            for row in rows
+        ]
+        current = self.row.run.name if self.row is not None else ""
+        picked = await self.app.push_screen_wait(Pick("Find a run", entries, current=current))
+        if picked is not None:
+            self.query_one(RunList).go_to(picked.value)
+            self.query_one(RunList).focus()
 
     def action_checkpoints(self) -> None:
         """List what the run under the cursor saved."""
