@@ -57,6 +57,7 @@ __all__ = [
     "live_attempts",
     "mark_lost",
     "measured_at",
+    "metric_names",
     "metrics",
     "metrics_with_prefix",
     "next_queued",
@@ -210,6 +211,16 @@ def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after
         sql += " AND name IN (SELECT value FROM json_each(?))"
         values = (*values, json.dumps(list(names)))
     return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
+
+
+def metric_names(store: Store, run_id: int) -> list[str]:
+    """What a run has numbers of, by the alphabet. Goes from name to name in the index, however many steps there are."""
+    sql = (
+        "WITH RECURSIVE each(name) AS (SELECT min(name) FROM metric WHERE run_id = ?1 UNION ALL"
+        " SELECT (SELECT min(name) FROM metric WHERE run_id = ?1 AND name > each.name) FROM each"
+        " WHERE each.name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
+    )
+    return [row["name"] for row in store.rows(sql, (run_id,))]
 
 
 def metrics_with_prefix(store: Store, run_id: int, prefix: str) -> list[Metric]:

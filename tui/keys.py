@@ -324,6 +324,7 @@ CHECKPOINTS = (
     Key("checkpoints.result", "T", "make_result", "Take as result", "Let the run's name stand for this one", bar=True),
     Key("checkpoints.undo", "u", "undo", "Undo", "Undo the last change of the result", bar=True),
     Key("checkpoints.remove", "delete,x", "remove", "Remove", "Remove this checkpoint and its files", bar=True),
+    Key("checkpoints.resume", "r", "resume", "Resume", "Continue the run from this checkpoint", bar=True),
 )
 
 MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)

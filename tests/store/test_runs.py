@@ -237,6 +237,21 @@ def test_removing_a_run(store: Store, snapshot: str) -> None:
     assert store.integrity() == []
 
 
+def test_the_names_of_a_run_s_numbers(store: Store, snapshot: str) -> None:
+    run, other = make(store, snapshot), make(store, snapshot, "other")
+    assert runs.metric_names(store, run.id) == []
+    attempt(store, run)
+    attempt(store, other, "O")
+    runs.record(store, "O", 1, {"elsewhere": 1.0})
+    for step in (1, 2, 3):
+        runs.record(store, "T", step, {"loss": 1.0, "lr": 0.1} | ({"probe_a": 0.5, "drift": 0.1} if step == 2 else {}))
+    assert runs.metric_names(store, run.id) == ["drift", "loss", "lr", "probe_a"]
+    assert [(m.name, m.step) for m in runs.metrics_with_prefix(store, run.id, "probe_")] == [("probe_a", 2)]
+    assert runs.measured_at(store, run.id, [2, 9]) == {
+        2: {"drift": 0.1, "loss": 1.0, "lr": 0.1, "probe_a": 0.5}, 9: {},
+    }  # fmt: skip
+
+
 def test_a_note_is_one_line_and_goes_when_it_is_empty(store: Store, snapshot: str) -> None:
     run = make(store, snapshot)
     before = runs.stamps(store)

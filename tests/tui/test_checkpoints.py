@@ -11,9 +11,10 @@ import pytest
 from engine.training import run_control, saved_checkpoints
 from store import runs
 from store.db import Store
-from tests.saved_runs import a_saved_run, spoil
+from tests.saved_runs import a_saved_run, spoil, unchecked
 from tests.tui.conftest import Drive, Driver
 from tui.screens.export.export_form import ExportForm
+from tui.screens.train import report
 from tui.screens.train.run_list import RunList
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
@@ -23,6 +24,7 @@ SIZES = [(80, 24), (120, 36), (200, 50)]
 def _in_train(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
     monkeypatch.setattr(run_control, "reap", lambda store: [])
+    monkeypatch.setattr(report, "check", unchecked)  # it would prepare the model, and other long work waits for it
     monkeypatch.setattr(saved_checkpoints, "reap", lambda store: [])
     yield
 
@@ -53,7 +55,8 @@ async def test_the_list_fits_any_width(drive: Drive, store: Store, size: Any) ->
         figures = ["0.500", "95%", "62%", *(["0.200", "0.100"] if size[0] > 80 else [])]
         assert best == ["✓", "40", "now", *figures, "6.4", "kB", "best"]
         await app.press("down", "down")
-        await app.see("Step 40, saved just now", "identity 95%   general 62%   drift 0.200", "T Take as result")
+        await app.see("Step 40, saved just now", "T Take as result")
+        await app.see("identity 95%   general 62%   drift 0.200")
         await app.press("down")
         await app.see("adapter_model.safetensors is not what was saved. It cannot be made")
 
@@ -122,6 +125,42 @@ async def test_a_run_that_trains_can_only_be_looked_at(drive: Drive, store: Stor
             assert word not in app.text.splitlines()[-1]
         runs.finish(store, token, "stopped")
         await app.see("Del Remove")
+
+
+async def test_a_run_is_resumed_from_an_earlier_step_after_asking(
+    drive: Drive, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_saved_run(store, state="stopped")
+    monkeypatch.setattr(run_control, "start", lambda store, name: None)
+    async with drive(size=(120, 36)) as app:
+        await opened(app)
+        await app.see("✓   40")
+        await app.press("down")
+        await app.see("Step 40, saved", "r Resume")
+        await app.press("r")
+        await app.see("Resume ember-1 from step 40?", "1 later checkpoint (step 60)", "Cancel")
+        await app.press("enter")
+        await app.see_page("CheckpointsPage")
+        assert runs.get(store, "ember-1").state == "stopped"
+        await app.press("r")
+        await app.see("Resume ember-1 from step 40?")
+        await app.press("right", "enter")
+        await app.see_page("TrainScreen")
+        run = runs.get(store, "ember-1")
+        assert (run.state, run.resume_from) == ("queued", 40)
+
+
+async def test_what_another_terminal_changes_is_seen(drive: Drive, store: Store) -> None:
+    a_saved_run(store)
+    async with drive(size=(120, 36)) as app:
+        await app.see("ember-1")
+        saved_checkpoints.make_result(store, "ember-1", 40)
+        runs.set_note(store, "ember-1", "written elsewhere")
+        await app.see("done, loss 0.0667 · written")
+        await opened(app)
+        await app.see("run:ember-1 is step 40, chosen by you.")
+        saved_checkpoints.remove(store, "ember-1", 20)
+        await app.see("2 checkpoints")
 
 
 async def test_compare_opens_with_the_step(drive: Drive, store: Store) -> None:

@@ -11,9 +11,10 @@ from engine.training import run_control
 from store import runs, worker
 from store.db import Store
 from store.records import Attempt
-from tests.saved_runs import a_saved_run
+from tests.saved_runs import a_saved_run, unchecked
 from tests.tui.conftest import Drive, Driver
 from tui.braille import Canvas
+from tui.screens.train import report
 from tui.screens.train.curves import RunCurves, training_seconds
 from tui.screens.train.loss_chart import LossChart
 from tui.screens.train.run_list import RunList
@@ -26,6 +27,7 @@ SIZES = [(80, 24), (120, 36), (200, 50)]
 def _in_train(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
     monkeypatch.setattr(run_control, "reap", lambda store: [])
+    monkeypatch.setattr(report, "check", unchecked)  # it would prepare the model, and other long work waits for it
     yield
 
 

@@ -107,6 +107,7 @@ def test_export(
 
 def test_checkpoints(snap_compare: Compare, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
+    monkeypatch.setattr("tui.screens.train.report.check", saved_runs.unchecked)
     run, _ = saved_runs.a_saved_run(store)
     saved_runs.spoil(store.home.run_dir(run.uid) / "checkpoints" / "step-20")
     saved_checkpoints.make_result(store, run.name, 40)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from textual.widgets import Input
 
-from engine.training import fixing, run_control
+from engine.training import fixing, run_control, saved_checkpoints
 from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
@@ -22,6 +22,7 @@ from engine.training.recipes import config_for
 from store import datasets, pairs, runs, worker
 from store.db import Store
 from store.records import PairDraft, Run
+from tests import saved_runs
 from tests.tui.conftest import Drive, Driver
 from tui.cli import cli
 from tui.screens.train import report
@@ -517,3 +518,15 @@ async def test_a_run_is_found_by_its_note(training: Any, ember: str, store: Stor
         await app.see("■ two  stopped")
         row = screen(app).query_one(RunList).selected
         assert row is not None and row.run.name == "two"
+
+
+async def test_the_page_says_which_step_is_compared_when_another_is_the_result(
+    training: Any, ember: str, store: Store
+) -> None:
+    saved_runs.a_saved_run(store, "ember-1", state="stopped")
+    async with training((120, 36)) as app:
+        await app.see("■ ember-1")
+        await app.press("down")
+        await app.see("r resumes it from step 60; c compares that step.")
+        saved_checkpoints.make_result(store, "ember-1", 20)
+        await app.see("result: step 20", "r resumes it from step 60; c compares step 20, its result.")

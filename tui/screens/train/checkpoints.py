@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.models.refs import Ref, writes
-from engine.training import saved_checkpoints
+from engine.training import run_control, saved_checkpoints
 from engine.training.saved_checkpoints import ListedCheckpoint, RunCheckpoints
 from store.errors import NotFound
 from store.records import END_STATES
@@ -76,7 +76,8 @@ class CheckpointsPage(PageScreen[None]):
 
     @work(group="checkpoints", exclusive=True)
     async def reload(self) -> None:
-        """List what is saved, first by sizes; then read the files, which may take a while."""
+        """List what is saved, first by sizes; then read the files, which may take a while, behind other long work.
+        What was read once is not read again, so that choosing and removing are quick."""
         try:
             quick = await self.tuningfork.bridge.call(saved_checkpoints.listed, self._run_name, verify=False)
             if self._found is None or _places(quick) != _places(self._found):
@@ -131,7 +132,7 @@ class CheckpointsPage(PageScreen[None]):
 
     def _about(self) -> None:
         if self._found is not None and self.current is not None:
-            self.query_one("#saved-about", Static).update(_details(self.current, self._found))
+            self.query_one("#saved-about", Static).update(_details(self.current, self._found, self.size.width - 4))
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
@@ -149,6 +150,9 @@ class CheckpointsPage(PageScreen[None]):
                 return ended and bool(self._before)
             case "remove":
                 return ended and current is not None and not current.finished
+            case "resume":
+                resumable = found is not None and run_control.can_resume(found.run)
+                return resumable and current is not None and not current.finished
         return True
 
     @on(OptionList.OptionSelected)
@@ -179,7 +183,7 @@ class CheckpointsPage(PageScreen[None]):
         if found is None or current is None:
             return
         step, before = (None if current.finished else current.step), found.run.result_step
-        await self.tuningfork.bridge.job(saved_checkpoints.make_result, self._run_name, step)
+        await self.tuningfork.bridge.call(saved_checkpoints.make_result, self._run_name, step)
         self._before.append(before)
         what = "its finished adapter" if current.finished else f"step {current.step}"
         self.tuningfork.notify(f"{Ref.run(self._run_name)} is {what} from now on; u undoes it.")
@@ -191,7 +195,7 @@ class CheckpointsPage(PageScreen[None]):
         """Make the result what it was before."""
         if self._before:
             step = self._before[-1]
-            await self.tuningfork.bridge.job(saved_checkpoints.make_result, self._run_name, step)
+            await self.tuningfork.bridge.call(saved_checkpoints.make_result, self._run_name, step)
             self._before.pop()
             what = "what training kept" if step is None else f"step {step}"
             self.tuningfork.notify(f"Undid it: {Ref.run(self._run_name)} is {what} again.")
@@ -204,14 +208,34 @@ class CheckpointsPage(PageScreen[None]):
         current, bridge = self.current, self.tuningfork.bridge
         if current is None or current.finished:
             return
-        found = await bridge.job(saved_checkpoints.check_removable, self._run_name, current.step)
+        found = await bridge.call(saved_checkpoints.check_removable, self._run_name, current.step)
         title = f"Remove the checkpoint at step {found.step}?"
         kept = f" It is {' and '.join(_WHY[mark] for mark in found.marks)}." if found.marks else ""
         body = f"{self._run_name}@{found.step}: {formatting.size(found.bytes)} are deleted for good.{kept}"
         if await self.app.push_screen_wait(Confirm(title, body, "Remove")):
-            freed = await bridge.job(saved_checkpoints.remove, self._run_name, found.step)
+            freed = await bridge.call(saved_checkpoints.remove, self._run_name, found.step)
             self.tuningfork.notify(f"Removed step {found.step}; {formatting.size(freed)} are free.")
             self.reload()
+
+    @work(group="act")
+    @show_errors
+    async def action_resume(self) -> None:
+        """Continue the run from the checkpoint under the cursor; asks first where later ones would be lost."""
+        found, current = self._found, self.current
+        if found is None or current is None or current.finished:
+            return
+        later = [each.step for each in found.checkpoints if each.step > current.step]
+        if later:
+            title = f"Resume {self._run_name} from step {current.step}?"
+            steps = ", ".join(f"{step:,}" for step in sorted(later))
+            body = f"{formatting.count(len(later), 'later checkpoint')} (step {steps}) and what came after are lost."
+            if not await self.app.push_screen_wait(Confirm(title, body, "Resume")):
+                return
+        notes: list[str] = []
+        await self.tuningfork.bridge.call(run_control.resume, self._run_name, current.step, on_note=notes.append)
+        for note in notes:
+            self.tuningfork.notify(note)
+        self.dismiss(None)  # its page shows how it goes on
 
     def action_back(self) -> None:
         self.dismiss(None)
@@ -279,7 +303,7 @@ def _title(found: RunCheckpoints, width: int) -> Content:
     return head + "\n" + Content.styled(words, "$faint")
 
 
-def _details(each: ListedCheckpoint, found: RunCheckpoints) -> Content:
+def _details(each: ListedCheckpoint, found: RunCheckpoints, width: int) -> Content:
     """Everything about one state, with the path of its files."""
     name = f"The finished adapter, from step {each.step}" if each.finished else f"Step {each.step}"
     age = f", saved {_ago(each.saved_at)}" if each.saved_at is not None else ""
@@ -287,9 +311,7 @@ def _details(each: ListedCheckpoint, found: RunCheckpoints) -> Content:
     figures = [("validation loss", _figure(each.val_loss)), *((n, _share(v)) for n, v in each.probes.items())]
     figures += [("drift", _figure(each.drift)), ("loss", _figure(each.loss))]
     known = [Content.assemble((label, "$faint"), " ", (text, "bold")) for label, text in figures if text]
-    lines.append(
-        Content("   ").join(known) if known else Content.styled("Nothing was measured at this step.", "$faint")
-    )
+    lines += _flow(known, width) or [Content.styled("Nothing was measured at this step.", "$faint")]
     if each.marks:
         lines.append(Content(f"Kept as {'; '.join(f'{mark}: {_WHY[mark]}' for mark in each.marks)}."))
     if each.damage:
@@ -299,6 +321,17 @@ def _details(each: ListedCheckpoint, found: RunCheckpoints) -> Content:
         lines.append(Content.styled(more, "$faint"))
     lines.append(Content.styled(clean(str(each.folder)), "$faint"))
     return Content("\n").join(lines)
+
+
+def _flow(items: Sequence[Content], width: int) -> list[Content]:
+    """The items on as few lines of `width` cells as hold them, none broken."""
+    lines: list[Content] = []
+    for item in items:
+        if lines and lines[-1].cell_length + 3 + item.cell_length <= width:
+            lines[-1] += Content("   ") + item
+        else:
+            lines.append(item)
+    return lines
 
 
 def _right(text: str, width: int) -> str:

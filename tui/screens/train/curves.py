@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.training.config import FIELDS
 from engine.training.objectives import OBJECTIVES
@@ -18,7 +18,6 @@ from store.records import Attempt, Run
 
 LOSS = "loss"
 """The measure that every run has, whatever its objective calls it."""
-VAL = "validation loss"
 ALWAYS = {"lr": "rate", "tokens_per_s": "tokens/s"}
 
 Points = tuple[tuple[float, float], ...]
@@ -33,11 +32,11 @@ def watched_label(metric: str) -> str:
 
 
 class RunCurves:
-    """The finite numbers of one run. A call reads what was written since the last one."""
+    """The finite numbers of one run, or those of `names` alone. A call reads what was written since the last one."""
 
-    def __init__(self, run_id: int) -> None:
+    def __init__(self, run_id: int, names: Sequence[str] | None = None) -> None:
         self.run_id = run_id
-        self._reader = MetricReader(run_id)
+        self._reader = MetricReader(run_id, names)
         self._points: dict[str, dict[int, tuple[float, int]]] = {}
 
     def read(self, store: Store) -> None:
@@ -50,14 +49,14 @@ class RunCurves:
 
     def by_step(self) -> dict[str, list[tuple[int, float]]]:
         """The points (step, value) of each metric in order of steps."""
-        return {name: [(step, at[step][0]) for step in sorted(at)] for name, at in self._points.items()}
+        return {name: sorted((step, value) for step, (value, _) in at.items()) for name, at in self._points.items()}
 
     def by_time(self, attempts: Sequence[Attempt]) -> dict[str, list[tuple[float, float]]]:
         """The points (seconds of training, value) of each metric in their order; pauses between attempts do not count.
         A step that a resumed run did again has the time of the second try."""
         return {
-            name: sorted((training_seconds(attempts, written), value) for value, written in at.values())
-            for name, at in self._points.items()
+            name: sorted((training_seconds(attempts, at), value) for value, at in points.values())
+            for name, points in self._points.items()
         }
 
 
@@ -74,48 +73,53 @@ def training_seconds(attempts: Sequence[Attempt], at: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DrawnRun:
-    """The curves of one run by their labels, over the steps and over the time; `metric` is what the run's objective
-    calls its loss, `steps` where its steps end."""
+    """One measure of one run, over the steps or the time. `name` is what the measure is called, `measures` are all that
+    the run has; `val` the validation loss beside its loss. `last` and `last_val` are the newest values, `steps` where
+    the run's steps end."""
 
     run: Run
-    metric: str
+    name: str
+    measures: tuple[str, ...]
+    points: Points
+    val: Points
+    last: float | None
+    last_val: float | None
     steps: int
-    by_step: Mapping[str, Points] = field(default_factory=dict)
-    by_time: Mapping[str, Points] = field(default_factory=dict)
-
-    def last(self, measure: str) -> float | None:
-        """The newest value of a measure; None where the run has not measured it."""
-        points = self.by_step.get(measure, ())
-        return points[-1][1] if points else None
 
 
 class DrawnRuns:
-    """Reads the curves of a few runs again and again. May be called from several threads."""
+    """Reads the curves of a few runs again and again, of each measure once it is asked for. May be called from several
+    threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._curves: dict[int, RunCurves] = {}
+        self._curves: dict[tuple[int, str], RunCurves] = {}
 
-    def read(self, store: Store, names: Sequence[str]) -> list[DrawnRun]:
-        """These runs now. NotFound when one was removed."""
+    def read(self, store: Store, names: Sequence[str], measure: str = LOSS, *, timed: bool = False) -> list[DrawnRun]:
+        """A measure of these runs now. NotFound when one was removed."""
         found = [runs.get(store, name) for name in names]
         with self._lock:
-            self._curves = {run.id: self._curves.get(run.id) or RunCurves(run.id) for run in found}
-            return [self._drawn(store, run) for run in found]
+            wanted = {run.id for run in found}
+            self._curves = {key: curves for key, curves in self._curves.items() if key[0] in wanted}
+            return [self._drawn(store, run, measure, timed) for run in found]
 
-    def _drawn(self, store: Store, run: Run) -> DrawnRun:
-        curves = self._curves[run.id]
-        curves.read(store)
+    def _drawn(self, store: Store, run: Run, measure: str, timed: bool) -> DrawnRun:
         objective = OBJECTIVES.get(run.config.get("objective", FIELDS["objective"].default))
-        metric = objective.chart if objective else LOSS
+        main = objective.chart if objective else LOSS
+        labels = {name: label for name in runs.metric_names(store, run.id) if (label := watched_label(name))} | ALWAYS
+        known = {label: name for name, label in labels.items()} | {LOSS: main}
+        metric, val = known.get(measure, ""), f"val_{main}" if measure == LOSS else ""
+        curves = self._curves.setdefault((run.id, measure), RunCurves(run.id, [metric, val]))
+        curves.read(store)
         steps = curves.by_step()
-        times = curves.by_time(runs.attempts(store, run.id))
-        labels = {metric: LOSS, f"val_{metric}": VAL}
-        labels |= {name: label for name in steps if (label := watched_label(name))} | ALWAYS
+        drawn = curves.by_time(runs.attempts(store, run.id)) if timed else steps
         return DrawnRun(
-            run,
-            metric,
-            run.total_steps or run.step,
-            {label: tuple(steps[name]) for name, label in labels.items() if steps.get(name)},
-            {label: tuple(times[name]) for name, label in labels.items() if times.get(name)},
+            run=run,
+            name=main if measure == LOSS else measure,
+            measures=tuple(known),
+            points=tuple(drawn.get(metric, ())),
+            val=tuple(drawn.get(val, ())),
+            last=steps[metric][-1][1] if steps.get(metric) else None,
+            last_val=steps[val][-1][1] if steps.get(val) else None,
+            steps=run.total_steps or run.step,
         )

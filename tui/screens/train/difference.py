@@ -24,7 +24,7 @@ from tui import formatting, keys
 from tui.run_summary import data_lines, result_rows, rows_command
 from tui.screens.base import PageScreen
 from tui.screens.dialogs.pick import Entry, Pick
-from tui.screens.train.curves import LOSS, VAL, DrawnRun, DrawnRuns, Points
+from tui.screens.train.curves import LOSS, DrawnRun, DrawnRuns
 from tui.screens.train.loss_chart import LossChart
 from tui.text import clean, fit, one_line
 
@@ -105,7 +105,7 @@ class DifferencePage(PageScreen[None]):
         bridge, other = self.tuningfork.bridge, self._other
         names = [self._run_name, *([other] if other else [])]
         try:
-            self._drawn = await bridge.call(self._reader.read, names)
+            self._drawn = await bridge.call(self._reader.read, names, self._measure, timed=self._timed)
             self._found = await bridge.call(differences, self._run_name, other)
             self._error = None
         except NotFound as error:  # a run was removed meanwhile
@@ -141,16 +141,15 @@ class DifferencePage(PageScreen[None]):
 
     def action_chart(self) -> None:
         """Draw the next measure that one of the runs has."""
-        known = list(dict.fromkeys(name for each in self._drawn for name in each.by_step if name != VAL))
-        known = [LOSS, *(name for name in known if name != LOSS)]
+        known = list(dict.fromkeys([LOSS, *(name for each in self._drawn for name in each.measures)]))
         at = known.index(self._measure) if self._measure in known else -1
         self._measure = known[(at + 1) % len(known)]
-        self._draw()
+        self.reload()
 
     def action_axis(self) -> None:
         """Draw over the steps, or over the training time."""
         self._timed = not self._timed
-        self._draw()
+        self.reload()
 
     def action_more(self) -> None:
         """Show or hide the settings that are as the recipe made them."""
@@ -174,41 +173,33 @@ class DifferencePage(PageScreen[None]):
             text.update(describe(self._found, known, width, self._more))
 
     def _draw_curves(self, drawn: Sequence[DrawnRun]) -> None:
-        one, two = drawn[0], drawn[1] if len(drawn) > 1 else None
-        curves = [each.by_time if self._timed else each.by_step for each in drawn]
-        points: list[Points] = [each.get(self._measure, ()) for each in curves]
-        vals: list[Points] = [each.get(VAL, ()) if self._measure == LOSS else () for each in curves]
-        end, scale, unit = max((each.steps for each in drawn), default=1) or 1, 1.0, ""
+        lines = [each.points for each in drawn] + [each.val for each in drawn]
+        end: float = max((each.steps for each in drawn), default=1)
+        scale, unit = 1, ""
         if self._timed:
-            seconds = max((p[0] for each in (*points, *vals) for p in each), default=1.0)
+            seconds = max((points[-1][0] for points in lines if points), default=1.0)
             _, scale, unit = next(each for each in _UNITS if seconds >= each[0])
-            end = seconds / scale  # type: ignore[assignment]
-        lines = [tuple((x / scale, y) for x, y in each) for each in (*points, *vals)]
-        measure = one.metric if self._measure == LOSS else self._measure
-        if two is None:
-            self.query_one(LossChart).show(lines[0], lines[1], end, measure, unit=unit)
-        else:
-            self.query_one(LossChart).show(
-                lines[0], lines[2], end, measure, other=lines[1], other_val=lines[3], unit=unit
-            )
+            end = seconds / scale
+            lines = [tuple((x / scale, y) for x, y in points) for points in lines]
+        chart, many = self.query_one(LossChart), len(drawn)
+        other, other_val = (lines[1], lines[3]) if many > 1 else ((), ())
+        chart.show(lines[0], lines[many], end, drawn[0].name, other=other, other_val=other_val, unit=unit)
         width = max(20, self.query_one("#drawn").size.width - 2)
-        self.query_one("#legend", Static).update(legend(drawn, self._measure, self._timed, width))
+        self.query_one("#legend", Static).update(legend(drawn, self._timed, width))
 
 
-def legend(drawn: Sequence[DrawnRun], measure: str, timed: bool, width: int) -> Content:
-    """`── ember-2  loss 0.312` and `╌╌ ember-1  loss 0.410`, a line each, and what the x axis is."""
+def legend(drawn: Sequence[DrawnRun], timed: bool, width: int) -> Content:
+    """`━━ ember-2  loss 0.312` and `╍╍ ember-1  loss 0.41`, a line each, and what the x axis is."""
     lines = []
-    for (sign, style), run in zip((("━━", "$accent"), ("╍╍", "$warning")), drawn, strict=False):
-        value = run.last(measure)
-        name = run.metric if measure == LOSS else measure
-        figure = "not measured" if value is None else f"{value:.3g}"
-        val = run.last(VAL) if measure == LOSS else None
-        more = f", validation {val:.3g}" if val is not None else ""
-        words = f"{name} {figure}{more}"
-        shown = one_line(run.run.name, max(8, width - 5 - len(words)))
-        lines.append(Content.assemble((sign, f"bold {style}"), " ", (shown, "bold"), "  ", (clean(words), "$faint")))
-    over = "training time" if timed else "steps"
-    lines[-1] += Content.styled(f"  over {over}", "$faint") if lines[-1].cell_length + len(over) + 7 <= width else ""
+    for (sign, style), each in zip((("━━", "$accent"), ("╍╍", "$warning")), drawn, strict=False):
+        figure = "not measured" if each.last is None else f"{each.last:.3g}"
+        val = f", validation {each.last_val:.3g}" if each.last_val is not None else ""
+        words = clean(f"{each.name} {figure}{val}")
+        name = one_line(each.run.name, max(8, width - 5 - len(words)))
+        lines.append(Content.assemble((sign, f"bold {style}"), " ", (name, "bold"), "  ", (words, "$faint")))
+    over = "  over training time" if timed else "  over steps"
+    if lines[-1].cell_length + len(over) <= width:
+        lines[-1] += Content.styled(over, "$faint")
     return Content("\n").join(lines)
 
 

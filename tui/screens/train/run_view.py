@@ -128,6 +128,7 @@ class RunView(Vertical):
 
     def on_resize(self) -> None:
         if self._report is not None and self._report.run.name == self._run_name:
+            self._say("#run-title", _title(self._report, self.size.width - 2))
             self._say("#run-figures", self._figures(self._report))
 
     def _say(self, selector: str, text: Content) -> None:
@@ -192,7 +193,9 @@ def _note(report: RunReport) -> str:
     if report.run.repeats:
         return "Resuming it would fail in the same way: correct the cause, then train a new run."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
-        return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
+        chosen = report.run.result_step
+        compared = "that step" if chosen in (None, report.checkpoints[-1]) else f"step {chosen}, its result"
+        return f"r resumes it from step {report.checkpoints[-1]}; c compares {compared}."
     if state in ("stopped", "lost", "failed"):
         return "r starts it again from the beginning."
     if not writes(report.run):
