@@ -195,3 +195,16 @@ async def test_a_run_without_any_says_so(drive: Drive, store: Store) -> None:
     async with drive(size=(80, 24)) as app:
         await opened(app)
         await app.see("ember-1 has saved nothing.", "go back")
+
+
+async def test_the_cursor_stays_beside_what_was_removed(drive: Drive, store: Store) -> None:
+    a_saved_run(store)
+    async with drive(size=(120, 36)) as app:
+        await opened(app)
+        await app.see("✓   40")
+        await app.press("down", "down")
+        await app.see("Step 40, saved")
+        await app.press("x")
+        await app.see("Remove the checkpoint at step 40?", "are deleted for good. It is the", "run's best one.")
+        await app.press("right", "enter")
+        await app.see("2 checkpoints", "Step 20, saved")

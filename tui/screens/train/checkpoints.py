@@ -109,11 +109,11 @@ class CheckpointsPage(PageScreen[None]):
         self.query_one("#saved-title", Static).update(_title(found, width))
         self.query_one("#saved-head", Static).update(_heading(columns))
         options = self.query_one(OptionList)
-        at = self.current
+        at, before = self._at, options.highlighted or 0
         options.clear_options()
         options.add_options([Option(_line(each, columns, found.verified)) for each in found.states])
         places = [each.folder for each in found.states]
-        options.highlighted = places.index(at.folder) if at is not None and at.folder in places else 0
+        options.highlighted = places.index(at) if at in places else min(before, len(places) - 1)
         self._about()
 
     @property
@@ -123,10 +123,11 @@ class CheckpointsPage(PageScreen[None]):
         return next((each for each in states if each.folder == self._at), states[0] if states else None)
 
     @on(OptionList.OptionHighlighted)
-    def _moved(self, event: OptionList.OptionHighlighted) -> None:
-        states = self._found.states if self._found else ()
-        if event.option_index < len(states):
-            self._at = states[event.option_index].folder
+    def _moved(self) -> None:
+        """Follow the cursor as it is now: the list may have changed since the event was posted."""
+        states, at = self._found.states if self._found else (), self.query_one(OptionList).highlighted
+        if at is not None and at < len(states):
+            self._at = states[at].folder
             self._about()
             self.refresh_bindings()
 
@@ -210,7 +211,7 @@ class CheckpointsPage(PageScreen[None]):
             return
         found = await bridge.call(saved_checkpoints.check_removable, self._run_name, current.step)
         title = f"Remove the checkpoint at step {found.step}?"
-        kept = f" It is {' and '.join(_WHY[mark] for mark in found.marks)}." if found.marks else ""
+        kept = f" It is the run's {' and '.join(found.marks)} one." if found.marks else ""
         body = f"{self._run_name}@{found.step}: {formatting.size(found.bytes)} are deleted for good.{kept}"
         if await self.app.push_screen_wait(Confirm(title, body, "Remove")):
             freed = await bridge.call(saved_checkpoints.remove, self._run_name, found.step)

@@ -108,6 +108,9 @@ class DifferencePage(PageScreen[None]):
             self._drawn = await bridge.call(self._reader.read, names, self._measure, timed=self._timed)
             self._found = await bridge.call(differences, self._run_name, other)
             self._error = None
+            if other is not None and (self._data is None or self._data[0] != other):
+                self._draw()
+                self._data = (other, await bridge.job(data, self._run_name, other))
         except NotFound as error:  # a run was removed meanwhile
             self.tuningfork.notify_error(error)
             self.dismiss(None)
@@ -115,9 +118,6 @@ class DifferencePage(PageScreen[None]):
         except TuningforkError as error:
             self._error = error
         self._draw()
-        if other is not None and (self._data is None or self._data[0] != other):
-            self._data = (other, await bridge.job(data, self._run_name, other))
-            self._draw()
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
