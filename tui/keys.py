@@ -384,6 +384,26 @@ RUNS = (
     ),
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,backspace", "remove", "Remove", "Remove this run and its files", bar=True),
+    Key("runs.checkpoints", "C", "checkpoints", "Checkpoints", "List what this run saved, and what is kept", bar=True),
+    Key("runs.note", "e", "note", "Note", "Write or change your note on this run", bar=True),
+    Key("runs.find", "slash,ctrl+f", "find", "Find", "Find a run by its name or its note", bar=True),
+    Key("runs.difference", "d", "difference", "Diff", "Show its settings, and what differs from another run", bar=True),
+)
+
+DIFFERENCE = (
+    Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
+    Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
+    Key("difference.axis", "A", "axis", "Steps or time", "Draw over the steps, or over the training time", bar=True),
+    Key("difference.more", "f7", "more", "More settings", "Show or hide the settings that the recipe made", bar=True),
+)
+
+CHECKPOINTS = (
+    Key("checkpoints.compare", "o", "compare", "Compare", "Chat with this checkpoint beside the base model", bar=True),
+    Key("checkpoints.export", "x", "export", "Export", "Open Export with this step", bar=True),
+    Key("checkpoints.result", "w", "make_result", "Keep as result", "Let the run's name stand for this one", bar=True),
+    Key("checkpoints.undo", "u", "undo", "Undo", "Undo the last change of the result", bar=True),
+    Key("checkpoints.remove", "delete,backspace", "remove", "Remove", "Remove this checkpoint and its files", bar=True),
+    Key("checkpoints.resume", "r", "resume", "Resume", "Continue the run from this checkpoint", bar=True),
 )
 
 MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
@@ -486,6 +506,8 @@ PAGES: dict[str, Page] = {
     "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
     "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
+    "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
+    "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
 }

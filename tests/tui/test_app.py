@@ -103,7 +103,7 @@ async def test_help_shows_the_page_and_every_key(drive: Drive, some_pairs: list[
 
 
 def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
-    written = {"data", "editor", "import", "welcome", "train", "compare", "export"}
+    written = {"data", "editor", "import", "welcome", "train", "compare", "export", "checkpoints", "difference"}
     assert written <= modes.pages().keys()
     for name, page in modes.pages().items():
         assert len(text(name)) > 100 or name not in written
@@ -165,6 +165,9 @@ def test_no_key_means_two_things_on_one_screen() -> None:
         "editor": (modes.everywhere(), keys.BACK, keys.EDITOR, keys.PROSE),
         "import": (modes.everywhere(), keys.BACK, keys.IMPORT),
         "export": (modes.everywhere(), keys.BACK, keys.EXPORT, keys.MULTI_CHOICE),
+        "train": (modes.everywhere(), keys.BACK, keys.TRAIN, keys.RUNS),
+        "checkpoints": (modes.everywhere(), keys.BACK, keys.CHECKPOINTS),
+        "difference": (modes.everywhere(), keys.BACK, keys.DIFFERENCE),
     }
     for screen, groups in together.items():
         taken: dict[str, str] = {}
