@@ -49,13 +49,13 @@ async def test_the_list_fits_any_width(drive: Drive, store: Store, size: Any) ->
     async with drive(size=size) as app:
         await opened(app)
         await app.see("ember-1: 3 checkpoints", "run:ember-1 is the finished adapter.", "✗", "damaged")
-        await app.see("The finished adapter, from step 60", "c Compare  o Export")
+        await app.see("The finished adapter, from step 60", "o Compare  x Export")
         lines = app.text.splitlines()
         (best,) = [line.split() for line in lines if line.split()[:2] == ["✓", "40"]]
         figures = ["0.500", "95%", "62%", *(["0.200", "0.100"] if size[0] > 80 else [])]
         assert best == ["✓", "40", "now", *figures, "6.4", "kB", "best"]
         await app.press("down", "down")
-        await app.see("Step 40, saved just now", "T Take as result")
+        await app.see("Step 40, saved just now", "w Keep as result")
         await app.see("identity 95%   general 62%   drift 0.200")
         await app.press("down")
         await app.see("adapter_model.safetensors is not what was saved. It cannot be made")
@@ -120,7 +120,7 @@ async def test_a_run_that_trains_can_only_be_looked_at(drive: Drive, store: Stor
     _, token = a_saved_run(store, steps=(20,), state=None)
     async with drive(size=(120, 36)) as app:
         await opened(app)
-        await app.see("1 checkpoint", "c Compare")
+        await app.see("1 checkpoint", "o Compare")
         for word in ("Take as result", "Remove"):
             assert word not in app.text.splitlines()[-1]
         runs.finish(store, token, "stopped")

@@ -45,7 +45,10 @@ MEANS = {
         " tokens.next_change",
     ),
     "N": ("the one before", "lane.previous_match tokens.previous_change"),
-    "o": ("open: a file, a conversation, a model in Compare", "data.import compare.chats runs.compare export.compare checkpoints.compare"),
+    "o": (
+        "open: a file, a conversation, a model in Compare",
+        "data.import compare.chats runs.compare export.compare checkpoints.compare",
+    ),
     "O": ("only one kind", "data.kind"),
     "p": ("preview", "train.rows"),
     "P": ("sets of questions", "compare.prompts evaluate.probes"),

@@ -527,6 +527,6 @@ async def test_the_page_says_which_step_is_compared_when_another_is_the_result(
     async with training((120, 36)) as app:
         await app.see("■ ember-1")
         await app.press("down")
-        await app.see("r resumes it from step 60; c compares that step.")
+        await app.see("r resumes it from step 60; o opens that step in Compare.")
         saved_checkpoints.make_result(store, "ember-1", 20)
-        await app.see("result: step 20", "r resumes it from step 60; c compares step 20, its result.")
+        await app.see("result: step 20", "r resumes it from step 60; o opens step 20 (its result) in Compare.")
