@@ -117,6 +117,14 @@ TABLE = (
     Key("table.mark_all", "a", "mark_all", "Mark all", "Mark all listed pairs, or none"),
 )
 
+LINES = (
+    Key("lines.open", "enter", "select", "Open", "Open what is under the cursor", bar=True),
+    Key("lines.up", "k", "cursor_up", "Up", "Go to the line above"),
+    Key("lines.down", "j", "cursor_down", "Down", "Go to the line below"),
+    Key("lines.first", "g", "first", "First", "Go to the first line"),
+    Key("lines.last", "G", "last", "Last", "Go to the last line"),
+)
+
 SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
@@ -151,6 +159,7 @@ DATA = (
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
+    Key("data.statistics", "number_sign", "statistics", "Statistics", "Show what the listed dataset is made of"),
     Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
@@ -168,6 +177,8 @@ PROBLEMS = (
     Key("problems.mute_rule", "M", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
 )
+
+STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of another model", bar=True),)
 
 IDENTITY = (
     Key(
@@ -361,8 +372,9 @@ EVALUATE = (
 
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
-    "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
-    "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
+    "plus": "+", "minus": "-", "question_mark": "?", "number_sign": "#", "pageup": "PgUp", "pagedown": "PgDn",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home",
+    "end": "End",
 }  # fmt: skip
 
 
@@ -394,6 +406,7 @@ PAGES: dict[str, Page] = {
     "answers": Page("Answers", (ANSWERS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
+    "statistics": Page("Statistics", (STATISTICS,), (LINES,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),

@@ -22,13 +22,15 @@ _TAGS = 12
 @dataclass(frozen=True, slots=True)
 class StatisticsLine:
     """One line. A bar counts `n` and has the `share` that it shows and, if it is not None, the search `query` that
-    lists its pairs; `full` is the share that fills the width. Other lines are text."""
+    lists its pairs; `full` is the share that fills the width, and a `remark` stands behind it. Other
+    lines are text."""
 
     text: str
     n: int = 0
     share: float = 0.0
     full: float = 1.0
     query: str | None = None
+    remark: str = ""
     kind: Literal["bar", "heading", "note", "advice"] = "bar"
 
 
@@ -133,8 +135,8 @@ def _form_lines(found: DatasetStatistics, of: str) -> Iterator[StatisticsLine]:
     yield _heading(f"Question forms of {count(forms.identity, 'identity pair')}")
     for form, n in forms.forms.items():
         query = f"{of} form:{form}" if n and form != "languages" else None
-        text = f"{form}: {FORMS[form]}" + ("" if n else " (missing)")
-        yield StatisticsLine(text, n, n / forms.identity, query=query)
+        text, remark = f"{form}: {FORMS[form]}", "" if n else "missing"
+        yield StatisticsLine(text, n, n / forms.identity, query=query, remark=remark)
     if forms.other:
         query = f"{of} form:other"
         yield StatisticsLine("other: not recognised", forms.other, forms.other / forms.identity, query=query)

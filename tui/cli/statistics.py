@@ -105,4 +105,5 @@ def _print(shown: list[StatisticsLine]) -> None:
             emit({"heading": "\n", "advice": "- "}.get(line.kind, "") + line.text)
             continue
         label = texts[line.text] + " " * (room - cell_len(texts[line.text]))
-        emit(f"  {label} {line.n:>7,} {percent(line.share):>4}  {bar(line.share / line.full, cells)}".rstrip())
+        drawn = bar(line.share / line.full, cells) + line.remark
+        emit(f"  {label} {line.n:>7,} {percent(line.share):>4}  {drawn}".rstrip())
