@@ -160,6 +160,7 @@ DATA = (
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
     Key("data.statistics", "number_sign", "statistics", "Statistics", "Show what the listed dataset is made of"),
+    Key("data.snapshots", "Z", "snapshots", "Snapshots", "List what was frozen; compare, restore or write a snapshot"),
     Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
 )
@@ -179,6 +180,12 @@ PROBLEMS = (
 )
 
 STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of another model", bar=True),)
+
+SNAPSHOTS = (
+    Key("snapshots.mark", "space", "mark", "Mark", "Mark it; Enter on another one compares the two", bar=True),
+    Key("snapshots.restore", "r", "restore", "Restore", "Make a dataset of it; u on Data undoes that", bar=True),
+    Key("snapshots.export", "o", "export", "Export", "Write the rows of this snapshot to a file", bar=True),
+)
 
 IDENTITY = (
     Key(
@@ -407,6 +414,8 @@ PAGES: dict[str, Page] = {
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "statistics": Page("Statistics", (STATISTICS,), (LINES,)),
+    "snapshots": Page("Snapshots", (SNAPSHOTS,), (LINES,)),
+    "snapshot_diff": Page("Snapshot diff", (), (LINES,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),

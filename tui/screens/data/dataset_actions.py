@@ -186,6 +186,14 @@ class DatasetActions:
             if found is not None:
                 self._list.search_for(found)
 
+    async def snapshots(self) -> None:
+        """List the snapshots of the listed dataset, or all; then list the dataset that one was restored as."""
+        from tui.screens.data.snapshot_list import SnapshotList
+
+        restored = await self._app.push_screen_wait(SnapshotList(self._list.dataset))
+        if restored:
+            self._list.list_dataset(restored)
+
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
     ) -> Picked | None:

@@ -298,6 +298,9 @@ class DataScreen(ModeScreen):
     def action_statistics(self) -> None:
         self._run(self._datasets.statistics)
 
+    def action_snapshots(self) -> None:
+        self._run(self._datasets.snapshots)
+
     def action_identity(self) -> None:
         self._run(self._datasets.identity)
 
