@@ -46,7 +46,9 @@ def lines(found: DatasetStatistics) -> list[StatisticsLine]:
     """Everything that was counted, in the order in which it is read."""
     of = "status:ready" if found.of_ready else "-status:rejected"
     said = (
-        "ready pairs, which are what a run learns" if found.of_ready else "pairs that are not rejected: none is ready"
+        "ready pairs, which are what a run trains on"
+        if found.of_ready
+        else "pairs that are not rejected: none is ready"
     )
     out = [StatisticsLine(sentence, kind="advice") for sentence in found.advice]
     out += _counts("Kind", found.kinds, "kind:{}") + _counts("Status", found.statuses, "status:{}")

@@ -82,6 +82,9 @@ async def test_a_line_without_pairs_says_so(drive: Drive, star: str) -> None:
         await go_to(app, "Kind")
         await app.press("enter")
         await app.until(lambda: "No search finds the pairs of this line." in app.notices)
+        await go_to(app, "denial")
+        await app.press("enter")
+        await app.until(lambda: any("No pair has this form" in notice for notice in app.notices))
         await app.press("escape")
         await app.until(lambda: app.page == "DataScreen")
 

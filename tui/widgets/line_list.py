@@ -16,10 +16,7 @@ class LineList(OptionList):
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LINES)
     DEFAULT_CSS = """
-    LineList {
-        height: 1fr; border: none; padding: 0; scrollbar-size-vertical: 1;
-        & > .option-list--option { padding: 0 2; }
-    }
+    LineList { height: 1fr; border: none; padding: 0; scrollbar-size-vertical: 1; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:

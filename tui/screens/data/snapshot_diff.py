@@ -65,7 +65,8 @@ class SnapshotDiffPage(PageScreen[None]):
         empty.display = not self._rows
         empty.say("Nothing differs.", [("Esc", "back to the snapshots")])
         self._draw()
-        self.query_one(LineList).focus()
+        if self._rows:
+            self.query_one(LineList).focus()
 
     def on_resize(self) -> None:
         """Lines are laid out for the width there is."""

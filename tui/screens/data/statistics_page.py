@@ -155,6 +155,8 @@ class StatisticsPage(PageScreen[str]):
         line = [*self._lines, *self._tokens][event.option_index]
         if line.query is not None:
             self.dismiss(line.query)
+        elif line.remark:
+            self.tuningfork.notify("No pair has this form. Escape, then I, proposes some.")
         else:
             self.tuningfork.notify("No search finds the pairs of this line.")
 
@@ -185,7 +187,7 @@ def _drawing(shown: list[StatisticsLine], width: int) -> Callable[[StatisticsLin
             return Content.styled(one_line(line.text, width), "bold $primary")
         if line.kind != "bar":
             return Content(f"{'! ' if line.kind == 'advice' else ''}{one_line(line.text, 400)}")
-        name = fit(f"  {line.text}" if line.text.strip() else "  (none)", label)
+        name = "  " + fit(line.text if line.text.strip() else "(none)", label - 2)
         figures = f"{line.n:>8,} {percent(line.share):>4} "
         return Content.assemble(name, figures, (bar(line.share / line.full, cells), "$primary"), line.remark)
 
