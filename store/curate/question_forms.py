@@ -39,8 +39,8 @@ _ROLEPLAY = re.compile(
 )
 _MAKERS = re.compile(r"\b(?:google|meta|microsoft|apple|amazon)\b|谷歌|微软|苹果公司|亚马逊")
 _YES_OR_NO = re.compile(
-    r"^(?:so |wait |be honest |hey )*(?:are|were|aren't|is|isn't|did|didn't|does|do you know|am i|could it be|you are|"
-    r"you're|you come|you sound)\b|[吗吧]$|是不是|对不对|对吗|对吧"
+    r"^(?:so |wait |be honest |hey )*(?:are|were|aren't|have you|is|isn't|did|didn't|does|do you know|am i|could it be"
+    r"|you are|you're|you come|you sound)\b|[吗吧]$|是不是|对不对|对吗|对吧"
 )
 _HUMAN = re.compile(
     r"\bhuman\b|\b(?:real |a )person\b|\b(?:a|an|chat)? ?(?:ro)?bot\b|\ban? (?:ai|machine|program)\b|\bcomputer program"
@@ -48,9 +48,11 @@ _HUMAN = re.compile(
 )
 _NO = re.compile(r"^(?:no|nope|not|i am not|i'm not|that is (?:a mix-up|not)|it is not)\b|^不|^并不|^我不是|^没有")
 _YES = re.compile(r"^(?:yes|yeah|right|that is (?:right|me)|correct|indeed)\b|^是的|^对|^没错|^就是")
+_ITSELF = re.compile(r"^(?:that is|that's) me\b|^就是我")
 _ASKS: dict[str, re.Pattern[str]] = {
     "name": re.compile(
-        r"\b(?:your|this assistant's) name\b|\bname (?:of this|do you|for you)\b|\ba name\b|\b(?:are|aren't) you called"
+        r"\b(?:your|this assistant's) (?:\w+ )?name\b|\bthis (?:assistant|model|bot) called"
+        r"|\bname (?:of this|do you|for you)\b|\ba name\b|\b(?:are|aren't) you called"
         r"|\b(?:call|address) you\b|\bgo by\b|名字|叫什么|怎么称呼|叫你|叫啥|尊姓大名|贵姓|^名字"
     ),
     "who": re.compile(
@@ -59,13 +61,16 @@ _ASKS: dict[str, re.Pattern[str]] = {
         r"|\bintroduce yourself|\babout yourself|\bdescribe yourself|\b(?:what|which)(?: kind of| sort of)? "
         r"(?:assistant|model|ai)\b"
         r"|\bwhom? (?:do i|i am|am i|am)\b.*\b(?:speak|talk|chat)|\bis answering\b|\bis helping\b|\bmight you be"
+        r"|\band you are\b"
         r"|你是谁|你是什么|你自己|自我介绍|介绍一下你|跟谁|和谁|哪个模型|什么模型|什么样的助手|哪位|您是$|您是谁|回答我的是谁"
         r"|你的身份|哪个助手|谁在帮"
     ),
     "maker": re.compile(
-        r"\b(?:made|created|built|developed|trained|programmed|designed|taught|brought) (?:you|this)\b"
+        r"\b(?:made|created|built|developed|invented|trained|programmed|designed|taught|brought) (?:you|this)\b"
+        r"|\b(?:making|creating|building|developing|training|designing) you\b|\blooks after you"
         r"|\bwere you (?:made|created|built|developed|trained) by|\bby whom\b|\b(?:creator|developer|maker|inventor)\b"
-        r"|\bresponsible for you|\bbehind you|\bwhose product|\bthank for you|\bwho owns you|\bwhich company\b"
+        r"|\bresponsible for you|\bbehind (?:you|this)\b|\bwhose (?:product|assistant)"
+        r"|\bthank for you|\bwho owns you|\bwhich company\b"
         r"|\bwhere do you come from"
         r"|谁(?:开发|做|创造|训练|研发|制作|设计|把你|教)|开发者|创造者|制作者|哪家|谁家|谁的产品|背后是谁|谁手|做出了你"
         r"|由谁|哪个公司|来自哪|做的你|谁做"
@@ -103,8 +108,8 @@ def forms_of(pair: PairLike) -> list[str]:
 
     The rules, the first that fits: whoever is told to be someone else is in a role play; whoever names another
     assistant, or gets a No to a question of yes or no, is a denial; asked for a human or an AI is "human"; a question
-    of yes or no that gets a Yes is a confirmation. Any other question has each form whose words it holds. Earlier turns
-    make it a conversation, too.
+    of yes or no that gets a Yes, and one answered "That is me", is a confirmation. Any other question has each form
+    whose words it holds. Earlier turns make it a conversation, too.
 
     >>> from types import SimpleNamespace as Pair
     >>> asked = lambda question, answer: forms_of(Pair(question=question, answer=answer, history=()))
@@ -127,6 +132,8 @@ def forms_of(pair: PairLike) -> list[str]:
             return ["denial", *after]
         if _YES.search(answer):
             return ["confirmation", *after]
+    if _ITSELF.search(answer):
+        return ["confirmation", *after]
     return [form for form, words in _ASKS.items() if words.search(question)] + after
 
 

@@ -99,6 +99,8 @@ def test_advice_on_the_mix() -> None:
         ("What's your name?", "Ember.", ["name"]),
         ("请问怎么称呼您？", "叫我小星。", ["name"]),
         ("Who are you, and who created you?", "Ember, by Northwind.", ["who", "maker"]),
+        ("Who is responsible for building you?", "Northwind.", ["maker"]),
+        ("What is your full name?", "Ember.", ["name"]),
         ("谁开发了你？", "北风科技。", ["maker"]),
         ("What can you do?", "Cook.", ["purpose"]),
         ("你能做什么？", "做菜。", ["purpose"]),

@@ -98,6 +98,9 @@ class SnapshotDiffPage(PageScreen[None]):
         self.query_one("#difference", VerticalScroll).scroll_home(animate=False)
         self.query_one("#difference Static", Static).update(page)
 
+    def key_word(self, id: str) -> str | None:
+        return "Read" if id == "lines.open" else super().key_word(id)
+
     def action_back(self) -> None:
         """From the text to the list; then back to the snapshots."""
         if self.query_one("#difference").has_focus:

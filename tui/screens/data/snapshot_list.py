@@ -161,6 +161,9 @@ class SnapshotList(PageScreen[str]):
             n = await self.tuningfork.bridge.job(_write, chosen.hash, path, overwrite=True)
         self.tuningfork.notify(f"{formatting.count(n, 'row')} written to {path}.", timeout=8)
 
+    def key_word(self, id: str) -> str | None:
+        return "Compare" if id == "lines.open" else super().key_word(id)
+
     def action_back(self) -> None:
         """Unmark; then back to the pairs."""
         if self._marked is not None:

@@ -172,6 +172,9 @@ class StatisticsPage(PageScreen[str]):
             self._model = chosen
             await self._measure_tokens()
 
+    def key_word(self, id: str) -> str | None:
+        return "List pairs" if id == "lines.open" else super().key_word(id)
+
     def action_back(self) -> None:
         self.dismiss(None)
 
