@@ -65,6 +65,18 @@ def test_data(
     assert snap_compare(app, terminal_size=size, run_before=before)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["small", "big"])
+def test_statistics(snap_compare: Compare, store: Store, some_pairs: list[str], size: Any) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "12 pairs")
+        pilot.app.screen.list_dataset("shop")  # type: ignore[attr-defined]
+        await _settled(pilot, "g shop")
+        await pilot.press("number_sign", "j")
+        await _settled(pilot, "shop: 12 pairs · press m", "instruction")
+
+    assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)
+
+
 def test_welcome(snap_compare: Compare, store: Store) -> None:
     async def before(pilot: Pilot[int]) -> None:
         await _settled(pilot, "Try it with sample data")
