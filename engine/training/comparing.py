@@ -194,6 +194,7 @@ def result_step(store: Store, run: Run) -> int | None:
 def data(store: Store, before: Run, after: Run) -> DataDifference:
     """The rows that differ between the data of two runs, counted; as `data snapshots diff` lists them."""
     found = snapshots.diff(store, before.snapshot, after.snapshot)
+    assert found.after is not None
     return DataDifference(
         found.before.hash,
         found.after.hash,

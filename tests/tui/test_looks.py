@@ -70,7 +70,7 @@ def test_statistics(snap_compare: Compare, store: Store, some_pairs: list[str], 
     async def before(pilot: Pilot[int]) -> None:
         await _settled(pilot, "12 pairs")
         pilot.app.screen.list_dataset("shop")  # type: ignore[attr-defined]
-        await _settled(pilot, "g shop")
+        await _settled(pilot, "D shop")
         await pilot.press("number_sign", "j")
         await _settled(pilot, "shop: 12 pairs · press m", "instruction")
 
