@@ -1,4 +1,4 @@
-"""What rewards answers in a run towards grpo: a reward model (`reward`) or a function of the user's (`reward_file`).
+"""What rewards answers in a run that learns from them: a reward model (`reward`) or a function (`reward_file`).
 Checked and copied when a run is queued, so that the run stays what it was; loads no weights and runs no user code."""
 
 from __future__ import annotations

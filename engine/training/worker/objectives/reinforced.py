@@ -1,0 +1,107 @@
+"""What the trainers have in common that learn from rewards for the model's own answers: which prompts a step takes, how
+they are answered and rewarded, and what is logged. The loss is grpo.py's and rloo.py's.
+
+Answers are sampled by live.py, which computes what prompts have in common once; TRL's own generation is for vLLM and
+for generate(). What rewards them is rewarding.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+
+from engine.training.preflight import template_of
+from engine.training.prompts import Prompt, check_prompts, prompts
+from engine.training.worker import live, rewarding
+from engine.training.worker.callbacks import refuse_broken
+from engine.training.worker.contracts import Outcome, TrainingJob
+from engine.training.worker.objectives import trl
+from engine.training.worker.objectives.shared import RunTrainer
+from engine.training.worker.objectives.trl import Setup, Work
+from engine.training.worker.rewarding import Reward
+
+LOGGED = {
+    "reward": "reward",
+    "reward_std": "reward_std",
+    "kl": "kl",
+    "completions/mean_length": "answer_tokens",
+    "completions/clipped_ratio": "cut_off",
+}
+
+
+def train(job: TrainingJob, build: Callable[[Setup, Rollouts], RunTrainer]) -> Outcome:
+    """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported, ServerError or WorkerError."""
+    template = template_of(job.base_folder, job.config)
+    found = check_prompts(job.rows, template, job.config).require()
+    asked = prompts(job.rows, template)
+    reward = rewarding.of(job)
+    measured = [template.example(row.messages, job.config.max_length) for row in job.rows if row.split == "train"]
+    rows = _rows(asked)
+    work = Work(rows, (), measured, lambda setup: build(setup, Rollouts(setup, asked, reward)), LOGGED)
+    return trl.train(job, template, found, work)
+
+
+def _rows(asked: Sequence[Prompt]) -> list[dict[str, str]]:
+    """The prompts as TRL takes rows: the number of each, for a text."""
+    return [{"prompt": str(number)} for number in range(len(asked))]
+
+
+class GroupSampler(Sampler[int]):
+    """Numbers of prompts for all steps of a run: `per_step` of them for each step, each `group` times in a row. The
+    prompts are shuffled anew in each pass over them, and a step may begin one pass and end another.
+    """
+
+    def __init__(self, many: int, per_step: int, group: int, steps: int, seed: int) -> None:
+        self._many, self._per_step, self._group, self._steps, self._seed = many, per_step, group, steps, seed
+
+    def __len__(self) -> int:
+        return self._steps * self._per_step * self._group
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed)
+        order: list[int] = []
+        for _ in range(self._steps * self._per_step):
+            order = order or torch.randperm(self._many, generator=generator).tolist()
+            yield from [order.pop()] * self._group
+
+
+class Rollouts:
+    """The answers of a run to its prompts. A trainer of TRL holds one and hands on to it what it does otherwise:
+    `arguments` are for its configuration, `rows` its data, `order` its sampler.
+    """
+
+    def __init__(self, setup: Setup, asked: Sequence[Prompt], reward: Reward) -> None:
+        config = setup.job.config
+        self._numbers, self._template, self._asked, self._reward = setup.numbers, setup.template, asked, reward
+        self._longest, self._temperature = config.answer_tokens, config.temperature
+        self.rows = Dataset.from_list(_rows(asked))
+        self.order = GroupSampler(len(asked), config.batch_size, config.group_size, setup.total, config.seed)
+        self.arguments: dict[str, Any] = setup.arguments | {
+            "per_device_train_batch_size": config.batch_size * config.group_size,
+            "beta": config.beta,
+            "num_generations": config.group_size,
+            "max_completion_length": config.answer_tokens,
+            "temperature": config.temperature,
+            "disable_dropout": True,
+        }
+
+    def ids(self, rows: Sequence[str]) -> list[list[int]]:
+        """The tokens of the prompts that TRL knows by number."""
+        return [self._asked[int(number)].ids for number in rows]
+
+    def sample(self, model: Any, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+        """An answer to each prompt, as tokens."""
+        return live.samples(model, self._template, prompt_ids, self._longest, self._temperature)
+
+    def rewards(self, rows: Sequence[str], answers: Sequence[str]) -> list[float | None]:
+        """What each answer earns; None for one that nothing can be said of, which then teaches nothing."""
+        return self._reward([self._asked[int(number)] for number in rows], answers)
+
+    def count(self, trainer: Any, inputs: Any, loss: torch.Tensor) -> None:
+        """Count the tokens of a step. Diverged when its loss is no finite number."""
+        self._numbers.tokens += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
+        refuse_broken(trainer.state.global_step + 1, float(loss.detach()), "loss")

@@ -1,0 +1,71 @@
+"""What rewards the answers of a run, from what the run keeps in its folder (engine.training.rewards): a reward model or
+a function of the user's. Which answers there are and what is learned from a reward is the objective's."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.training import rewards
+from engine.training.config import TrainConfig
+from engine.training.prompts import Prompt
+from engine.training.worker.contracts import TrainingJob
+from engine.training.worker.scoring import Scorer
+from store.errors import BadInput
+from store.records import Message
+
+Reward = Callable[[Sequence[Prompt], Sequence[str]], list[float | None]]
+"""The reward of each answer to the prompt beside it; None for one that nothing can be said of."""
+
+
+def of(job: TrainingJob) -> Reward:
+    """What rewards the run's answers."""
+    about, folder = rewards.kept(job.out), job.out / rewards.FOLDER
+    if "function" in about:
+        job.reporter.say(rewards.said(job.config), level="warning")
+        return by_function(folder / rewards.CODE, about["function"])
+    assert job.scorer_base is not None
+    job.reporter.say(f"Loading the reward model {job.config.reward}", phase="loading")
+    scorer = Scorer(TrainConfig.from_json(about["config"]), job.scorer_base, folder)
+
+    def by_model(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+        return [*scorer.of_messages([said(each, answer) for each, answer in zip(asked, answers, strict=True)])]
+
+    return by_model
+
+
+def said(asked: Prompt, answer: str) -> list[Message]:
+    """The conversation with an answer."""
+    return [*asked.messages, {"role": "assistant", "content": answer}]
+
+
+def by_function(path: Path, function: str) -> Reward:
+    """The user's function in a file, called for each answer. Its faults are told as the user's: BadInput."""
+    spec = importlib.util.spec_from_file_location("tuningfork_reward", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        call = getattr(module, function)
+    except Exception as error:
+        raise _of_user(f"The reward's file cannot be run: {error!r}.") from error
+
+    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+        found: list[float | None] = []
+        for each, answer in zip(asked, answers, strict=True):
+            try:
+                value = float(call(prompt=list(each.messages), answer=answer, expected=each.expected))
+            except Exception as error:
+                raise _of_user(f"{function} failed on the answer {answer[:80]!r}: {error!r}.") from error
+            if not math.isfinite(value):
+                raise _of_user(f"{function} gave {value} for the answer {answer[:80]!r}; a reward is a finite number.")
+            found.append(value)
+        return found
+
+    return reward
+
+
+def _of_user(what: str) -> BadInput:
+    return BadInput(what, where="reward_file", todo="Correct the function, and train a new run.")
