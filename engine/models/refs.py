@@ -3,6 +3,7 @@ Looks at files and the store, never at the network, and loads nothing."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from engine.models import default_model, pinning, saved_files, strength, trained_weights
 from store import models, runs
@@ -94,6 +96,29 @@ class Ref:
     def can_be_base(self) -> bool:
         """Whether tuning can start from it: a run and an endpoint are no bases."""
         return self.kind not in ("run", "endpoint")
+
+    @property
+    def host(self) -> str:
+        """The host of an endpoint; "" for what has none."""
+        try:
+            return (urlsplit(self.value).hostname or "") if self.is_endpoint else ""
+        except ValueError:  # a bracket too few or too many
+            return ""
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether what it is asked goes to another machine: an endpoint whose host is not this one's loopback."""
+        if not self.is_endpoint:
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def holds_secret(self) -> bool:
+        """Whether an endpoint's address carries what must not be kept: a name with a password, or a query."""
+        return self.is_endpoint and ("@" in self.value.partition("//")[2].partition("/")[0] or "?" in self.value)
 
     @property
     def title(self) -> str:

@@ -152,6 +152,12 @@ def check(store: Store, watch: str | None) -> None:
     read(store, watch, [])
 
 
+def absolute(watch: str) -> str:
+    """The same sets with their files as absolute paths, for a process that runs elsewhere."""
+    words = filter(None, (word.strip() for word in watch.split(",")))
+    return ",".join(str(Path(word).expanduser().absolute()) if _is_file(word) else word for word in words)
+
+
 def to_json(sets: dict[str, list[Probe]]) -> dict[str, Any]:
     """The sets as a run keeps them, so that every attempt asks the same."""
     return {

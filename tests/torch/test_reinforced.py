@@ -13,13 +13,14 @@ from transformers import set_seed
 
 from engine.core.files import sha256_of, write_json
 from engine.models.chat_template import ChatTemplate
-from engine.training import rewards
+from engine.training import rewards, watched_probes
 from engine.training.objectives import OBJECTIVES
 from engine.training.prompts import check_prompts, prompts
 from engine.training.worker import adapter_files, live, loading
 from engine.training.worker.objectives.reinforced import GroupSampler
 from engine.training.worker.rewarding import by_function
 from store.errors import BadInput
+from store.records import Probe
 from tests.tiny import config, make_tiny_llama, row, rows
 from tests.torch.recording import digests, train
 from tests.torch.test_dpo import preferences
@@ -158,6 +159,22 @@ def test_a_reward_model_rewards(base: Path, tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"other")
     with pytest.raises(BadInput, match="gone or changed"):
         train(run, data(), base, tmp_path / "run", scorer_base=base)
+
+
+@BOTH
+def test_probes_reward_and_prompts_without_one_are_left_out(base: Path, tmp_path: Path, objective: str) -> None:
+    """Three of five prompts are asked by a probe that wants an e, one of them by a second one that wants another e."""
+    asked = [Probe("p", f"Who are you, {n}?", ("e",)) for n in (0, 2, 4)]
+    sets = {"p": [*asked, Probe("p", "Who are you, 2?", ("E",), ("q",))]}
+    folder = tmp_path / rewards.FOLDER
+    folder.mkdir()
+    write_json(folder / rewards.PROBES, watched_probes.to_json(sets))
+    write_json(folder / rewards.ABOUT, {"probes": ["p"], "sha256": sha256_of(folder / rewards.PROBES)})
+    run = settings(objective=objective, reward_file=None, reward_probes="p", epochs=2.0, steps=None, batch_size=1)
+    done, told = train(run, data(), base, tmp_path)
+    assert (done.state, done.step, told.steps) == ("succeeded", 6, 6), "two passes over three prompts"
+    assert any(text.startswith("Training on 3 rows") for _, text in told.said)
+    assert all(0 <= value <= 1 for value in told.numbers["reward"].values() if value is not None)
 
 
 class TestFunction:

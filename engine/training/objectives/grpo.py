@@ -1,9 +1,10 @@
 """GRPO, group relative policy optimisation: reinforcement learning on the model's own answers.
 
-For each prompt of the data the model writes a group of answers, and something rewards each: a reward model, or a
-function of yours. An answer's advantage is how far its reward lies from its group's mean, in standard deviations; its
-tokens become more likely by that much, or less. β times the KL divergence from the model that the run started from is
-added, which keeps it a language model. A group whose answers are all rewarded alike teaches nothing.
+For each prompt of the data the model writes a group of answers, and something rewards each: a reward model, a function
+of yours, probes, or a model that judges. An answer's advantage is how far its reward lies from its group's mean, in
+standard deviations; its tokens become more likely by that much, or less. β times the KL divergence from the model that
+the run started from is added, which keeps it a language model. A group whose answers are all rewarded alike teaches
+nothing.
 
 Sources: Shao et al., "DeepSeekMath", https://arxiv.org/abs/2402.03300; the loss over all tokens of a step, Yu et al.,
 "DAPO", https://arxiv.org/abs/2503.14476.

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from engine.training.prompts import AnswerLimits
     from store.records import SnapshotRow
 
-SOURCES = {"reward": "a reward model", "reward_file": "a function of yours"}
+SOURCES = {
+    "reward": "a reward model",
+    "reward_file": "a function of yours",
+    "reward_probes": "probes",
+    "reward_judge": "a model that judges",
+}
 """The fields of a TrainConfig that each name what rewards answers, and what that is. A run takes one of them."""
 
-FIELDS = frozenset({"beta", *SOURCES, "group_size", "answer_tokens", "temperature"})
+FIELDS = frozenset({"beta", *SOURCES, "reward_rubric", "group_size", "answer_tokens", "temperature"})
 METRICS = {
     "reward": "reward",
     "reward_std": "spread of rewards",

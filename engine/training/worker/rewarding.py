@@ -1,39 +1,75 @@
-"""What rewards the answers of a run, from what the run keeps in its folder (engine.training.rewards): a reward model or
-a function of the user's. Which answers there are and what is learned from a reward is the objective's."""
+"""What rewards the answers of a run, from what the run keeps in its folder (engine.training.rewards): a reward model, a
+function of the user's, probes, or a model that judges. Which answers there are and what is learned from a reward is the
+objective's."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.training import rewards
 from engine.training.config import TrainConfig
 from engine.training.prompts import Prompt
+from engine.training.reward_probes import RewardProbes
 from engine.training.worker.contracts import TrainingJob
+from engine.training.worker.judging import JudgeReward
 from engine.training.worker.scoring import Scorer
 from store.errors import BadInput
-from store.records import Message
+from store.records import Message, SnapshotRow
 
 Reward = Callable[[Sequence[Prompt], Sequence[str]], list[float | None]]
 """The reward of each answer to the prompt beside it; None for one that nothing can be said of."""
 
 
-def of(job: TrainingJob) -> Reward:
-    """What rewards the run's answers."""
-    about, folder = rewards.kept(job.out), job.out / rewards.FOLDER
-    if "function" in about:
-        job.reporter.say(rewards.said(job.config), level="warning")
-        return by_function(folder / rewards.CODE, about["function"])
-    assert job.scorer_base is not None
-    job.reporter.say(f"Loading the reward model {job.config.reward}", phase="loading")
-    scorer = Scorer(TrainConfig.from_json(about["config"]), job.scorer_base, folder)
+def rows_of(job: TrainingJob) -> list[SnapshotRow]:
+    """The rows of a run whose answers can be rewarded."""
+    if job.config.reward_probes is None:
+        return job.rows
+    return rewards.kept_probes(job.out).asked(job.rows)[0]
 
-    def by_model(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+
+@contextmanager
+def opened(job: TrainingJob) -> Iterator[Reward]:
+    """What rewards the run's answers, for as long as it trains."""
+    about, folder = rewards.kept(job.out), job.out / rewards.FOLDER
+    if "judge" in about:
+        assert job.home is not None
+        job.reporter.say(rewards.said(job.config), level="warning")
+        judge = JudgeReward(job.home, about["judge"], (folder / rewards.RUBRIC).read_text("utf-8"), job.reporter)
+        try:
+            yield judge
+        finally:
+            judge.end()
+    elif "function" in about:
+        job.reporter.say(rewards.said(job.config), level="warning")
+        yield by_function(folder / rewards.CODE, about["function"])
+    elif "probes" in about:
+        yield by_probes(rewards.kept_probes(job.out))
+    else:
+        assert job.scorer_base is not None
+        job.reporter.say(f"Loading the reward model {job.config.reward}", phase="loading")
+        yield by_model(Scorer(TrainConfig.from_json(about["config"]), job.scorer_base, folder))
+
+
+def by_model(scorer: Scorer) -> Reward:
+    """A reward model's score of each answer."""
+
+    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
         return [*scorer.of_messages([said(each, answer) for each, answer in zip(asked, answers, strict=True)])]
 
-    return by_model
+    return reward
+
+
+def by_probes(probes: RewardProbes) -> Reward:
+    """What the probes that ask each prompt give its answer, from 0 to 1."""
+
+    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+        return [probes.score(each.messages, answer) for each, answer in zip(asked, answers, strict=True)]
+
+    return reward
 
 
 def said(asked: Prompt, answer: str) -> list[Message]:

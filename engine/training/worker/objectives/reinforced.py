@@ -7,9 +7,11 @@ for generate(). What rewards them is rewarding.py's.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
@@ -23,6 +25,7 @@ from engine.training.worker.objectives import trl
 from engine.training.worker.objectives.shared import RunTrainer
 from engine.training.worker.objectives.trl import Setup, Work
 from engine.training.worker.rewarding import Reward
+from store.errors import ServerError
 
 LOGGED = {
     "reward": "reward",
@@ -35,14 +38,13 @@ LOGGED = {
 
 def train(job: TrainingJob, build: Callable[[Setup, Rollouts], RunTrainer]) -> Outcome:
     """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported, ServerError or WorkerError."""
-    template = template_of(job.base_folder, job.config)
-    found = check_prompts(job.rows, template, job.config).require()
-    asked = prompts(job.rows, template)
-    reward = rewarding.of(job)
-    measured = [template.example(row.messages, job.config.max_length) for row in job.rows if row.split == "train"]
-    rows = _rows(asked)
-    work = Work(rows, (), measured, lambda setup: build(setup, Rollouts(setup, asked, reward)), LOGGED)
-    return trl.train(job, template, found, work)
+    template, rows = template_of(job.base_folder, job.config), rewarding.rows_of(job)
+    found = check_prompts(rows, template, job.config).require()
+    asked = prompts(rows, template)
+    measured = [template.example(row.messages, job.config.max_length) for row in rows if row.split == "train"]
+    with rewarding.opened(job) as reward:
+        work = Work(_rows(asked), (), measured, lambda setup: build(setup, Rollouts(setup, asked, reward)), LOGGED)
+        return trl.train(job, template, found, work)
 
 
 def _rows(asked: Sequence[Prompt]) -> list[dict[str, str]]:
@@ -78,6 +80,7 @@ class Rollouts:
         config = setup.job.config
         self._numbers, self._template, self._asked, self._reward = setup.numbers, setup.template, asked, reward
         self._longest, self._temperature = config.answer_tokens, config.temperature
+        self._before: tuple[tuple[Any, ...], int] = _random_state(), 0
         self.rows = Dataset.from_list(_rows(asked))
         self.order = GroupSampler(len(asked), config.batch_size, config.group_size, setup.total, config.seed)
         self.arguments: dict[str, Any] = setup.arguments | {
@@ -93,15 +96,42 @@ class Rollouts:
         """The tokens of the prompts that TRL knows by number."""
         return [self._asked[int(number)].ids for number in rows]
 
-    def sample(self, model: Any, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
-        """An answer to each prompt, as tokens."""
-        return live.samples(model, self._template, prompt_ids, self._longest, self._temperature)
+    def sample(self, trainer: Any, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+        """An answer to each prompt, as tokens. The first thing of a step: what came before it is what a checkpoint of
+        the last step holds."""
+        self._before = _random_state(), trainer.state.num_input_tokens_seen
+        return live.samples(trainer.model, self._template, prompt_ids, self._longest, self._temperature)
 
-    def rewards(self, rows: Sequence[str], answers: Sequence[str]) -> list[float | None]:
-        """What each answer earns; None for one that nothing can be said of, which then teaches nothing."""
-        return self._reward([self._asked[int(number)] for number in rows], answers)
+    def rewards(self, trainer: RunTrainer, rows: Sequence[str], answers: Sequence[str]) -> list[float | None]:
+        """What each answer earns; None for one that nothing can be said of, which then teaches nothing.
+
+        When a server fails that is asked for it, the run keeps a checkpoint of its last step, from which it can be
+        resumed as if that step had been its last one, and ServerError is raised.
+        """
+        try:
+            return self._reward([self._asked[int(number)] for number in rows], answers)
+        except ServerError:
+            state, seen = self._before
+            _restore(state)
+            trainer.state.num_input_tokens_seen = seen
+            trainer.save_now()
+            raise
 
     def count(self, trainer: Any, inputs: Any, loss: torch.Tensor) -> None:
         """Count the tokens of a step. Diverged when its loss is no finite number."""
         self._numbers.tokens += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
         refuse_broken(trainer.state.global_step + 1, float(loss.detach()), "loss")
+
+
+def _random_state() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _restore(state: tuple[Any, ...]) -> None:
+    python, numpy, cpu, cuda = state
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state_all(cuda)

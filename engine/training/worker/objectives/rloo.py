@@ -28,7 +28,7 @@ class RlooTrainer(RunTrainer, RLOOTrainer):  # type: ignore[misc]  # TRL has no 
         self._rollouts = rollouts
 
         def earned(prompts: list[str], completions: list[str], **_: Any) -> list[float | None]:
-            return rollouts.rewards(prompts, completions)
+            return rollouts.rewards(self, prompts, completions)
 
         super().__init__(
             reward_funcs=[earned],
@@ -45,7 +45,7 @@ class RlooTrainer(RunTrainer, RLOOTrainer):  # type: ignore[misc]  # TRL has no 
         return self._rollouts.ids(prompts), None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> list[list[int]]:
-        return self._rollouts.sample(self.model, prompt_ids)
+        return self._rollouts.sample(self, prompt_ids)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
