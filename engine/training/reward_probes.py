@@ -55,8 +55,9 @@ class RewardProbes:
         without = sum(not probes for probes in found.values())
         named = ", ".join(self.sets)
         if train and without == len(train):
+            many = "the only prompt" if without == 1 else f"any of the {without} prompts"
             raise BadInput(
-                f"None of the {len(train)} prompts is asked by a probe of {named}: no answer could be rewarded.",
+                f"No probe of {named} asks {many}: no answer could be rewarded.",
                 where="reward_probes",
                 todo="Ask what the probes ask: the questions of the dataset's pairs must be theirs, word for word.",
             )
@@ -68,8 +69,9 @@ class RewardProbes:
             notes.append(f"{many} and {'is' if without == 1 else 'are'} left out.")
         if idle:
             total = sum(map(len, self.sets.values()))
-            ask = "asks" if idle == 1 else "ask"
-            notes.append(f"{idle} of {total} probes {ask} nothing that the dataset asks, and reward no answer.")
+            does = "asks nothing that the dataset asks, and rewards" if idle == 1 else ""
+            does = does or "ask nothing that the dataset asks, and reward"
+            notes.append(f"{idle} of {total} probes {does} no answer.")
         return [row for row in rows if row.split != "train" or found[row.ord]], notes
 
 

@@ -92,7 +92,8 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
     check_model(base, config)
     watched_probes.check(store, config.watch)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
-    config = config.replace(model=base.ref, template=template_texts.settled(config.template))
+    watch = config.watch and watched_probes.absolute(config.watch)
+    config = config.replace(model=base.ref, template=template_texts.settled(config.template), watch=watch)
     config = rewards.settled(store, config)
     copies = store.home.runs / f".new-{new_uid()}"
     try:

@@ -154,7 +154,9 @@ def check(store: Store, watch: str | None) -> None:
 
 def absolute(watch: str) -> str:
     """The same sets with their files as absolute paths, for a process that runs elsewhere."""
-    words = filter(None, (word.strip() for word in watch.split(",")))
+    words = [word.strip() for word in watch.split(",")]
+    if not any(map(_is_file, words)):
+        return watch
     return ",".join(str(Path(word).expanduser().absolute()) if _is_file(word) else word for word in words)
 
 

@@ -72,12 +72,12 @@ class TestProbes:
         assert [each.ord for each in left] == [1, 2, 4]
         assert notes == [
             "2 of 4 prompts have no probe in product and are left out.",
-            "1 of 3 probes asks nothing that the dataset asks, and reward no answer.",
+            "1 of 3 probes asks nothing that the dataset asks, and rewards no answer.",
         ]
 
     def test_without_any_nothing_starts(self, store: Store, product: list[Probe]) -> None:
         run = rewards.settled(store, settings(reward_probes="product"))
-        with pytest.raises(BadInput, match="None of the 1 prompts is asked by a probe of product") as caught:
+        with pytest.raises(BadInput, match="No probe of product asks the only prompt: no answer") as caught:
             rewards.rewarded(store, run, rows()[:1])
         assert caught.value.where == "reward_probes" and "word for word" in (caught.value.todo or "")
 
@@ -153,11 +153,21 @@ class TestProbes:
         said = [event.body.get("text", "") for event in runs.events(store, queued.id)]
         assert any("2 of 4 prompts have no probe in product and are left out." in text for text in said)
         probes.put_set(store, "other", [Probe("other", "Why?", ("so",))])
-        with pytest.raises(BadInput, match="None of the 4 prompts"):
+        with pytest.raises(BadInput, match="No probe of other asks any of the 4 prompts"):
             run_control.submit(store, run.replace(reward_probes="other"), "shop", "two")
         with pytest.raises(NotFound, match="no probe set"):
             run_control.submit(store, run.replace(reward_probes="gone"), "shop", "two")
         assert run_control.names(store) == {"one"} and len(list(store.home.runs.iterdir())) == 1
+
+
+def test_probes_that_a_run_watches_are_found_from_anywhere(
+    store: Store, fake_base: Path, fake_data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker runs in the home: a relative path would mean another file there, or none."""
+    (tmp_path / "own.jsonl").write_text(json.dumps({"question": "Is it heavy?", "must": ["640"]}))
+    monkeypatch.chdir(tmp_path)
+    run = run_control.submit(store, TrainConfig(model=str(fake_base), watch="general,own.jsonl"), fake_data, "one")
+    assert run.config["watch"] == f"general,{tmp_path / 'own.jsonl'}"
 
 
 class TestJudge:
