@@ -16,7 +16,7 @@ from store import runs
 from store.db import Store
 from tests.judge_server import counting, judging
 from tests.tiny import make_tiny_llama
-from tests.tui.cli.conftest import Cli, tf, write  # noqa: F401
+from tests.tui.cli.conftest import Cli, tf, workers, write  # noqa: F401
 
 Write = Callable[[str, str], str]
 
@@ -176,6 +176,24 @@ def test_a_judge_that_goes_away_costs_no_step(
     assert not any("sk-of-the-user" in text for text in [*texts, json.dumps(failed)])
 
 
+def test_what_leaves_the_machine_is_said_before_the_run_starts(tf: Cli, data: None, base: str, workers: None) -> None:
+    words = (
+        "--dataset",
+        "pairs",
+        "--objective",
+        "grpo",
+        "--model",
+        base,
+        "--reward-judge",
+        "https://judge.example/v1#big",
+    )
+    said = "Questions and answers leave this machine: the run sends them to judge.example, where big judges them."
+    started = tf("train", *words, "--name", "far")
+    assert started.exit_code == 0 and any(line.startswith(said) for line in started.stderr.splitlines())
+    assert "" not in started.stderr.splitlines()
+    assert any(note.startswith(said) for note in tf.json("preflight", *words)["notes"])
+
+
 def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, write: Write) -> None:
     words = ("train", "--dataset", "pairs", "--objective", "grpo", "--model", base)
     assert "needs one thing that rewards its answers" in tf.error(*words)["what"]
@@ -183,7 +201,7 @@ def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, w
     error = tf.error(*words, "--reward", "none", "--reward-probes", "general")
     assert error["where"] == "--reward-probes" and "a reward model (reward) and probes (reward_probes)" in error["what"]
     error = tf.error(*words, "--reward-probes", "general")
-    assert error["where"] == "reward_probes" and "None of the 8 prompts is asked by a probe of general" in error["what"]
+    assert error["where"] == "reward_probes" and "No probe of general asks any of the 8 prompts" in error["what"]
     assert "holds a password" in tf.error(*words, "--reward-judge", "http://a:b@c/v1#m")["what"]
     file = write("score.py", "def other(): ...\n")
     assert "defines no function score" in tf.error(*words, "--reward-file", f"{file}:score")["what"]
