@@ -233,7 +233,9 @@ def test_an_answer_that_cannot_be_shown_is_counted(base: Path, home: Home) -> No
             raise BadInput("The conversation is too long.", where="messages", todo="Shorten it.")
 
         reward._client.complete = complete  # type: ignore[method-assign]
-        assert reward([judging._TRIAL] * 2, ["a", "b"]) == [None, None]
+        heard: list[str] = []
+        assert reward([judging._TRIAL] * 2, ["a", "b"], lambda: heard.append("one")) == [None, None]
+        assert heard == ["one"] * 2, "a step that takes long shows that it goes on"
         reward.end()
     said = "2 answers could not be shown to it (The conversation is too long): these count as the mean"
     assert any(said in text for _, text in told.said)

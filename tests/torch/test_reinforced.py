@@ -17,12 +17,13 @@ from engine.training import rewards, watched_probes
 from engine.training.objectives import OBJECTIVES
 from engine.training.prompts import check_prompts, prompts
 from engine.training.worker import adapter_files, live, loading
+from engine.training.worker.objectives import reinforced
 from engine.training.worker.objectives.reinforced import GroupSampler
 from engine.training.worker.rewarding import by_function
 from store.errors import BadInput
 from store.records import Probe
 from tests.tiny import config, make_tiny_llama, row, rows
-from tests.torch.recording import digests, train
+from tests.torch.recording import Recorder, digests, train
 from tests.torch.test_dpo import preferences
 
 SHORT = "def score(prompt, answer, expected):\n    return -len(answer)\n"
@@ -175,6 +176,20 @@ def test_probes_reward_and_prompts_without_one_are_left_out(base: Path, tmp_path
     assert (done.state, done.step, told.steps) == ("succeeded", 6, 6), "two passes over three prompts"
     assert any(text.startswith("Training on 3 rows") for _, text in told.said)
     assert all(0 <= value <= 1 for value in told.numbers["reward"].values() if value is not None)
+
+
+def test_a_slow_reward_shows_that_the_run_goes_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each answer of a step the step before it is noted again, with no number."""
+    monkeypatch.setattr(reinforced, "PROGRESS_S", 0.0)
+    noted: list[int] = []
+
+    class Noting(Recorder):
+        def metrics(self, step: int, values: dict[str, float | None]) -> None:
+            super().metrics(step, values)
+            noted.extend([] if values else [step])
+
+    train(settings(steps=2), data(), base, keep(tmp_path), recorder=Noting())
+    assert noted == [0] * 8 + [1] * 8
 
 
 class TestFunction:

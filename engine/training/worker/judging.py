@@ -5,7 +5,7 @@ alike, with the key where the server has it. What it is asked and how a reply is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from engine.inference.client import Client
@@ -48,11 +48,13 @@ class JudgeReward:
             self._loop.close()
             raise
 
-    def __call__(self, asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+    def __call__(
+        self, asked: Sequence[Prompt], answers: Sequence[str], goes_on: Callable[[], None] = lambda: None
+    ) -> list[float | None]:
         """What each answer earns, from 0 to 1; None where the judge's reply cannot be read or the answer cannot be
         shown to it. ServerError when it fails three times in a row, or gives no score in three steps in a row."""
         texts = [self._text(each, answer) for each, answer in zip(asked, answers, strict=True)]
-        replies = self._loop.run(self._replies(list(dict.fromkeys(texts))))
+        replies = self._loop.run(self._replies(list(dict.fromkeys(texts)), goes_on))
         found: list[float | None] = []
         for text in texts:
             reply = replies[text]
@@ -107,10 +109,12 @@ class JudgeReward:
             self._sampling = replace(self._sampling, json_schema=None)
             await self._reply(text, asyncio.Semaphore(1))
 
-    async def _replies(self, texts: Sequence[str]) -> dict[str, str | None]:
-        """The reply to each text. The first failure that lasts ends the others."""
+    async def _replies(self, texts: Sequence[str], goes_on: Callable[[], None]) -> dict[str, str | None]:
+        """The reply to each text; `goes_on` is called after each. The first failure that lasts ends the others."""
         places = asyncio.Semaphore(AT_ONCE)
         tasks = [asyncio.ensure_future(self._reply(text, places)) for text in texts]
+        for task in tasks:
+            task.add_done_callback(lambda done: None if done.cancelled() or done.exception() else goes_on())
         try:
             return dict(zip(texts, await asyncio.gather(*tasks), strict=True))
         finally:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from engine.training import rewards
 from engine.training.config import TrainConfig
@@ -20,8 +21,20 @@ from engine.training.worker.scoring import Scorer
 from store.errors import BadInput
 from store.records import Message, SnapshotRow
 
-Reward = Callable[[Sequence[Prompt], Sequence[str]], list[float | None]]
-"""The reward of each answer to the prompt beside it; None for one that nothing can be said of."""
+
+def _silent() -> None:
+    """Nobody waits to hear that rewarding goes on."""
+
+
+class Reward(Protocol):
+    """What rewards answers."""
+
+    def __call__(
+        self, asked: Sequence[Prompt], answers: Sequence[str], goes_on: Callable[[], None] = _silent
+    ) -> list[float | None]:
+        """The reward of each answer to the prompt beside it; None for one that nothing can be said of. What takes long
+        calls `goes_on` after each answer."""
+        ...
 
 
 def rows_of(job: TrainingJob) -> list[SnapshotRow]:
@@ -57,7 +70,9 @@ def opened(job: TrainingJob) -> Iterator[Reward]:
 def by_model(scorer: Scorer) -> Reward:
     """A reward model's score of each answer."""
 
-    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+    def reward(
+        asked: Sequence[Prompt], answers: Sequence[str], goes_on: Callable[[], None] = _silent
+    ) -> list[float | None]:
         return [*scorer.of_messages([said(each, answer) for each, answer in zip(asked, answers, strict=True)])]
 
     return reward
@@ -66,7 +81,9 @@ def by_model(scorer: Scorer) -> Reward:
 def by_probes(probes: RewardProbes) -> Reward:
     """What the probes that ask each prompt give its answer, from 0 to 1."""
 
-    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+    def reward(
+        asked: Sequence[Prompt], answers: Sequence[str], goes_on: Callable[[], None] = _silent
+    ) -> list[float | None]:
         return [probes.score(each.messages, answer) for each, answer in zip(asked, answers, strict=True)]
 
     return reward
@@ -88,7 +105,9 @@ def by_function(path: Path, function: str) -> Reward:
     except Exception as error:
         raise _of_user(f"The reward's file cannot be run: {error!r}.") from error
 
-    def reward(asked: Sequence[Prompt], answers: Sequence[str]) -> list[float | None]:
+    def reward(
+        asked: Sequence[Prompt], answers: Sequence[str], goes_on: Callable[[], None] = _silent
+    ) -> list[float | None]:
         found: list[float | None] = []
         for each, answer in zip(asked, answers, strict=True):
             try:
@@ -98,6 +117,7 @@ def by_function(path: Path, function: str) -> Reward:
             if not math.isfinite(value):
                 raise _of_user(f"{function} gave {value} for the answer {answer[:80]!r}; a reward is a finite number.")
             found.append(value)
+            goes_on()
         return found
 
     return reward

@@ -8,6 +8,7 @@ for generate(). What rewards them is rewarding.py's.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ LOGGED = {
     "completions/mean_length": "answer_tokens",
     "completions/clipped_ratio": "cut_off",
 }
+PROGRESS_S = 10.0
+"""Seconds between two notes that rewarding goes on."""
 
 
 def train(job: TrainingJob, build: Callable[[Setup, Rollouts], RunTrainer]) -> Outcome:
@@ -79,6 +82,7 @@ class Rollouts:
     def __init__(self, setup: Setup, asked: Sequence[Prompt], reward: Reward) -> None:
         config = setup.job.config
         self._numbers, self._template, self._asked, self._reward = setup.numbers, setup.template, asked, reward
+        self._reporter, self._told = setup.job.reporter, time.monotonic()
         self._longest, self._temperature = config.answer_tokens, config.temperature
         self._before: tuple[tuple[Any, ...], int] = _random_state(), 0
         self.rows = Dataset.from_list(_rows(asked))
@@ -109,13 +113,21 @@ class Rollouts:
         resumed as if that step had been its last one, and ServerError is raised.
         """
         try:
-            return self._reward([self._asked[int(number)] for number in rows], answers)
+            asked = [self._asked[int(number)] for number in rows]
+            return self._reward(asked, answers, lambda: self._go_on(trainer.state.global_step))
         except ServerError:
             state, seen = self._before
             _restore(state)
             trainer.state.num_input_tokens_seen = seen
             trainer.save_now()
             raise
+
+    def _go_on(self, step: int) -> None:
+        """Note that the run goes on, with no number: judging the answers of a step may take longer than a run may be
+        silent before it counts as hung."""
+        if time.monotonic() - self._told >= PROGRESS_S:
+            self._told = time.monotonic()
+            self._reporter.metrics(step, {})
 
     def count(self, trainer: Any, inputs: Any, loss: torch.Tensor) -> None:
         """Count the tokens of a step. Diverged when its loss is no finite number."""
