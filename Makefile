@@ -4,7 +4,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN_OK := $(VENV)/.installed
 DEV_OK := $(VENV)/.installed-dev
-# Fast tests share two cores; slow ones own the machine.
 export PYTHONDONTWRITEBYTECODE ?=
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false

@@ -41,6 +41,8 @@ from store.records import Message, PairDraft
 LOOPS = 2
 SKIPPED = 4
 """Steps at the start that are not timed: the first ones are slower, and the watcher has to see first."""
+ANSWERED = 12
+"""Steps of a run beside which answers are asked for, one after the other."""
 MOST_BUSY, MOST_ALONE, LEAST_CHAT = 2.6, 1.05, 0.5
 _WORDS = ("river", "houses", "boats", "grain", "apples", "wool", "letters", "town", "stone", "carried", "slowly")
 
@@ -130,8 +132,13 @@ def finished_s(store: Store, name: str) -> float:
     run = run_control.wait(store, name)
     if run.state != "succeeded":
         raise WorkerError(run.error or f"The run ended as {run.state}.")
-    at = {metric.step: metric.at for metric in runs.metrics(store, run.id, ["loss"])}
-    return (at[max(at)] - at[SKIPPED]) / 1000 / (max(at) - SKIPPED)
+    return _mean_step_s(store, run.id, SKIPPED)
+
+
+def _mean_step_s(store: Store, run_id: int, since: int) -> float:
+    """Seconds a step from the end of step `since` to the last one that is known."""
+    at = {metric.step: metric.at for metric in runs.metrics(store, run_id, ["loss"])}
+    return (at[max(at)] - at[since]) / 1000 / (max(at) - since)
 
 
 @contextlib.contextmanager
@@ -155,11 +162,12 @@ async def answers(store: Store, found: Times, steps: int) -> None:
     run_control.start(store, run.name)
     while runs.get(store, run.name).step < SKIPPED:  # noqa: ASYNC110
         await asyncio.sleep(0.2)  # another process makes the steps
-    beside = [await tokens_per_s(client) for _ in range(3)]
-    during = run_control.status(store, run.name)
+    beside = [await tokens_per_s(client)]
+    since = runs.get(store, run.name).step  # from here on no step is without an answer beside it
+    while runs.get(store, run.name).step < since + ANSWERED:
+        beside.append(await tokens_per_s(client))
     found.chat.setdefault("beside a run", []).append(median(beside))
-    if during.rate:
-        found.chat.setdefault("step", []).append(1 / during.rate)
+    found.chat.setdefault("step", []).append(_mean_step_s(store, run.id, since))
     say(f"chat: {found.chat}")
     await client.close()
     run_control.stop(store, run.name, now=True)
@@ -192,9 +200,8 @@ def rows(found: Times) -> list[Row]:
             Row("one lane, alone", alone, "tokens/s"),
             Row("one lane, beside a run: share of its speed", beside / alone, "", (">=", LEAST_CHAT)),
         ]
-        if "step" in found.chat:
-            share = found.of("short", "alone") / median(found.chat["step"])
-            made.append(Row("short rows, beside an answer: share of its speed", share, "", (">=", LEAST_CHAT)))
+        share = found.of("short", "alone") / median(found.chat["step"])
+        made.append(Row("short rows, beside answers: share of its speed", share, "", (">=", LEAST_CHAT)))
     return made
 
 

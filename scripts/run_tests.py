@@ -1,6 +1,6 @@
-"""Runs the test suite in its halves, each also when one before it failed, and ends with one line that sums them up.
+"""Runs the test suite in its parts, each also when one before it failed, and ends with one line that sums them up.
 
-python scripts/run_tests.py            # everything: the fast half on two processes, then the slow one alone
+python scripts/run_tests.py            # everything: two parts on two processes, then what needs the machine to itself
 python scripts/run_tests.py --fuzz 10  # only the tests that draw at random, with new draws, for ten minutes
 """
 
@@ -18,8 +18,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-FAST = ["-m", "not slow", "-n", "2"]
-SLOW = ["-m", "slow"]  # real training and real models: they own the machine
+PARTS = (
+    ["-m", "not slow", "-n", "2"],
+    ["-m", "slow and not alone", "-n", "2", "--dist", "loadfile"],  # tests of one file share what was made for them
+    ["-m", "slow and alone"],
+)
 
 
 def pytest(arguments: list[str], counts: Counter[str], env: dict[str, str] | None = None) -> int:
@@ -38,9 +41,9 @@ def pytest(arguments: list[str], counts: Counter[str], env: dict[str, str] | Non
     return code
 
 
-def halves(counts: Counter[str]) -> bool:
-    """Both halves, the second also when the first is red. True when both are green."""
-    codes = [pytest(half, counts) for half in (FAST, SLOW)]
+def everything(counts: Counter[str]) -> bool:
+    """All parts, each also when one before it is red. True when all are green."""
+    codes = [pytest(part, counts) for part in PARTS]
     return not any(codes)
 
 
@@ -66,7 +69,7 @@ def main() -> int:
         help="run only the tests that draw at random, with new draws, for this long",
     )
     minutes, counts, began = parser.parse_args().fuzz, Counter[str](), time.monotonic()
-    green = halves(counts) if minutes is None else fuzz(minutes, counts)
+    green = everything(counts) if minutes is None else fuzz(minutes, counts)
     print(f"\nin {(time.monotonic() - began) / 60:.1f} minutes: {'all green' if green else 'NOT GREEN, see above'}")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 0 if green else 1

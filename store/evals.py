@@ -15,14 +15,14 @@ from store.records import Eval, EvalItem
 
 
 class JudgedAnswer(Protocol):
-    """A question, the answer's text, and how a judge scored it."""
+    """A question, the answer's text, and how a judge scored it; `passed` is None where it was not judged."""
 
     @property
     def question(self) -> str: ...
     @property
     def text(self) -> str: ...
     @property
-    def passed(self) -> bool: ...
+    def passed(self) -> bool | None: ...
     @property
     def score(self) -> float | None: ...
     @property
@@ -40,15 +40,22 @@ def save(
     summary: dict[str, Any] | None = None,
 ) -> int:
     """Keeps a result and returns its id. `run` is a run's name, `model` a model reference, `judge` a judge's name."""
-    rows = [(n, item.question, item.text, int(item.passed), item.score, item.reason) for n, item in enumerate(items)]
+    rows = [
+        (n, item.question, item.text, int(bool(item.passed)), int(item.passed is not None), item.score, item.reason)
+        for n, item in enumerate(items)
+    ]
+    passed, judged = sum(row[3] for row in rows), sum(row[4] for row in rows)
     with store.write() as conn:
         eval_id = conn.execute(
-            "INSERT INTO eval (run, run_id, model, set_name, passed, n, summary, judge, created_at)"
-            " VALUES (?1, (SELECT id FROM run WHERE name = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            (run, model, set, sum(row[3] for row in rows), len(rows), canonical(summary or {}), judge, now()),
+            "INSERT INTO eval (run, run_id, model, set_name, passed, n, not_judged, summary, judge, created_at)"
+            " VALUES (?1, (SELECT id FROM run WHERE name = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            (run, model, set, passed, judged, len(rows) - judged, canonical(summary or {}), judge, now()),
         ).lastrowid
-        sql = "INSERT INTO eval_item (eval_id, ord, question, text, passed, score, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        conn.executemany(sql, [(eval_id, *row) for row in rows])
+        conn.executemany(
+            "INSERT INTO eval_item (eval_id, ord, question, text, passed, judged, score, reason)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(eval_id, *row) for row in rows],
+        )
         return int(eval_id or 0)
 
 
@@ -63,7 +70,10 @@ def get(store: Store, eval_id: int) -> Eval:
 def items(store: Store, eval_id: int) -> list[EvalItem]:
     """The answers of a result, in the order of its probes."""
     rows = store.rows("SELECT * FROM eval_item WHERE eval_id = ? ORDER BY ord", (get(store, eval_id).id,))
-    return [EvalItem(r["question"], r["text"], bool(r["passed"]), r["score"], r["reason"]) for r in rows]
+    return [
+        EvalItem(r["question"], r["text"], bool(r["passed"]) if r["judged"] else None, r["score"], r["reason"])
+        for r in rows
+    ]
 
 
 def all_evals(store: Store, run: str | None = None) -> list[Eval]:
@@ -77,4 +87,5 @@ def _eval_from(row: sqlite3.Row) -> Eval:
     return Eval(
         id=row["id"], run=row["run"], model=row["model"], set=row["set_name"], passed=row["passed"], of=row["n"],
         summary=summary, judge=row["judge"], created_at=row["created_at"],
+        not_judged=row["not_judged"],
     )  # fmt: skip

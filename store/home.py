@@ -47,6 +47,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def probes(self) -> Path:
+        """The user's own probe sets, one file each. Made with the first of them."""
+        return self.root / "probes"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

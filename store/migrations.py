@@ -15,6 +15,7 @@ from store.schema_evals import EVALS
 from store.schema_evaluations import EVALUATIONS
 from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
+from store.schema_not_judged import NOT_JUDGED
 from store.schema_objectives import OBJECTIVES
 from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
@@ -89,6 +90,11 @@ def _evaluations(db: Any) -> None:
     _execute(db.conn, EVALUATIONS)
 
 
+def _not_judged(db: Any) -> None:
+    """Columns for answers that no judge could judge."""
+    _execute(db.conn, NOT_JUDGED)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -102,6 +108,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0010_objectives", _objectives),
     ("0012_review", _review),
     ("0013_evaluations", _evaluations),
+    ("0014_not_judged", _not_judged),
 ]
 LATEST = len(STEPS)
 

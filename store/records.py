@@ -424,7 +424,11 @@ class VoteCounts:
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A question and what a good answer must (any of `must`) and must not (none of `must_not`) contain, compared
-    case-folded. Probes with the same text in `same` ask for the same facts in other words; saved sets do not have it.
+    case-folded. Probes with the same text in `same` ask for the same facts in other words.
+
+    `judge` names what decides whether an answer passes, "" leaves that to who asks. A model that judges goes by
+    `rubric` ("" for the one it comes with) and `reference`, a good answer; from the score `pass_at` on an answer
+    passes. Sets kept in the store have none of these, nor `same`.
     """
 
     set: str
@@ -433,24 +437,30 @@ class Probe:
     must_not: tuple[str, ...] = ()
     system: str = ""
     same: str = ""
+    judge: str = ""
+    rubric: str = ""
+    reference: str = ""
+    pass_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EvalItem:
-    """One probe's answer, whether it passed, its score from 0 to 1 (None where it is not known) and why."""
+    """One probe's answer, whether it passed (None: it was not judged), its score from 0 to 1 (None where it is not
+    known) and why."""
 
     question: str
     text: str
-    passed: bool
+    passed: bool | None
     score: float | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Eval:
-    """One model's answers to a probe set and their scores.
+    """One model's answers to a probe set and their scores: `passed` of the `of` that were judged.
 
-    `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted.
+    `run` names the run it was made for, if any; `judge` is the judge's name; `summary` is what the engine noted. The
+    `not_judged` answers count neither as passed nor as failed.
     """
 
     id: int
@@ -462,6 +472,7 @@ class Eval:
     summary: dict[str, Any]
     judge: str
     created_at: int
+    not_judged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ TABLE = (
     Key("table.down", "down,j", "move(1)", "Down", "Go to the pair below"),
     Key("table.page_up", "pageup", "page(-1)", "Page up", "Go up one page"),
     Key("table.page_down", "pagedown", "page(1)", "Page down", "Go down one page"),
-    Key("table.first", "home", "first", "First", "Go to the newest pair"),
+    Key("table.first", "home,g", "first", "First", "Go to the newest pair"),
     Key("table.last", "end,G", "last", "Last", "Go to the oldest pair"),
     Key("table.open", "enter,e", "open", "Edit", "Open this pair to read or edit it", bar=True),
     Key("table.mark", "space", "mark", "Mark", "Mark or unmark this pair; actions apply to all marked pairs", bar=True),
@@ -122,10 +122,10 @@ SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the s
 DATA = (
     Key("data.search", "slash,ctrl+f", "search", "Search", "Search questions, answers and system texts", bar=True),
     Key("data.new", "n", "new", "New", "Write a new pair", bar=True),
-    Key("data.ready", "r", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
-    Key("data.draft", "d", "status('draft')", "Draft", "Set status to draft: not trained on yet"),
-    Key("data.reject", "x", "status('rejected')", "Reject", "Set status to rejected: kept, but never trained on"),
-    Key("data.dataset", "g", "dataset", "Dataset", "Choose which dataset to list, or create one", bar=True),
+    Key("data.ready", "1", "status('ready')", "Ready", "Set status to ready: the next run trains on it", bar=True),
+    Key("data.draft", "2", "status('draft')", "Draft", "Set status to draft: not trained on yet"),
+    Key("data.reject", "3", "status('rejected')", "Reject", "Set status to rejected: kept, but never trained on"),
+    Key("data.dataset", "D", "dataset", "Dataset", "Choose which dataset to list, or create one", bar=True),
     Key("data.add", "plus", "add_to_dataset", "Add to", "Add these pairs to a dataset"),
     Key(
         "data.drop",
@@ -134,24 +134,31 @@ DATA = (
         "Take out",
         "Take these pairs out of the listed dataset without deleting them",
     ),
-    Key("data.import", "i", "import_file", "Import", "Import pairs from a file", bar=True),
-    Key("data.export", "o", "export_file", "Export", "Write the listed dataset to a file"),
+    Key("data.import", "o", "import_file", "Import", "Import pairs from a file", bar=True),
+    Key("data.export", "x", "export_file", "Export", "Write the listed dataset to a file"),
     Key("data.undo", "u", "undo", "Undo", "Undo the last change"),
     Key("data.redo", "U,ctrl+y", "redo", "Redo", "Redo the last undone change"),
     Key("data.delete", "delete,backspace", "delete", "Delete", "Delete these pairs; u brings them back"),
-    Key("data.change", "c", "change", "Change", "Change status, kind, tags or dataset of the chosen pairs"),
+    Key("data.change", "B", "change", "Change", "Change status, kind, tags or dataset of the chosen pairs"),
     Key("data.replace", "F", "replace", "Replace", "Find and replace a text in the chosen pairs"),
     Key("data.copy", "y", "copy", "Copy", "Copy this pair as a draft, and open the copy"),
     Key("data.history", "h", "history", "History", "Show what changed in this pair, and restore an earlier revision"),
-    Key("data.status", "s", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
-    Key("data.kind", "t", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
+    Key("data.status", "t", "next_status", "Status filter", "List any status, or only ready, draft or rejected pairs"),
+    Key("data.kind", "O", "next_kind", "Kind filter", "List any kind, or only instruction or identity pairs"),
     Key("data.detail", "v", "detail", "View", "Show or hide the whole pair beside the list"),
     Key("data.rename", "R", "rename_dataset", "Rename dataset", "Rename the listed dataset"),
-    Key("data.split", "S", "split_dataset", "Split", "Split the listed dataset into train and validation pairs"),
+    Key(
+        "data.split",
+        "percent_sign",
+        "split_dataset",
+        "Split",
+        "Split the listed dataset into train and validation pairs",
+    ),
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
-    Key("data.samples", "w", "samples", "Samples", "Load the sample data"),
+    Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
+    Key("data.samples", "ctrl+e,alt+s", "samples", "Samples", "Load the sample data"),
 )
 
 PREFERENCES = (
@@ -162,10 +169,43 @@ PREFERENCES = (
 
 PROBLEMS = (
     Key("problems.open", "e", "open", "Edit", "Open the pair under the cursor to correct it", bar=True),
-    Key("problems.fix", "f", "fix", "Fix", "Show what the rule under the cursor can correct in this dataset", bar=True),
-    Key("problems.mute", "m", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
-    Key("problems.mute_rule", "M", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
+    Key(
+        "problems.fix",
+        "c",
+        "fix",
+        "Correct",
+        "Show what the rule under the cursor can correct in this dataset",
+        bar=True,
+    ),
+    Key("problems.mute", "z", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
+    Key("problems.mute_rule", "Z", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
+)
+
+IDENTITY = (
+    Key(
+        "identity.show",
+        "ctrl+s,f8",
+        "show",
+        "Show pairs",
+        "Show the pairs, to choose and edit",
+        bar=True,
+        priority=True,
+    ),
+)
+
+PROPOSED = (
+    Key("proposed.take", "space", "take", "Leave out", "Leave this pair out, or take it again", bar=True),
+    Key(
+        "proposed.take_form", "a", "take_form", "Whole form", "Leave out all pairs of this form, or take them", bar=True
+    ),
+    Key("proposed.edit", "e", "edit", "Edit", "Edit this pair before it is saved", bar=True),
+    Key("proposed.save", "ctrl+s,f8", "save", "Save", "Save the pairs that are taken, as one change", bar=True),
+)
+
+PROPOSED_PAIR = (
+    Key("proposed_pair.keep", "ctrl+s,f8", "keep", "Keep", "Keep this text and go back", bar=True, priority=True),
+    Key("proposed_pair.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard your changes", bar=True, priority=True),
 )
 
 EDITOR = (
@@ -233,6 +273,13 @@ COMPARE = (
     Key("compare.edit", "e", "edit", "Edit", "Edit the last prompt and send it again"),
     Key("compare.blind", "b", "blind", "Blind", "Hide and shuffle the sides of the next prompts until you vote"),
     Key("compare.diff", "d,f8", "diff", "Diff", "Show what differs between the two answers, word by word", bar=True),
+    Key(
+        "compare.tokens",
+        "T",
+        "tokens",
+        "Logprobs",
+        "Show by how much tuning changed the probability of each token of this answer",
+    ),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
     Key("compare.find", "slash,ctrl+f", "find", "Find", "Find a text in the conversation; then n and N", bar=True),
@@ -241,11 +288,16 @@ COMPARE = (
     Key("compare.copy_more", "Y", "copy_more", "Copy more", "Copy a turn, this lane, or the whole conversation"),
     Key("compare.model", "m", "model", "Model", "Choose the model of this lane", bar=True),
     Key(
-        "compare.settings", "s,f7", "settings", "Settings", "Set system prompt, temperature, seed and length", bar=True
+        "compare.settings",
+        "comma,f7",
+        "settings",
+        "Settings",
+        "Set system prompt, temperature, seed and length",
+        bar=True,
     ),
     Key(
         "compare.lane_check",
-        "h,f9",
+        "H,f9",
         "lane_check",
         "Lane check",
         "Check that the base lane is the plain base model, and the tuned lane the tuned one",
@@ -274,13 +326,35 @@ ANSWERS = (
 )
 
 VOTES = (
-    Key("votes.remove", "delete,u", "remove", "Undo", "Undo this vote", bar=True),
+    Key("votes.remove", "delete,backspace,u", "remove", "Undo", "Undo this vote", bar=True),
     Key("votes.train", "n", "train", "Train on these", "Train on these votes: a new run by DPO", bar=True),
     Key("votes.score", "m", "score", "Reward model", "Score the answers of these votes by a reward model", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),
 )
 
 DIFF = (Key("diff.swap", "tab", "app.focus_next", "Other side", "Scroll the other side", bar=True),)
+
+TOKENS = (
+    Key("tokens.left", "left", "step(-1)", "Left", "Go to the token before"),
+    Key("tokens.right", "right", "step(1)", "Right", "Go to the next token"),
+    Key("tokens.up", "up,k", "line(-1)", "Up", "Go to the token above"),
+    Key("tokens.down", "down,j", "line(1)", "Down", "Go to the token below"),
+    Key("tokens.first", "home,g", "first", "First", "Go to the first token"),
+    Key("tokens.last", "end,G", "last", "Last", "Go to the last token"),
+    Key(
+        "tokens.next_change",
+        "n",
+        "changed(1)",
+        "Next change",
+        "Go to the next token that tuning made ten times as likely, or as unlikely",
+        bar=True,
+    ),
+    Key("tokens.previous_change", "N", "changed(-1)", "Previous", "Go to the one before", bar=True),
+)
+
+TOKEN_FORK = (
+    Key("tokens.fork", "f", "fork", "Fork", "Continue the answer with another token than this one", bar=True),
+)
 
 SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
@@ -297,14 +371,19 @@ TRAIN = (
 RUNS = (
     Key("runs.stop", "s", "stop", "Stop", "Save a checkpoint, then stop this run; it can be resumed", bar=True),
     Key("runs.kill", "S", "stop_now", "Stop now", "Stop this run at once, without a checkpoint"),
-    Key("runs.first", "f", "put_first", "Start next", "Let this run start before the others that wait"),
+    Key("runs.first", "less_than_sign", "put_first", "Start next", "Let this run start before the others that wait"),
     Key("runs.resume", "r", "resume", "Resume", "Continue from the last checkpoint", bar=True),
-    Key("runs.compare", "c", "compare", "Compare", "Chat with this run beside its base model", bar=True),
+    Key("runs.compare", "o", "compare", "Compare", "Chat with this run beside its base model", bar=True),
     Key(
-        "runs.diagnose", "D", "diagnose", "Diagnose", "Find what went wrong, and start the run that fixes it", bar=True
+        "runs.diagnose",
+        "exclamation_mark",
+        "diagnose",
+        "Diagnose",
+        "Find what went wrong, and start the run that fixes it",
+        bar=True,
     ),
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
-    Key("runs.remove", "delete,x", "remove", "Remove", "Remove this run and its files", bar=True),
+    Key("runs.remove", "delete,backspace", "remove", "Remove", "Remove this run and its files", bar=True),
 )
 
 MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
@@ -316,25 +395,57 @@ EXPORT = (
     Key("export.start", "ctrl+s,f8", "start", "Start", "Start the export", bar=True),
     Key("export.cancel", "s", "cancel", "Cancel", "Cancel this export and remove its unfinished files", bar=True),
     Key("export.copy", "y", "copy", "Copy", "Copy the command under the cursor", bar=True),
-    Key("export.path", "p", "copy_path", "Copy path", "Copy the path of this export", bar=True),
-    Key("export.compare", "c", "compare", "Compare", "Chat with the exported file beside its run", bar=True),
-    Key("export.remove", "delete,x", "remove", "Delete", "Delete this export and its files", bar=True),
+    Key("export.path", "Y", "copy_path", "Copy path", "Copy the path of this export", bar=True),
+    Key("export.compare", "o", "compare", "Compare", "Chat with the exported file beside its run", bar=True),
+    Key("export.remove", "delete,backspace", "remove", "Delete", "Delete this export and its files", bar=True),
 )
 
 EVALUATE = (
     Key("evaluate.new", "n", "new", "Evaluate", "Ask models the test rows of a dataset", bar=True),
     Key("evaluate.stop", "s", "stop", "Stop", "Stop this evaluation; its answers are kept", bar=True),
     Key("evaluate.resume", "r", "resume", "Continue", "Ask what this evaluation still misses", bar=True),
-    Key("evaluate.worse", "w", "worse", "Got worse", "Show only the rows that got worse, or all", bar=True),
+    Key("evaluate.worse", "t", "worse", "Got worse", "Show only the rows that got worse, or all", bar=True),
     Key("evaluate.diff", "d", "diff", "Diff", "Show what differs between the answers, word by word", bar=True),
+    Key(
+        "evaluate.probes",
+        "P",
+        "probes",
+        "Probes",
+        "List and edit probe sets, and ask a model their questions",
+        bar=True,
+    ),
     Key("evaluate.write", "x", "write", "Write files", "Write the report as HTML, Markdown, CSV and JSON files"),
-    Key("evaluate.remove", "delete", "remove", "Delete", "Delete this evaluation and its answers"),
+    Key("evaluate.remove", "delete,backspace", "remove", "Delete", "Delete this evaluation and its answers"),
 )
+
+PROBES = (
+    Key("probes.edit", "e", "edit", "Edit", "Edit this probe", bar=True),
+    Key("probes.new", "n", "new", "New", "Write a new probe; in the list of sets: a new set", bar=True),
+    Key("probes.ask", "m", "ask", "Ask model", "Ask a model the probes of this set", bar=True),
+    Key(
+        "probes.copy", "y", "copy", "Copy", "Copy this probe; in the list of sets: the set, to edit the copy", bar=True
+    ),
+    Key(
+        "probes.delete",
+        "delete,backspace",
+        "delete",
+        "Delete",
+        "Delete this probe; in the list of sets: the set; u brings it back",
+        bar=True,
+    ),
+    Key(
+        "probes.settings", "comma,f7", "settings", "Settings", "Set judge, rubric and score for the whole set", bar=True
+    ),
+    Key("probes.undo", "u", "undo", "Undo", "Undo the last change of this screen", bar=True),
+)
+
+PROBE = (Key("probe.save", "ctrl+s,f8", "save", "Save", "Save this probe and go back", bar=True, priority=True),)
 
 
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
+    "percent_sign": "%", "exclamation_mark": "!", "less_than_sign": "<", "comma": ",", "number_sign": "#",
     "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
 }  # fmt: skip
 
@@ -365,8 +476,15 @@ PAGES: dict[str, Page] = {
     "chats": Page("Conversations", (CHATS,)),
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
+    "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
+    "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
+    "proposed": Page("Proposed pairs", (PROPOSED,)),
+    "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
+    "probes": Page("Probe sets", (PROBES,)),
+    "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
+    "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

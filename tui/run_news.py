@@ -43,7 +43,7 @@ class RunNews:
         """One notice for an end, with the key for what comes next."""
         attention.call(self._app, f"Run {run.name}: {run.state}", self._app.settings.when_done)
         if run.state == "succeeded":
-            text = f"{run.step} steps. F3, then c, compares it with its base."
+            text = f"{run.step} steps. F3, then o, compares it with its base."
             self._app.notify(text, title=f"{run.name} is done", timeout=15)
         elif run.state == "stopped":
             self._app.notify("F3, then r resumes it.", title=f"{run.name} has stopped")

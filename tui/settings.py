@@ -18,7 +18,7 @@ class Settings:
 
     `when_done` is a command that is started when a run, an export or another job ends, with one line on it as its last
     argument, such as `notify-send Tuningfork`; empty starts none. `remote` is `on` where `tuningfork remote` may drive
-    the app.
+    the app. `identity` is what was last typed into the form of that name, as JSON.
     """
 
     theme: str = ""
@@ -27,6 +27,7 @@ class Settings:
     author: str = "Northwind Labs"
     when_done: str = ""
     remote: str = ""
+    identity: str = ""
     keymap: dict[str, str] | None = None
 
 

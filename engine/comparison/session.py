@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.comparison.answer import AnswerState, LaneAnswer, Stats
+from engine.comparison.answer import AnswerState, LaneAnswer, Stats, TokenFork
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LANE_NAMES, LONGEST_PROMPT
 from engine.inference.sampling import Sampling
@@ -67,7 +67,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LaneRequest:
-    """Ask `model` for the answer to `messages` and feed its answer back under `id`."""
+    """Ask `model` for the answer to `messages`, which begins with the tokens of `prefix`, and feed it back under
+    `id`."""
 
     id: int
     lane: str
@@ -75,6 +76,7 @@ class LaneRequest:
     model: str
     messages: list[Message]
     sampling: Sampling
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,8 @@ class Comparison:
             answer = lane.answers[turn]
             answer.state = "streaming"
             messages = self.history(lane.name, turn)
-            requests.append(LaneRequest(lane.live, lane.name, turn, lane.model, messages, answer.sampling))
+            model, prefix = (answer.model, answer.fork.prefix) if answer.fork else (lane.model, ())
+            requests.append(LaneRequest(lane.live, lane.name, turn, model, messages, answer.sampling, prefix))
         return requests
 
     def stop(self, lane: str | None = None) -> None:
@@ -208,6 +211,17 @@ class Comparison:
         turn.vote = None
         for each in self._some(lane):
             each.answers[-1] = LaneAnswer(each.label, self.sampling)
+
+    def fork_answer(self, lane: str, fork: TokenFork) -> None:
+        """Answer the last prompt again in one lane, from a token on that was chosen; its vote is removed.
+
+        The model that gave the answer continues it, with the sampling of that answer. Conflict while it still comes.
+        """
+        turn, answer = self._last_turn("fork"), self.answer(lane)
+        if not answer.ended:
+            raise Conflict("The answer is still coming.", todo="Fork it when it has ended.")
+        turn.vote = None
+        self.lanes[lane].answers[-1] = LaneAnswer(answer.model, answer.sampling, fork=fork)
 
     def edit_last(self, prompt: str) -> None:
         """Put another prompt in place of the last one and answer that."""
@@ -308,8 +322,8 @@ class Comparison:
     # -- votes ----------------------------------------------------------------------------------------------------
 
     def vote(self, choice: Choice, turn: int = -1) -> Ballot:
-        """Vote for a side of a turn. Conflict while an answer streams, when one broke off or is empty, or when both are
-        the same."""
+        """Vote for a side of a turn. Conflict while an answer streams, when one broke off, is empty or was forked, or
+        when both are the same."""
         ballot = self.ballot(choice, turn)
         self.turns[ballot.turn].vote = choice
         return ballot
@@ -326,9 +340,14 @@ class Comparison:
         if not (a.ended and b.ended):
             raise Conflict("An answer is still coming.", todo="Vote when both have ended, or stop them with Esc.")
         if "failed" in (a.state, b.state):
-            raise Conflict("An answer broke off.", todo="Press r to ask again first.")
+            raise Conflict("An answer broke off.", todo="Press ^R to ask again first.")
+        if a.fork or b.fork:
+            what = "An answer was forked from a token that you chose: a vote on it would not be about the model alone."
+            raise Conflict(what, todo="Press ^R to ask again first.")
         if choice != "both_bad" and not (a.text.strip() and b.text.strip()):
-            raise Conflict("A lane has no answer to vote on.", todo="Press r to ask again first, or vote for both bad.")
+            raise Conflict(
+                "A lane has no answer to vote on.", todo="Press ^R to ask again first, or vote for both bad."
+            )
         if a.text == b.text and choice in ("a", "b"):
             raise Conflict("Both answers are the same, word for word.", todo="Vote for a tie or for both bad.")
         asked = self.turns[n]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
@@ -21,7 +21,12 @@ class ChatClient(Protocol):
     """What is needed of `engine.inference.client.Client`: pieces with `.text`, the last with `.stop` and figures."""
 
     def stream(
-        self, model: str, messages: list[Message], sampling: Sampling, lane: str | None = None
+        self,
+        model: str,
+        messages: list[Message],
+        sampling: Sampling,
+        lane: str | None = None,
+        prefix: Sequence[int] = (),
     ) -> AsyncIterator[Any]: ...
 
     async def close(self) -> None: ...
@@ -144,7 +149,8 @@ class StreamRunner:
             await self._close_dropped()
 
     async def _listen(self, comparison: Comparison, client: ChatClient, request: LaneRequest) -> None:
-        pieces = client.stream(request.model, request.messages, request.sampling, lane=request.lane)
+        how = {"prefix": request.prefix} if request.prefix else {}
+        pieces = client.stream(request.model, request.messages, request.sampling, lane=request.lane, **how)
         try:
             async for piece in pieces:
                 if hasattr(piece, "stop"):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.comparison.answer import AnswerState, LaneAnswer, Stats
+from engine.comparison.answer import AnswerState, LaneAnswer, Stats, TokenFork
 from engine.comparison.session import Ballot, Comparison, ComparisonTurn, Lane
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LANE_NAMES
@@ -90,6 +90,8 @@ class Transcript:
         stats = {"state": answer.state, **(asdict(answer.stats) if answer.stats else {})}
         if answer.error:
             stats["error"] = answer.error
+        if answer.fork:
+            stats["fork"] = asdict(answer.fork)
         chats.append(
             store,
             chat_id,
@@ -178,6 +180,9 @@ def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) 
         return LaneAnswer(lane.label, Sampling(), "stopped")
     last = answers[-1]
     figures = {k: v for k, v in last.stats.items() if k in Stats.__dataclass_fields__}
+    if "token_ids" in figures:
+        figures["token_ids"] = tuple(figures["token_ids"])
+    fork = last.stats.get("fork")
     state: AnswerState = last.stats.get("state", "done")
     return LaneAnswer(
         last.model or lane.label,
@@ -186,6 +191,7 @@ def _newest_answer(messages: list[ChatMessage], asked: ChatMessage, lane: Lane) 
         last.text,
         Stats(**figures) if figures else None,
         last.stats.get("error", ""),
+        TokenFork(**{**fork, "prefix": tuple(fork["prefix"])}) if fork else None,
     )
 
 
@@ -259,6 +265,9 @@ def _settings(sampling: Sampling) -> str:
 
 def _remarks(answer: LaneAnswer, usual: Sampling) -> list[str]:
     out = []
+    if answer.fork:
+        chosen, before = (json.dumps(text, ensure_ascii=False) for text in (answer.fork.chosen, answer.fork.instead_of))
+        out.append(f"Forked at token {answer.fork.token}: {chosen} was chosen instead of {before}.")
     stop = answer.stats.stop if answer.stats else "end"
     if answer.state == "failed":
         out.append(f"Broke off: {' '.join(answer.error.split())}" if answer.error else "Broke off.")
@@ -303,6 +312,7 @@ def _ending(turn: int, answer: LaneAnswer) -> dict[str, Any]:
         "error": answer.error or None,
         **({"reasoning": answer.stats.reasoning} if answer.stats and answer.stats.reasoning else {}),
         **({"note": answer.stats.note} if answer.stats and answer.stats.note else {}),
+        **({"fork": asdict(answer.fork)} if answer.fork else {}),
         "empty": not answer.text,
         "sampling": answer.sampling.to_json(),
     }

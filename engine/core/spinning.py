@@ -22,12 +22,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
+import psutil
+
 from engine.core import process
 
 LOOK_S = 0.5
 """Seconds between two looks at how long the process waited."""
 BUSY_SHARE = 0.12
-"""Waiting for a processor for this share of the time and of a thread, the machine counts as busy."""
+"""Waiting for a processor for this share of the time and of a thread, the machine counts as busy, if others compute."""
+OTHERS_SHARE = 0.2
+"""What all other processes must compute for that, in processors. Without it the process waits for its own threads: it
+does so for a moment when a run begins, and on two cores short spinning until that was over took 7% of a short run."""
 QUIET_LOOKS = 10
 """The machine counts as quiet again after so many looks in a row below half of that share."""
 OFF = "TUNINGFORK_NO_SPIN_WATCH"
@@ -93,21 +98,35 @@ def polite(cores: int | None = None) -> Iterator[Spinning]:
 
 
 def _watch(spinning: Spinning, done: threading.Event) -> None:
-    quiet, (waited, at) = 0, (_waited_s(), monotonic())
-    while not os.environ.get(OFF) and not done.wait(LOOK_S):
-        now_waited, now = _waited_s(), monotonic()
-        if now_waited is None or waited is None:
-            return  # this system does not say it
-        share = (now_waited - waited) / (now - at)
-        waited, at = now_waited, now
-        if share > BUSY_SHARE:
+    quiet, before, at = 0, _times(), monotonic()
+    while before is not None and not os.environ.get(OFF) and not done.wait(LOOK_S):
+        after, now = _times(), monotonic()
+        if after is None:
+            return
+        waiting, others = ((new - old) / (now - at) for new, old in zip(after, before, strict=True))
+        before, at = after, now
+        if waiting > BUSY_SHARE and others > OTHERS_SHARE:
             quiet = 0
             spinning.shorten()
-        elif share < BUSY_SHARE / 2 and spinning.short:
+        elif spinning.short and (waiting < BUSY_SHARE / 2 or others < OTHERS_SHARE / 2):
             quiet += 1
             if quiet >= QUIET_LOOKS:
                 quiet = 0
                 spinning.restore()
+
+
+def _times() -> tuple[float, float] | None:
+    """Seconds that this process waited for a processor, and seconds that other processes computed; None where the
+    system does not keep the first."""
+    waited = _waited_s()
+    return None if waited is None else (waited, _others_s())
+
+
+def _others_s() -> float:
+    """Seconds that the machine's processors computed for others than this process, since some moment."""
+    machine, mine = psutil.cpu_times()._asdict(), os.times()
+    idle = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in the user's as well
+    return sum(s for name, s in machine.items() if name not in idle) - mine.user - mine.system
 
 
 def _waited_s() -> float | None:

@@ -14,8 +14,8 @@ from store.search_text import tokens
 
 @dataclass(frozen=True, slots=True)
 class FactGroup:
-    """One question in all its wordings and seeds. `agreement` is the share of the pairs of its answers that agree,
-    `passed` how many of them were judged good."""
+    """One question in all its wordings and seeds: the `answers` that were judged, `passed` of them good. `agreement` is
+    the share of the pairs of them that agree."""
 
     name: str
     answers: int
@@ -26,16 +26,18 @@ class FactGroup:
 @dataclass(frozen=True, slots=True)
 class Consistency:
     """The mean agreement of the groups with more than one answer, each counting the same, and how many of them always
-    gave the same facts."""
+    gave the same facts. Of the answers in such groups `not_judged` were left out."""
 
     share: float
     always: int
     groups: tuple[FactGroup, ...]
+    not_judged: int = 0
 
 
 def measure(probes: Sequence[Probe], items: Sequence[ProbeOutcome]) -> Consistency | None:
     """The consistency of a result. `items` hold the same number of answers for each probe, those of one together; a
-    group are all answers to the probes with the same `same`, or to one probe without it. None where no group has two.
+    group are all answers to the probes with the same `same`, or to one probe without it. None where no group has two
+    that were judged; an answer that was not judged agrees with none and counts in no group.
 
     Two answers give the same facts when both were judged good, or when both were not and say the same words: a model
     that is always wrong in the same way is consistent, one that makes up something new each time is not.
@@ -53,19 +55,21 @@ def measure(probes: Sequence[Probe], items: Sequence[ProbeOutcome]) -> Consisten
     for n, probe in enumerate(probes):
         key = (probe.same, -1) if probe.same else (probe.question, n)
         grouped.setdefault(key, []).extend(items[n * each : (n + 1) * each])
+    judged = {key: [item for item in own if item.passed is not None] for key, own in grouped.items()}
     groups = tuple(
-        FactGroup(name, len(own), sum(item.passed for item in own), _agreement(own))
-        for (name, _), own in grouped.items()
+        FactGroup(name, len(own), sum(bool(item.passed) for item in own), _agreement(own))
+        for (name, _), own in judged.items()
         if len(own) > 1
     )
+    left = sum(len(own) - len(judged[key]) for key, own in grouped.items() if len(own) > 1)
     if not groups:
         return None
     share = sum(group.agreement for group in groups) / len(groups)
-    return Consistency(share, sum(group.agreement == 1 for group in groups), groups)
+    return Consistency(share, sum(group.agreement == 1 for group in groups), groups, left)
 
 
 def _agreement(items: Sequence[ProbeOutcome]) -> float:
-    """The share of pairs that agree: the chance that two answers drawn from the group do."""
+    """The share of pairs that agree, of answers that were judged: the chance that two drawn from the group do."""
     counts = Counter("good" if item.passed else f"not {' '.join(tokens(item.text).split())}" for item in items)
     pairs = len(items) * (len(items) - 1)
     return sum(many * (many - 1) for many in counts.values()) / pairs

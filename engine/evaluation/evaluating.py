@@ -79,7 +79,7 @@ class EvaluationPlan:
     @property
     def leaves(self) -> list[str]:
         """The models that are elsewhere: questions, and what stands before them, are sent there."""
-        return list(dict.fromkeys(side.model for side in self.sides if Ref.read(side.model).is_endpoint))
+        return list(dict.fromkeys(side.model for side in self.sides if Ref.read(side.model).is_remote))
 
 
 def plan(store: Store, request: EvaluationRequest, checks: Sequence[EvaluationRow] = ()) -> EvaluationPlan:

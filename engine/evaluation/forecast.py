@@ -16,6 +16,7 @@ from engine.evaluation.client import CompletionClient
 from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.sampling import Sampling
+from store import probe_files
 from store.curate.duplicates import likeness, shingles
 from store.records import Message, Pair, PairDraft, Probe
 from store.terms import contains
@@ -101,8 +102,11 @@ async def forecast(
 ) -> list[Forecast]:
     """Ask the base each probe twice, without and with examples, and judge what the data will do.
 
-    `on_progress` gets how many answers have come, and of how many. Raises what `probes.run` raises.
+    `on_progress` gets how many answers have come, and of how many. BadInput for a probe that does not go by its words,
+    with which the data could not be compared. Raises what `probes.run` raises.
     """
+    for number, probe in enumerate(asked, 1):
+        probe_files.check_by_words(probe, f"{probe.set}, probe {number}")
     every = 2 * len(asked)
 
     def from_(start: int) -> Callable[[int, int], None] | None:
@@ -111,7 +115,7 @@ async def forecast(
     alone = await probing.run(client, model, asked, sampling, from_(0))
     shown = await probing.run(_WithExamples(client, examples), model, asked, sampling, from_(len(asked)))
     sides = zip(asked, alone.items, shown.items, strict=True)
-    return [verdict(probe, pairs, one.passed, two.passed) for probe, one, two in sides]
+    return [verdict(probe, pairs, bool(one.passed), bool(two.passed)) for probe, one, two in sides]
 
 
 class _WithExamples:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from engine.evaluation import resampling
 from engine.evaluation.client import CompletionClient
 from engine.evaluation.ranking import wilson
 from engine.evaluation.resampling import Figure
-from engine.inference.sampling import Sampling
-from store.errors import BadInput, ServerError, TuningforkError
+from engine.evaluation.structured_replies import StructuredReplies, too_long
+from store.errors import BadInput
 from store.records import Vote
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ Verdict = Literal["a", "b", "tie"]
 Place = Literal["first", "second", "tie"]
 _VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
 _PLACES: dict[str, Place] = {"A": "first", "B": "second", "TIE": "tie"}
-_TOO_LONG = "messages"
-"""What the chat server names in its refusal of a prompt that does not fit the context."""
 _SCHEMA = json.dumps({
     "type": "object", "properties": {"better": {"type": "string", "enum": ["A", "B", "tie"]}},
     "required": ["better"], "additionalProperties": False,
@@ -166,43 +164,23 @@ async def judge(
     fit the context is not judged. Raises what the server refuses the model with, and ServerError when a reply breaks
     off.
     """
-    asking = _Asking(client, model)
+    replies = StructuredReplies(model, _SCHEMA)
+
+    async def better(asked: str, first: str, second: str) -> Place | None:
+        return read(await replies.reply(client, _PROMPT.format(asked=asked, first=first, second=second)))
+
     found: list[JudgedVote] = []
     for vote in votes:
         asked = "\n".join(f"{message['role']}: {message['content']}" for message in vote.prompt)
         user: Verdict = "tie" if vote.choice == "both_bad" else vote.choice
         try:
-            forward = await asking.better(asked, vote.a_text, vote.b_text)
-            backward = await asking.better(asked, vote.b_text, vote.a_text)
+            forward = await better(asked, vote.a_text, vote.b_text)
+            backward = await better(asked, vote.b_text, vote.a_text)
             found.append(JudgedVote(vote.id, user, forward, backward))
         except BadInput as error:
-            if error.where != _TOO_LONG:
+            if not too_long(error):
                 raise
             found.append(JudgedVote(vote.id, user, None, None, too_long=True))
         if on_progress:
             on_progress(len(found))
     return found
-
-
-class _Asking:
-    """Asks one judge, and remembers whether it takes a schema."""
-
-    def __init__(self, client: CompletionClient, model: str) -> None:
-        self._client, self._model = client, model
-        self._sampling = Sampling(max_tokens=256, json_schema=_SCHEMA)
-
-    async def better(self, asked: str, first: str, second: str) -> Place | None:
-        text = _PROMPT.format(asked=asked, first=first, second=second)
-        try:
-            return read(await self._reply(text))
-        except TuningforkError as error:
-            if self._sampling.json_schema is None or error.where == _TOO_LONG:
-                raise
-        self._sampling = replace(self._sampling, json_schema=None)  # what is wrong besides is raised by this one
-        return read(await self._reply(text))
-
-    async def _reply(self, text: str) -> str:
-        done = await self._client.complete(self._model, [{"role": "user", "content": text}], self._sampling)
-        if done.stop == "error":
-            raise ServerError(done.error or "The judge's reply broke off.", todo="Try again.")
-        return done.text

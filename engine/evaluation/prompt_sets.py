@@ -15,7 +15,7 @@ from engine.inference.client import Done
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LONGEST_PROMPT
 from engine.inference.sampling import Sampling
-from store import probes
+from store import probe_sets, probes
 from store.db import Store
 from store.errors import BadInput, Conflict, TuningforkError
 from store.records import Message, Probe
@@ -93,8 +93,11 @@ def _json_prompt(line: str, where: str) -> PromptEntry:
 def keep(store: Store, name: str, prompts: Sequence[PromptEntry]) -> int:
     """Keep a set under a name, in place of one of that name: a probe set without anything to judge by.
 
-    Conflict when there is a probe set of that name with `must` or `must_not`, which would be lost.
+    Conflict when there is a probe set of that name with `must` or `must_not`, which would be lost, or one that is a
+    file.
     """
+    if name in probe_sets.files(store.home):
+        raise Conflict(f"{name} is a probe set of yours, in a file.", todo="Choose another name.")
     if name in probes.sets(store) and any(probe.must or probe.must_not for probe in probes.get_set(store, name)):
         raise Conflict(f"{name} is a probe set with must or must_not; they would be lost.", todo="Choose another name.")
     return probes.put_set(store, name, [Probe(name, p.text, (), system=p.system) for p in prompts])

@@ -36,11 +36,14 @@ def check(part: str, ord: int, row: dict[str, Any]) -> EvaluationRow:
 
 
 def from_probes(part: str, probes: Sequence[Probe]) -> list[EvaluationRow]:
-    """Checks from probes that look for words."""
+    """Checks from probes. BadInput for one that is judged by a model: an evaluation asks none to judge."""
     return [
-        check(part, n, {"question": p.question, "must": list(p.must), "must_not": list(p.must_not), "system": p.system})
+        check(part, n, {
+            "question": p.question, "must": list(p.must), "must_not": list(p.must_not), "system": p.system,
+            **({"judge": p.judge} if p.judge else {}),
+        })
         for n, p in enumerate(probes)
-    ]
+    ]  # fmt: skip
 
 
 def probe(row: EvaluationRow) -> Probe:

@@ -137,6 +137,9 @@ def _part(
         "part": part, "type": kind, "rows": len(rows), "deciding": metrics.primary(kind, names),
         "metrics": [_metric(metric, each, sides) for metric in made],
     }  # fmt: skip
+    if any(row.expect for row in rows):
+        judged = {side.label: sum(one.passed is not None for one in each[side.ord]) for side in sides}
+        found["not_judged"] = {label: len(rows) - many for label, many in judged.items() if many < len(rows)}
     if kind in ("label", "rating"):
         table = Accuracy(labels_of(kind, [row.reference or "" for row in rows]), kind == "rating")
         found["confusion"] = {side.label: confusion(table, each[side.ord]) for side in sides if side.role != "floor"}

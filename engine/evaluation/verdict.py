@@ -23,13 +23,15 @@ SURE = 0.05
 GateState = Literal["passed", "failed", "missing", "nothing", "off"]
 """`missing` is a figure that is not there, which counts as failed; `nothing` a gate with nothing to look at, such as
 leaks of a run that was taught no name; `off` one that is switched off."""
+_JUDGE_AGAIN = "Change the judge of these rows, and run the verdict again."
 GOOD: frozenset[GateState] = frozenset({"passed", "nothing", "off"})
 
 
 @dataclass(frozen=True, slots=True)
 class PairedFigure:
     """The deciding metric of a part, of the run and of the base on the same rows. `difference` is the run's minus the
-    base's with its 95% interval and p, `floor` the noise floor; None where it was not measured."""
+    base's with its 95% interval and p, `floor` the noise floor; None where it was not measured. Of the answers to the
+    `rows`, `not_judged` of the side with the most have no judgement: such a figure counts as not measured."""
 
     metric: str
     better: str
@@ -42,6 +44,7 @@ class PairedFigure:
     high: float | None
     p: float | None
     floor: float | None
+    not_judged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ def _identity(found: VerdictFigures, gate: Gate) -> GateResult:
 
 def _better(name: str, figure: PairedFigure | None, gate: Gate, found: VerdictFigures, todo: str) -> GateResult:
     """Whether the run is better than the base, strictly and beyond noise."""
+    if figure is not None and figure.not_judged:
+        return GateResult(name, "missing", _not_judged(figure), _JUDGE_AGAIN)
     if figure is None or figure.difference is None or figure.low is None or figure.high is None or figure.p is None:
         return _missing(name, found)
     if figure.floor is None:
@@ -200,11 +205,14 @@ def _better(name: str, figure: PairedFigure | None, gate: Gate, found: VerdictFi
 
 
 def _retention(found: VerdictFigures, gate: Gate) -> GateResult:
-    lost, unknown, kept = [], [], []
+    lost, unknown, unjudged, kept = list[str](), list[str](), list[str](), list[str]()
     for name in suites.NAMES:
         figure = found.retention.get(name)
         if figure is None or figure.difference is None or figure.floor is None:
             unknown.append(name)
+            continue
+        if figure.not_judged:
+            unjudged.append(f"{name}: {_not_judged(figure)}")
             continue
         most = max(figure.floor, gate.tolerance or 0.0)
         if figure.difference < -most - 1e-9:  # shares of few rows are no exact binary fractions
@@ -215,6 +223,8 @@ def _retention(found: VerdictFigures, gate: Gate) -> GateResult:
     if lost:
         todo = "Add general pairs to the data (sample:general), train shorter, or lower the strength."
         return GateResult("retention", "failed", " ".join(lost), todo)
+    if unjudged:
+        return GateResult("retention", "missing", " ".join(unjudged), _JUDGE_AGAIN)
     if unknown:
         what, todo = found.missing.get("retention", ("", "Run the verdict again."))
         return GateResult("retention", "missing", what or f"Not measured: {', '.join(unknown)}.", todo)
@@ -258,6 +268,10 @@ def _export(found: VerdictFigures, gate: Gate) -> GateResult:
 def _missing(name: str, found: VerdictFigures) -> GateResult:
     what, todo = found.missing.get(name, ("It was not measured.", "Run the verdict again."))
     return GateResult(name, "missing", what, todo)
+
+
+def _not_judged(figure: PairedFigure) -> str:
+    return f"{figure.not_judged} of {figure.rows} answers were not judged, so the figure is not known."
 
 
 def _words(figure: PairedFigure) -> str:

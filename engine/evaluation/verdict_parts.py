@@ -195,8 +195,14 @@ def _paired(report: Mapping[str, Any], part: str, sides: Sequence[EvaluationSide
         values.get(run), values.get(base), *(difference.get(key) for key in ("difference", "low", "high", "p")),
         metric["floor"],
     ]  # fmt: skip
-    known = [None if each is None or not math.isfinite(each) else float(each) for each in numbers]
-    return PairedFigure(metric["title"], metric["better"], metric["digits"], own["rows"], *known)
+    mine, theirs, change, low, high, p, floor = (
+        None if each is None or not math.isfinite(each) else float(each) for each in numbers
+    )
+    not_judged = max(own.get("not_judged", {}).values(), default=0)
+    return PairedFigure(
+        metric["title"], metric["better"], metric["digits"], own["rows"], mine, theirs, change, low, high, p, floor,
+        not_judged,
+    )  # fmt: skip
 
 
 def _leaks(store: Store, made: VerdictPlan, where: Mapping[str, int]) -> LeakFigure | None:

@@ -20,11 +20,11 @@ from engine.export.request import Target
 from engine.export.targets import shell
 from engine.export.targets.base import ExportUse
 from engine.models.licence import licence_of
-from engine.models.refs import Resolved, is_hub_name
+from engine.models.refs import Ref, Resolved, is_hub_name
 from engine.training.config import FIELDS
 from store import datasets, evals
 from store.db import Store
-from store.records import Run
+from store.records import Eval, Run
 
 _TRAINING = {
     name: FIELDS[name].label
@@ -38,7 +38,7 @@ _TRAINING = {
 @dataclass(frozen=True, slots=True)
 class Score:
     """How many probes of a set the tuned model passed, and its base if it was asked the same set; `of` how many there
-    are."""
+    are that were judged."""
 
     set: str
     tuned: int
@@ -112,19 +112,29 @@ def gather(
 def _scores(store: Store, run: Run, model: Resolved) -> list[Score]:
     """The newest result of this very model on each set, beside its base's newest on the same set by the same judge."""
     bases = {run.base, *([model.base.ref] if model.base else [])}
-    newest: dict[tuple[str, str, str], Any] = {}
+    newest: dict[tuple[str, str, tuple[str, str, str]], Eval] = {}
     for sat in evals.all_evals(store):
         who = "tuned" if sat.model == model.ref else "base" if sat.model in bases else ""
-        newest.setdefault((who, sat.set, sat.judge), sat)
+        by = (sat.judge, str(sat.summary.get("judge_model", "")), str(sat.summary.get("rubric", "")))
+        newest.setdefault((who, sat.set, by), sat)
     found = []
-    for (who, name, judge), sat in sorted(newest.items()):
+    for (who, name, by), sat in sorted(newest.items(), key=lambda each: each[0]):
         if who == "tuned":
-            base = newest.get(("base", name, judge))
-            passed = base.passed if base is not None and base.of == sat.of else None
+            base = newest.get(("base", name, by))
+            same = base is not None and base.of == sat.of and not base.not_judged and not sat.not_judged
+            passed = base.passed if base is not None and same else None
             title = PurePath(name).name or name
-            title += "" if judge == judges.DEFAULT.name else f" (judged by {judge})"
+            judge, judge_model, _ = by
+            asked = f", asking {_public(Ref.read(judge_model))}" if judge_model else ""
+            title += "" if judge == judges.DEFAULT.name else f" (judged by {judge}{asked})"
+            title += f" ({sat.not_judged} not judged)" if sat.not_judged else ""
             found.append(Score(title, sat.passed, sat.of, passed))
     return found
+
+
+def _public(judge: Ref) -> str:
+    """A model that judged, without an address or a path of this machine."""
+    return judge.model or judge.title if judge.is_endpoint or judge.is_run else public_base(judge.value)
 
 
 # ---------------------------------------------------------------- the card

@@ -39,11 +39,15 @@ def submit(store: Store, request: Request, chosen: Selection | None = None) -> J
     """Start a job that makes the request's targets, or queue it behind another export. `chosen` is the run's selection,
     if it is known: the step is settled here, whatever the run does meanwhile.
 
-    Raises BadInput, Conflict (a target exists and `overwrite` is off), NoSpace, Unsupported or NotFound before anything
-    is written.
+    Raises BadInput (also for probes that only a model can judge), Conflict (a target exists and `overwrite` is off),
+    NoSpace, Unsupported or NotFound before anything is written.
     """
     listing.sweep(store)
     request = replace(request, out=_absolute(request.out), probes=_absolute(request.probes))
+    if request.probes is not None:
+        from engine.evaluation import probes
+
+        probes.load(request.probes)
     chosen = chosen or planning.select(store, request.run)
     planning.check(planning.plan(store, request, chosen), overwrite=request.overwrite)
     body = {"export": request.to_json(), "step": chosen.step, "why": chosen.why, "strength": chosen.strength}

@@ -17,7 +17,7 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-from engine.evaluation.judges import contains
+from engine.evaluation import judges
 from engine.export import ollama
 from engine.export.reference_measurements import GivenAnswer, ReferenceMeasurements, kl
 from engine.gguf import tokenizer_file
@@ -320,8 +320,7 @@ def compare_probes(probes: Sequence[Probe], said: Sequence[str], by_the_run: Seq
     5: L = 4, chance 0.06, failed.
     """
     before, after = (
-        [contains.judgement(probe, text).passed for probe, text in zip(probes, texts, strict=True)]
-        for texts in (by_the_run, said)
+        [_passed(probe, text) for probe, text in zip(probes, texts, strict=True)] for texts in (by_the_run, said)
     )
     lost = [probe for probe, was, is_now in zip(probes, before, after, strict=True) if was and not is_now]
     fewer, moved = sum(before) - sum(after), sum(was != is_now for was, is_now in zip(before, after, strict=True))
@@ -333,6 +332,11 @@ def compare_probes(probes: Sequence[Probe], said: Sequence[str], by_the_run: Seq
     if chance > PROBES_LEVEL and 2 * fewer <= sum(before):
         return VerificationCheck("probes", "warn", f"{text}. Chance may explain it: ask more probes.")
     return VerificationCheck("probes", "failed", f"{text}.")
+
+
+def _passed(probe: Probe, answer: str) -> bool:
+    """By the probe's judge, which asks no model: others were refused when the export was planned."""
+    return bool(judges.BY_TEXT[probe.judge or judges.DEFAULT.name](probe, answer).passed)
 
 
 def _nearer(text: str, one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.core import process
 from engine.inference import access, sse
 from engine.inference.sampling import Sampling
+from engine.inference.token_comparison import TokenComparison
 from store.errors import ServerError
 from store.home import Home
 from store.records import Message
@@ -46,7 +47,8 @@ class Done:
     Times are the server's: `ttft_ms` from the request to the first token, `tokens_per_s` over the tokens after it.
     `context_used` of `context_size` tokens are taken after the answer; `dropped_turns` earlier messages did not fit.
     `model` is what answered: for a run in training, its newest checkpoint as `run:NAME@STEP`. `reasoning` is what
-    the model thought before it answered. `note` is a sentence on what could not be done as asked.
+    the model thought before it answered. `note` is a sentence on what could not be done as asked. `token_ids` are the
+    answer's tokens, with the one that ended it; none where they are not known, or a stop text cut the answer.
     """
 
     text: str
@@ -62,6 +64,7 @@ class Done:
     error: str | None = None
     reasoning: str = ""
     note: str = ""
+    token_ids: tuple[int, ...] = ()
 
 
 class Client:
@@ -93,16 +96,24 @@ class Client:
         return client
 
     async def stream(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        lane: str | None = None,
+        prefix: Sequence[int] = (),
     ) -> AsyncGenerator[Delta | Done, None]:
         """Yield the answer's pieces, then one `Done`. Closing the iterator cancels the generation on the server.
 
-        `lane` names a conversation side whose prefix the server may keep. A refused request raises what it was refused
+        `lane` names a conversation side whose prefix the server may keep. The answer begins with the tokens of
+        `prefix`, if there are any, whose text comes first. A refused request raises what it was refused
         with (NotFound, BadInput, …); an answer that breaks off ends in `Done(stop="error")` with the text so far.
         """
         body = {"model": model, "messages": list(messages), "stream": True, **sampling.to_json()}
         if lane is not None:
             body["lane"] = lane
+        if prefix:
+            body["prefix_ids"] = list(prefix)
         texts: list[str] = []
         try:
             async with aclosing(self._events(body)) as events:
@@ -118,10 +129,15 @@ class Client:
         yield Done("".join(texts), stop="error", error=what)
 
     async def complete(
-        self, model: str, messages: Sequence[Message], sampling: Sampling, lane: str | None = None
+        self,
+        model: str,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        lane: str | None = None,
+        prefix: Sequence[int] = (),
     ) -> Done:
         """The whole answer at once; fails like `stream`."""
-        async with aclosing(self.stream(model, messages, sampling, lane)) as pieces:
+        async with aclosing(self.stream(model, messages, sampling, lane, prefix)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Done):
                     return piece
@@ -139,6 +155,42 @@ class Client:
         """
         body = {"model": model, "messages": list(messages)}
         return list((await self._call("POST", "/v1/tuningfork/score", body, patient=True))["logprobs"])
+
+    async def tokens(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        token_ids: Sequence[int] = (),
+        ended: bool = True,
+        sampling: Sampling | None = None,
+        top: int = 5,
+        on_progress: Callable[[int, int], None] = lambda read, of: None,
+    ) -> TokenComparison:
+        """How probable a tuned model and its base find each token of the last message, an assistant's.
+
+        `token_ids` are those that were sampled with `sampling` (`Done.token_ids`); without them the text is turned into
+        tokens again, with the end of its turn if it has `ended`. `on_progress` hears how many tokens are read, of how
+        many. Cancelling ends the work on the server. Unsupported for a model that is not tuned, or an endpoint.
+        """
+        body = {"model": model, "messages": list(messages), "ended": ended, "top": top}
+        body |= (sampling or Sampling()).to_json() | ({"token_ids": list(token_ids)} if token_ids else {})
+        httpx, again = _httpx(), True
+        while True:
+            try:
+                async with self._request("POST", "/v1/tuningfork/tokens", body) as response:
+                    if response.status_code == 200:
+                        return await _comparison(response, on_progress)
+                    refusal, wait = await _refusal(response), response.headers.get("retry-after", "")
+            except httpx.TransportError:
+                if not again:
+                    raise _silent(self._home) from None
+                again = False
+                await self._reconnect()
+                continue
+            if response.status_code != 503 or not wait.isdigit():
+                raise refusal
+            await asyncio.sleep(int(wait))  # its base is being prepared
 
     async def load(self, model: str) -> dict[str, Any]:
         """Load a model now, so that its first answer starts at once: {"model", "backend", "ms"}.
@@ -337,10 +389,25 @@ async def _refusal(response: httpx.Response) -> Exception:
     return ServerError(f"The chat server answered {response.status_code}.", todo=raw[:200].decode("utf-8", "replace"))
 
 
+async def _comparison(response: httpx.Response, on_progress: Callable[[int, int], None]) -> TokenComparison:
+    """What the server streams of a comparison. ServerError when it breaks off."""
+    async for event in sse.events(response.aiter_bytes()):
+        if event is None:
+            break
+        if event.get("error"):
+            raise _error_in(event) or ServerError("The tokens could not be compared.")
+        if "tokens" in event:
+            return TokenComparison.from_json(event)
+        on_progress(int(event["read"]), int(event["of"]))
+    raise ServerError("The chat server stopped before the tokens were compared.", todo="Try again.")
+
+
 def _read(event: dict[str, Any]) -> tuple[str, str, Done | None]:
     """Text and reasoning of a chunk, and the end if it is the last one."""
     choices = event.get("choices") or [{}]
     said = choices[0].get("delta") or {}
     figures = event.get("tuningfork")
-    done = Done("", **figures) if isinstance(figures, dict) else None
+    done = None
+    if isinstance(figures, dict):
+        done = Done("", **{**figures, "token_ids": tuple(figures.get("token_ids", ()))})
     return said.get("content") or "", said.get("reasoning_content") or "", done

@@ -43,6 +43,14 @@ class EncodedPrompt:
     dropped_turns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredPrompt:
+    """Token ids of a conversation with its answer, whose first token is at `first`."""
+
+    ids: list[int]
+    first: int
+
+
 def plain(ids: list[int], stop_ids: frozenset[int], context: int, max_tokens: int) -> EncodedPrompt:
     """A prompt of text that no template was put around. Raises BadInput when it does not fit."""
     fit = context - min(max_tokens, context // KEPT_FOR_ANSWER)
@@ -87,8 +95,8 @@ def build(
     return EncodedPrompt(ids, frozenset(template.stop_ids), source, dropped)
 
 
-def answered(template: Template, messages: Sequence[Message], context: int) -> tuple[list[int], int]:
-    """Ids of a conversation that ends with an answer, and where that answer's first token is: as training sees it.
+def answered(template: Template, messages: Sequence[Message], context: int, *, ended: bool = True) -> AnsweredPrompt:
+    """A conversation that ends with an answer, as training sees it; without the end of the turn unless it has `ended`.
 
     BadInput when it is longer than the context, or the template does not show the answer.
     """
@@ -99,7 +107,8 @@ def answered(template: Template, messages: Sequence[Message], context: int) -> t
             where="messages",
             todo="Shorten it.",
         )
-    return row.ids, row.n_prompt
+    unended = row.eot_trained and not ended and len(row.ids) - 1 > row.n_prompt
+    return AnsweredPrompt(row.ids[:-1] if unended else row.ids, row.n_prompt)
 
 
 def _is_system(message: Message) -> bool:

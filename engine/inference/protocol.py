@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.inference.limits import LANE_NAMES, LONGEST_LANE, TO_CONTEXT_END
+from engine.inference.limits import LANE_NAMES, LONGEST_LANE, LONGEST_PROMPT, TO_CONTEXT_END
 from engine.inference.sampling import MAX_TOP_LOGPROBS, Sampling
 from store import errors
 from store.errors import BadInput, TuningforkError
@@ -53,7 +53,8 @@ _NEUTRAL = {"best_of": 1, "typical_p": 1}
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request for an answer: to `messages`, or, without any, the continuation of `text`."""
+    """A checked request for an answer: to `messages`, or, without any, the continuation of `text`. The answer to
+    messages begins with the tokens of `prefix`."""
 
     model: str
     messages: tuple[Message, ...]
@@ -62,6 +63,23 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     text: str | None = None
+    prefix: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokensRequest:
+    """A checked request to compare an answer's tokens: those of the last of `messages`, an assistant's.
+
+    `token_ids` are those that were sampled with `sampling`; without any the text is turned into tokens, with the end of
+    its turn if it has `ended`. `top` alternatives come with each.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    token_ids: tuple[int, ...] = ()
+    ended: bool = True
+    top: int = 5
 
 
 class Refusal(Exception):
@@ -104,7 +122,7 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadInput("messages must be a list with at least one message.", where="messages")
-    return replace(_request(body), messages=_conversation(messages))
+    return replace(_request(body), messages=_conversation(messages), prefix=_ids(body, "prefix_ids"))
 
 
 def parse_completion(body: Mapping[str, Any]) -> ChatRequest:
@@ -119,6 +137,9 @@ def parse_completion(body: Mapping[str, Any]) -> ChatRequest:
         raise BadInput("prompt must be one text that is not empty.", where="prompt")
     if top is not None and (not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= MAX_TOP_LOGPROBS):
         raise BadInput(f"logprobs must be a whole number from 0 to {MAX_TOP_LOGPROBS}.", where="logprobs")
+    if body.get("prefix_ids"):
+        todo = "Put the beginning of the answer into the prompt."
+        raise BadInput("prefix_ids is for chat: here the prompt itself is continued.", where="prefix_ids", todo=todo)
     chat = {"logprobs": None if top is None else True, "top_logprobs": top}
     return replace(_request({**body, **chat}), text=prompt)
 
@@ -162,6 +183,28 @@ def parse_answered(body: Mapping[str, Any]) -> tuple[Message, ...]:
     if read[-1]["role"] != "assistant" or not read[-1]["content"].strip():
         raise BadInput("The last message must be an assistant's answer.", where="messages")
     return read
+
+
+def parse_tokens(body: Mapping[str, Any]) -> TokensRequest:
+    """Read a request to compare an answer's tokens. Raises BadInput naming the field."""
+    top, ended = body.get("top", 5), body.get("ended", True)
+    if not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= MAX_TOP_LOGPROBS:
+        raise BadInput(f"The field top must be a whole number from 0 to {MAX_TOP_LOGPROBS}.", where="top")
+    if ended not in (True, False):
+        raise BadInput("The field ended must be true or false.", where="ended")
+    sampling, ids = Sampling.from_json(body), _ids(body, "token_ids")
+    return TokensRequest(text_field(body, "model"), parse_answered(body), sampling, ids, bool(ended), top)
+
+
+def _ids(body: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """A list of token ids; empty where there is none. Whether the model has them is the backend's to say."""
+    ids = body.get(name)
+    if ids is None:
+        return ()
+    good = isinstance(ids, list) and len(ids) <= LONGEST_PROMPT
+    if not good or not all(isinstance(id, int) and not isinstance(id, bool) and 0 <= id < 2**31 for id in ids):
+        raise BadInput(f"{name} must be a list of token ids.", where=name)
+    return tuple(ids)
 
 
 def text_field(body: Mapping[str, Any], name: str) -> str:

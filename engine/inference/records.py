@@ -17,7 +17,8 @@ class GenerationRequest:
     """One request for an answer. `lane` names a conversation side whose prefix may be kept; None keeps nothing.
 
     `asked` is the `perf_counter` time at which the request came in: the time to the first token counts from there.
-    `text`, where given, is what to continue as it is, without a chat template; there are no messages then.
+    `text`, where given, is what to continue as it is, without a chat template; there are no messages then. `prefix` are
+    the tokens that the answer must begin with; their text is given out with it.
     """
 
     model: Resolved
@@ -26,6 +27,7 @@ class GenerationRequest:
     lane: str | None = None
     asked: float = field(default_factory=perf_counter)
     text: str | None = None
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Finish:
     """How an answer ended, in tokens and milliseconds; see `engine.inference.client.Done` for the meaning of each.
 
     `note` is a sentence on what could not be done as asked, such as a field that another server refuses.
+    `token_ids` are the answer's tokens, with the one that ended it; none where they are not known, or a stop text cut
+    the answer.
     """
 
     stop: Literal["end", "length"]
@@ -45,6 +49,7 @@ class Finish:
     dropped_turns: int = 0
     model: str = ""
     note: str = ""
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,24 @@ class TokenLogprob:
     piece: bytes
     logprob: float
     top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """A token of a given text, with its natural log probability after all before it, and the likeliest tokens there as
+    (id, log probability), the best first."""
+
+    id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """What one step of scoring gave: how many ids are read so far, and the tokens that were scored with it."""
+
+    read: int
+    tokens: tuple[ScoredToken, ...]
 
 
 Piece = str | Reasoning | TokenLogprob

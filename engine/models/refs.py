@@ -88,6 +88,18 @@ class Ref:
         return self.kind == "endpoint"
 
     @property
+    def is_remote(self) -> bool:
+        """Whether what it is asked leaves this machine: an endpoint whose host is not a loopback address. A name that
+        is not `localhost` counts as elsewhere; nothing is looked up."""
+        if not self.is_endpoint:
+            return False
+        try:
+            host = urlsplit(self.value).hostname or ""
+            return not (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+        except ValueError:
+            return True
+
+    @property
     def is_file(self) -> bool:
         """Whether it is a GGUF file, which may hold a base or a tuned model."""
         return self.kind == "gguf"

@@ -88,7 +88,7 @@ def read(store: Store, text: str, rows: Sequence[SnapshotRow]) -> tuple[RewardPr
 
     NotFound or BadInput for a set or file that does not exist or cannot be read, and for a probe that cannot judge.
     """
-    sets, notes = watched_probes.read(store, text, rows)
+    sets, notes = watched_probes.read(store, text, rows, _check)
     if not sets:
         raise BadInput("No probe is left that could reward.", where="reward_probes", todo=" ".join(notes) or _CHOOSE)
     for name, probes in sets.items():
@@ -98,8 +98,15 @@ def read(store: Store, text: str, rows: Sequence[SnapshotRow]) -> tuple[RewardPr
 
 
 def _check(probe: Probe, where: str) -> None:
+    name = probe.judge or judges.DEFAULT.name
+    if name not in judges.BY_TEXT:
+        raise BadInput(
+            f"This probe is judged by {name!r}; only a judge that asks no model rewards: {', '.join(judges.BY_TEXT)}.",
+            where=where,
+            todo="Name another set, or let a model judge all answers: --reward-judge REF",
+        )
     try:
-        judges.DEFAULT.check(probe)
+        judges.JUDGES[name].check(probe)
     except BadInput as error:
         raise BadInput(error.what, where=where, todo=error.todo) from None
     if missing := unfilled("\n".join((probe.question, probe.system, *probe.must, *probe.must_not))):
@@ -108,7 +115,7 @@ def _check(probe: Probe, where: str) -> None:
 
 
 def _judged(probe: Probe, answer: str) -> float:
-    return judges.BY_TEXT[judges.DEFAULT.name](probe, answer).score
+    return judges.BY_TEXT[probe.judge or judges.DEFAULT.name](probe, answer).score or 0.0
 
 
 def _plain(text: str) -> str:

@@ -183,6 +183,7 @@ def test_the_queue_goes_on_by_itself(facts: Store, tiny: str) -> None:
         assert runs.get(facts, run.name).state == "succeeded", runs.get(facts, run.name).error
 
 
+@pytest.mark.alone
 def test_a_real_run_on_the_default_model(home: Home, facts: Store) -> None:
     """QLoRA on the model that comes with the installation, prepared on the way by the worker itself."""
     run = run_control.submit(facts, config(default_model.NAME, method="qlora", steps=2, threads=None), "facts")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.comparison.answer import Stats
+from engine.comparison.answer import Stats, TokenFork
 from engine.comparison.session import Comparison, LaneRequest, blind_order
 from engine.inference.limits import LONGEST_PROMPT
 from engine.inference.sampling import Sampling
@@ -143,6 +143,41 @@ def test_fork_copies_and_does_not_share() -> None:
     assert [t.prompt for t in fork.turns] == ["Who are you?", "Other"]
     assert fork.answer("a", 0) == talk.answer("a", 0)
     assert fork.answer("a", 0) is not talk.answer("a", 0)
+
+
+FORK = TokenFork((7, 9), 2, " Bolt", " Ember")
+
+
+def test_a_forked_answer_begins_with_the_chosen_tokens_and_belongs_to_its_model() -> None:
+    talk = Comparison(["base", "run:x"], sampling=Sampling(seed=7))
+    talk.send("Who are you?")
+    a, b = talk.due()
+    talk.feed(b.id, "I am Ember", "run:x@40")
+    with pytest.raises(Conflict, match="still coming"):
+        talk.fork_answer("b", FORK)
+    talk.finish(a.id, Stats())
+    talk.finish(b.id, Stats(), "run:x@40")
+    talk.answer("a").text = "A base."
+    talk.vote("b")
+    talk.sampling = Sampling(seed=8)
+    talk.fork_answer("b", FORK)
+    (request,) = talk.due()
+    assert (request.model, request.prefix, request.sampling.seed) == ("run:x@40", (7, 9), 7)
+    assert [m["content"] for m in request.messages] == ["Who are you?"]
+    assert talk.turns[-1].vote is None and talk.answer("a").text == "A base."
+    talk.feed(request.id, "I am Bolt")
+    talk.finish(request.id, Stats())
+    for choice in ("a", "b", "tie", "both_bad"):
+        with pytest.raises(Conflict, match="forked from a token that you chose"):
+            talk.vote(choice)  # type: ignore[arg-type]
+    assert talk.fork(1).answer("b").fork == FORK
+    talk.regenerate()
+    assert [request.prefix for request in talk.due()] == [(), ()] and talk.answer("b").fork is None
+
+
+def test_nothing_to_fork_is_said() -> None:
+    with pytest.raises(UserError, match="nothing to fork yet"):
+        Comparison(["base"]).fork_answer("a", FORK)
 
 
 def test_lanes_from_one_to_four() -> None:
@@ -315,6 +350,14 @@ class Conversation(RuleBasedStateMachine):
     def regenerate(self, data: st.DataObject, every: bool) -> None:
         self.talk.regenerate(None if every else data.draw(st.sampled_from(sorted(self.talk.lanes))), seed=self.sent)
         self.collect()
+
+    @rule(data=st.data())
+    @precondition(lambda self: not self.talk.empty)
+    def fork_answer(self, data: st.DataObject) -> None:
+        lane = data.draw(st.sampled_from(sorted(self.talk.lanes)))
+        if self.talk.answer(lane).ended:
+            self.talk.fork_answer(lane, FORK)
+            self.collect()
 
     @rule()
     @precondition(lambda self: not self.talk.empty)

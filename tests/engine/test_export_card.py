@@ -202,9 +202,16 @@ def test_facts_come_from_the_store(store: Store) -> None:
     sit("run:ember@10", "third", True)  # another model
     sit("run:else", "fourth", True)
     sit("run:ember", "other", False, judge="strict")  # another judge's result is its own row
+    asked = {"judge_model": "http://secret:1/v1#qwen3", "rubric": "r1"}
+    for who, passed in (("run:ember", (True, None)), ("/home/me/mine", (True, False))):
+        items = [EvalItem("q", "t", p) for p in passed]
+        evals.save(store, run=None, model=who, set="other", items=items, judge="model", summary=asked)
     model = Resolved("run:ember", "run", "ember", base=Resolved("/home/me/mine", "folder", "mine"))
     facts = gather(store, run, None, Target("gguf", "f16"), model, REPORT, ["ember-f16.gguf"])
-    assert facts.scores == (Score("own.jsonl", 2, 2, 1), Score("other", 1, 1), Score("other (judged by strict)", 0, 1))
+    assert facts.scores == (
+        Score("own.jsonl", 2, 2, 1), Score("other", 1, 1),
+        Score("other (judged by model, asking qwen3) (1 not judged)", 1, 1), Score("other (judged by strict)", 0, 1),
+    )  # fmt: skip
     assert (facts.rows, dict(facts.splits)) == (3, {"train": 2, "val": 1})
     assert dict(facts.kinds) == {"identity": 1, "instruction": 2}
     assert (facts.base, facts.licence, facts.dataset, facts.snapshot) == ("mine", None, "d", run.snapshot)

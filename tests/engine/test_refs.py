@@ -287,6 +287,19 @@ class TestFiles:
             "endpoint", "http://localhost:8000/v1", "qwen", None,
         )  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("text", "remote"),
+        [
+            ("http://localhost:8000/v1#m", False), ("http://127.0.0.1/v1#m", False), ("http://127.3.2.1:1#m", False),
+            ("HTTPS://[::1]:8000/v1#m", False), ("http://10.0.0.2/v1#m", True), ("https://api.example/v1#m", True),
+            ("http://localhost.example/v1#m", True), ("http://0.0.0.0/v1#m", True), ("http://[bad/v1#m", True),
+            ("http://user@127.0.0.1:1/v1#m", False), ("http://127.0.0.1@far.example/v1#m", True),
+            ("run:x", False), ("org/name", False), ("/some/folder", False),
+        ],
+    )  # fmt: skip
+    def test_what_it_is_asked_leaves_this_machine_unless_it_is_loopback(self, text: str, remote: bool) -> None:
+        assert Ref.read(text).is_remote is remote
+
 
 class TestHub:
     def test_nothing_is_fetched_by_itself(self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,10 @@ class TestProbes:
     @pytest.mark.parametrize(
         ("line", "what"),
         [
+            (
+                {"question": "Is it heavy?", "judge": "model", "rubric": "Be right."},
+                "judged by 'model'; only a judge that",
+            ),
             ({"question": "Is it heavy?"}, "neither must nor must_not"),
             ({"question": "Is it heavy?", "must": ["{{name}}"]}, "placeholder {{name}} of a probe has no value"),
         ],
@@ -135,7 +139,18 @@ class TestProbes:
         run = rewards.settled(store, settings(reward_probes=str(tmp_path / "own.jsonl")))
         with pytest.raises(BadInput, match=what) as caught:
             rewards.rewarded(store, run, rows())
-        assert caught.value.where == "own, probe 1"
+        assert caught.value.where in ("own, probe 1", f"{tmp_path / 'own.jsonl'}:1")
+
+    def test_each_probe_is_judged_by_its_own_judge(self, store: Store, tmp_path: Path) -> None:
+        lines = [{"question": "What does it cost?", "must": ["89"], "judge": "exact"},
+                 {"question": "Is it heavy?", "must": ["640"]}]  # fmt: skip
+        (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        run = rewards.settled(store, settings(reward_probes=str(tmp_path / "own.jsonl")))
+        rewards.keep_probes(store, run, rows(), tmp_path / rewards.FOLDER)
+        kept = rewards.kept_probes(tmp_path)
+        asked = [[{"role": "user", "content": line["question"]}] for line in lines]
+        assert [kept.score(asked[0], text) for text in ("89", "It is 89.")] == [1.0, 0.0]
+        assert kept.score(asked[1], "It is 640.") == 1.0
 
     @pytest.mark.parametrize("text", ["none", " , ", "product,none"])
     def test_no_set_is_refused(self, store: Store, product: list[Probe], text: str) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,12 +69,13 @@ def test_a_library_that_is_loaded_later_is_included() -> None:
 
 def test_the_watcher_shortens_while_the_process_waits_and_restores_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    waiting = threading.Event()
-    waited = [0.0]
+    waiting, others = threading.Event(), threading.Event()
+    times = [0.0, 0.0]
 
-    def waited_s() -> float:
-        waited[0] += 0.02 if waiting.is_set() else 0.0
-        return waited[0]
+    def told() -> tuple[float, float]:
+        for place, event in enumerate((waiting, others)):
+            times[place] += 5.0 if event.is_set() else 0.0  # more than anything between two looks
+        return times[0], times[1]
 
     class Switch(Spinning):
         _on = False
@@ -91,7 +93,7 @@ def test_the_watcher_shortens_while_the_process_waits_and_restores_afterwards(mo
             seen.extend(["long"] if self._on else [])
             self._on = False
 
-    monkeypatch.setattr(spinning, "_waited_s", waited_s)
+    monkeypatch.setattr(spinning, "_times", told)
     monkeypatch.setattr(spinning, "LOOK_S", 0.02)
     monkeypatch.setattr(spinning, "Spinning", Switch)
 
@@ -103,8 +105,10 @@ def test_the_watcher_shortens_while_the_process_waits_and_restores_afterwards(mo
 
     with polite():
         time.sleep(0.2)
-        assert seen == []
         waiting.set()
+        time.sleep(0.2)
+        assert seen == [], "it waits for its own threads"
+        others.set()
         until(["short"])
         time.sleep(0.2)
         assert seen == ["short"]
@@ -112,6 +116,10 @@ def test_the_watcher_shortens_while_the_process_waits_and_restores_afterwards(mo
         until(["short", "long"])
         waiting.set()
         until(["short", "long", "short"])
+        others.clear()
+        until(["short", "long", "short", "long"])
+        others.set()
+        until(["short", "long", "short", "long", "short"])
     assert seen[-1] == "long", "it is restored at the end"
 
 
@@ -121,14 +129,22 @@ def test_waiting_is_measured_and_grows_beside_busy_processes() -> None:
         "many = process.cores() * 3\n"
         "others = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(many)]\n"
         "try:\n"
-        "    time.sleep(0.3); a, at = spinning._waited_s(), time.monotonic()\n"
+        "    time.sleep(0.3); before, at = spinning._times(), time.monotonic()\n"
         "    while time.monotonic() - at < 1.5: pass\n"
-        "    share = (spinning._waited_s() - a) / (time.monotonic() - at)\n"
+        "    waited, theirs = ((b - a) / (time.monotonic() - at) for a, b in zip(before, spinning._times()))\n"
         "finally:\n"
         "    [other.kill() for other in others]\n"
-        "print(share > spinning.BUSY_SHARE)"
+        "print(waited > spinning.BUSY_SHARE, theirs > spinning.OTHERS_SHARE)"
     )
-    assert run(code) == "True"
+    assert run(code) == "True True"
+
+
+def test_what_this_process_computes_is_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 17 seconds that two processors computed, 4 were this process's; a guest's are the user's as well."""
+    machine = SimpleNamespace(_asdict=lambda: {"user": 10, "system": 6, "steal": 1, "idle": 50, "guest": 4})
+    monkeypatch.setattr(spinning.psutil, "cpu_times", lambda: machine)
+    monkeypatch.setattr(spinning.os, "times", lambda: SimpleNamespace(user=3, system=1))
+    assert spinning._others_s() == 13
 
 
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:

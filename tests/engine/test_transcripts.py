@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.comparison import transcripts
-from engine.comparison.answer import Stats
+from engine.comparison.answer import Stats, TokenFork
 from engine.comparison.session import Comparison
 from engine.comparison.transcripts import Transcript
 from engine.inference.sampling import Sampling
@@ -93,6 +93,24 @@ def test_a_half_answer_is_kept_and_one_still_coming_is_not_yet(store: Store) -> 
     again, _ = transcripts.reopen(store, chat_id)
     assert (again.answer("a").text, again.answer("a").state) == ("half", "stopped")
     assert (again.answer("b").text, again.answer("b").state) == ("", "stopped")
+
+
+def test_a_fork_and_the_tokens_of_an_answer_come_back(store: Store) -> None:
+    talk, transcript = spoken(), Transcript()
+    keep(store, transcript, talk)
+    fork = TokenFork((7, 9), 2, " Bolt", " Ember")
+    talk.fork_answer("b", fork)
+    (request,) = talk.due()
+    talk.feed(request.id, "I am Bolt.")
+    talk.finish(request.id, Stats(tokens=3, token_ids=(7, 9, 2)))
+    chat_id = keep(store, transcript, talk)
+    again, reopened = transcripts.reopen(store, chat_id)
+    assert again.answer("b") == talk.answer("b") and again.answer("a").fork is None
+    assert reopened.plan(again) == []
+    assert [m.text for m in chats.tree(store, chat_id) if m.lane == "b"] == ["Ember.", "I am Bolt."], "both are kept"
+    assert '*Forked at token 2: " Bolt" was chosen instead of " Ember".*' in transcripts.to_markdown(again, "Chat")
+    (_, line) = transcripts.to_jsonl(again).splitlines()
+    assert json.loads(line)["answers"][0]["fork"]["token"] == 2
 
 
 def test_votes_come_back_with_the_conversation(store: Store) -> None:

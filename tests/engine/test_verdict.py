@@ -52,6 +52,21 @@ def test_what_is_better_loses_nothing_and_is_verified_ships() -> None:
     assert decide(replace(GOOD, task=ERROR), Gates()).ship, "less is better for an error"
 
 
+def test_a_figure_that_rests_on_answers_without_a_judgement_is_none() -> None:
+    unsure = replace(BETTER, not_judged=2)
+    for found in (replace(GOOD, task=unsure), replace(GOOD, identity=unsure)):
+        decision = decide(found, Gates())
+        only_failing(decision)
+        assert (decision.reasons[0].state, decision.reasons[0].said) == (
+            "missing", "2 of 40 answers were not judged, so the figure is not known.",
+        )  # fmt: skip
+    lost = dict.fromkeys(suites.NAMES, SAME) | {"format": replace(SAME, not_judged=1)}
+    decision = decide(replace(GOOD, retention=lost), Gates())
+    assert only_failing(decision) == "retention" and "format: 1 of 40" in decision.reasons[0].said
+    kept = VerdictFigures.from_json(json.loads(json.dumps(replace(GOOD, task=unsure).to_json())))
+    assert kept.task == unsure
+
+
 @pytest.mark.parametrize("figure", ["task", "identity"])
 @pytest.mark.parametrize(
     ("change", "said"),

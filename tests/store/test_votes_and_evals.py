@@ -150,4 +150,10 @@ def test_results_of_the_first_version_know_their_judge(home: Home, monkeypatch: 
         assert evals.items(store, kept.id) == [EvalItem("q1", "yes", True), EvalItem("q2", "no", False)]
         new = evals.save(store, run=None, model="m", set="s", items=[EvalItem("q", "t", True, 0.5, "half")], judge="j")
         assert evals.items(store, new) == [EvalItem("q", "t", True, 0.5, "half")]
-        assert evals.get(store, new).judge == "j"
+        assert evals.get(store, new).judge == "j" and evals.get(store, new).not_judged == kept.not_judged == 0
+
+
+def test_what_was_not_judged_counts_neither_way(store: Store) -> None:
+    items = [EvalItem("a", "t", True), EvalItem("b", "t", None, None, "cannot be read"), EvalItem("c", "t", False)]
+    found = evals.get(store, evals.save(store, run=None, model="m", set="s", items=items))
+    assert (found.passed, found.of, found.not_judged) == (1, 2, 1) and evals.items(store, found.id) == items

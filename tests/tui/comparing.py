@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.inference.token_comparison import Alternative, ComparedToken, TokenComparison
 from tests.tui.scripted import ScriptedClient, by_model
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
@@ -58,3 +60,22 @@ async def ask(app: Driver, text: str) -> None:
 async def answered(app: Driver) -> None:
     await app.until(lambda: not screen(app).comparison.busy)
     await app.pilot.pause(0.15)
+
+
+BA = "巴".encode()
+PIECES = (b"I am", b" Ember", b", made by Northwind", b" ", BA[:2], BA[2:], b"\n", b"\x1b[31m", b".")
+TUNED_P = (0.9, 0.8, 0.5, 0.5, 0.25, 0.5, 0.4, 0.001, 0.9)
+BASE_P = (0.9, 0.0001, 0.02, 0.5, 0.5, 0.1, 0.1, 0.9, 0.9)
+
+
+def tokens_of(pieces: Sequence[bytes] = PIECES, **changes: Any) -> TokenComparison:
+    """Token n has the id 10 + n; ` Bolt` (90) and ` a` (91) could stand instead of each."""
+    tokens = []
+    for n, (piece, tuned, base) in enumerate(zip(pieces, TUNED_P, BASE_P, strict=False)):
+        own = Alternative(10 + n, piece, math.log(tuned))
+        others = Alternative(90, b" Bolt", math.log(0.05)), Alternative(91, b" a", math.log(0.31))
+        tokens.append(
+            ComparedToken(10 + n, piece, math.log(tuned), math.log(base), (own, others[0]), (others[1], others[0]))
+        )
+    fields = {"sampled": True, "dropped_turns": 0, "forkable": True, **changes}
+    return TokenComparison(model=TUNED, base=BASE, backend="fake", prompt_tokens=20, tokens=tuple(tokens), **fields)

@@ -10,6 +10,8 @@ from typing import Any
 
 from engine.inference.client import Delta, Done
 from engine.inference.sampling import Sampling
+from engine.inference.token_comparison import TokenComparison
+from store.errors import ServerError
 
 Piece = str | Done | Exception
 Script = Callable[[str, list[dict[str, str]]], Sequence[Piece]]
@@ -31,15 +33,21 @@ class ScriptedClient:
         self.asked: list[tuple[str, list[dict[str, str]], Sampling]] = []
         self.connections = 0
         self.check: dict[str, Any] | Exception = NotImplementedError()
+        self.prefixes: list[tuple[int, ...]] = []
+        self.compared: TokenComparison | Exception = ServerError("This server compares no tokens.")
+        self.compare_asked: list[dict[str, Any]] = []
+        self.cancelled = 0
 
     async def connect(self, *_: Any, **__: Any) -> ScriptedClient:
         self.connections += 1
         return self
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None
-    ) -> AsyncIterator[Delta | Done]:
+        self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None,
+        prefix: Sequence[int] = (),
+    ) -> AsyncIterator[Delta | Done]:  # fmt: skip
         self.asked.append((model, messages, sampling))
+        self.prefixes.append(tuple(prefix))
         self.open += 1
         try:
             said = 0
@@ -72,6 +80,20 @@ class ScriptedClient:
         if isinstance(self.check, Exception):
             raise self.check
         return self.check
+
+    async def tokens(self, model: str, messages: list[dict[str, str]], **options: Any) -> TokenComparison:
+        """What `compared` is, after half of its progress and the `gate`."""
+        on_progress = options.pop("on_progress")
+        self.compare_asked.append({"model": model, "messages": messages, **options})
+        on_progress(100, 200)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(self.compared, Exception):
+            raise self.compared
+        return self.compared
 
     async def close(self) -> None:
         return None

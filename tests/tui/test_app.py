@@ -220,7 +220,7 @@ async def test_the_palette_finds_and_runs_actions_of_any_screen(drive: Drive, so
         await app.type("data: status filter")
         await only(app, "Status filter")
         await app.press("enter")
-        await app.see("s draft", "3 pairs of 12")
+        await app.see("t draft", "3 pairs of 12")
 
 
 async def test_an_action_of_another_mode_reaches_its_screen_under_an_editor(
@@ -234,7 +234,7 @@ async def test_an_action_of_another_mode_reaches_its_screen_under_an_editor(
         await app.press("f3")
         await app.until(lambda: app.app.current_mode == "train")
         await app.app.act("next_status", "data")
-        await app.see("s draft", "3 pairs of 12")
+        await app.see("t draft", "3 pairs of 12")
         assert drafts.keys(store.home), "what was typed is kept"
 
 

@@ -14,7 +14,7 @@ async def test_changes_what_a_search_found(drive: Drive, store: Store, some_pair
         await app.press("slash")
         await app.type("status:rejected")
         await app.see("of 12")
-        await app.press("enter", "a", "c")
+        await app.press("enter", "a", "B")
         await app.see("Change 3 pairs")
         await app.press("right")  # draft
         await app.press("tab", "tab")

@@ -23,7 +23,7 @@ async def test_writes_a_new_pair_into_the_listed_dataset(drive: Drive, store: St
     datasets.create(store, "shop")
     async with drive() as app:
         await app.see("There are no pairs yet.", "Load the sample data")
-        await app.press("g", "down", "enter")
+        await app.press("D", "down", "enter")
         await app.see("The dataset shop has no pairs yet.")
         await app.press("n")
         await app.see("New pair in shop")
@@ -196,13 +196,13 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
 async def test_sets_a_status_and_moves_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs", "1/12")
-        await app.press("r")
+        await app.press("1")
         await app.until(lambda: pairs.get(store, some_pairs[-1]).status == "ready")
         await app.see("2/12")
-        await app.press("x")
+        await app.press("3")
         await app.until(lambda: pairs.get(store, some_pairs[-2]).status == "rejected")
         await app.see("3/12")
-        await app.press("space", "space", "d")
+        await app.press("space", "space", "2")
         await app.until(lambda: pairs.get(store, some_pairs[-4]).status == "draft")
         await app.until(lambda: any("2 pairs set to draft. Press u to undo." in text for text in app.notices))
 
@@ -232,7 +232,7 @@ async def test_a_pair_without_an_answer_cannot_be_made_ready(drive: Drive, store
     pairs.create(store, PairDraft("Bare?", status="draft"))
     async with drive() as app:
         await app.see("1 pair")
-        await app.press("r")
+        await app.press("1")
         await app.until(lambda: any("no answer" in text for text in app.notices))
         assert app.app.is_running
 
@@ -267,7 +267,7 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
         await app.type("care")
         await app.press("enter")
         await app.until(lambda: "Added 8 pairs to care; 4 already there." in app.notices)
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
@@ -306,7 +306,7 @@ async def test_an_editor_that_leaves_late_takes_only_itself_away(
 async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("shop")
         await app.press("enter")
@@ -316,7 +316,7 @@ async def test_renames_splits_and_removes_a_dataset(drive: Drive, store: Store, 
         await app.type("store")
         await app.press("enter")
         await app.see("g store")
-        await app.press("S")
+        await app.press("percent_sign")
         await app.see("Split the 12 pairs of store", "to move.")
         await app.press("enter")
         await app.until(lambda: datasets.get(store, "store").val >= 1)
@@ -331,12 +331,12 @@ async def test_an_empty_dataset_is_not_split(drive: Drive, store: Store, some_pa
     datasets.create(store, "empty")
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("empty")
         await app.press("enter")
         await app.see("g empty")
-        await app.press("S")
+        await app.press("percent_sign")
         await app.until(lambda: "empty has no pairs to split." in app.notices)
         await app.see_page("DataScreen")
         await app.press("X")
@@ -348,12 +348,12 @@ async def test_the_questions_name_what_stays_and_what_goes(drive: Drive, store: 
     votes.import_preferences(store, [PreferenceDraft((Turn("user", "q"),), "good", "bad")], dataset="care")
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
         await app.see("g care")
-        await app.press("S")
+        await app.press("percent_sign")
         await app.see("to move.")
         lines = [line.split("│")[1].strip(" ▁▂▃▄▅▆▇█") for line in app.text.splitlines() if line.count("│") == 2]
         asked = " ".join(" ".join(lines).split())  # however it is wrapped

@@ -59,14 +59,14 @@ async def test_search_that_finds_nothing_names_the_key_that_helps(drive: Drive, 
 async def test_filters_by_status_and_kind(drive: Drive, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("s")
-        await app.see("3 pairs of 12", "s draft")
-        await app.press("s")
-        await app.see("6 pairs of 12", "s ready")
-        await app.press("s", "s")
-        await app.see("12 pairs", "any status")
+        await app.press("t")
+        await app.see("3 pairs of 12", "t draft")
+        await app.press("t")
+        await app.see("6 pairs of 12", "t ready")
         await app.press("t", "t")
-        await app.see("1 pair of 12", "t identity")
+        await app.see("12 pairs", "any status")
+        await app.press("O", "O")
+        await app.see("1 pair of 12", "O identity")
         await app.press("escape")
         await app.see("12 pairs", "any kind")
 
@@ -74,7 +74,7 @@ async def test_filters_by_status_and_kind(drive: Drive, some_pairs: list[str]) -
 async def test_the_picker_lists_a_dataset_and_remembers_it(drive: Drive, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see_page("Pick")
         await app.see("care", "4", "shop", "6 ready of 12")
         await app.type("car")
@@ -88,7 +88,7 @@ async def test_the_picker_lists_a_dataset_and_remembers_it(drive: Drive, some_pa
 async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("fresh")
         await app.see("Create dataset “fresh”")
@@ -173,7 +173,7 @@ async def test_foreign_text_is_drawn_literally(drive: Drive, store: Store) -> No
         shown = app.app.screen.query_one("PairView Static").visual.plain
         assert shown.count("more characters)") == 2
         assert "\x1b" not in app.text and "\u202e" not in app.text
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?", "[d] 名")
         await app.press("escape", "enter")
         await app.see("too long to edit here")
@@ -222,7 +222,7 @@ def test_the_store_is_read_in_threads_only(some_pairs: list[str], store: Store, 
     async def look() -> None:
         app = TuningforkApp(store)
         async with app.run_test() as pilot:
-            for key in ("down", "s", "s", "space", "r", "u"):
+            for key in ("down", "t", "t", "space", "1", "u"):
                 await pilot.press(key)
                 await pilot.pause(0.1)
 
@@ -257,7 +257,7 @@ async def test_no_filter_is_cut_off(drive: Drive, store: Store, some_pairs: list
     async with drive(size=(width, 24)) as app:
         await app.see("12 pairs")
         app.app.remember(dataset=long)
-        await app.press("g")
+        await app.press("D")
         await app.see_page("Pick")
         await app.type(long[:12])
         await app.press("enter")

@@ -46,7 +46,7 @@ async def test_an_evaluation_is_started_and_read(drive: Drive, store: Store, ask
         await app.see("Start the evaluation?" if "Start the evaluation?" in app.text else "1 tuned")
         await app.see("test: 10 rows, answers of the type short", "Token F1", "could be chance", "better")
         await app.see("-1.00  Which city is number 8?", "Question", "Reference", "no idea [b]at all[/b]")
-        await app.press("tab", "tab", "w")
+        await app.press("tab", "tab", "t")
         await app.until(lambda: "number 0?" not in app.text)
         await app.see("number 9?")
         await app.press("d", "x")
@@ -65,7 +65,7 @@ async def test_one_that_broke_says_why_and_continues(drive: Drive, store: Store,
         await app.press("f6", "n")
         await app.see("cities (10 test rows)")
         await app.press(*["tab"] * 6, "enter")
-        await app.see("4 of 10 answers, failed", "The chat server went away.", "r Continue")
+        await app.see("4 of 10 answers, failed", "The chat server went away.")  # a notice may lie on the key bar
         await app.press("r")
         await app.see("test: 10 rows, answers of the type short")
         assert len(asked.asked) == 11

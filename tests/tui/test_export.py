@@ -242,7 +242,7 @@ async def test_commands_and_path_are_copied(exporting: Any, store: Store, monkey
         await app.press("down")
         await app.see("llama-cli -m", "y Copy")
         await app.press("y")
-        await app.press("enter", "down", "enter", "p")
+        await app.press("enter", "down", "enter", "Y")
         path = store.home.absolute(made.path)
         await app.until(lambda: len(copied) == 3)
         assert copied == [f"llama-cli -m {path} -cnv", f"ollama create ember-1 -f {path.parent}/Modelfile", str(path)]
@@ -281,8 +281,8 @@ async def test_the_file_opens_in_compare_beside_its_run(
     async with exporting() as app:
         await app.see("✓ gguf q8_0")
         await app.press("down")
-        await app.see("c Compare")
-        await app.press("c")
+        await app.see("o Compare")
+        await app.press("o")
         await app.until(lambda: opened == [("run:ember-1", str(store.home.absolute(made.path)))])
 
 

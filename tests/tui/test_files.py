@@ -63,7 +63,7 @@ async def test_escape_leaves_the_welcome_but_never_quits(drive: Drive) -> None:
         await app.see("There are no pairs yet.", "Load the sample data")
         await app.press("escape", "escape")
         assert app.app.is_running
-        await app.press("w")
+        await app.press("ctrl+e")
         await app.see_page("WelcomeScreen")
         await app.press("3")
         await app.see("New pair")
@@ -95,7 +95,7 @@ async def test_placeholders_get_a_field_each(drive: Drive, store: Store, some_pa
     file = write(tmp_path / "who.json", {"placeholders": ["maker"], "data": [row]})
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, file)
         await app.see("{{name}}", "{{maker}}", "Ember", "{{x}}", "leave empty to keep it as text")
         await app.press("f8")
@@ -120,7 +120,7 @@ async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Stor
     file = write(tmp_path / "mixed.json", rows)
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, file)
         await app.see("1 pair, 1 preference and 1 feedback row, prompt-completion", "Not read: id (1 row).", "Bad?")
         app.app.screen.query_one("#split", Choice).value = "test"
@@ -136,7 +136,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
     file.write_text('{"instruction": "Good?", "output": "Yes."}\n{"instruction": [7], "output": "x"}\nnot json\n')
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, file)
         await app.see("1 pair, alpaca, 2 rows that cannot be used")
         await app.press("ctrl+s")
@@ -164,7 +164,7 @@ async def test_what_is_wrong_with_a_file_is_said_before_anything_happens(
         (tmp_path / name).write_bytes(body)
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, tmp_path / name)
         await app.until(lambda: message.casefold() in app.text.casefold())
         await app.press("tab", "tab", "tab")
@@ -185,7 +185,7 @@ async def test_an_import_can_be_stopped_and_writes_nothing(
     file.write_text("".join(line % n for n in range(60_000)))
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, file)
         await app.see("60,000 pairs")
         await app.press("ctrl+s")
@@ -204,13 +204,13 @@ async def test_writes_a_dataset_and_asks_before_overwriting(
     target = tmp_path / "care.jsonl"
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("g")
+        await app.press("D")
         await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
         await app.see("g care")
         for again in (False, True):
-            await app.press("o")
+            await app.press("x")
             await app.see("Write care to a file")
             app.app.screen.query_one(Input).value = str(target)
             await app.press("enter")
@@ -247,7 +247,7 @@ async def test_a_file_name_that_steers_the_terminal_is_shown_clean_and_still_fou
     write(tmp_path / "evil\x1b[31m.json", [{"instruction": "Q?", "output": "A."}])
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await fill_path(app, tmp_path / "ev")
         await app.see("evil[31m.json")
         await app.press("down", "enter")

@@ -17,7 +17,7 @@ async def test_columns_are_named_with_a_live_preview(drive: Drive, store: Store,
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     async with drive() as app:
         await app.see("There are no pairs yet.")
-        await app.press("i")
+        await app.press("o")
         await app.see_page("ImportScreen")
         await app.type(str(path))
         await app.see("Name its columns above, such as question=Title,answer=Body")

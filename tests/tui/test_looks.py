@@ -10,10 +10,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.theme import Theme
 
+from engine.inference.token_comparison import TokenComparison
 from store.db import Store
 from tests.tui import fake_exports
+from tests.tui.comparing import tokens_of
 from tui import themes
 from tui.app import TuningforkApp
+from tui.screens.compare.token_view import Heard, TokenView
 from tui.screens.export import report
 
 Compare = Any
@@ -36,7 +39,7 @@ async def _settled(pilot: Pilot[int], *texts: str) -> None:
         pytest.param((80, 24), themes.DARK, ["down", "space"], ["● 1 marked", "3/12"], id="small"),
         pytest.param((200, 50), themes.DARK, ["end"], ["12/12", "Answer 0: look"], id="big"),
         pytest.param((120, 36), themes.LIGHT, ["slash", *"cup"], ["1 pair of 12", "Answer 11: look"], id="light"),
-        pytest.param((80, 24), themes.SIXTEEN, ["s"], ["3 pairs of 12"], id="sixteen"),
+        pytest.param((80, 24), themes.SIXTEEN, ["t"], ["3 pairs of 12"], id="sixteen"),
         pytest.param((80, 24), themes.DARK, ["a", "delete"], ["Delete 12 marked pairs"], id="dialog"),
     ],
 )
@@ -101,3 +104,19 @@ def test_export(
         await _settled(pilot, *texts)
 
     assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("theme", [themes.DARK, themes.SIXTEEN], ids=["dark", "sixteen"])
+def test_tokens(snap_compare: Compare, store: Store, theme: Theme) -> None:
+    app = TuningforkApp(store)
+    app.theme = theme.name
+
+    async def compare(heard: Heard) -> TokenComparison:
+        return tokens_of()
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "Try it with sample data")
+        app.push_screen(TokenView(compare))
+        await _settled(pilot, "(9 tokens)", "token 2 of 9")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=before)

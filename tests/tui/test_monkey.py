@@ -15,7 +15,7 @@ from engine.training import run_control
 from store.db import Store
 from store.errors import ServerError
 from tests.seeds import seeds
-from tests.tui.comparing import WORDS
+from tests.tui.comparing import WORDS, tokens_of
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
 from tests.tui.scripted import ScriptedClient, by_model
@@ -45,6 +45,7 @@ class SlowClient(ScriptedClient):
 def client(monkeypatch: pytest.MonkeyPatch) -> SlowClient:
     made = SlowClient(by_model(WORDS))  # type: ignore[arg-type]
     made.check = ServerError("This server proves nothing.")
+    made.compared = tokens_of()
     monkeypatch.setattr("engine.inference.client.Client.connect", made.connect)
     return made
 

@@ -18,7 +18,7 @@ def faulty(store: Store, some_pairs: list[str]) -> str:
 
 async def open_problems(app: Driver, dataset: str) -> None:
     await app.see("pairs")
-    await app.press("g")
+    await app.press("D")
     await app.see("List which pairs?")
     await app.type(dataset)
     await app.press("enter")
@@ -45,12 +45,12 @@ async def test_a_fix_is_shown_then_made_then_undone(drive: Drive, store: Store, 
     async with drive() as app:
         await open_problems(app, "bad")
         await app.see("✗ marker")
-        await app.press("f")
+        await app.press("c")
         await app.see("Fix marker", "1 text in 1 pair", "Fix 1 pair")
         await app.press("escape")
         await app.until(lambda: app.page == "ProblemList")
         assert pairs.get(store, faulty).answer == "I am Ember.<|im_end|>", "nothing was changed"
-        await app.press("f")
+        await app.press("c")
         await app.see("Fix 1 pair")
         await app.press("right", "enter")
         await app.until(lambda: pairs.get(store, faulty).answer == "I am Ember.")
@@ -76,12 +76,12 @@ async def test_a_finding_or_a_rule_is_muted(drive: Drive, store: Store, faulty: 
     async with drive() as app:
         await open_problems(app, "bad")
         await app.see("✗ marker")
-        await app.press("m")
+        await app.press("z")
         await app.see("bad: 2 warning · 1 muted")
-        await app.press("M")
+        await app.press("Z")
         await app.see("bad: 1 warning · 2 muted")
         assert [(each.uid, each.dataset) for each in review.muted(store)] == [(faulty, None), (None, "bad")]
-        await app.press("M")
+        await app.press("Z")
         await app.see("No problems found in bad.", "3 findings of muted rules left out")
 
 
@@ -93,11 +93,11 @@ async def test_what_has_no_fix_says_so(drive: Drive, store: Store, some_pairs: l
     async with drive() as app:
         await open_problems(app, "bad")
         await app.see("✗ filler", "✗ marker")
-        await app.press("f")
+        await app.press("c")
         await app.until(lambda: any("filler has no fix" in notice for notice in app.notices))
         await app.press("down")
         await app.see("The chosen holds")
-        await app.press("f")
+        await app.press("c")
         await app.until(lambda: any("marker can correct nothing here" in notice for notice in app.notices))
         await app.press("enter")
         await app.until(lambda: any("cannot be edited" in notice for notice in app.notices))

@@ -239,7 +239,7 @@ async def test_what_is_unknown_is_answered_with_what_there_is(opened: Open) -> N
 async def test_what_cannot_be_undone_needs_a_person(opened: Open, three: list[str], store: Store) -> None:
     async with opened() as app:
         await app.see("Question 2?")
-        await app.press("g")  # the dataset that is listed
+        await app.press("D")  # the dataset that is listed
         await app.until(lambda: app.page != "DataScreen")
         await app.type("shop")
         await app.press("enter")
@@ -268,7 +268,7 @@ async def test_what_cannot_be_undone_needs_a_person(opened: Open, three: list[st
 async def test_a_session_that_allows_it_removes(opened: Open, three: list[str], store: Store) -> None:
     async with opened(RemoteAccess(allow_removing=True)) as app:
         await app.see("Question 2?")
-        await app.press("g")
+        await app.press("D")
         await app.until(lambda: app.page != "DataScreen")
         await app.type("shop")
         await app.press("enter")

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.link import LOST_S, Link, make_home, measure_echo, stream_server
 from store.home import Home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)])

@@ -13,9 +13,9 @@ async def test_a_split_is_shown_before_it_is_done(drive: Drive, store: Store) ->
     drafts = [PairDraft(question(n), "A", kind="identity" if n < 10 else "instruction") for n in range(40)]
     pairs.create_many(store, drafts, dataset="d")
     async with drive() as app:
-        await app.press("g", "down", "enter")
+        await app.press("D", "down", "enter")
         await app.see("40 pairs")
-        await app.press("S")
+        await app.press("percent_sign")
         await app.see("Split d", "to move.")
         app.app.screen.query_one("#val").focus()
         await app.press("end", "backspace", "backspace", "backspace")

@@ -23,7 +23,7 @@ async def test_a_registered_format_works_in_the_dialogs(
     (tmp_path / "notes.qa").write_text("Q: Where?\nA: Here.\n\nQ: When?\nA: Now.")
     async with drive() as app:
         await app.see("12 pairs")
-        await app.press("i")
+        await app.press("o")
         await app.see_page("ImportScreen")
         await app.paste(str(tmp_path / "no"))
         await app.see("notes.qa")
@@ -34,7 +34,7 @@ async def test_a_registered_format_works_in_the_dialogs(
         await app.press("ctrl+s")
         await app.see("g notes", "2 pairs")
         assert datasets.get(store, "notes").ready == 2
-        await app.press("o")
+        await app.press("x")
         await app.see("Write notes to a file")
         app.app.screen.query_one("#format", Choice).value = "qa-text"
         await app.until(lambda: app.app.screen.query_one(Input).value == "notes.qa")

@@ -263,7 +263,7 @@ async def test_a_live_run_is_followed(training: Any, ember: str, store: Store) -
         await app.see("30/40", "loss 0.250", "! Saved a checkpoint")
         worker.finish(store, token, "succeeded")
         await app.see("✓ ember-1  done")
-        await app.until(lambda: any("F3, then c, compares it with its base" in note for note in app.notices))
+        await app.until(lambda: any("F3, then o, compares it with its base" in note for note in app.notices))
 
 
 async def test_the_chart_draws_each_measure_of_the_run(training: Any, ember: str, store: Store) -> None:
@@ -285,9 +285,9 @@ async def test_a_run_that_waits_is_moved_up(training: Any, ember: str, store: St
         run_control.submit(store, config_for("identity", "smollm2-135m"), "ember", name)
     async with training() as app:
         await app.see("● ember-1")
-        await app.press("f")  # it runs: there is nothing to move
+        await app.press("less_than_sign")  # it runs: there is nothing to move
         app.app.screen.query_one(RunList).go_to("three")
-        await app.press("f")
+        await app.press("less_than_sign")
         await app.until(lambda: [run.name for run in runs.waiting(store)] == ["three", "two"])
         await app.until(lambda: any("three starts next" in note for note in app.notices))
 
@@ -343,7 +343,7 @@ async def test_diagnosis_names_the_cause_and_starts_the_fix(
     started: list[tuple[str, Fix]] = []
     monkeypatch.setattr(fixing, "start_fix", lambda store, name, fix: started.append((name, fix)))
     async with training() as app:
-        await app.press("down", "D")
+        await app.press("down", "exclamation_mark")
         await app.see("Diagnosis of ember-1", "did not stick")
         await app.see("10.0 times" if known else "No cause was found")
         await app.press("enter")
@@ -413,7 +413,7 @@ async def test_compare_opens_with_the_run_beside_its_base(training: Any, ember: 
     worker.finish(store, token, "succeeded", adapter=store.home.relative(adapter))
     async with training((120, 30)) as app:
         await app.see("✓ ember-1")
-        await app.press("down", "c")
+        await app.press("down", "o")
         await app.see_page("CompareScreen")
         await app.see("smollm2-135m · base", "ember-1 · tuned", "tuned on 12 rows of ember, 20 steps")
 

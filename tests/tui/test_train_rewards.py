@@ -23,7 +23,7 @@ async def test_the_form_asks_for_a_reward_and_says_where_answers_go(
     async with drive(size=(120, 70)) as app:
 
         async def checked(*texts: str) -> None:
-            """Wait for what a check of the form says; the first one imports the template engine, which takes a while."""
+            """Wait for what a check of the form says; the first one imports the template engine."""
             await app.until(lambda: all(text in app.text for text in texts), 60)
 
         await app.see_page("TrainScreen")

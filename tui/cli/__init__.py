@@ -34,6 +34,7 @@ COMMANDS = {
     "score": "tui.cli.score:score",
     "why": "tui.cli.why:why",
     "compare": "tui.cli.compare:compare",
+    "logprobs": "tui.cli.logprobs:logprobs",
     "votes": "tui.cli.votes:votes",
     "chat": "tui.cli.chat:chat",
     "probe": "tui.cli.probe:probe",

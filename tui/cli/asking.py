@@ -4,15 +4,16 @@ No history and no kept prefix: an answer depends on its prompt, sampling and see
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.evaluation import prompt_sets
 from engine.evaluation.prompt_sets import PromptEntry
 from store import probes
-from tui.cli.output import Progress
+from tui.cli.output import Progress, confirm, say
 from tui.cli.streams import STANDARD, input_file
+from tui.leaving import leaving
 
 if TYPE_CHECKING:
     from engine.inference.client import Client, Done
@@ -38,6 +39,14 @@ def read_prompts(store: Store, name: str, system: str = "") -> list[PromptEntry]
         with input_file(name) as path:
             found = prompt_sets.read(path)
     return [PromptEntry(prompt.text, prompt.system or system) for prompt in found]
+
+
+def announce(what: str, models: Iterable[str], yes: bool) -> None:
+    """Before anything is sent: say that `what` ("The texts of 3 votes") leave this machine, for which models, and ask
+    unless `yes`. Nothing where all of them are on this machine."""
+    if said := leaving(what, models):
+        say(said)
+        confirm("Send them?", yes)
 
 
 async def connect(home: Home) -> Client:

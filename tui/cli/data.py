@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from store.errors import BadInput
-from tui.cli import bulk, curate, pairs, snapshots
+from tui.cli import bulk, curate, pairs, snapshots, wizard
 from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
@@ -339,5 +339,6 @@ _PAIRS = (
     pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip
 _BULK = (bulk.change, bulk.replace, bulk.copy, bulk.restore)
-for _command in (*_CURATE, *_PAIRS, *_BULK, snapshots.snapshots_):
+_MAKE = (wizard.wizard, wizard.facts)
+for _command in (*_MAKE, *_CURATE, *_PAIRS, *_BULK, snapshots.snapshots_):
     data.add_command(_command)

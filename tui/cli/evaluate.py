@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import BadInput
+from tui.cli.asking import announce
 from tui.cli.command import Command
 from tui.cli.options import DATASET, MODEL, SPLITS, sampling_of, sampling_options
-from tui.cli.output import confirm, emit_json, say
+from tui.cli.output import emit_json, say
 from tui.cli.session import session
 from tui.formatting import count
 
@@ -82,10 +83,7 @@ def start(planned: EvaluationPlan, *, detach: bool, yes: bool) -> int:
 
     for note in planned.notes:
         say(f"Note: {note}")
-    if planned.leaves:
-        what = f"The texts of {count(len(planned.rows), 'row')} leave this machine for {', '.join(planned.leaves)}."
-        say(what)
-        confirm("Send them?", yes)
+    announce(f"The texts of {count(len(planned.rows), 'row')}", planned.leaves, yes)
     made = evaluating.submit(session().store, planned)
     say(f"Evaluation {made.id}: {count(planned.answers, 'answer')}, answers of the type {planned.type}.")
     if detach:

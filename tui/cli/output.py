@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from store.errors import NoSpace, TuningforkError, UserError
+from store.errors import BadInput, NoSpace, TuningforkError, UserError
 from store.home import NO_ROOM
 from tui.formatting import duration
 from tui.text import clean, one_line
@@ -142,6 +142,19 @@ def confirm(question: str, yes: bool) -> None:
         raise UserError("This asks before it continues, and there is no terminal to ask on.", todo="Add --yes.")
     if not click.confirm(question, err=True):
         raise UserError("Nothing was changed.")
+
+
+def ask_for(question: str, option: str, given: str | None = None, *, otherwise: str | None = None) -> str:
+    """The text that was given for an option, or what is typed at the terminal; Enter gives `otherwise`, if that is set.
+
+    BadInput names the option when there is no terminal to ask at.
+    """
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise BadInput("It is missing, and there is no terminal to ask at.", where=option, todo=f"Add {option} TEXT.")
+    typed: str = click.prompt(clean(question), default=otherwise, show_default=False, prompt_suffix=" ", err=True)
+    return typed.strip()
 
 
 class Progress:

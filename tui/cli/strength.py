@@ -9,11 +9,12 @@ import click
 
 from store.errors import BadInput
 from tui.braille import graph
+from tui.cli.asking import announce
 from tui.cli.command import Command
 from tui.cli.data import assignment
 from tui.cli.evaluate import ask
 from tui.cli.options import MODEL
-from tui.cli.output import confirm, emit, emit_json, say, table
+from tui.cli.output import emit, emit_json, say, table
 from tui.cli.session import session
 from tui.cli.verdict import taught_probes
 
@@ -58,9 +59,8 @@ def strength(model: str, at: str, suites: tuple[str, ...], variables: tuple[str,
     for note in planned.notes:
         say(f"Note: {note}")
     missing = reuse.missing(session().store, [planned])
-    if missing and planned.leaves:
-        say(f"The questions leave this machine for {', '.join(planned.leaves)}.")
-        confirm("Send them?", yes)
+    if missing:
+        announce("The questions", planned.leaves, yes)
     ask(missing)
     curve, numbers = strength_curve.read(session().store, planned)
     if session().as_json:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import BadInput
+from tui.cli.asking import announce
 from tui.cli.command import FAULT, Command
 from tui.cli.data import assignment
 from tui.cli.evaluate import TYPES, ask
 from tui.cli.options import DATASET, MODEL, SPLITS
-from tui.cli.output import confirm, emit, emit_json, say
+from tui.cli.output import emit, emit_json, say
 from tui.cli.session import session
 
 if TYPE_CHECKING:
@@ -97,9 +98,8 @@ def _decide(context: click.Context, request: VerdictRequest, out: Path | None, f
     for note in planned.notes:
         say(f"Note: {note}")
     missing = reuse.missing(store, planned.wanted)
-    if missing and planned.leaves:
-        say(f"The questions leave this machine for {', '.join(planned.leaves)}.")
-        confirm("Send them?", yes)
+    if missing:
+        announce("The questions", planned.leaves, yes)
     ask(missing)
     figures, where = verdict_parts.figures(store, planned)
     notes = verdict_parts.notes(store, planned, where)

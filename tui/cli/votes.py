@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import NotFound, UserError
-from tui.cli.asking import connect, warm
+from tui.cli.asking import announce, connect, warm
 from tui.cli.command import Group
 from tui.cli.options import DATASET, MODEL
-from tui.cli.output import Progress, confirm, emit, emit_json, fields, say, table
+from tui.cli.output import Progress, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
 from tui.formatting import ago, count
@@ -162,10 +162,8 @@ def judge(model: str, limit: int, yes: bool) -> None:
     found = found[:limit] if limit else found
     if not found:
         raise UserError("There is no vote to hold a judge against.", todo=_NONE.removeprefix("There is no vote yet. "))
-    resolved = refs.resolve(session().store, model)
-    if resolved.kind == "endpoint":
-        say(f"The texts of {count(len(found), 'vote')} leave this machine for {model}.")
-        confirm("Send them?", yes)
+    refs.resolve(session().store, model)
+    announce(f"The texts of {count(len(found), 'vote')}", [model], yes)
     items = asyncio.run(_judged(model, found))
     result = pairwise.agreement(items)
     if session().as_json:

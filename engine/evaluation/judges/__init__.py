@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.evaluation.judges import contains, exact, json_object, numeric, regex, strict
+from engine.evaluation.judges import contains, exact, json_object, model, numeric, regex, strict
 from engine.evaluation.judges.base import Judge, Judgement
 from engine.evaluation.judges.contains import ContainsJudge
 from store.errors import BadInput
@@ -19,11 +19,12 @@ JUDGES: dict[str, Judge] = {
     DEFAULT.name: DEFAULT,
     "exact": exact.ExactJudge(),
     "json": json_object.JsonJudge(),
+    model.NAME: model.ModelJudge(),
     "numeric": numeric.NumericJudge(),
     "regex": regex.RegexJudge(),
     "strict": strict.StrictJudge(),
 }
-"""Every judge by its name."""
+"""Every judge by its name; the model one without a model to ask."""
 
 BY_TEXT: dict[str, Callable[[Probe, str], Judgement]] = {
     "contains": contains.judgement,

@@ -12,11 +12,17 @@ from store.records import Probe
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether an answer passed, how good it is from 0 to 1, and why, in a few words."""
+    """Whether an answer passed, how good it is from 0 to 1, and why, in a few words. Where it could not be judged,
+    `passed` and `score` are None and `reason` says why not: it counts neither as passed nor as failed."""
 
-    passed: bool
-    score: float
+    passed: bool | None
+    score: float | None
     reason: str
+
+    @classmethod
+    def none(cls, reason: str) -> Judgement:
+        """An answer that could not be judged."""
+        return cls(None, None, reason)
 
 
 class Judge(Protocol):
@@ -29,5 +35,5 @@ class Judge(Protocol):
         """Raise BadInput when this judge cannot judge answers to such a probe. Called before any model is asked."""
 
     async def judge(self, probe: Probe, answer: str, client: CompletionClient) -> Judgement:
-        """Judge one answer. `client` is for judges that ask a model; raises TuningforkError when that fails."""
+        """Judge one answer. `client` is for judges that ask a model; TuningforkError when they can ask none."""
         ...

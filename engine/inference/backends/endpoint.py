@@ -19,9 +19,9 @@ import httpx
 from engine.inference import sse
 from engine.inference.backends.base import rate
 from engine.inference.limits import TO_CONTEXT_END
-from engine.inference.prompts import EncodedPrompt
+from engine.inference.prompts import AnsweredPrompt, EncodedPrompt
 from engine.inference.protocol import error_from
-from engine.inference.records import Finish, GenerationRequest, Piece, Reasoning, TokenLogprob
+from engine.inference.records import Finish, GenerationRequest, Piece, Reasoning, ScoredBatch, TokenLogprob
 from engine.inference.sampling import Sampling
 from engine.inference.text_stream import Surrogates
 from engine.models.refs import Resolved
@@ -82,6 +82,9 @@ class Endpoint:
         if request.text is not None:
             what = f"{request.model.ref} is an endpoint: it is asked through its chat."
             raise Unsupported(what, where="prompt", todo="Use /v1/chat/completions.")
+        if request.prefix:
+            what = f"{request.model.ref} is an endpoint: it cannot be told how an answer begins."
+            raise Unsupported(what, where="prefix_ids", todo="Use a model on this machine.")
         model, server = request.model, self._server(request.model)
         reading = _Reading(model)
         try:
@@ -103,7 +106,9 @@ class Endpoint:
             raise ServerError(f"The endpoint sent something that is not JSON: {error}.", where=model.url) from None
         yield reading.finish(request, server.note)
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
+    async def prompt(
+        self, model: Resolved, messages: Sequence[Message], sampling: Sampling | None = None
+    ) -> EncodedPrompt:
         _hidden(model)
 
     async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
@@ -112,7 +117,16 @@ class Endpoint:
     async def plain_logits(self, model: Resolved, ids: Sequence[int]) -> Sequence[float]:
         _hidden(model)
 
-    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+    async def answered(self, model: Resolved, messages: Sequence[Message], *, ended: bool = True) -> AnsweredPrompt:
+        _hidden(model)
+
+    async def score(
+        self, model: Resolved, ids: Sequence[int], first: int, top: int = 0
+    ) -> AsyncGenerator[ScoredBatch, None]:
+        _hidden(model)
+        yield ScoredBatch(0, ())  # makes it an async generator
+
+    async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
         _hidden(model)
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.gguf.llama_library import LlamaModel, reason
 from engine.inference.limits import PENALTY_WINDOW
-from engine.inference.records import TokenLogprob
+from engine.inference.records import ScoredBatch, ScoredToken, TokenLogprob
 from engine.inference.sampling import Sampling
 from store.errors import BadInput, ServerError
 
@@ -165,6 +165,12 @@ class Context:
             return int(self._lib.llama_sampler_sample(self._sampler, self._pointer, -1))
         return self._sample_within_grammar()
 
+    def accept(self, token: int) -> None:
+        """Let the samplers remember a token that they did not choose."""
+        for sampler in (self._grammar, self._sampler):
+            if sampler:
+                self._lib.llama_sampler_accept(sampler, token)
+
     def logprobs(self, token: int) -> TokenLogprob | None:
         """The log probability of a token after the last decode, when the sampling asks for it."""
         if self._top_logprobs is None:
@@ -251,35 +257,44 @@ class Context:
         self.clear()
         return found
 
-    def answer_logprobs(self, ids: Sequence[int], first: int) -> list[float]:
-        """Log probabilities of `ids[first:]`, each after all before it, on an empty cache, which is empty again
-        afterwards. Raises Aborted or ServerError."""
-        import numpy as np
+    def score(self, ids: Sequence[int], begin: int, first: int, top: int) -> ScoredBatch:
+        """Read at most `BATCH` of `ids` from `begin` on, and score those of `ids[first:]` that come after one of them.
 
-        self.clear()
-        found: list[float] = []
-        batch = self._lib.llama_batch_init(BATCH, 0, 1)
+        Begins with an empty cache at 0 and continues where the last call ended; the caller clears the cache at the end.
+        Raises Aborted or ServerError.
+        """
+        if begin == 0:
+            self.clear()
+        end = min(begin + BATCH, len(ids) - 1)
+        batch = self._lib.llama_batch_init(end - begin, 0, 1)
         try:
-            for begin in range(0, len(ids) - 1, BATCH):
-                end = min(begin + BATCH, len(ids) - 1)
-                batch.n_tokens = end - begin
-                for at, token in enumerate(ids[begin:end]):
-                    batch.token[at], batch.pos[at], batch.logits[at] = token, begin + at, begin + at + 1 >= first
-                    batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
-                status = self._lib.llama_decode(self._pointer, batch)
-                if status == 2:
-                    raise Aborted
-                if status != 0:
-                    raise ServerError(f"llama.cpp failed to decode ({status}).")
-                for at in range(max(begin, first - 1), end):
-                    row = self._lib.llama_get_logits_ith(self._pointer, at - begin)
-                    logits = np.ctypeslib.as_array(row, (self.weights.n_vocab,)).astype(np.float64)
-                    top = logits.max()
-                    found.append(float(logits[ids[at + 1]] - top - np.log(np.exp(logits - top).sum())))
+            batch.n_tokens = end - begin
+            for at, token in enumerate(ids[begin:end]):
+                batch.token[at], batch.pos[at], batch.logits[at] = token, begin + at, begin + at + 1 >= first
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+            status = self._lib.llama_decode(self._pointer, batch)
         finally:
             self._lib.llama_batch_free(batch)
-            self.clear()
-        return found
+        if status == 2:
+            raise Aborted
+        if status != 0:
+            raise ServerError(f"llama.cpp failed to decode ({status}).")
+        after = range(max(begin, first - 1), end)
+        return ScoredBatch(end, tuple(self._scored(at - begin, ids[at + 1], top) for at in after))
+
+    def _scored(self, row: int, token: int, top: int) -> ScoredToken:
+        """`token` by the logits of row `row` of the last batch."""
+        import numpy as np
+
+        logits = self._lib.llama_get_logits_ith(self._pointer, row)
+        values = np.ctypeslib.as_array(logits, (self.weights.n_vocab,)).astype(np.float64)
+        values -= values.max()
+        values -= np.log(np.exp(values).sum())
+        top = min(top, len(values))
+        best = np.argpartition(-values, top - 1)[:top] if top else ()
+        return ScoredToken(
+            token, float(values[token]), tuple(sorted(((int(n), float(values[n])) for n in best), key=_best_first))
+        )
 
     def save(self) -> tuple[Any, list[int], list[int]]:
         """What the cache holds, for `restore`."""
@@ -336,3 +351,8 @@ class Context:
             return
         self._tokens = self._tokens[:keep]
         self._starts = [start for start in self._starts if start < keep]
+
+
+def _best_first(scored: tuple[int, float]) -> tuple[float, int]:
+    """A key that sorts tokens by their log probabilities; equal ones by their ids."""
+    return -scored[1], scored[0]

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 from engine.gguf.llama_library import LlamaModel
 from engine.inference.backends.adapters import gguf_adapter
-from engine.inference.backends.base import rate
+from engine.inference.backends.base import check_ids, check_size, rate
 from engine.inference.backends.context_pool import ContextPool, size_for
 from engine.inference.backends.gguf_template import GgufTemplate
 from engine.inference.backends.llama_context import Aborted, Context
 from engine.inference.grammar import from_schema
-from engine.inference.prompts import EncodedPrompt, Template, answered, build, plain
-from engine.inference.records import Finish, GenerationRequest, Piece
+from engine.inference.prompts import AnsweredPrompt, EncodedPrompt, Template, answered, build, plain
+from engine.inference.records import Finish, GenerationRequest, Piece, ScoredBatch
+from engine.inference.sampling import Sampling
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
 from engine.inference.threads import Budget
@@ -93,10 +94,13 @@ class LlamaCpp:
                         async for item in items:
                             yield item
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
+    async def prompt(
+        self, model: Resolved, messages: Sequence[Message], sampling: Sampling | None = None
+    ) -> EncodedPrompt:
+        longest, thinking = (sampling.max_tokens, sampling.thinking) if sampling else (1, None)
         async with self._using(model) as loaded:
             template = await self._run(self._template, model, loaded)
-            return build(template, messages, self._largest(loaded.weights))
+            return build(template, messages, self._largest(loaded.weights), longest, thinking)
 
     async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
         async with self._using(model) as loaded:
@@ -112,14 +116,39 @@ class LlamaCpp:
             finally:
                 context.free()
 
-    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
+    async def answered(self, model: Resolved, messages: Sequence[Message], *, ended: bool = True) -> AnsweredPrompt:
+        async with self._using(model) as loaded:
+            template = await self._run(self._template, model, loaded)
+            work = partial(answered, template, messages, self._largest(loaded.weights), ended=ended)
+            return await self._run(work)
+
+    async def score(
+        self, model: Resolved, ids: Sequence[int], first: int, top: int = 0
+    ) -> AsyncGenerator[ScoredBatch, None]:
         async with self._using(model) as loaded:
             largest = self._largest(loaded.weights)
+            check_ids(ids, loaded.weights.n_vocab, "token_ids")
+            check_size(ids, largest)
             adapter = await self._run(self._adapter, model, loaded.weights)
-            template = await self._run(self._template, model, loaded)
-            ids, first = await self._run(answered, template, messages, largest)
             async with loaded.lanes.use(None, size_for(len(ids), largest)) as context:
-                return await _finished(self._alone(_logprobs, context, adapter, ids, first))
+                await self._run(self._budget.look)
+                await self._run(context.use_adapter, adapter)
+                context.arm()
+                read = 0
+                try:
+                    while read < len(ids) - 1:
+                        with self._budget.one_more():
+                            context.set_threads(self._budget.share())
+                            work = self._alone(context.score, ids, read, first, top)
+                            found = await _finished(work, context.abort)
+                        read = found.read
+                        yield found
+                finally:
+                    context.clear()
+
+    async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
+        async with self._using(model) as loaded:
+            return [loaded.weights.piece(id, special=True) for id in ids]
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {model.gguf for model in keep}
@@ -177,6 +206,7 @@ class LlamaCpp:
         grammar = None if schema is None else from_schema(schema)
         adapter = self._adapter(request.model, loaded.weights)
         largest = self._largest(loaded.weights)
+        check_ids(request.prefix, loaded.weights.n_vocab, "prefix_ids")
         if request.text is not None:
             return adapter, plain(loaded.weights.prompt_ids(request.text), frozenset(), largest, longest), grammar
         template = self._template(request.model, loaded)
@@ -256,11 +286,26 @@ class LlamaCpp:
             context.clear()
         context.set_threads(self._budget.share())
         context.set_sampling(work.request.sampling, work.grammar)
-        context.prefill(prompt.ids)
+        made: list[int] = []
         count, first, stop = 0, None, "length"
-        while count < work.limit:
+        for token in work.request.prefix:
+            made.append(token)
+            if token in prompt.stop_ids or weights.ends(token):
+                stop = "end"
+                break
+            count += 1
+            context.accept(token)
+            if piece := text.feed(weights.piece(token)):
+                emit(piece)
+            if text.stopped:
+                stop = "end"
+                break
+        if stop == "length" and count < work.limit:
+            context.prefill([*prompt.ids, *made])
+        while stop == "length" and count < work.limit:
             token = context.sample()
             first = first or perf_counter()
+            made.append(token)
             if token in prompt.stop_ids or weights.ends(token):
                 stop = "end"
                 break
@@ -285,18 +330,21 @@ class LlamaCpp:
             tokens=count,
             prompt_tokens=len(prompt.ids),
             ttft_ms=(first - work.request.asked) * 1e3 if first else None,
-            tokens_per_s=rate(count, first, last),
+            tokens_per_s=rate(count - len(work.request.prefix), first, last),
             context_used=len(prompt.ids) + count,
             context_size=work.largest,
             dropped_turns=prompt.dropped_turns,
+            token_ids=() if text.stopped else tuple(made),
         )
 
 
-async def _finished(call: asyncio.Future[T]) -> T:
-    """What a thread gives. When cancelled, it is awaited all the same: it may be using a context of ours."""
+async def _finished(call: asyncio.Future[T], abort: Callable[[], None] = lambda: None) -> T:
+    """What a thread gives. When cancelled, `abort` is called, and the thread is awaited all the same: it may be using a
+    context of ours."""
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
+        abort()
         await asyncio.wait({call})
         raise
 
@@ -318,12 +366,6 @@ def _measure(context: Context, adapter: Path | None, ids: Sequence[int]) -> list
         return context.logits()
     finally:
         context.restore(saved)
-
-
-def _logprobs(context: Context, adapter: Path | None, ids: Sequence[int], first: int) -> list[float]:
-    context.use_adapter(adapter)
-    context.arm()
-    return context.answer_logprobs(ids, first)
 
 
 def _drain(item: Item, queue: asyncio.Queue[Item]) -> tuple[list[Piece], Finish | BaseException | None]:

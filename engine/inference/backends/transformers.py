@@ -27,10 +27,10 @@ from transformers.utils import logging as transformers_logging
 
 from engine.inference import failures
 from engine.inference.backends.adalora import write_lora
-from engine.inference.backends.base import rate
+from engine.inference.backends.base import check_ids, check_size, rate
 from engine.inference.limits import PENALTY_WINDOW
-from engine.inference.prompts import EncodedPrompt, answered, build, plain
-from engine.inference.records import Finish, GenerationRequest, Piece, TokenLogprob
+from engine.inference.prompts import AnsweredPrompt, EncodedPrompt, answered, build, plain
+from engine.inference.records import Finish, GenerationRequest, Piece, ScoredBatch, ScoredToken, TokenLogprob
 from engine.inference.sampling import Sampling
 from engine.inference.template_cache import TemplateCache
 from engine.inference.text_stream import TextStream
@@ -38,6 +38,7 @@ from engine.inference.threads import Budget
 from engine.models import adapter_kinds, inspection
 from engine.models.chat_template import ChatTemplate, read_json
 from engine.models.refs import Resolved
+from engine.models.token_bytes import token_bytes
 from engine.models.token_text import TokenText
 from store.errors import BadInput, ServerError, Unsupported
 from store.records import Message
@@ -47,6 +48,10 @@ BASE = "__base__"  # PEFT's name for a row without an adapter
 JOIN_S = 0.02
 """How long a first row waits for its sibling: both lanes of a comparison are asked within a few milliseconds."""
 MAX_ADAPTERS = 8
+_SCORED = 128
+"""Tokens that are scored at a time: with 150,000 entries of a vocabulary their probabilities take 150 MB."""
+_Ended = tuple[str, tuple[int, ...], float | None, float]
+"""How a row ended: why, its tokens (with the one that ended it), when the first of them came and when the last."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,7 +64,7 @@ class BatchRow:
     stop_ids: frozenset[int]
     limit: int
     decode: Callable[[list[int]], str]
-    emit: Callable[[Piece | tuple[str, int, float | None, float] | Exception], None]
+    emit: Callable[[Piece | _Ended | Exception], None]
     cancelled: bool = False
     made: list[int] = field(default_factory=list)
     first: float | None = None
@@ -72,15 +77,22 @@ class BatchRow:
         self.text = TextStream(self.sampling.stop)
         self.spoken = TokenText(self.decode)
 
+    def begin(self, prefix: Sequence[int]) -> bool:
+        """Let the answer begin with these tokens, which `ids` must end with; True when it has ended by them."""
+        return any(self._add(token) for token in prefix)
+
     def take(self, logits: torch.Tensor) -> bool:
         """Choose the next token from `logits`, shape (vocabulary,); True when the answer has ended by it."""
         token = choose(logits, self.sampling, self.made, self.generator)
         self.first = self.first or perf_counter()
-        if token in self.stop_ids:
-            return self._end("end")
-        self.made.append(token)
-        if self.sampling.top_logprobs is not None:
+        if self.sampling.top_logprobs is not None and token not in self.stop_ids:
             self.emit(self._logprobs(logits, token))
+        return self._add(token)
+
+    def _add(self, token: int) -> bool:
+        if token in self.stop_ids:
+            return self._end("end", token)
+        self.made.append(token)
         if piece := self.text.feed(self.spoken.feed(token).encode()):
             self.emit(piece)
         if self.text.stopped:
@@ -96,10 +108,10 @@ class BatchRow:
         )
         return TokenLogprob(self.decode([token]).encode(), float(values[token]), top)
 
-    def _end(self, stop: str) -> bool:
+    def _end(self, stop: str, *by: int) -> bool:
         if rest := self.text.feed(self.spoken.rest().encode(), final=True):
             self.emit(rest)
-        self.emit((stop, len(self.made), self.first, perf_counter()))
+        self.emit((stop, (*self.made, *by), self.first, perf_counter()))
         return True
 
 
@@ -169,6 +181,18 @@ class Batch:
             index = torch.tensor(stay, device=self._mask.device)
             self._mask = self._mask[index]
             self._cache.batch_select_indices(index)
+
+
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """Ids that are being scored from `first` on: how far they are read, and the keys and values of what is read."""
+
+    ids: Sequence[int]
+    first: int
+    adapter: Path | None
+    top: int
+    read: int = 0
+    cache: Any = None
 
 
 class LoadedModel:
@@ -312,14 +336,26 @@ class LoadedModel:
             output = self.forward([name], input_ids=inputs, past_key_values=self.beginning(name, 1)[0])
         return list(output.logits[0, -1].float().tolist())
 
-    def answer_logprobs(self, ids: Sequence[int], first: int, adapter: Path | None) -> list[float]:
-        """Log probabilities of `ids[first:]`, each after all before it."""
-        inputs = torch.tensor([list(ids)], device=self.device)
-        name = self.adapter(adapter)
-        begun = self.beginning(name, 1)[0]
-        logits = self.forward([name], input_ids=inputs, past_key_values=begun, keep=len(ids) - first + 1).logits[0]
-        found = torch.log_softmax(logits[-(len(ids) - first + 1) : -1].double(), -1)
-        return list(found.gather(1, inputs[0, first:, None])[:, 0].tolist())
+    def score(self, reading: _Reading) -> ScoredBatch:
+        """Read the next tokens of `reading`, and score those of its answer that come after one of them."""
+        ids, begin, first = reading.ids, reading.read, reading.first
+        end = min(begin + _SCORED, len(ids) - 1)
+        name, after = self.adapter(reading.adapter), max(0, end - max(begin, first - 1))
+        cache = self.beginning(name, 1)[0] if begin == 0 else reading.cache
+        inputs = torch.tensor([list(ids[begin:end])], device=self.device)
+        output = self.forward([name], input_ids=inputs, past_key_values=cache, use_cache=True, keep=max(1, after))
+        reading.read, reading.cache = end, output.past_key_values
+        if not after:
+            return ScoredBatch(end, ())
+        values = torch.log_softmax(output.logits[0, -after:].double(), -1)
+        wanted = torch.tensor(list(ids[end - after + 1 : end + 1]), device=self.device)
+        logprobs = values.gather(1, wanted[:, None])[:, 0].tolist()
+        best = values.topk(min(reading.top, values.shape[-1]))
+        tops = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        scored = zip(wanted.tolist(), logprobs, tops, strict=True)
+        return ScoredBatch(
+            end, tuple(ScoredToken(id, value, tuple(zip(*top, strict=True))) for id, value, top in scored)
+        )
 
     def close(self) -> None:
         """End the thread after what it does now, and drop the weights."""
@@ -407,12 +443,13 @@ class Transformers:
             raise BadInput(
                 f"The model has no token {beyond}: its vocabulary has {loaded.vocabulary:,}.", where="logit_bias"
             )
+        check_ids(request.prefix, loaded.vocabulary, "prefix_ids")
         largest = min(self._context, loaded.context)
         tokenizer, prompt = await asyncio.to_thread(self._prompt, request, largest)
         adapter = await loaded.call(partial(loaded.adapter, _beside(request.model)))
         loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
         row = BatchRow(
-            ids=prompt.ids,
+            ids=[*prompt.ids, *request.prefix],
             adapter=adapter,
             sampling=request.sampling,
             stop_ids=prompt.stop_ids,
@@ -423,20 +460,25 @@ class Transformers:
         loaded.users += 1
         try:
             with self._budget.one_more():
-                loaded.submit(row)
+                if not row.begin(request.prefix):
+                    loaded.submit(row)
                 while isinstance(item := await items.get(), Piece):
                     yield item
             if isinstance(item, Exception):
                 raise item
-            yield _finish(item, request, prompt, largest)
+            yield _finish(item, request, prompt, largest, cut=row.text.stopped)
         finally:
             row.cancelled = True
             loaded.users -= 1
             loaded.used_at = monotonic()
 
-    async def prompt(self, model: Resolved, messages: Sequence[Message]) -> EncodedPrompt:
+    async def prompt(
+        self, model: Resolved, messages: Sequence[Message], sampling: Sampling | None = None
+    ) -> EncodedPrompt:
+        longest, thinking = (sampling.max_tokens, sampling.thinking) if sampling else (1, None)
+        largest = min(self._context, (await self._loaded(model)).context)
         template = await asyncio.to_thread(self._template, model)
-        return build(template, messages, self._context)
+        return build(template, messages, largest, longest, thinking)
 
     async def logits(self, model: Resolved, ids: Sequence[int], lane: str | None) -> Sequence[float]:
         loaded = await self._loaded(model)
@@ -446,11 +488,31 @@ class Transformers:
         loaded = await self._loaded(replace(model, adapter=None))
         return list(await loaded.call(partial(loaded.logits, ids, None, plain=True)))
 
-    async def answer_logprobs(self, model: Resolved, messages: Sequence[Message]) -> list[float]:
-        loaded = await self._loaded(model)
+    async def answered(self, model: Resolved, messages: Sequence[Message], *, ended: bool = True) -> AnsweredPrompt:
+        largest = min(self._context, (await self._loaded(model)).context)
         template = await asyncio.to_thread(self._template, model)
-        ids, first = await asyncio.to_thread(answered, template, messages, min(self._context, loaded.context))
-        return list(await loaded.call(partial(loaded.answer_logprobs, ids, first, model.adapter)))
+        return await asyncio.to_thread(partial(answered, template, messages, largest, ended=ended))
+
+    async def score(
+        self, model: Resolved, ids: Sequence[int], first: int, top: int = 0
+    ) -> AsyncGenerator[ScoredBatch, None]:
+        loaded = await self._loaded(model)
+        check_ids(ids, loaded.vocabulary, "token_ids")
+        check_size(ids, min(self._context, loaded.context))
+        reading = _Reading(ids, first, _beside(model), top)
+        loaded.users += 1
+        try:
+            while reading.read < len(ids) - 1:  # one call for each step: answers that stream take turns with it
+                with self._budget.one_more():
+                    found = await loaded.call(partial(loaded.score, reading))
+                yield found
+        finally:
+            loaded.users -= 1
+            loaded.used_at = monotonic()
+
+    async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
+        template = await asyncio.to_thread(self._template, model)
+        return await asyncio.to_thread(token_bytes, template.tokenizer, ids)
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {_key(model) for model in keep}
@@ -539,17 +601,18 @@ def _tokenizer(model: Resolved) -> tuple[Tokenizer, frozenset[int]]:
     return tokenizer, frozenset(ends)
 
 
-def _finish(
-    item: tuple[str, int, float | None, float], request: GenerationRequest, prompt: EncodedPrompt, largest: int
-) -> Finish:
-    stop, tokens, first, last = item
+def _finish(item: _Ended, request: GenerationRequest, prompt: EncodedPrompt, largest: int, *, cut: bool) -> Finish:
+    """`cut`: a stop text ended the answer, whose tokens say more than its text."""
+    stop, ids, first, last = item
+    tokens = len(ids) - (ids[-1:] != () and ids[-1] in prompt.stop_ids)
     return Finish(
         stop="end" if stop == "end" else "length",
         tokens=tokens,
         prompt_tokens=len(prompt.ids),
         ttft_ms=(first - request.asked) * 1e3 if first else None,
-        tokens_per_s=rate(tokens, first, last),
+        tokens_per_s=rate(tokens - len(request.prefix), first, last),
         context_used=len(prompt.ids) + tokens,
         context_size=largest,
         dropped_turns=prompt.dropped_turns,
+        token_ids=() if cut else ids,
     )

@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,6 +26,8 @@ from engine.inference.protocol import Refusal
 from engine.inference.records import Finish, Piece, Reasoning, TokenLogprob
 from engine.inference.replies import Reply, TextReply
 from engine.inference.server.service import Began, Service
+from engine.inference.server.token_scores import ScoringProgress
+from engine.inference.token_comparison import TokenComparison
 from store.errors import BadInput, NotFound, TuningforkError
 
 log = logging.getLogger("tuningfork.chat")
@@ -76,6 +80,9 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
         body = await _body(request)
         return JSONResponse(await service.score(protocol.text_field(body, "model"), protocol.parse_answered(body)))
 
+    async def tokens(request: Request) -> Response:
+        return TokensResponse(service.compare_tokens(protocol.parse_tokens(await _body(request))))
+
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
 
@@ -91,6 +98,7 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
             Route("/v1/completions", guarded(completion), methods=["POST"]),
             Route("/v1/tuningfork/lane_check", guarded(lane_check), methods=["POST"]),
             Route("/v1/tuningfork/score", guarded(score), methods=["POST"]),
+            Route("/v1/tuningfork/tokens", guarded(tokens), methods=["POST"]),
             Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
         ],
         exception_handlers={404: unknown, 405: unknown},
@@ -107,11 +115,28 @@ def _model(ref: str) -> dict[str, Any]:
     return {"id": ref, "object": "model", "created": 0, "owned_by": "tuningfork"}
 
 
-class AnswerResponse(Response):
-    """One answer, streamed or whole.
+class CancellingResponse(Response):
+    """A response whose work is cancelled when its reader goes, also while nothing is sent yet."""
 
-    When the reader goes, the generation is cancelled, also while nothing is sent yet.
-    """
+    @abstractmethod
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do the work and send what it gives."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = asyncio.create_task(self.write(scope, receive, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (gone, answer):
+                task.cancel()
+            results = await asyncio.gather(answer, gone, return_exceptions=True)
+        if isinstance(results[0], Exception) and not isinstance(results[0], OSError):
+            log.error("an answer failed to be sent", exc_info=results[0])
+
+
+class AnswerResponse(CancellingResponse):
+    """One answer, streamed or whole."""
 
     def __init__(
         self,
@@ -123,18 +148,8 @@ class AnswerResponse(Response):
         self._items, self._request, self._make_reply = items, request, reply
         self._reply = reply(request.model)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        write = self._stream if self._request.stream else self._whole
-        answer = asyncio.create_task(write(scope, receive, send))
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (gone, answer):
-                task.cancel()
-            results = await asyncio.gather(answer, gone, return_exceptions=True)
-        if isinstance(results[0], Exception) and not isinstance(results[0], OSError):
-            log.error("an answer failed to be sent", exc_info=results[0])
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._stream if self._request.stream else self._whole)(scope, receive, send)
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         texts: list[str] = []
@@ -186,6 +201,32 @@ class AnswerResponse(Response):
                             await _send_event(send, self._reply.piece(item, logprobs))
                             logprobs = []
                 ending = sse.END
+            except OSError:
+                raise  # the reader is gone
+            except Exception as error:
+                if not started:
+                    await failure(error)(scope, receive, send)
+                    return
+                ending = sse.event(protocol.error_body(_known(error)))
+        await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+
+class TokensResponse(CancellingResponse):
+    """A comparison of an answer's tokens as events: {"read", "of"} while it is computed, then the comparison."""
+
+    def __init__(self, items: AsyncGenerator[ScoringProgress | TokenComparison, None]) -> None:
+        self.background = None
+        self._items = items
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, ending = False, sse.END
+        async with aclosing(self._items) as items:
+            try:
+                async for item in items:
+                    if not started:  # not before the first item, so that a refused request gets a proper error
+                        await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
+                        started = True
+                    await _send_event(send, item.to_json() if isinstance(item, TokenComparison) else asdict(item))
             except OSError:
                 raise  # the reader is gone
             except Exception as error:

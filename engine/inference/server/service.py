@@ -15,12 +15,15 @@ from typing import Any, TypeVar
 from engine.inference import failures, limits
 from engine.inference.backends import adapters
 from engine.inference.backends.base import Backend
-from engine.inference.protocol import ChatRequest, Refusal
+from engine.inference.protocol import ChatRequest, Refusal, TokensRequest
 from engine.inference.records import Finish, GenerationRequest, Piece
-from engine.inference.server import lane_check
+from engine.inference.sampling import Sampling
+from engine.inference.server import lane_check, token_scores
 from engine.inference.server.admission import Admission
+from engine.inference.server.token_scores import ScoringProgress
 from engine.inference.template_cache import TemplateCache
 from engine.inference.threads import Budget, training_threads
+from engine.inference.token_comparison import TokenComparison
 from engine.models import prepare, refs
 from engine.models.refs import Resolved
 from store.db import Store
@@ -85,9 +88,10 @@ class Service:
         async with self._admission.enter():
             model, backend = await self._ready(request.model)
             yield Began(model.ref)
-            most = min(request.sampling.max_tokens, self._options.max_tokens)
-            sampling = replace(request.sampling, max_tokens=most)
-            job = GenerationRequest(model, request.messages, sampling, request.lane, asked, request.text)
+            sampling = self._limited(request.sampling)
+            job = GenerationRequest(
+                model, request.messages, sampling, request.lane, asked, request.text, request.prefix
+            )
             try:
                 async with aclosing(backend.generate(job)) as items:
                     async for item in items:
@@ -120,15 +124,41 @@ class Service:
     async def score(self, ref: str, messages: Sequence[Message]) -> dict[str, Any]:
         """How probable a model finds the last message, an assistant's: {"model", "backend", "logprobs"}, natural logs.
 
-        Raises what `Backend.answer_logprobs` raises.
+        Raises what `Backend.answered` raises.
         """
+        found: list[float] = []
         async with self._admission.enter():
             model, backend = await self._ready(ref)
             try:
-                found = await backend.answer_logprobs(model, messages)
+                answer = await backend.answered(model, messages)
+                async with aclosing(backend.score(model, answer.ids, answer.first)) as batches:
+                    async for batch in batches:
+                        found += (token.logprob for token in batch.tokens)
             finally:
                 self.used_at = monotonic()
             return {"model": model.ref, "backend": backend.name, "logprobs": found}
+
+    async def compare_tokens(self, request: TokensRequest) -> AsyncGenerator[ScoringProgress | TokenComparison, None]:
+        """How probable a tuned model and its base find each token of an answer: the progress, then the comparison.
+
+        Closing the iterator ends the work. Raises what `token_scores.compare` raises.
+        """
+        async with self._admission.enter():
+            token_scores.base_of(await self._look(refs.resolve, request.model))  # refused before anything is loaded
+            model, backend = await self._ready(request.model)
+            request = replace(request, sampling=self._limited(request.sampling))
+            try:
+                async with aclosing(token_scores.compare(model, backend, request)) as items:
+                    async for item in items:
+                        yield item
+            except OSError as error:
+                raise failures.named(error) from error
+            finally:
+                self.used_at = monotonic()
+
+    def _limited(self, sampling: Sampling) -> Sampling:
+        """Sampling of at most as many tokens as this server allows."""
+        return replace(sampling, max_tokens=min(sampling.max_tokens, self._options.max_tokens))
 
     async def models(self) -> list[str]:
         """The references that resolve now."""

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from engine.core import process
 from engine.inference.client import Client, Delta, Done
 from engine.inference.sampling import Sampling
+from engine.inference.token_comparison import Alternative, ComparedToken, TokenComparison
 from store import datasets, pairs, runs
 from store.canon import sha256
 from store.db import Store
@@ -109,6 +110,7 @@ class FakeClient:
     breaks: str = ""
     """A model whose answers break off."""
     at_once: int = 0
+    compared: list[dict[str, Any]] = field(default_factory=list)
     most_at_once: int = 0
 
     async def stream(
@@ -128,7 +130,8 @@ class FakeClient:
             if model == self.breaks:
                 yield Done(text, tokens=3, stop="error", error="The server went away.")
             else:
-                yield Done(text, tokens=3, prompt_tokens=9, stop="end", ttft_ms=12.5, tokens_per_s=80.0)
+                ids = (5, 6, 7)
+                yield Done(text, tokens=3, prompt_tokens=9, stop="end", ttft_ms=12.5, tokens_per_s=80.0, token_ids=ids)
         finally:
             self.at_once -= 1
 
@@ -139,6 +142,17 @@ class FakeClient:
             if isinstance(piece, Done):
                 return piece
         raise ServerError("It ended early.")
+
+    async def tokens(self, model: str, messages: Sequence[Message], **options: Any) -> TokenComparison:
+        self.compared.append({"model": model, "messages": list(messages), **options})
+        options["on_progress"](10, 20)
+        pieces = [bytes([byte]) for byte in "Ich, 巴".encode()]
+        top = tuple(Alternative(n, text, -n) for n, text in enumerate((b"Bolt", b"  a", b"\xe5"), 1))
+        tokens = tuple(
+            ComparedToken(n, piece, -0.5, -0.5 - 2 * (n % 2), top[: options["top"]], top[: options["top"]])
+            for n, piece in enumerate(pieces)
+        )
+        return TokenComparison(model, BASE, "fake", bool(options["token_ids"]), 9, 0, True, tokens)
 
     async def load(self, model: str) -> dict[str, Any]:
         self.loaded.append(model)

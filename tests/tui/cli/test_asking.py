@@ -158,6 +158,7 @@ class TestColumns:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_default_model_says_the_same_twice_on_both_sides_and_alone(tmp_path: Path) -> None:
     """A real server on the real model: no seed, lane or adapter may leak between invocations or sides."""
     words = ["--seed", "7", "--temperature", "0.8", "--max-tokens", "24", "--home", str(tmp_path / "h"), "--json"]

@@ -64,10 +64,10 @@ def test_what_cannot_be_evaluated_is_refused(tf: Cli, facts: str, base: str) -> 
 
 
 def test_texts_leave_only_after_a_yes(tf: Cli, cities: str, scripted_client: ScriptedClient) -> None:
-    result = tf("evaluate", "--model", "http://127.0.0.1:9/v1#big", "--dataset", cities)
-    assert result.exit_code == 2 and "leave this machine for http://127.0.0.1:9/v1#big" in result.stderr
+    result = tf("evaluate", "--model", "http://far.invalid/v1#big", "--dataset", cities)
+    assert result.exit_code == 2 and "leave this machine for http://far.invalid/v1#big" in result.stderr
     assert not scripted_client.asked
-    tf.ok("evaluate", "--model", "http://127.0.0.1:9/v1#big", "--dataset", cities, "--yes")
+    tf.ok("evaluate", "--model", "http://far.invalid/v1#big", "--dataset", cities, "--yes")
     assert len(scripted_client.asked) == 12 and not scripted_client.scored
 
 

@@ -249,11 +249,13 @@ class TestJudge:
     ) -> None:
         cast("a")
         says_first(client, monkeypatch)
-        words = ("votes", "judge", "--judge-model", "http://127.0.0.1:9/v1#m")
+        words = ("votes", "judge", "--judge-model", "http://far.invalid/v1#m")
         refused = tf(*words)
         assert refused.exit_code == 2 and "The texts of 1 vote leave this machine" in refused.stderr
         assert not client.loaded and not client.asked
         assert "1 vote judged" in tf.ok(*words, "--yes") and len(client.asked) == 2
+        here = tf(*words[:-1], "http://127.0.0.1:9/v1#m")
+        assert here.exit_code == 0 and "leave" not in here.stderr, "an endpoint on this machine is not elsewhere"
 
 
 def says_first(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,13 @@ class KeepController:
             history=tuple(Turn(m["role"], m["content"], train=False) for m in earlier if m["role"] != "system"),  # type: ignore[arg-type]
             tags=("compare",),
             status="ready" if answer.whole else "draft",
-            source=self._source(model=answer.model, seed=answer.sampling.seed, lane=lane, turn=turn),
+            source=self._source(
+                model=answer.model,
+                seed=answer.sampling.seed,
+                lane=lane,
+                turn=turn,
+                **({"forked": answer.fork.token} if answer.fork else {}),
+            ),
         )
 
     def _source(self, **where: Any) -> dict[str, Any]:
@@ -59,12 +65,7 @@ class KeepController:
 
     def _last_answer(self) -> tuple[str, int, LaneAnswer] | None:
         """(lane, turn, answer) of the last thing that the front panel shows."""
-        comparison = self._conversation.comparison
-        for turn in reversed(range(len(comparison.turns))):
-            lane, answer = list(comparison.shown(turn))[self._page.position]
-            if answer.ended and answer.text.strip():
-                return lane.name, turn, answer
-        return None
+        return rendering.last_answer(self._conversation.comparison, self._page.position)
 
     async def keep(self) -> None:
         """Save the answer as it is, as a pair of a dataset."""

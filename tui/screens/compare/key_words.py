@@ -8,9 +8,9 @@ from tui.screens.compare.rendering import lane_at, side_name
 
 _OF_THE_LANE = {
     "compare.keep": "Keep", "compare.correct": "Correct", "compare.copy": "Copy", "compare.model": "Model",
-    "compare.drop": "Close",
+    "compare.drop": "Close", "compare.tokens": "Logprobs",
 }  # fmt: skip
-_NEEDS_AN_ANSWER = frozenset(("compare.keep", "compare.correct", "compare.copy"))
+_NEEDS_AN_ANSWER = frozenset(("compare.keep", "compare.correct", "compare.copy", "compare.tokens"))
 _NEEDS_A_TURN = frozenset(("compare.diff", "compare.find", "compare.transcript"))
 _VOTES = ("compare.left", "compare.right", "compare.tie", "compare.bad")
 

@@ -18,6 +18,7 @@ from engine.models.refs import Ref, checkpoint
 from tui import formatting
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
+from tui.token_words import quoted
 
 _LANE_STYLE = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
 Target = Literal["keys", "prompt"] | None
@@ -90,6 +91,15 @@ def lane_at(comparison: Comparison, position: int) -> Lane:
     return list(comparison.lanes.values())[position]
 
 
+def last_answer(comparison: Comparison, position: int) -> tuple[str, int, LaneAnswer] | None:
+    """Lane, turn and answer of the last ended answer with words in it that the panel at `position` shows."""
+    for turn in reversed(range(len(comparison.turns))):
+        lane, answer = list(comparison.shown(turn))[position]
+        if answer.ended and answer.text.strip():
+            return lane.name, turn, answer
+    return None
+
+
 def diff(comparison: Comparison, position: int) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
     """Names, texts and colours of the two answers whose words are compared: in the last turn, the first side's and the
     one at `position`, or the second's when that is the first."""
@@ -113,6 +123,9 @@ def _remarks(comparison: Comparison, n: int, lane: str, answer: LaneAnswer, *, f
         out.append(Block("error", answer.error))
     elif answer.state == "stopped":
         out.append(Block("note", "stopped here" if answer.text else "stopped before the first token"))
+    if answer.fork:
+        chosen, before = quoted(answer.fork.chosen), quoted(answer.fork.instead_of)
+        out.append(Block("note", f"forked at token {answer.fork.token}: {chosen} was chosen instead of {before}"))
     stats, asked = answer.stats, comparison.turns[n]
     step = checkpoint(answer.model, comparison.lanes[lane].model)
     if step is not None and not asked.hidden:

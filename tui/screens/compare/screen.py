@@ -29,13 +29,14 @@ from tui.screens.compare.live_controller import LiveController
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.prompt_controller import PromptController
 from tui.screens.compare.prompt_set_controller import PromptSetController
+from tui.screens.compare.token_controller import TokenController
 from tui.screens.compare.vote_controller import VoteController, VoteSide
 
 _BETWEEN_LANES = frozenset(("swap", "diff", "vote", "drop_lane", "blind", "keep_over"))
 _ABOUT_A_TURN = frozenset(
     (
         "again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "copy_more",
-        "find", "fork", "transcript",
+        "find", "fork", "transcript", "tokens",
     )
 )  # fmt: skip
 
@@ -60,6 +61,7 @@ class CompareScreen(ModeScreen):
         self.prompts = PromptController(self, conversation, page)
         self.prompt_sets = PromptSetController(self, conversation, self._connect)
         self.history = HistoryController(self, conversation, page, self.lanes)
+        self.tokens = TokenController(self, conversation, page)
         self.votes = VoteController(self, conversation, page, self.checks)
         self.keeping = KeepController(self, conversation, page, lambda text: self.app.copy_to_clipboard(text))
 
@@ -268,6 +270,11 @@ class CompareScreen(ModeScreen):
             self.page.note("There are no two answers to compare yet.")
             return
         await self.app.push_screen_wait(Diff(*view.diff(comparison, self.page.position)))
+
+    @work(group="dialog", exclusive=True)
+    @show_errors
+    async def action_tokens(self) -> None:
+        await self.tokens.show()
 
     # -- actions: keeping ---------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ A controller: it asks, changes the store and reports; the list it acts on belong
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from store import datasets
 from store.records import Dataset
@@ -11,6 +11,9 @@ from tui import formatting
 from tui.screens.data import finder
 from tui.screens.dialogs.pick import Entry, Pick, Picked
 from tui.services import AppServices
+
+if TYPE_CHECKING:
+    from tui.screens.data.identity_form import TypedIdentity
 
 
 class PairList(Protocol):
@@ -42,6 +45,7 @@ class DatasetActions:
 
     def __init__(self, listed: PairList) -> None:
         self._list = listed
+        self._typed: TypedIdentity | None = None
 
     @property
     def _app(self) -> AppServices:
@@ -138,6 +142,18 @@ class DatasetActions:
 
         dataset = await self._app.push_screen_wait(ImportScreen(self._list.dataset or ""))
         if dataset:
+            self._list.list_dataset(dataset)
+
+    async def identity(self) -> None:
+        """Make pairs on who the model is, then list the dataset that they were saved in."""
+        from tui.screens.data.identity_form import IdentityForm, TypedIdentity
+
+        typed = self._typed or TypedIdentity.from_json(self._app.settings.identity, self._list.dataset or "")
+        self._typed = typed
+        dataset = await self._app.push_screen_wait(IdentityForm(typed))
+        self._app.remember(identity=typed.to_json())
+        if dataset:
+            self._typed = None
             self._list.list_dataset(dataset)
 
     async def write_file(self) -> None:

@@ -98,9 +98,9 @@ def _limits(query: Query, cells: int) -> Content:
     few = cells < 12
     name = one_line(query.dataset, max(5, cells)) if query.dataset else "all" if few else "all pairs"
     return Content.assemble(
-        *_limit("g", "dataset", name, query.dataset is not None),
-        *_limit("s", "next_status", query.status or ("status" if few else "any status"), query.status is not None),
-        *_limit("t", "next_kind", query.kind or ("kind" if few else "any kind"), query.kind is not None),
+        *_limit("D", "dataset", name, query.dataset is not None),
+        *_limit("t", "next_status", query.status or ("status" if few else "any status"), query.status is not None),
+        *_limit("O", "next_kind", query.kind or ("kind" if few else "any kind"), query.kind is not None),
         " ",
     )
 

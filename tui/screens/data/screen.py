@@ -156,8 +156,9 @@ class DataScreen(ModeScreen):
             if there and there.preferences + there.feedback:
                 title = f"The dataset {query.dataset} has no pairs, but preferences or feedback."
                 return title, [_ALL["data.preferences"], _ALL["data.new"], _ALL["data.import"]]
-            return title, [_ALL["data.new"], _ALL["data.import"], _ALL["data.dataset"]]
-        return "There are no pairs yet.", [_ALL["data.samples"], _ALL["data.import"], _ALL["data.new"]]
+            return title, [_ALL["data.new"], _ALL["data.import"], _ALL["data.identity"], _ALL["data.dataset"]]
+        hints: list[Hint] = [_ALL[f"data.{name}"] for name in ("samples", "import", "new", "identity")]
+        return "There are no pairs yet.", hints
 
     def _show_position(self) -> None:
         if self.found is None:
@@ -286,6 +287,9 @@ class DataScreen(ModeScreen):
 
     def action_problems(self) -> None:
         self._run(self._datasets.problems)
+
+    def action_identity(self) -> None:
+        self._run(self._datasets.identity)
 
     def action_samples(self) -> None:
         self.action_welcome()

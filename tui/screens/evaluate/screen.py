@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from engine.evaluation import evaluating
 from store.records import Job
 from tui import formatting, keys
+from tui.leaving import leaving
 from tui.screens.base import ModeScreen, show_errors
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.evaluate import figures, overview
@@ -41,6 +42,7 @@ class EvaluateScreen(ModeScreen):
         self.listed: list[ListedEvaluation] = []
         self.rows: list[dict[str, Any]] = []
         self._shown: tuple[int, str] | None = None
+        self._wanted: int | None = None  # the evaluation that the cursor goes to once it is listed
         self._only_worse = self._diff = False
 
     def compose_body(self) -> ComposeResult:
@@ -56,7 +58,10 @@ class EvaluateScreen(ModeScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#nothing", EmptyState).say("No model was evaluated yet.", [keys.EVALUATE[0]])
+        self.query_one("#nothing", EmptyState).say(
+            "No model was evaluated yet.",
+            [keys.EVALUATE[0], next(key for key in keys.EVALUATE if key.action == "probes")],
+        )
         self.query_one("#evaluate").display = False
         self.query_one("#listed").focus()
         self.set_interval(_TICK_S, self._tick)
@@ -82,15 +87,18 @@ class EvaluateScreen(ModeScreen):
     @work(group="evaluations", exclusive=True)
     @show_errors
     async def reload(self) -> None:
-        """Read the list again; the cursor stays on the evaluation where it was."""
+        """Read the list again; the cursor stays on the evaluation where it was, or goes to one that was started."""
+        listed = await self.tuningfork.bridge.call(overview.listed)
         before = self.current.evaluation.id if self.current else None
-        self.listed = await self.tuningfork.bridge.call(overview.listed)
+        self.listed = listed
         self.query_one("#evaluate").display = bool(self.listed)
         self.query_one("#nothing").display = not self.listed
         box = self.query_one("#listed", OptionList)
         box.set_options([Option(_line(each, box.size.width)) for each in self.listed])
         if self.listed:
             numbers = [each.evaluation.id for each in self.listed]
+            if self._wanted in numbers:
+                before, self._wanted = self._wanted, None
             box.highlighted = numbers.index(before) if before in numbers else 0
         await self._show()
 
@@ -199,13 +207,12 @@ class EvaluateScreen(ModeScreen):
         planned = await bridge.call(overview.planned, *answer)
         said = "\n".join([f"{planned.answers} answers of the type {planned.type}.", *planned.notes])
         if planned.leaves:
-            said += f"\nIts texts leave this machine for {', '.join(planned.leaves)}."
+            said += f"\n{leaving('Its texts', planned.leaves)}"
         if (planned.leaves or planned.notes) and not await self.app.push_screen_wait(
             Confirm("Start the evaluation?", said, "Start", harmless=not planned.leaves)
         ):
             return
-        await bridge.call(evaluating.submit, planned)
-        self.query_one("#listed", OptionList).highlighted = None
+        self._wanted = (await bridge.call(evaluating.submit, planned)).id
         self.reload()
 
     @work(group="stop")
@@ -245,6 +252,13 @@ class EvaluateScreen(ModeScreen):
         if await self.app.push_screen_wait(Confirm(f"Delete {name}?", body, "Delete")):
             await self.tuningfork.bridge.call(evaluating.remove, current.evaluation.id)
             self.reload()
+
+    @work(group="probes", exclusive=True)
+    async def action_probes(self) -> None:
+        """Show the probe sets."""
+        from tui.screens.evaluate.probe_sets import ProbeSetScreen
+
+        await self.app.push_screen_wait(ProbeSetScreen())
 
     async def job_ended(self, job: Job, made: list[Any]) -> bool:
         """Show the end of an evaluation's job; whether that was seen here, so that no notice is needed."""

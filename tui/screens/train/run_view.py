@@ -188,10 +188,10 @@ def _note(report: RunReport) -> str:
     if report.run.repeats:
         return "Resuming it would fail in the same way: correct the cause, then train a new run."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
-        return f"r resumes it from step {report.checkpoints[-1]}; c compares that step."
+        return f"r resumes it from step {report.checkpoints[-1]}; o opens that step in Compare."
     if state in ("stopped", "lost", "failed"):
         return "r starts it again from the beginning."
     if not writes(report.run):
         return f"It scores answers: tuningfork score run:{report.run.name} --dataset NAME"
     before = "the run before it" if report.run.config.get("on") else "its base"
-    return f"c compares it with {before}." if report.run.adapter else ""
+    return f"o compares it with {before}." if report.run.adapter else ""
