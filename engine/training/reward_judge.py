@@ -12,21 +12,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.evaluation.judges.model import default_rubric
 from engine.models import refs
 from engine.models.refs import Ref
 from store.canon import sha256
 from store.db import Store
 from store.errors import BadInput
+from store.probe_files import MOST
 from store.records import Message
 
-MOST = 10
 GRADED = "answer to grade"
-RUBRIC = """\
-Judge whether the answer does what was asked: it is correct, it answers all of the question, and it adds nothing wrong.
-Where there is a reference answer, an answer that says the same in other words is as good. Length, politeness and praise
-of itself do not count.
-10: correct and complete. 7: correct in all that matters. 4: partly right. 0: wrong, empty or beside the point."""
-"""What a judge goes by where the run names no file."""
 LONGEST_RUBRIC = 20_000
 SCHEMA = json.dumps({
     "type": "object", "properties": {"score": {"type": "integer", "enum": list(range(MOST + 1))}},
@@ -57,9 +52,9 @@ def settled(store: Store, text: str) -> str:
 
 
 def rubric(path: str | None) -> str:
-    """The text of a rubric's file, or the one that comes with Tuningfork. BadInput for a file that is none."""
+    """The text of a rubric's file, or the one that judges of probes go by, too. BadInput for a file that is none."""
     if path is None:
-        return RUBRIC
+        return default_rubric()
     try:
         text = Path(path).expanduser().read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:

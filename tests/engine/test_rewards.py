@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.core.files import read_json
+from engine.evaluation.judges.model import default_rubric
 from engine.inference.backends.endpoint import KEY
 from engine.training import reward_judge, reward_probes, rewards, run_control
 from engine.training.config import TrainConfig
@@ -228,7 +229,7 @@ class TestJudge:
 
     def test_the_built_in_rubric_is_kept_too(self, store: Store, tmp_path: Path) -> None:
         rewards.keep(store, rewards.settled(store, settings(reward_judge="smollm2-135m")), tmp_path / rewards.FOLDER)
-        assert (tmp_path / rewards.FOLDER / rewards.RUBRIC).read_text() == reward_judge.RUBRIC
+        assert (tmp_path / rewards.FOLDER / rewards.RUBRIC).read_text() == default_rubric()
 
     @pytest.mark.parametrize(
         ("content", "what"),
