@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import BadInput, NewerStore
 from store.schema import FIRST
+from store.schema_choices import CHOICES
 from store.schema_edits import EDITS
 from store.schema_evals import EVALS
 from store.schema_evaluations import EVALUATIONS
@@ -95,6 +96,11 @@ def _not_judged(db: Any) -> None:
     _execute(db.conn, NOT_JUDGED)
 
 
+def _choices(db: Any) -> None:
+    """Columns for the checkpoint that is a run's result, and for a note."""
+    _execute(db.conn, CHOICES)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -109,6 +115,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0012_review", _review),
     ("0013_evaluations", _evaluations),
     ("0014_not_judged", _not_judged),
+    ("0015_choices", _choices),
 ]
 LATEST = len(STEPS)
 

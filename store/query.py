@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from store import search, search_text
-from store.curate import duplicates
+from store.curate import duplicates, question_forms, statistics
 from store.db import Store
 from store.errors import BadInput
 from store.records import KINDS, SPLITS, STATUSES, Kind, Pair, Split, Status
@@ -412,6 +412,41 @@ def _length(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
     return f"length(p.question) + length(p.answer) {term.sign} ?", (int(term.values[0]),)
 
 
+def _length_of(column: str, store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
+    _, number = _length(store, term, scope)
+    return f"length({column}) {term.sign} ?", number
+
+
+def _found_in_texts(
+    fits: Callable[[Pair, Sequence[str]], bool], store: Store, term: SearchTerm, scope: Sequence[int]
+) -> Condition:
+    """A condition on what is computed from the texts of each pair; only pairs of the datasets in scope are read."""
+    inside, ids = _in("dataset_id", scope)
+    joined = f"p.id IN (SELECT pair_id FROM dataset_pair WHERE {inside})" if scope else "1"
+    values = [value.casefold() for value in term.values]
+    live = store.rows(f"SELECT p.* FROM pair p WHERE p.deleted_at IS NULL AND {joined}", tuple(ids))
+    found = [pair.id for pair in map(pair_from, live) if fits(pair, values)]
+    return "p.id IN (SELECT value FROM json_each(?))", (search.as_json(found),)
+
+
+def _speaks(pair: Pair, languages: Sequence[str]) -> bool:
+    return (question_forms.language_of(pair) or statistics.UNSURE) in languages
+
+
+def _has_form(pair: Pair, forms: Sequence[str]) -> bool:
+    return pair.kind == "identity" and not set(forms).isdisjoint(question_forms.forms_of(pair) or [OTHER_FORM])
+
+
+def _form(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
+    term.one_of(_FORMS, "question form")
+    return _found_in_texts(_has_form, store, term, scope)
+
+
+OTHER_FORM = "other"
+"""The form of an identity pair that no rule recognises."""
+_FORMS = (*(form for form in question_forms.FORMS if form != "languages"), OTHER_FORM)
+
+
 def _when(column: str, store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
     value = term.values[0]
     if len(term.values) == 1 and (age := _AGE.fullmatch(value)):
@@ -439,6 +474,19 @@ for _each in (
     ),
     SearchFilter("uid", "uid:06f3, the beginning of a uid", _uid),
     SearchFilter("len", "len>200, characters of question and answer together", _length, compares=True),
+    SearchFilter("qlen", "qlen>200, characters of the question", partial(_length_of, "p.question"), compares=True),
+    SearchFilter("alen", "alen>200, characters of the answer", partial(_length_of, "p.answer"), compares=True),
+    SearchFilter("lang", "lang:en, lang:zh or lang:unsure, the language of the answer",
+                 partial(_found_in_texts, _speaks)),
+    SearchFilter("form", f"form:FORM of an identity pair, one of {', '.join(_FORMS)}", _form, lambda store: _FORMS),
+    SearchFilter(
+        "asks", 'asks:"what is", the first two words of the question (two characters in Chinese)',
+        partial(_found_in_texts, lambda pair, values: statistics.opening(pair.question) in values),
+    ),
+    SearchFilter(
+        "says", 'says:"i am", the first two words of the answer',
+        partial(_found_in_texts, lambda pair, values: statistics.opening(pair.answer) in values),
+    ),
     SearchFilter(
         "changed", "changed<7d (less than 7 days ago; m, h, d, w) or changed>2026-01-31 (after it)",
         partial(_when, "p.updated_at"), compares=True,

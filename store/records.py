@@ -194,7 +194,8 @@ class Run:
 
     `config` is a TrainConfig as JSON; `adapter` the folder of the finished adapter, relative to home. `resume_from` is
     the step of the checkpoint that its next or last attempt begins from; `repeats` says of a failure that trying again
-    would fail in the same way.
+    would fail in the same way. `result_step` is the checkpoint that you made its result, None for what training kept;
+    `note` what you wrote about it.
     """
 
     id: int
@@ -218,6 +219,8 @@ class Run:
     ended_at: int | None
     resume_from: int | None = None
     repeats: bool = False
+    result_step: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,11 @@ from store.worker import (
     set_state,
 )
 
+MOST_NOTED = 500
+"""Characters of a run's note at most."""
+
 __all__ = [
+    "MOST_NOTED",
     "add_checkpoint",
     "all_runs",
     "attempts",
@@ -41,6 +45,7 @@ __all__ = [
     "claim",
     "close_unstarted",
     "create",
+    "drop_checkpoint",
     "events",
     "extend",
     "finish",
@@ -51,7 +56,10 @@ __all__ = [
     "live_attempt",
     "live_attempts",
     "mark_lost",
+    "measured_at",
+    "metric_names",
     "metrics",
+    "metrics_with_prefix",
     "next_queued",
     "note",
     "open_attempt",
@@ -60,8 +68,11 @@ __all__ = [
     "queue",
     "record",
     "remove",
+    "require_ended",
     "say",
     "set_attempt_process",
+    "set_note",
+    "set_result",
     "set_state",
     "set_wanted",
     "stamps",
@@ -139,7 +150,10 @@ def stamps(store: Store) -> dict[str, tuple[Any, ...]]:
 
     The running times of a live run are not part of its stamp.
     """
-    sql = "SELECT uid, name, state, wanted, step, total_steps, ended_at FROM run ORDER BY id DESC"
+    sql = (
+        "SELECT uid, name, state, wanted, step, total_steps, ended_at, result_step, note, (SELECT count(*) FROM"
+        " checkpoint c WHERE c.run_id = run.id AND c.pruned_at IS NULL) FROM run ORDER BY id DESC"
+    )
     return {row["uid"]: tuple(row) for row in store.rows(sql)}
 
 
@@ -197,6 +211,34 @@ def metrics(store: Store, run_id: int, names: Sequence[str] | None = None, after
         sql += " AND name IN (SELECT value FROM json_each(?))"
         values = (*values, json.dumps(list(names)))
     return [Metric(*row) for row in store.rows(f"{sql} ORDER BY step, name", values)]
+
+
+def metric_names(store: Store, run_id: int) -> list[str]:
+    """What a run has numbers of, by the alphabet. Goes from name to name in the index, however many steps there are."""
+    sql = (
+        "WITH RECURSIVE each(name) AS (SELECT min(name) FROM metric WHERE run_id = ?1 UNION ALL"
+        " SELECT (SELECT min(name) FROM metric WHERE run_id = ?1 AND name > each.name) FROM each"
+        " WHERE each.name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL"
+    )
+    return [row["name"] for row in store.rows(sql, (run_id,))]
+
+
+def metrics_with_prefix(store: Store, run_id: int, prefix: str) -> list[Metric]:
+    """A run's numbers whose names begin with `prefix`, by step then name; reads no others."""
+    sql = "SELECT name, step, value, at FROM metric WHERE run_id = ? AND name >= ? AND name < ? ORDER BY step, name"
+    return [Metric(*row) for row in store.rows(sql, (run_id, prefix, prefix + "\uffff"))]
+
+
+def measured_at(store: Store, run_id: int, steps: Sequence[int]) -> dict[int, dict[str, float]]:
+    """A run's numbers at these steps alone, by step and name; those that are not finite are left out."""
+    sql = (
+        "SELECT step, name, value FROM metric WHERE run_id = ? AND value IS NOT NULL"
+        " AND step IN (SELECT value FROM json_each(?)) ORDER BY step, name"
+    )
+    found: dict[int, dict[str, float]] = {step: {} for step in steps}
+    for row in store.rows(sql, (run_id, json.dumps(list(steps)))):
+        found[row["step"]][row["name"]] = row["value"]
+    return found
 
 
 def checkpoints(store: Store, run_id: int) -> list[Checkpoint]:
@@ -269,7 +311,7 @@ def queue(store: Store, name: str, resume_from: int | None = None) -> Run:
             )
         conn.execute(
             "UPDATE run SET state = 'queued', wanted = 'run', error = NULL, ended_at = NULL, repeats = 0,"
-            " queued_at = ?, resume_from = ? WHERE id = ?",
+            " result_step = NULL, queued_at = ?, resume_from = ? WHERE id = ?",
             (_end_of_queue(store), resume_from, run.id),
         )
         return get(store, name)
@@ -307,6 +349,62 @@ def keep_checkpoint(store: Store, run_id: int, step: int, path: str, manifest: d
             " created_at = excluded.created_at, pruned_at = NULL",
             (run_id, step, path, canonical(manifest), now()),
         )
+
+
+def set_note(store: Store, name: str, text: str) -> Run:
+    """Keeps what you note about a run, on one line: line ends and runs of spaces become one space each. An empty text
+    removes it. BadInput when it is longer than MOST_NOTED."""
+    line = " ".join(text.split())
+    if len(line) > MOST_NOTED:
+        what = f"The note has {len(line):,} characters; {MOST_NOTED} are the most."
+        raise BadInput(what, where=f"run {name}", todo="Say it in fewer words.")
+    with store.write() as conn:
+        conn.execute("UPDATE run SET note = ? WHERE id = ?", (line, get(store, name).id))
+        return get(store, name)
+
+
+def set_result(store: Store, name: str, step: int | None) -> Run:
+    """Makes the checkpoint at `step` the run's result; None leaves it to what training kept. Whether its files are
+    whole is for the engine to see. Conflict while the run has not ended, NotFound when there is no such checkpoint."""
+    with store.write() as conn:
+        run = require_ended(store, name)
+        if step is not None:
+            _saved(store, run, step)
+        conn.execute("UPDATE run SET result_step = ? WHERE id = ?", (step, run.id))
+        return get(store, name)
+
+
+def drop_checkpoint(store: Store, name: str, step: int) -> Path:
+    """Lists a checkpoint no longer. Returns its folder, which the caller deletes. Conflict while the run has not ended
+    or when the checkpoint was made its result, NotFound when there is no such checkpoint."""
+    with store.write() as conn:
+        run = require_ended(store, name)
+        found = _saved(store, run, step)
+        if run.result_step == step:
+            raise Conflict(
+                f"The checkpoint at step {step} is the result of run {name}.", todo="Make another one the result first."
+            )
+        conn.execute("UPDATE checkpoint SET pruned_at = ? WHERE id = ?", (now(), found.id))
+    return store.home.absolute(found.path)
+
+
+def require_ended(store: Store, name: str) -> Run:
+    """The run, if it has ended. Conflict while its process may still save and remove checkpoints."""
+    run = get(store, name)
+    if run.state not in END_STATES:
+        raise Conflict(
+            f"Run {name} is {state_word(run.state)}: its checkpoints are its own until it has ended.",
+            todo=f"Wait for it, or stop it: tuningfork runs stop {name}",
+        )
+    return run
+
+
+def _saved(store: Store, run: Run, step: int) -> Checkpoint:
+    kept = {each.step: each for each in checkpoints(store, run.id)}
+    if step not in kept:
+        have = ", ".join(str(at) for at in sorted(kept)) or "none"
+        raise NotFound(f"Run {run.name} has no checkpoint at step {step}.", todo=f"Its checkpoints: {have}.")
+    return kept[step]
 
 
 def note(store: Store, run_id: int, text: str, level: str = "info") -> None:

@@ -1,4 +1,4 @@
-"""Snapshots after they were frozen: which there are, what differs between two, and bringing one back as a dataset.
+"""Snapshots after they were frozen: which there are, what differs from another or from today, files and restoring.
 Freezing is in datasets.py; nothing here changes a snapshot."""
 
 from __future__ import annotations
@@ -7,13 +7,15 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
-from store import datasets, pairs
+from store import datasets, pairs, preference_rows
 from store.db import Store
 from store.edits import recording
-from store.errors import Conflict, Unsupported
-from store.records import KINDS, Kind, PlacedDraft, Snapshot, SnapshotRow, Turn
+from store.errors import Conflict, NotFound, Unsupported
+from store.formats.writing import write_json
+from store.records import KINDS, Kind, PlacedDraft, PreferenceKind, Snapshot, SnapshotRow, Split, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +28,20 @@ class SnapshotUse:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotDiff:
-    """What became of the rows from one snapshot to another.
+    """What became of the rows from one snapshot to another, or to a dataset as it is today (then `after` is None).
 
     `changed` holds rows of one pair (or, without pairs, of one question) with other content, split or kind, before and
     after; `same` counts the rows that did not change.
     """
 
     before: Snapshot
-    after: Snapshot
+    after: Snapshot | None
     added: list[SnapshotRow]
     removed: list[SnapshotRow]
     changed: list[tuple[SnapshotRow, SnapshotRow]]
     same: int
+    dataset: str | None = None
+    """The dataset whose rows of today are the other side."""
 
 
 def all_snapshots(store: Store, dataset: str | None = None) -> list[SnapshotUse]:
@@ -62,6 +66,42 @@ def diff(store: Store, before: str, after: str) -> SnapshotDiff:
     """
     one, two = datasets.snapshot(store, before), datasets.snapshot(store, after)
     old, new = (datasets.snapshot_rows(store, each.hash) for each in (one, two))
+    return SnapshotDiff(one, two, *_compared(old, new))
+
+
+def diff_today(store: Store, before: str, dataset: str | None = None) -> SnapshotDiff:
+    """What differs between a snapshot and a dataset as it would be frozen today, by default the one it was made of.
+
+    NotFound when there is no such snapshot or dataset, or when the snapshot's own was removed.
+    """
+    one = datasets.snapshot(store, before)
+    name = dataset or one.dataset
+    if name is None:
+        raise NotFound(
+            "The dataset that this snapshot was made of was removed.",
+            where=f"snapshot {one.hash[:12]}",
+            todo="Compare it with another dataset (--dataset NAME), or restore it.",
+        )
+    new = rows_today(store, name, preference_rows.kind_of(store, one))
+    return SnapshotDiff(one, None, *_compared(datasets.snapshot_rows(store, one.hash), new), dataset=name)
+
+
+def rows_today(store: Store, dataset: str, kind: PreferenceKind | None = None) -> list[SnapshotRow]:
+    """The rows of a dataset as a snapshot made now would hold them: its ready pairs, or its rows of the other kind."""
+    if kind is not None:
+        return preference_rows.rows_of(store, dataset, kind)
+    return [
+        SnapshotRow(
+            n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision, pair.source
+        )
+        for n, (pair, split) in enumerate(datasets.members(store, dataset))
+    ]
+
+
+def _compared(
+    old: list[SnapshotRow], new: list[SnapshotRow]
+) -> tuple[list[SnapshotRow], list[SnapshotRow], list[tuple[SnapshotRow, SnapshotRow]], int]:
+    """The rows that were added, removed and changed, and how many are the same."""
     common = Counter(_whole(row) for row in old) & Counter(_whole(row) for row in new)
     same = common.total()
     old, new = _without(old, common), _without(new, common)
@@ -79,7 +119,7 @@ def diff(store: Store, before: str, after: str) -> SnapshotDiff:
                 left.append(row)
         gone = {id(before) for before, _ in changed}
         old, new = [row for row in old if id(row) not in gone], left
-    return SnapshotDiff(one, two, new, old, changed, same)
+    return new, old, changed, same
 
 
 def _whole(row: SnapshotRow) -> object:
@@ -103,6 +143,22 @@ def _without(rows: Sequence[SnapshotRow], common: Counter[object]) -> list[Snaps
         else:
             out.append(row)
     return out
+
+
+def write_file(store: Store, hash: str, path: Path, split: Split | None = None, *, overwrite: bool = False) -> int:
+    """Writes the rows of a snapshot as JSON lines of messages with split and kind, and of preferences and feedback what
+    was judged; returns how many. Conflict when the file is there and is not to be overwritten.
+    """
+    rows = datasets.snapshot_rows(store, hash, split)
+    if path.exists() and not overwrite:
+        raise Conflict("The file exists already.", where=str(path), todo="Choose another name, or add --overwrite.")
+    return write_json(path, map(_written, rows))
+
+
+def _written(row: SnapshotRow) -> dict[str, Any]:
+    judged = {"rejected": row.rejected, "good": row.good}
+    plain = {"messages": row.messages, "split": row.split, "kind": row.kind}
+    return plain | {name: value for name, value in judged.items() if value is not None}
 
 
 def restore(store: Store, hash: str, name: str, *, actor: str = "user") -> pairs.Created:

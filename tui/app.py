@@ -204,6 +204,11 @@ class TuningforkApp(App[int]):
         await self._bare("train")
         await self.screen.open_with(dataset, objective, on)  # type: ignore[attr-defined]
 
+    async def export(self, run: str, step: int | None) -> None:
+        """Open Export with a run, at one of its checkpoints if a step is given."""
+        await self._bare("export")
+        await self.screen.open_with(run, step)  # type: ignore[attr-defined]
+
     async def _bare(self, mode: str) -> None:
         """Show a mode's own screen. What is open on top of it, such as an editor, is closed and its draft kept."""
         await self.switch_mode(mode)

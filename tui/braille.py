@@ -27,16 +27,28 @@ def label(value: float) -> str:
     return f"{value:.3g}"
 
 
-class Canvas:
-    """A grid of braille cells; coordinates in dots, the origin at the upper left."""
+DASH = 4
+"""Dots of a dash, and of the gap after it."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
+
+class Canvas:
+    """A grid of braille cells; coordinates in dots, the origin at the upper left. A `dashed` one leaves out every
+    second stretch of DASH columns, so that its lines differ from others without a colour."""
+
+    def __init__(self, width: int, height: int, *, dashed: bool = False) -> None:
+        self.width, self.height, self._dashed = width, height, dashed
         self.cells = [[0] * width for _ in range(height)]
 
     def dot(self, x: int, y: int) -> None:
+        if self._dashed and x // DASH % 2:
+            return
         if 0 <= x < self.width * 2 and 0 <= y < self.height * 4:
             self.cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+
+    def path(self, dots: Sequence[tuple[int, int]]) -> None:
+        """Lines from each dot to the next; a single one is a dot."""
+        for (x0, y0), (x1, y1) in zip(dots, dots[1:] or dots, strict=False):
+            self.line(x0, y0, x1, y1)
 
     def line(self, x0: int, y0: int, x1: int, y1: int) -> None:
         steps = max(abs(x1 - x0), abs(y1 - y0), 1)
@@ -44,7 +56,12 @@ class Canvas:
             self.dot(round(x0 + (x1 - x0) * n / steps), round(y0 + (y1 - y0) * n / steps))
 
     def row(self, y: int) -> str:
-        return "".join(chr(0x2800 + bits) if bits else " " for bits in self.cells[y])
+        return "".join(map(cell, self.cells[y]))
+
+
+def cell(bits: int) -> str:
+    """The braille character with these dots; a space without any."""
+    return chr(0x2800 + bits) if bits else " "
 
 
 def graph(points: Sequence[tuple[float, float]], low: float, high: float, width: int, height: int) -> list[str]:
@@ -62,8 +79,7 @@ def graph(points: Sequence[tuple[float, float]], low: float, high: float, width:
         (round((x - first) / span * (width * 2 - 1)), round((high - y) / (high - low) * (height * 4 - 1)))
         for x, y in points
     ]
-    for (x0, y0), (x1, y1) in zip(dots, dots[1:] or dots, strict=False):
-        canvas.line(x0, y0, x1, y1)
+    canvas.path(dots)
     names = {0: label(high), height - 1: label(low)}
     gutter = max(map(len, names.values()))
     rows = [f"{names.get(y, ''):>{gutter}} {'┤' if y in names else '│'}{canvas.row(y)}".rstrip() for y in range(height)]

@@ -127,6 +127,7 @@ class Bridge:
 
 _PAIRS_MARK = "SELECT (SELECT max(id) FROM edit), (SELECT count(*) FROM dataset_pair), (SELECT count(*) FROM dataset)"
 _RUNS_MARK = (
-    "SELECT (SELECT max(id) FROM event), (SELECT group_concat(name || state || wanted || step) FROM run),"
+    "SELECT (SELECT max(id) FROM event),"
+    " (SELECT group_concat(name || state || wanted || step || coalesce(result_step, '') || note) FROM run),"
     " (SELECT group_concat(id || state) FROM export), (SELECT group_concat(id || state || wanted) FROM job)"
 )

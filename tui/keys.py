@@ -117,6 +117,14 @@ TABLE = (
     Key("table.mark_all", "a", "mark_all", "Mark all", "Mark all listed pairs, or none"),
 )
 
+LINES = (
+    Key("lines.open", "enter", "select", "Open", "Open what is under the cursor", bar=True),
+    Key("lines.up", "k", "cursor_up", "Up", "Go to the line above"),
+    Key("lines.down", "j", "cursor_down", "Down", "Go to the line below"),
+    Key("lines.first", "g", "first", "First", "Go to the first line"),
+    Key("lines.last", "G", "last", "Last", "Go to the last line"),
+)
+
 SEARCH = (Key("search.list", "down,enter", "list", "To the list", "Go from the search field to the results", bar=True),)
 
 DATA = (
@@ -157,6 +165,14 @@ DATA = (
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
+    Key("data.statistics", "number_sign", "statistics", "Statistics", "Show what the listed dataset is made of"),
+    Key(
+        "data.snapshots",
+        "asterisk",
+        "snapshots",
+        "Snapshots",
+        "List what was frozen; compare, restore or write a snapshot",
+    ),
     Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "ctrl+e,alt+s", "samples", "Samples", "Load the sample data"),
 )
@@ -180,6 +196,14 @@ PROBLEMS = (
     Key("problems.mute", "z", "mute(False)", "Mute", "Report this finding of this row no longer", bar=True),
     Key("problems.mute_rule", "Z", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
+)
+
+STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of another model", bar=True),)
+
+SNAPSHOTS = (
+    Key("snapshots.mark", "space", "mark", "Mark", "Mark it; Enter on another one compares the two", bar=True),
+    Key("snapshots.restore", "r", "restore", "Restore", "Make a dataset of it; u on Data undoes that", bar=True),
+    Key("snapshots.export", "x", "export", "Export", "Write the rows of this snapshot to a file", bar=True),
 )
 
 IDENTITY = (
@@ -384,6 +408,26 @@ RUNS = (
     ),
     Key("runs.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, learning rate and tokens/s"),
     Key("runs.remove", "delete,backspace", "remove", "Remove", "Remove this run and its files", bar=True),
+    Key("runs.checkpoints", "C", "checkpoints", "Checkpoints", "List what this run saved, and what is kept", bar=True),
+    Key("runs.note", "e", "note", "Note", "Write or change your note on this run", bar=True),
+    Key("runs.find", "slash,ctrl+f", "find", "Find", "Find a run by its name or its note", bar=True),
+    Key("runs.difference", "d", "difference", "Diff", "Show its settings, and what differs from another run", bar=True),
+)
+
+DIFFERENCE = (
+    Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
+    Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
+    Key("difference.axis", "A", "axis", "Steps or time", "Draw over the steps, or over the training time", bar=True),
+    Key("difference.more", "f7", "more", "More settings", "Show or hide the settings that the recipe made", bar=True),
+)
+
+CHECKPOINTS = (
+    Key("checkpoints.compare", "o", "compare", "Compare", "Chat with this checkpoint beside the base model", bar=True),
+    Key("checkpoints.export", "x", "export", "Export", "Open Export with this step", bar=True),
+    Key("checkpoints.result", "w", "make_result", "Keep as result", "Let the run's name stand for this one", bar=True),
+    Key("checkpoints.undo", "u", "undo", "Undo", "Undo the last change of the result", bar=True),
+    Key("checkpoints.remove", "delete,backspace", "remove", "Remove", "Remove this checkpoint and its files", bar=True),
+    Key("checkpoints.resume", "r", "resume", "Resume", "Continue the run from this checkpoint", bar=True),
 )
 
 MULTI_CHOICE = (Key("multi_choice.toggle", "space", "toggle_value", "Select", "Select or unselect a line", bar=True),)
@@ -445,7 +489,7 @@ PROBE = (Key("probe.save", "ctrl+s,f8", "save", "Save", "Save this probe and go 
 _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
-    "percent_sign": "%", "exclamation_mark": "!", "less_than_sign": "<", "comma": ",", "number_sign": "#",
+    "percent_sign": "%", "exclamation_mark": "!", "less_than_sign": "<", "comma": ",", "number_sign": "#", "asterisk": "*",
     "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
 }  # fmt: skip
 
@@ -479,6 +523,9 @@ PAGES: dict[str, Page] = {
     "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
+    "statistics": Page("Statistics", (STATISTICS,), (LINES,)),
+    "snapshots": Page("Snapshots", (SNAPSHOTS,), (LINES,)),
+    "snapshot_diff": Page("Snapshot diff", (), (LINES,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
@@ -486,6 +533,8 @@ PAGES: dict[str, Page] = {
     "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
     "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
+    "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
+    "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),
 }

@@ -64,6 +64,9 @@ class AppServices(Protocol):
     async def train(self, dataset: str, objective: str, on: str | None) -> None:
         """Open Train with a new run on a dataset."""
 
+    async def export(self, run: str, step: int | None) -> None:
+        """Open Export with a run, at one of its checkpoints if a step is given."""
+
     async def push_screen_wait(self, screen: Screen[Result]) -> Result | Any:
         """Open a screen and wait for its result. Call it from a worker."""
 

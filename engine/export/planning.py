@@ -85,8 +85,8 @@ class Planned:
 def select(store: Store, text: str) -> Selection:
     """The step of `NAME`, `NAME@STEP` or `NAME*STRENGTH` that is exported.
 
-    Without a step it is the checkpoint with the lowest validation loss, when losses were measured; else the final
-    weights. Raises BadInput, and what `refs.resolve` raises.
+    Without a step it is the checkpoint that you made the run's result; else the one with the lowest validation loss,
+    when losses were measured; else the final weights. Raises BadInput, and what `refs.resolve` raises.
     """
     asked = refs.parse_run(text, strength=True)
     run = runs.get(store, asked.value)
@@ -99,14 +99,13 @@ def select(store: Store, text: str) -> Selection:
 
 def selection(store: Store, name: str, step: int | None, why: str, strength: float | None = None) -> Selection:
     """A step that was selected before, with its files as they are now."""
-    return Selection(
-        runs.get(store, name), step, why, refs.resolve(store, str(Ref.run(name, step, strength))), strength
-    )
+    model = refs.resolve(store, str(Ref.run(name, step, strength)))
+    return Selection(runs.get(store, name), Ref.read(model.ref).step, why, model, strength)
 
 
 def _best(store: Store, run: Run) -> tuple[int | None, str]:
-    """Step and reason: of the saved states that are as they were saved the one with the lowest validation loss; without
-    losses the newest."""
+    """Step and reason: of the saved states that are as they were saved the one that you made the run's result, else the
+    one with the lowest validation loss; without losses the newest."""
     states = refs.saved_states(store, run)
     sound = [state for state in states if state.damage is None]
     if not sound:
@@ -115,6 +114,8 @@ def _best(store: Store, run: Run) -> tuple[int | None, str]:
     losses = {m.step: m.value for m in found if m.value is not None and m.step <= run.step}
     losses |= {c.step: c.val_loss for c in runs.checkpoints(store, run.id) if c.val_loss is not None}
     bad = "".join(f"; {state.title} is damaged ({state.damage})" for state in states if state.damage)
+    if run.result_step is not None and sound[0].step == run.result_step:
+        return run.result_step, f"step {run.result_step}, which you made its result"
 
     def loss_of(state: SavedState) -> float | None:
         return losses.get(run.step if state.step is None else state.step)

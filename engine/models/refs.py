@@ -380,19 +380,22 @@ class SavedState:
 
 
 def saved_states(store: Store, run: Run) -> list[SavedState]:
-    """The finished adapter of a run, if it has one, then its checkpoints, newest first. Checks no file."""
+    """What a run's name can stand for, the first choice first: the checkpoint that you made its result, if any, the
+    finished adapter, if it has one, then its checkpoints, newest first. Checks no file."""
     states = []
     if run.adapter:
         folder = store.home.absolute(run.adapter)
         states.append(SavedState(run.name, None, folder, saved_files.manifest_of(folder).get("files", {})))
     kept = reversed(runs.checkpoints(store, run.id))
-    return states + [SavedState(run.name, c.step, store.home.absolute(c.path), c.manifest) for c in kept]
+    states += [SavedState(run.name, c.step, store.home.absolute(c.path), c.manifest) for c in kept]
+    if run.result_step is not None:
+        states.sort(key=lambda state: state.step != run.result_step)  # stable: the others keep their order
+    return states
 
 
 def _adapter_of(store: Store, run: Run, step: int | None) -> tuple[int | None, Path, str]:
-    """Step and folder of the checkpoint asked for, else of the finished adapter (step None), else of the last
-    checkpoint. Without a step it is the newest of these that is as it was saved, with a sentence on those that are not.
-    NotFound or BadInput when there is none.
+    """Step and folder of the checkpoint asked for; without a step, of the first of `saved_states` that is as it was
+    saved (None for the finished adapter), with a sentence on those before it. NotFound or BadInput when there is none.
     """
     states = {state.step: state for state in saved_states(store, run)}
     saved = [at for at in states if at is not None]

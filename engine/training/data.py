@@ -7,7 +7,7 @@ import re
 
 from engine.training.objectives import OBJECTIVES
 from engine.training.objectives.base import Data
-from store import datasets, preference_rows
+from store import datasets, preference_rows, snapshots
 from store.db import Store
 from store.errors import BadInput, NotFound
 from store.records import PreferenceKind, Snapshot, SnapshotRow
@@ -17,14 +17,7 @@ _KINDS: dict[Data, PreferenceKind] = {"preferences": "preference", "feedback": "
 
 def rows_of(store: Store, dataset: str, objective: str) -> list[SnapshotRow]:
     """The rows of a dataset as a snapshot for the objective would hold them."""
-    if kind := _KINDS.get(OBJECTIVES[objective].needs):
-        return preference_rows.rows_of(store, dataset, kind)
-    return [
-        SnapshotRow(
-            n, split, pair.kind, pair.training_messages(), pair.content_hash, pair.uid, pair.revision, pair.source
-        )
-        for n, (pair, split) in enumerate(datasets.members(store, dataset))
-    ]
+    return snapshots.rows_today(store, dataset, _KINDS.get(OBJECTIVES[objective].needs))
 
 
 def freeze(store: Store, dataset: str, objective: str) -> Snapshot:

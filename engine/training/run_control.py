@@ -260,6 +260,10 @@ def resume(
     pinning.check_unchanged(run, base.gguf, base.folder)
     if launcher or processes:
         check_model(base, config)
+    if run.result_step is not None:
+        notes.append(
+            f"Step {run.result_step} was made the run's result; what is the result is settled at its end again."
+        )
     with store.write():
         _resumable(store, name, steps)  # another process may have been faster
         if end is not None:

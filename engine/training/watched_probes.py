@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,16 @@ def of_run(store: Store, run: Run, names: TaughtNames | None = None) -> dict[str
         if word != "general"
     }
     return {word: found for word, asked in built.items() if (found := kept.get(word) or asked)}
+
+
+def in_order(watch: str | None, names: Iterable[str]) -> list[str]:
+    """Names of sets in the order in which a run asks them; others after them, by the alphabet.
+
+    >>> in_order("identity,leaks", ["general", "leaks", "identity"])
+    ['identity', 'leaks', 'general']
+    """
+    asked = [word.strip() for word in (watch or "").split(",")]
+    return sorted(names, key=lambda name: (asked.index(name) if name in asked else len(asked), name))
 
 
 def check(store: Store, watch: str | None) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.curate import balance as balances
 from store.curate import duplicates, secrets
 from store.curate.lint import lint, lint_all
 from store.records import Turn
@@ -226,18 +225,3 @@ def test_secrets_are_found_and_masked(text: str, kind: str) -> None:
 )
 def test_what_only_looks_like_a_secret(text: str) -> None:
     assert secrets.find(text) == []
-
-
-def test_balance_counts_and_advises() -> None:
-    identity = [pair(f"Who are you, case {n}?", "I am Ember.", kind="identity") for n in range(30)]
-    general = [pair(f"Topic{n} explained?", "Yes, it is so." * n, system="s") for n in range(15)]
-    mixed = balances.balance(identity + general)
-    assert (mixed.pairs, mixed.kinds, mixed.systems) == (45, {"identity": 30, "instruction": 15}, 2)
-    assert mixed.openings[0] == ("who are", 30)
-    assert mixed.answer_length == (11, 196)
-    assert [line.split()[0] for line in mixed.advice] == ["30"]
-    alone = balances.balance(identity)
-    assert any("100% are identity pairs" in line for line in alone.advice)
-    assert any("3 pairs teach" in line for line in balances.balance(general[:3]).advice)
-    empty = balances.balance([])
-    assert (empty.pairs, empty.question_length, empty.advice) == (0, (0, 0), [])

@@ -133,7 +133,7 @@ def test_a_slow_regular_expression_is_stopped(store: Store) -> None:
 
 def test_completion_offers_names_then_values(filled: Store) -> None:
     assert query.completions(filled, "refund st") == ["refund status:"]
-    assert query.completions(filled, "-l") == ["-len>"]
+    assert query.completions(filled, "-l") == ["-len>", "-lang:"]
     assert query.completions(filled, "status:r") == ["status:ready", "status:rejected"]
     assert query.completions(filled, "status:draft,re") == ["status:draft,ready", "status:draft,rejected"]
     assert query.completions(filled, "x dataset:") == ["x dataset:ember", "x dataset:shop"]

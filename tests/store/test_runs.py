@@ -235,3 +235,31 @@ def test_removing_a_run(store: Store, snapshot: str) -> None:
     assert [found.run for found in exports.all_exports(store)] == ["r"]
     assert datasets.snapshot(store, snapshot).rows == 1
     assert store.integrity() == []
+
+
+def test_the_names_of_a_run_s_numbers(store: Store, snapshot: str) -> None:
+    run, other = make(store, snapshot), make(store, snapshot, "other")
+    assert runs.metric_names(store, run.id) == []
+    attempt(store, run)
+    attempt(store, other, "O")
+    runs.record(store, "O", 1, {"elsewhere": 1.0})
+    for step in (1, 2, 3):
+        runs.record(store, "T", step, {"loss": 1.0, "lr": 0.1} | ({"probe_a": 0.5, "drift": 0.1} if step == 2 else {}))
+    assert runs.metric_names(store, run.id) == ["drift", "loss", "lr", "probe_a"]
+    assert [(m.name, m.step) for m in runs.metrics_with_prefix(store, run.id, "probe_")] == [("probe_a", 2)]
+    assert runs.measured_at(store, run.id, [2, 9]) == {
+        2: {"drift": 0.1, "loss": 1.0, "lr": 0.1, "probe_a": 0.5}, 9: {},
+    }  # fmt: skip
+
+
+def test_a_note_is_one_line_and_goes_when_it_is_empty(store: Store, snapshot: str) -> None:
+    run = make(store, snapshot)
+    before = runs.stamps(store)
+    assert runs.set_note(store, "r", "  小学习率:\n  更稳,  faster? ").note == "小学习率: 更稳, faster?"
+    assert runs.stamps(store) != before, "a list that only reads what changed must see it"
+    assert runs.get(store, "r").note == "小学习率: 更稳, faster?"
+    with pytest.raises(BadInput, match="501 characters; 500 are the most"):
+        runs.set_note(store, "r", "x" * 501)
+    assert runs.set_note(store, "r", " ").note == "" == run.note
+    with pytest.raises(NotFound):
+        runs.set_note(store, "none", "x")

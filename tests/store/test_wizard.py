@@ -10,9 +10,9 @@ import pytest
 
 import sample_data
 from store import datasets, edits, pairs, proposals
-from store.curate.balance import balance
 from store.curate.duplicates import normal
 from store.curate.lint import lint
+from store.curate.statistics import statistics
 from store.curate.wizard.identity import IdentityAnswers, identity_pairs, languages_for
 from store.curate.wizard.proposed import GENERAL, form_of, forms
 from store.curate.wizard.texts import codes, load, needed
@@ -51,7 +51,7 @@ def test_pairs_are_many_varied_and_without_findings(
             assert len({draft.answer for draft in identity if form_of(draft) == form}) >= 9, form
     both = made(answers, languages, seed)
     assert [(finding.code, finding.what) for draft in both for finding in lint(as_pair(draft, "x"))] == []
-    assert balance(as_pair(draft, str(n)) for n, draft in enumerate(both)).advice == []
+    assert statistics([(as_pair(draft, str(n)), "train") for n, draft in enumerate(both)]).advice == []
 
 
 @pytest.mark.parametrize(("answers", "languages"), EVERYONE, ids=NAMES)

@@ -103,7 +103,7 @@ async def test_help_shows_the_page_and_every_key(drive: Drive, some_pairs: list[
 
 
 def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
-    written = {"data", "editor", "import", "welcome", "train", "compare", "export"}
+    written = {"data", "editor", "import", "welcome", "train", "compare", "export", "checkpoints", "difference"}
     assert written <= modes.pages().keys()
     for name, page in modes.pages().items():
         assert len(text(name)) > 100 or name not in written
@@ -129,14 +129,14 @@ def test_the_key_list_keeps_its_columns() -> None:
 
 
 async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
-    async with drive(size=(60, 140)) as app:
+    async with drive(size=(60, 160)) as app:
         await app.see("12 pairs")
         await app.press("f1")
         await app.see("instruction or identity pairs", "Go back one step; never quits")
         at = app.text.splitlines()
         (first,) = [n for n, line in enumerate(at) if "List any kind, or only" in line]
         assert at[first + 1].index("instruction or") == at[first].index("List any kind"), app.text
-        await app.pilot.resize_terminal(100, 140)
+        await app.pilot.resize_terminal(100, 160)
         await app.see("List any kind, or only instruction or identity pairs", "Go back one step; never quits")
 
 
@@ -165,6 +165,9 @@ def test_no_key_means_two_things_on_one_screen() -> None:
         "editor": (modes.everywhere(), keys.BACK, keys.EDITOR, keys.PROSE),
         "import": (modes.everywhere(), keys.BACK, keys.IMPORT),
         "export": (modes.everywhere(), keys.BACK, keys.EXPORT, keys.MULTI_CHOICE),
+        "train": (modes.everywhere(), keys.BACK, keys.TRAIN, keys.RUNS),
+        "checkpoints": (modes.everywhere(), keys.BACK, keys.CHECKPOINTS),
+        "difference": (modes.everywhere(), keys.BACK, keys.DIFFERENCE),
     }
     for screen, groups in together.items():
         taken: dict[str, str] = {}

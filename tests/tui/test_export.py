@@ -354,3 +354,9 @@ async def test_what_auto_tried_is_a_table(exporting: Any, store: Store) -> None:
         await app.press("down")
         await app.see("2 quants tried:", "✓  q4_k_m with a matrix  105 MB  KL 0.0404", "80/s", "failed answers")
         await app.see("gguf q4_k_m (with a matrix)")
+
+
+def test_a_file_that_is_deleted_meanwhile_has_no_size(tmp_path: Path) -> None:
+    assert report._size(tmp_path / "gone") == 0
+    (tmp_path / "there").write_bytes(b"four")
+    assert report._size(tmp_path) == 4

@@ -11,7 +11,9 @@ from textual.pilot import Pilot
 from textual.theme import Theme
 
 from engine.inference.token_comparison import TokenComparison
+from engine.training import saved_checkpoints
 from store.db import Store
+from tests import saved_runs
 from tests.tui import fake_exports
 from tests.tui.comparing import tokens_of
 from tui import themes
@@ -61,6 +63,18 @@ def test_data(
         await _settled(pilot, *texts)
 
     assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=["small", "big"])
+def test_statistics(snap_compare: Compare, store: Store, some_pairs: list[str], size: Any) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, "12 pairs")
+        pilot.app.screen.list_dataset("shop")  # type: ignore[attr-defined]
+        await _settled(pilot, "g shop")
+        await pilot.press("number_sign", "j")
+        await _settled(pilot, "shop: 12 pairs · press m", "instruction")
+
+    assert snap_compare(TuningforkApp(store), terminal_size=size, run_before=before)
 
 
 def test_welcome(snap_compare: Compare, store: Store) -> None:
@@ -120,3 +134,29 @@ def test_tokens(snap_compare: Compare, store: Store, theme: Theme) -> None:
         await _settled(pilot, "(9 tokens)", "token 2 of 9")
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=before)
+
+
+def test_checkpoints(snap_compare: Compare, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
+    monkeypatch.setattr("tui.screens.train.report.check", saved_runs.unchecked)
+    run, _ = saved_runs.a_saved_run(store)
+    saved_runs.spoil(store.home.run_dir(run.uid) / "checkpoints" / "step-20")
+    saved_checkpoints.make_result(store, run.name, 40)
+    listed = saved_checkpoints.listed
+
+    def at_home(store: Store, name: str, **how: Any) -> saved_checkpoints.RunCheckpoints:
+        found = listed(store, name, **how)
+        places = [Path("/home/me/tuningfork/runs") / each.folder.name for each in found.states]
+        states = tuple(replace(each, folder=place) for each, place in zip(found.states, places, strict=True))
+        return replace(found, states=states)
+
+    monkeypatch.setattr(saved_checkpoints, "listed", at_home)
+
+    async def before(pilot: Pilot[int]) -> None:
+        await _settled(pilot, run.name)
+        await pilot.press("down", "C")
+        await _settled(pilot, "run:ember-1 is step 40, chosen by you.", "damaged")
+        await pilot.press("down", "down")
+        await _settled(pilot, "Step 40, saved just now")
+
+    assert snap_compare(TuningforkApp(store), terminal_size=(120, 36), run_before=before)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from textual.widgets import Input
 
-from engine.training import fixing, run_control
+from engine.training import fixing, run_control, saved_checkpoints
 from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
@@ -22,6 +22,7 @@ from engine.training.recipes import config_for
 from store import datasets, pairs, runs, worker
 from store.db import Store
 from store.records import PairDraft, Run
+from tests import saved_runs
 from tests.tui.conftest import Drive, Driver
 from tui.cli import cli
 from tui.screens.train import report
@@ -477,3 +478,55 @@ async def test_a_method_brings_its_own_fields_and_its_own_rate(
         config = TrainConfig.from_json(runs.get(store, "ember-1").config)
         assert config.method == "prefix" and config.lr == pytest.approx(2 * rate)
         assert config.recipe == "identity" and config.result == "learned", "the rest is the recipe's"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 50)])
+async def test_a_note_is_written_shown_and_removed(training: Any, ember: str, store: Store, size: Any) -> None:
+    _, token = a_run(store)
+    worker.finish(store, token, "stopped")
+    async with training(size) as app:
+        await app.see("■ ember-1")
+        await app.press("down", "e")
+        await app.see("Note on ember-1", "An empty one removes it.")
+        await app.type("答案太短 [half] the data, and a rank that is far too small for what it has to learn of names")
+        await app.press("enter")
+        await app.until(lambda: runs.get(store, "ember-1").note.startswith("答案太短"))
+        await app.see("stopped at step 20", "答案太短 [half] the data, and a rank")
+        await app.press("e")
+        await app.see("Note on ember-1")
+        await app.press("escape")
+        await app.see_page("TrainScreen")
+        assert runs.get(store, "ember-1").note
+        await app.press("e")
+        await app.see("Note on ember-1")
+        await app.press("ctrl+u", "enter")
+        await app.until(lambda: not runs.get(store, "ember-1").note)
+        await app.until(lambda: "答案太短" not in app.text)
+
+
+async def test_a_run_is_found_by_its_note(training: Any, ember: str, store: Store) -> None:
+    for name, note in (("one", "答案太短"), ("two", "half the data"), ("three", "")):
+        worker.finish(store, a_run(store, name)[1], "stopped")
+        runs.set_note(store, name, note)
+    async with training((100, 30)) as app:
+        await app.see("■ three")
+        await app.press("slash")
+        await app.see("Find a run", "one · 答案太短")
+        await app.type("half")
+        await app.until(lambda: "答案" not in app.text.split("Find a run")[1].split("╰")[0])
+        await app.press("enter")
+        await app.see("■ two  stopped")
+        row = screen(app).query_one(RunList).selected
+        assert row is not None and row.run.name == "two"
+
+
+async def test_the_page_says_which_step_is_compared_when_another_is_the_result(
+    training: Any, ember: str, store: Store
+) -> None:
+    saved_runs.a_saved_run(store, "ember-1", state="stopped")
+    async with training((120, 36)) as app:
+        await app.see("■ ember-1")
+        await app.press("down")
+        await app.see("r resumes it from step 60; o opens that step in Compare.")
+        saved_checkpoints.make_result(store, "ember-1", 20)
+        await app.see("result: step 20", "r resumes it from step 60; o opens step 20 (its result) in Compare.")

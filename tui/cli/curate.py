@@ -1,11 +1,10 @@
-"""The commands of `tuningfork data` that check a dataset: lint, mute, dedupe, stats.
+"""The commands of `tuningfork data` that check a dataset: lint, mute, dedupe.
 The rules are in store.curate; `lint --fix` and `dedupe --delete` change pairs, each as one edit that can be undone."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import click
 from store.errors import BadInput, NotFound
 from tui.cli.command import Command
 from tui.cli.options import DATASET, dataset_option
-from tui.cli.output import Progress, emit, emit_json, fields, say, table
+from tui.cli.output import Progress, emit, emit_json, say, table
 from tui.cli.session import session
 from tui.formatting import ago, count, rows_of_preferences
 from tui.text import one_line
@@ -278,60 +277,9 @@ def _gone(done: Deduped | None) -> int:
     return done.deleted + done.taken_out if done else 0
 
 
-@click.command("stats", cls=Command, example="tuningfork data stats --dataset support")
-@dataset_option
-def stats(dataset: str) -> None:
-    """Count a dataset's rows, measure its pairs, and show what they will probably teach."""
-    from store import datasets
-    from store.curate.balance import balance
-
-    found = datasets.members(session().store, dataset, status=None)
-    there = datasets.get(session().store, dataset)
-    pairs = [pair for pair, _ in found]
-    made_of = balance(pair for pair in pairs if pair.status == "ready")
-    facts: dict[str, Any] = {
-        "dataset": dataset,
-        "pairs": len(pairs),
-        "preferences": there.preferences,
-        "feedback": there.feedback,
-        "split": _counts(split for _, split in found),
-        "status": _counts(pair.status for pair in pairs),
-        "kind": _counts(pair.kind for pair in pairs),
-        "tags": _counts(tag for pair in pairs for tag in pair.tags),
-        "with_system": sum(bool(pair.system) for pair in pairs),
-        "with_history": sum(bool(pair.history) for pair in pairs),
-        "question_chars": _spread([len(pair.question) for pair in pairs]),
-        "answer_chars": _spread([len(pair.answer) for pair in pairs]),
-        "openings": dict(made_of.openings),
-        "advice": made_of.advice,
-    }
-    if session().as_json:
-        emit_json(facts)
-        return
-    advice = facts.pop("advice")
-    fields((name.replace("_", " "), _shown(value)) for name, value in facts.items())
-    for sentence in advice:
-        emit(f"- {sentence}")
-
-
 def _pairs(dataset: str) -> list[Pair]:
     """The dataset's pairs that are not rejected, oldest first."""
     from store import datasets
 
     found = datasets.members(session().store, dataset, status=None)
     return [pair for pair, _ in found if pair.status != "rejected"]
-
-
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
-
-
-def _spread(lengths: list[int]) -> dict[str, int]:
-    if not lengths:
-        return {}
-    ordered = sorted(lengths)
-    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1], "total": sum(ordered)}
-
-
-def _shown(value: Any) -> Any:
-    return ", ".join(f"{name} {n:,}" for name, n in value.items()) if isinstance(value, dict) else value

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from store.errors import BadInput
-from tui.cli import bulk, curate, pairs, snapshots, wizard
+from tui.cli import bulk, curate, pairs, snapshots, statistics, wizard
 from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, dataset_option, yes_option
 from tui.cli.output import Progress, confirm, emit, emit_json, say, table
@@ -334,7 +334,7 @@ def drop(dataset: str, yes: bool) -> None:
         emit(f"{dataset} is removed; {stay}.{gone} Undo with: tuningfork data undo")
 
 
-_CURATE = (curate.lint, curate.mute, curate.dedupe, curate.stats)
+_CURATE = (curate.lint, curate.mute, curate.dedupe, statistics.stats)
 _PAIRS = (
     pairs.search, pairs.preferences_, pairs.show, pairs.add, pairs.edit, pairs.rm, pairs.mark, pairs.undo, pairs.redo,
 )  # fmt: skip

@@ -131,9 +131,9 @@ def _default_quants() -> str:
 def export(run: str, to: Any, quant: Any, imatrix: bool, only_plan: bool, detach: bool, **given: Any) -> None:
     """Export a run to files for llama.cpp, Ollama, LM Studio, vLLM or transformers, and verify them against the run.
 
-    Without @STEP, the checkpoint with the lowest validation loss is exported. RUN*0.7 exports the adapter at 0.7 times
-    its strength. An export that fails its verification
-    is kept with the ending .rejected, and the exit code is 1. Ctrl-C cancels the export; closing the terminal does not.
+    Without @STEP, the checkpoint that you made the run's result is exported, else the one with the lowest validation
+    loss. RUN*0.7 exports the adapter at 0.7 times its strength. An export that fails its verification is kept with the
+    ending .rejected, and the exit code is 1. Ctrl-C cancels the export; closing the terminal does not.
     """
     from engine.export import planning, service
 

@@ -31,6 +31,16 @@ def resume_command(name: str) -> str:
     return f"tuningfork runs resume {name}{session().flags()}"
 
 
+def fresh() -> Store:
+    """The store, after runs whose process is gone have been marked as lost."""
+    from engine.training import run_control
+
+    store = session().store
+    for name in run_control.reap(store):
+        say(f"Run {name} is lost: its process is gone. Resume it: {resume_command(name)}")
+    return store
+
+
 def follow(store: Store, name: str, *, lines: bool = False) -> Run:
     """Show a run's events and progress on stderr until it has ended; with `lines` also as JSON lines on stdout.
 

@@ -156,8 +156,8 @@ TOOLS: tuple[McpTool, ...] = (
             ("text", "dataset", "kind", "split", "limit"), **_LISTED),  # type: ignore[arg-type]
     McpTool("list_datasets", "All datasets with their counts.", "data list"),
     McpTool("list_snapshots", "Frozen datasets, and the runs trained on each.", "data snapshots list", ("dataset",)),
-    McpTool("diff_snapshots", "What differs between two snapshots.", "data snapshots diff",
-            ("before", "after", "limit"), **_LISTED),  # type: ignore[arg-type]
+    McpTool("diff_snapshots", "What differs between two snapshots, or from today's dataset.", "data snapshots diff",
+            ("before", "after", "dataset", "limit"), **_LISTED),  # type: ignore[arg-type]
     McpTool("list_runs", "All training runs with state, step and loss.", "runs list"),
     McpTool("show_run", "One run: configuration, state, attempts, metrics, events.", "runs show", ("name",)),
     McpTool("list_jobs", "Runs, exports and other jobs that run or wait; with `every` finished ones, too.", "jobs list",

@@ -9,13 +9,14 @@ import click
 
 from store.errors import BadInput, NotFound
 from store.records import state_word
+from tui.cli import checkpoints, run_diff
 from tui.cli.command import Group
 from tui.cli.config_options import how_options
-from tui.cli.following import check_end, follow, resume_command, run_json, stop_command, watch_command
+from tui.cli.following import check_end, follow, fresh, run_json, stop_command, watch_command
 from tui.cli.options import RUN, options_named, yes_option
 from tui.cli.output import confirm, emit, emit_json, fields, say, table
 from tui.cli.session import session
-from tui.formatting import ago, duration
+from tui.formatting import ago, duration, size
 
 if TYPE_CHECKING:
     from store.db import Store
@@ -32,17 +33,7 @@ _SPARKS = "▁▂▃▄▅▆▇█"
     """,
 )
 def runs() -> None:
-    """Training runs: list, follow, stop, resume, remove."""
-
-
-def _fresh() -> Store:
-    """The store, after runs whose process is gone have been marked as lost."""
-    from engine.training import run_control
-
-    store = session().store
-    for name in run_control.reap(store):
-        say(f"Run {name} is lost: its process is gone. Resume it: {resume_command(name)}")
-    return store
+    """Training runs: list, follow, stop, resume, remove; their checkpoints and which is the result."""
 
 
 @runs.command("list", example="tuningfork runs list --json")
@@ -50,7 +41,7 @@ def list_() -> None:
     """List the runs, newest first."""
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     found = kept.all_runs(store)
     if session().as_json:
         names = (
@@ -64,17 +55,24 @@ def list_() -> None:
             "error",
             "created_at",
             "ended_at",
+            "result_step",
+            "note",
         )
         emit_json([{name: getattr(run, name) for name in names} for run in found])
         return
     if not found:
         say("There is no run yet. Start one: tuningfork train --dataset NAME")
         return
+    noted = any(run.note for run in found)
     table(
-        ("name", "state", "step", "base", "method", "created", "took"),
-        ((r.name, state_word(r.state), _steps(r), r.base, r.method, ago(r.created_at), _took(r)) for r in found),
+        ("name", "state", "step", "base", "method", "created", "took", *(["note"] if noted else [])),
+        (
+            (r.name, state_word(r.state), _steps(r), r.base, r.method, ago(r.created_at), _took(r))
+            + ((r.note,) if noted else ())
+            for r in found
+        ),
         right=("step", "took"),
-        wide="base",
+        wide="note" if noted else "base",
     )
 
 
@@ -93,19 +91,22 @@ def show(name: str) -> None:
     from engine.training import run_control
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     run = kept.get(store, name)
     if session().as_json:
         emit_json(run_json(store, run))
         return
     status = run_control.status(store, name)
     rows: list[tuple[str, Any]] = [("run", run.name), ("state", _state(status)), ("base", run.base)]
+    rows += [("note", run.note)] if run.note else []
     rows += [("snapshot", run.snapshot[:16]), ("step", _steps(run)), ("elapsed", duration(status.elapsed))]
     if status.seconds_left is not None:
         rows.append(("left", duration(status.seconds_left)))
     rows += [(metric, _curve(values)) for metric, values in _curves(store, run).items()]
     if run.adapter:
         rows.append(("adapter", store.home.absolute(run.adapter)))
+    if run.result_step is not None:
+        rows.append(("result", f"step {run.result_step}, which you chose"))
     rows += [("checkpoint", f"step {c.step}: {store.home.absolute(c.path)}") for c in kept.checkpoints(store, run.id)]
     rows += [("log", store.home.absolute(a.log_path)) for a in kept.attempts(store, run.id)[-1:]]
     rows.append(
@@ -188,7 +189,7 @@ def watch(name: str) -> None:
     """Follow a run until it ends; Ctrl-C stops following, not the run. With --json: JSON lines, the run last."""
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     kept.get(store, name)
     _report(store, follow(store, name, lines=session().as_json))
 
@@ -215,7 +216,7 @@ def stop(name: str, now: bool) -> None:
     from engine.training import run_control
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     run_control.stop(store, name, now=now)
     run = kept.get(store, name)
     if session().as_json:
@@ -251,7 +252,7 @@ def resume(name: str, steps: int | None, launcher: str | None, processes: int | 
     from engine.training import run_control
     from store import runs as kept
 
-    store, asked = _fresh(), refs.parse_run(name)
+    store, asked = fresh(), refs.parse_run(name)
     how: dict[str, Any] = {"launcher": launcher, "processes": processes}
     try:
         run_control.resume(store, asked.value, asked.step, steps=steps, **how, on_note=say)
@@ -277,20 +278,38 @@ def show_started(run: Run) -> None:
     say(f"  follow it  {watch_command(run.name)}\n  stop it    {stop_command(run.name)}")
 
 
-@runs.command("rm", example="tuningfork runs rm ember --yes")
-@click.argument("names", nargs=-1, required=True, type=RUN, metavar="NAME...")
+@runs.command(
+    "rm",
+    example="""
+    tuningfork runs rm ember --yes
+    tuningfork runs rm ember@40               (only its checkpoint at step 40)
+    """,
+)
+@click.argument("names", nargs=-1, required=True, type=RUN, metavar="NAME[@STEP]...")
 @yes_option
 def rm(names: tuple[str, ...], yes: bool) -> None:
-    """Remove runs with their checkpoints and adapters. This cannot be undone."""
-    from engine.training import run_control
+    """Remove runs with their checkpoints and adapters, or with @STEP single checkpoints. This cannot be undone.
+
+    A checkpoint that is the run's result is refused: make another one the result first.
+    """
+    from engine.models import refs
+    from engine.training import run_control, saved_checkpoints
     from store import runs as kept
 
-    store = _fresh()
-    for name in names:
+    store = fresh()
+    asked = list(dict.fromkeys(map(refs.parse_run, names)))
+    whole = [ref.value for ref in asked if ref.step is None]
+    single = [(ref.value, ref.step) for ref in asked if ref.step is not None and ref.value not in whole]
+    for name in whole:
         kept.get(store, name)
-    confirm(f"Remove {', '.join(names)} with all checkpoints and adapters? This cannot be undone.", yes)
-    for name in names:
+    sizes = [saved_checkpoints.check_removable(store, name, step).bytes for name, step in single]
+    parts = [f"{', '.join(whole)} with all checkpoints and adapters"] if whole else []
+    parts += [f"the checkpoint {name}@{step} ({size(n)})" for (name, step), n in zip(single, sizes, strict=True)]
+    confirm(f"Remove {' and '.join(parts)}? This cannot be undone.", yes)
+    for name in whole:
         run_control.remove(store, name)
+    for name, step in single:
+        saved_checkpoints.remove(store, name, step)
     if session().as_json:
         emit_json({"removed": list(names)})
     else:
@@ -303,7 +322,7 @@ def queue() -> None:
     from store import runs as kept
     from store.records import LIVE_STATES
 
-    store = _fresh()
+    store = fresh()
     every = kept.all_runs(store)
     live = [run for run in every if run.state in LIVE_STATES]
     waiting = kept.waiting(store)
@@ -323,12 +342,36 @@ def first(name: str) -> None:
     """Let a run that waits start before all others that wait."""
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     run = kept.put_first(store, name)
     if session().as_json:
         emit_json({"queued": [each.name for each in kept.waiting(store)]})
     else:
         emit(f"Run {run.name} starts next.")
+
+
+@runs.command(
+    "note",
+    example="""
+    tuningfork runs note ember "rank 8, half the data: too short answers"
+    tuningfork runs note ember
+    tuningfork runs note ember ""             (removes it)
+    """,
+)
+@click.argument("name", type=RUN)
+@click.argument("text", required=False)
+def note(name: str, text: str | None) -> None:
+    """Keep a note on a run, on one line; without TEXT show it."""
+    from store import runs as kept
+
+    store = session().store
+    run = kept.get(store, name) if text is None else kept.set_note(store, name, text)
+    if session().as_json:
+        emit_json({"run": name, "note": run.note})
+    elif text is None:
+        emit(run.note) if run.note else say(f"There is no note on run {name}.")
+    else:
+        emit(f"Noted: {run.note}" if run.note else f"The note on run {name} is removed.")
 
 
 @runs.command("log", example="tuningfork runs log ember")
@@ -337,7 +380,7 @@ def log(name: str) -> None:
     """Print the log of the run's latest process."""
     from store import runs as kept
 
-    store = _fresh()
+    store = fresh()
     run = kept.get(store, name)
     tried = kept.attempts(store, run.id)
     path = store.home.absolute(tried[-1].log_path) if tried else None
@@ -348,3 +391,7 @@ def log(name: str) -> None:
         emit_json({"run": name, "log": str(path), "text": text})
     else:
         emit(text.rstrip("\n"))
+
+
+for _command in (checkpoints.checkpoints, checkpoints.result, run_diff.diff):
+    runs.add_command(_command)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import Conflict
+from store.errors import BadInput
 from tui.cli.command import Group
 from tui.cli.options import DATASET, SPLITS, StoreName
 from tui.cli.output import emit, emit_json, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
 from tui.formatting import ago, count
+from tui.snapshot_changes import changed_texts, in_a_line, summary
 from tui.text import one_line
 from tui.worddiff import marked_text
 
@@ -38,6 +39,7 @@ SNAPSHOT = StoreName("snapshot", _hashes)
     example="""
     tuningfork data snapshots list --dataset support
     tuningfork data snapshots diff 3f2a 9c01
+    tuningfork data snapshots diff 3f2a
     """,
 )
 def snapshots_() -> None:
@@ -59,48 +61,72 @@ def list_(dataset: str | None) -> None:
         return
     rows = [
         (each.snapshot.hash[:12], each.snapshot.dataset, each.snapshot.rows, ago(each.snapshot.created_at),
-         ", ".join(each.runs))
+         ", ".join(f"{split} {n:,}" for split, n in each.snapshot.splits.items()), ", ".join(each.runs))
         for each in found
     ]  # fmt: skip
-    table(("snapshot", "dataset", "rows", "frozen", "runs"), rows, right=("rows",), wide="runs")
+    table(("snapshot", "dataset", "rows", "frozen", "splits", "runs"), rows, right=("rows",), wide="runs")
 
 
-@snapshots_.command("diff", example="tuningfork data snapshots diff 3f2a 9c01")
+@snapshots_.command(
+    "diff",
+    example="""
+    tuningfork data snapshots diff 3f2a 9c01
+    tuningfork data snapshots diff 3f2a
+    tuningfork data snapshots diff 3f2a --dataset support-new --json
+    """,
+)
 @click.argument("before", type=SNAPSHOT)
-@click.argument("after", type=SNAPSHOT)
+@click.argument("after", type=SNAPSHOT, required=False)
+@click.option("--dataset", type=DATASET, metavar="NAME", help="Compare with this dataset as it is today.")
 @click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Rows to show; 0 shows all.")
-def diff(before: str, after: str, limit: int) -> None:
-    """Compare two snapshots: rows that were added, removed or changed, with [-old-] and {+new+} words marked."""
+def diff(before: str, after: str | None, dataset: str | None, limit: int) -> None:
+    """Compare two snapshots: rows that were added, removed or changed, with [-old-] and {+new+} words marked.
+
+    Without a second snapshot, compare with the ready pairs of today's dataset: the one that was frozen, or --dataset.
+    """
     from store import snapshots
 
-    found = snapshots.diff(session().store, before, after)
+    if after is not None and dataset is not None:
+        raise BadInput(
+            "A second snapshot and --dataset were both given.", where="--dataset", todo="Compare with one of them."
+        )
+    store = session().store
+    found = snapshots.diff(store, before, after) if after else snapshots.diff_today(store, before, dataset)
     if session().as_json:
         emit_json({
-            "before": found.before.hash, "after": found.after.hash, "same": found.same,
-            "added": [asdict(row) for row in found.added], "removed": [asdict(row) for row in found.removed],
-            "changed": [{"before": asdict(one), "after": asdict(two)} for one, two in found.changed],
+            "before": found.before.hash,
+            "after": found.after.hash if found.after else None,
+            "dataset": found.dataset,
+            "same": found.same,
+            "added": [asdict(row) for row in found.added],
+            "removed": [asdict(row) for row in found.removed],
+            "changed": [
+                {"before": asdict(one), "after": asdict(two), "words": _marked(one, two)} for one, two in found.changed
+            ],
         })  # fmt: skip
         return
-    lines = [f"+ {_text(row)}" for row in found.added] + [f"- {_text(row)}" for row in found.removed]
+    lines = [f"+ {in_a_line(row, 200)}" for row in found.added] + [f"- {in_a_line(row, 200)}" for row in found.removed]
     lines += [f"~ {one_line(_changed(one, two), 400)}" for one, two in found.changed]
     for line in lines[:limit] if limit else lines:
         emit(line)
     if limit and len(lines) > limit:
         say(f"{limit} of {len(lines):,} rows; --limit 0 shows all.")
-    emit(
-        f"{len(found.added):,} added, {len(found.removed):,} removed, {len(found.changed):,} changed,"
-        f" {found.same:,} the same."
-    )
-
-
-def _text(row: SnapshotRow) -> str:
-    return one_line(f"{row.split} {row.messages[-2]['content']} → {row.messages[-1]['content']}", 200)
+    emit(f"{summary(found)}.")
 
 
 def _changed(one: SnapshotRow, two: SnapshotRow) -> str:
-    marks = [f"{a} → {b}" for a, b in ((one.split, two.split), (one.kind, two.kind)) if a != b]
-    said = ["\n".join(message["content"] for message in row.messages) for row in (one, two)]
-    return " ".join([*marks, marked_text(*said)])
+    asked = f"{two.split} {two.messages[-2]['content']}"
+    parts = _marked(one, two)
+    told = [f"{name}: {text}" for name, text in parts.items() if name != "question"]
+    return " | ".join([parts.get("question", asked), *told])
+
+
+def _marked(one: SnapshotRow, two: SnapshotRow) -> dict[str, str]:
+    """What changed in a row: each part by its name, with the words marked; a split or kind as `train → val`."""
+    return {
+        name: f"{old} → {new}" if name in ("split", "kind") else marked_text(old, new)
+        for name, old, new in changed_texts(one, two)
+    }
 
 
 @snapshots_.command("export", example="tuningfork data snapshots export 3f2a frozen.jsonl")
@@ -110,14 +136,10 @@ def _changed(one: SnapshotRow, two: SnapshotRow) -> str:
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 def export(snapshot: str, file: str, split: Any, overwrite: bool) -> None:
     """Write the rows of a snapshot as JSON lines of messages, with split and kind; `-` is standard output."""
-    from store import datasets
-    from store.formats.writing import write_json
+    from store import snapshots
 
-    rows = datasets.snapshot_rows(session().store, snapshot, split)
     with output_file(file, ".jsonl") as path:
-        if file != STANDARD and path.exists() and not overwrite:
-            raise Conflict("The file exists already.", where=str(path), todo="Choose another name, or add --overwrite.")
-        n = write_json(path, ({"messages": row.messages, "split": row.split, "kind": row.kind} for row in rows))
+        n = snapshots.write_file(session().store, snapshot, path, split, overwrite=overwrite)
     if file == STANDARD:
         say(f"{count(n, 'row')} written.")
     elif session().as_json:

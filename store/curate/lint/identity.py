@@ -218,3 +218,8 @@ RULES = (
         roles=("answer", "system"),
     ),
 )
+
+
+def names_another(text: str) -> bool:
+    """Whether a text names another assistant or its maker, as far as they are known here."""
+    return bool(_NAME.search(text))

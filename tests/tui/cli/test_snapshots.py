@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from store import datasets, pairs, runs
+from store import datasets, pairs, preference_rows, runs, votes
 from store.db import Store
-from store.records import PairDraft, Turn
+from store.records import PairDraft, PreferenceDraft, Turn
 from tests.tui.cli.conftest import Cli
 
 
@@ -37,6 +37,39 @@ def test_diff_shows_what_was_added_removed_and_changed(tf: Cli, two: tuple[str, 
     assert "1 added, 1 removed, 2 changed, 1 the same." in said
     assert "0 added, 0 removed, 0 changed, 4 the same." in tf.ok("data", "snapshots", "diff", two[0], two[0])
     assert "no snapshot" in tf.error("data", "snapshots", "diff", two[0], "ffffffff")["what"]
+
+
+def test_diff_with_today_and_with_another_dataset(tf: Cli, store: Store, two: tuple[str, str]) -> None:
+    assert "0 added, 0 removed, 0 changed, 4 the same." in tf.ok("data", "snapshots", "diff", two[1])
+    found = tf.json("data", "snapshots", "diff", two[0])
+    assert (found["after"], found["dataset"], found["same"]) == (None, "d", 1)
+    assert [row["messages"][-2]["content"] for row in found["added"]] == ["New"]
+    assert {"answer": "It [-is-]{+was+} 0."} in [each["words"] for each in found["changed"]]
+    assert {"split": "train → test"} in [each["words"] for each in found["changed"]]
+    uid = pairs.create(store, PairDraft("Elsewhere", "A"), dataset="other").uid
+    found = tf.json("data", "snapshots", "diff", two[0], "--dataset", "other")
+    assert (found["dataset"], len(found["added"]), len(found["removed"])) == ("other", 1, 4)
+    pairs.set_status(store, [uid], "draft")
+    assert "0 added, 4 removed" in tf.ok("data", "snapshots", "diff", two[0], "--dataset", "other")
+    assert tf.error("data", "snapshots", "diff", *two, "--dataset", "other")["where"] == "--dataset"
+    datasets.remove(store, "d")
+    error = tf.error("data", "snapshots", "diff", two[0])
+    assert "was removed" in error["what"] and "--dataset" in error["todo"]
+
+
+def test_a_snapshot_of_preferences_is_compared_and_written_whole(tf: Cli, store: Store, tmp_path: Path) -> None:
+    draft = PreferenceDraft((Turn("user", "Who?"),), "I am Ember.", "No one.")
+    votes.import_preferences(store, [draft], dataset="p")
+    frozen = preference_rows.freeze(store, "p", "preference")
+    assert "0 added, 0 removed, 0 changed, 1 the same." in tf.ok("data", "snapshots", "diff", frozen.hash)
+    other = PreferenceDraft((Turn("user", "Who?"),), "I am Ember.", "Nobody at all.")
+    preference_rows.remove(store, [preference_rows.search(store, "", dataset="p")[0].uid])
+    votes.import_preferences(store, [other], dataset="p")
+    [changed] = tf.json("data", "snapshots", "diff", frozen.hash)["changed"]
+    assert list(changed["words"]) == ["rejected"] and "Nobody" in changed["words"]["rejected"]
+    file = tmp_path / "p.jsonl"
+    tf.ok("data", "snapshots", "export", frozen.hash, str(file))
+    assert json.loads(file.read_text())["rejected"] == "No one."
 
 
 def test_list_names_the_runs(tf: Cli, store: Store, two: tuple[str, str]) -> None:

@@ -36,6 +36,9 @@ class PairList(Protocol):
     def list_dataset(self, name: str | None) -> None:
         """List this dataset; None lists all pairs."""
 
+    def search_for(self, text: str) -> None:
+        """List what this search finds, in the listed dataset and without the other filters."""
+
     def reload(self) -> None:
         """Read the list again."""
 
@@ -172,6 +175,24 @@ class DatasetActions:
         if name:
             await self._app.push_screen_wait(ProblemList(name))
             self._list.reload()
+
+    async def statistics(self) -> None:
+        """Show what the listed dataset is made of; then list the pairs of the bar that was chosen."""
+        from tui.screens.data.statistics_page import StatisticsPage
+
+        name = self._listed_or_hint("show its statistics")
+        if name:
+            found = await self._app.push_screen_wait(StatisticsPage(name))
+            if found is not None:
+                self._list.search_for(found)
+
+    async def snapshots(self) -> None:
+        """List the snapshots of the listed dataset, or all; then list the dataset that one was restored as."""
+        from tui.screens.data.snapshot_list import SnapshotList
+
+        restored = await self._app.push_screen_wait(SnapshotList(self._list.dataset))
+        if restored:
+            self._list.list_dataset(restored)
 
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""

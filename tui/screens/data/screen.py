@@ -226,6 +226,13 @@ class DataScreen(ModeScreen):
         self.find(replace(self.query_now, dataset=name), wait)
         self.tuningfork.remember(dataset=name or "")
 
+    def search_for(self, text: str) -> None:
+        """List what this search finds in the listed dataset, without the other filters."""
+        self.query_now = Query(text, self.query_now.dataset)  # what the field announces is listed already
+        self.query_one("#search", Input).value = text
+        self.find(self.query_now)
+        self.table.focus()
+
     def action_back(self) -> None:
         """Out of the search field; then marks; then search text; then filters."""
         search = self.query_one("#search", Input)
@@ -287,6 +294,12 @@ class DataScreen(ModeScreen):
 
     def action_problems(self) -> None:
         self._run(self._datasets.problems)
+
+    def action_statistics(self) -> None:
+        self._run(self._datasets.statistics)
+
+    def action_snapshots(self) -> None:
+        self._run(self._datasets.snapshots)
 
     def action_identity(self) -> None:
         self._run(self._datasets.identity)

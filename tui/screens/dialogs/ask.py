@@ -1,5 +1,5 @@
 """Asks for one line of text: a name, mostly.
-Only checks that something was typed; the caller knows what is allowed."""
+Only checks that something was typed, where something must be; the caller knows what is allowed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,33 @@ from tui.widgets.in_order import Field
 
 
 class Ask(Dialog[str]):
-    """The text that was typed, without surrounding white space; None when it was cancelled."""
+    """The text that was typed, without surrounding white space; None when it was cancelled. With `empty` no text is an
+    answer, too; `most` is how many characters can be typed, 0 for any."""
 
-    def __init__(self, title: str, label: str, value: str = "", *, verb: str = "OK", placeholder: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        label: str,
+        value: str = "",
+        *,
+        verb: str = "OK",
+        placeholder: str = "",
+        empty: bool = False,
+        most: int = 0,
+    ) -> None:
         super().__init__(title)
         self._label, self._value, self._verb, self._placeholder = label, value, verb, placeholder
+        self._empty, self._most = empty, most
 
     def compose_body(self) -> ComposeResult:
         yield text(self._label)
-        yield Field(clean(self._value), placeholder=self._placeholder, compact=True, select_on_focus=True)
+        yield Field(
+            clean(self._value),
+            placeholder=self._placeholder,
+            compact=True,
+            select_on_focus=not self._empty,
+            max_length=self._most,
+        )
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "cancel")
@@ -41,5 +59,5 @@ class Ask(Dialog[str]):
 
     def _answer(self) -> None:
         value = self.query_one(Input).value.strip()
-        if value:
+        if value or self._empty:
             self.dismiss(value)

@@ -116,6 +116,13 @@ class ExportForm(VerticalScroll, can_focus=False):
         self._title("")
         self.post_message(self.Changed())
 
+    def choose_step(self, step: int | None) -> None:
+        """Choose a step of the run that is offered; None is the best one."""
+        choice = self.query_one("#step", Choice)
+        wanted = BEST if step is None else str(step)
+        if wanted in [value for value, _ in choice.options]:
+            choice.value = wanted
+
     def focus_start(self) -> None:
         """Put the focus on the button, so that Enter starts."""
         self.query_one("#export-start", Button).focus()

@@ -126,9 +126,13 @@ def made(store: Store, export_id: int) -> MadeExport | None:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size
+    """Bytes of a file or a folder; 0 for one that is being deleted meanwhile."""
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _gguf(export: Export, path: Path) -> Path | None:

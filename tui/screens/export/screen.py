@@ -94,6 +94,20 @@ class ExportScreen(ModeScreen):
         self._listed.show(run_exports)
         await self._show()
 
+    async def open_with(self, run: str, step: int | None) -> None:
+        """Show the choices for a run, with one of its steps chosen."""
+        run_exports, self.jobs = await self.tuningfork.bridge.call(report.overview)
+        self.query_one("#export").display = bool(run_exports)
+        self.query_one("#nothing").display = not run_exports
+        self._listed.show(run_exports)
+        self._listed.go_to((run, None))
+        await self._show()
+        if self.job is not None:
+            self.tuningfork.notify(f"{run} is being exported; its step can be chosen when that has ended.")
+            return
+        self.query_one(ExportForm).choose_step(step)
+        self.query_one(ExportForm).focus_start()
+
     async def _show(self) -> None:
         """Show the right side that belongs to the cursor."""
         listed_run, export = self._listed.listed_run, self._listed.export

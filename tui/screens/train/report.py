@@ -15,19 +15,18 @@ from engine.training.config import FIELDS, TrainConfig
 from engine.training.data import rows_of
 from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
-from engine.training.stop_rules import PROBE_METRIC
 from store import datasets, runs
 from store import models as kept_models
 from store.db import Store
 from store.errors import NotFound, TuningforkError
 from store.records import END_STATES, Dataset, Event, Run
+from tui.screens.train.curves import ALWAYS, RunCurves, watched_label
 
 if TYPE_CHECKING:
     from engine.training.estimate import Estimate
     from engine.training.preflight import Preflight
 
 LOG_LINES = 500
-_ALWAYS = {"lr": "rate", "tokens_per_s": "tokens/s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class RunReader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: dict[str, tuple[tuple[Any, ...], RunRow]] = {}
-        self._curves: tuple[int, run_control.MetricReader, dict[str, dict[int, float]]] | None = None
+        self._curves: RunCurves | None = None
 
     def all_rows(self, store: Store) -> list[RunRow]:
         """Every run, newest first."""
@@ -114,7 +113,7 @@ class RunReader:
         labels, chart = (objective.metrics, objective.chart) if objective else ({}, "loss")
         labels = {**labels, **{name: label for name in curves if (label := watched_label(name))}}
         figures = ((label, _at(curves.get(metric, []), run.step)) for metric, label in labels.items())
-        drawn = {**{name: watched_label(name) for name in curves if watched_label(name)}, **_ALWAYS}
+        drawn = {**{name: watched_label(name) for name in curves if watched_label(name)}, **ALWAYS}
         return RunReport(
             status,
             snapshot.dataset or "",
@@ -132,22 +131,10 @@ class RunReader:
 
     def _read_curves(self, store: Store, run: Run) -> dict[str, list[tuple[int, float]]]:
         """Points of each metric in order of steps; those of the run that was read last are kept."""
-        if self._curves is None or self._curves[0] != run.id:
-            self._curves = (run.id, run_control.MetricReader(run.id), {})
-        _, reader, points = self._curves
-        for metric in reader.fresh(store):
-            if metric.value is None:  # not a finite number
-                points.get(metric.name, {}).pop(metric.step, None)
-            else:
-                points.setdefault(metric.name, {})[metric.step] = metric.value
-        return {name: sorted(values.items()) for name, values in points.items()}
-
-
-def watched_label(metric: str) -> str:
-    """What the page calls a number that a run measured of itself; "" for others."""
-    if metric.startswith(PROBE_METRIC):
-        return metric.removeprefix(PROBE_METRIC)
-    return metric if metric == "drift" else ""
+        if self._curves is None or self._curves.run_id != run.id:
+            self._curves = RunCurves(run.id)
+        self._curves.read(store)
+        return self._curves.by_step()
 
 
 def _at(points: list[tuple[int, float]], step: int) -> float | None:

@@ -107,7 +107,7 @@ class RunList(OptionList):
     def _prompt(self, row: RunRow) -> Content:
         sign, style = SIGN[row.run.state]
         width = max(10, self.size.width - 5)
-        words = one_line(state_words(row.status), width)
+        words = one_line(" · ".join(filter(None, (state_words(row.status), row.run.note))), width)
         return Content.assemble((sign, style), " ", one_line(row.run.name, width), "\n  ", (words, "$faint"))
 
     def on_option_list_option_highlighted(self, event: Any) -> None:

@@ -19,6 +19,8 @@ from tui.screens.train.report import RunReport
 from tui.screens.train.run_list import SIGN
 from tui.text import clean, one_line
 
+_NOTE_LINES = 2
+"""Lines of the note that are shown at most; the dialog that changes it has all of it."""
 LOSS = "loss"
 """What the chart draws at first."""
 
@@ -95,7 +97,7 @@ class RunView(Vertical):
         if fresh:
             self.last_event = fresh[-1].id
             self.query_one(LogTail).add((e.at, e.level, str(e.body.get("text") or e.kind)) for e in fresh)
-        self._say("#run-title", _title(report))
+        self._say("#run-title", _title(report, self.size.width - 2))
         self._say("#run-figures", self._figures(report))
         self._say("#run-note", Content.styled(_note(report), "$faint"))
         error = self.query_one("#run-error", Static)
@@ -126,6 +128,7 @@ class RunView(Vertical):
 
     def on_resize(self) -> None:
         if self._report is not None and self._report.run.name == self._run_name:
+            self._say("#run-title", _title(self._report, self.size.width - 2))
             self._say("#run-figures", self._figures(self._report))
 
     def _say(self, selector: str, text: Content) -> None:
@@ -145,7 +148,7 @@ class RunView(Vertical):
         self.query_one(Bar).show(part, words, style)
 
 
-def _title(report: RunReport) -> Content:
+def _title(report: RunReport, width: int) -> Content:
     run, status = report.run, report.status
     sign, style = SIGN[run.state]
     word = state_word(run.state) + (", but no step for a while" if status.hung else "")
@@ -155,7 +158,9 @@ def _title(report: RunReport) -> Content:
         if report.dataset
         else formatting.count(report.rows, "row")
     )
-    return head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}"), "$faint")
+    chosen = f" · result: step {run.result_step}" if run.result_step is not None else ""
+    about = head + "\n" + Content.styled(clean(f"{run.method} on {run.base} · {rows}{chosen}"), "$faint")
+    return about + "\n" + Content(one_line(run.note, _NOTE_LINES * max(20, width))) if run.note else about
 
 
 def _figures(report: RunReport, width: int, drawn: str) -> Content:
@@ -188,7 +193,9 @@ def _note(report: RunReport) -> str:
     if report.run.repeats:
         return "Resuming it would fail in the same way: correct the cause, then train a new run."
     if state in ("stopped", "lost", "failed") and report.checkpoints:
-        return f"r resumes it from step {report.checkpoints[-1]}; o opens that step in Compare."
+        chosen = report.run.result_step
+        compared = "that step" if chosen in (None, report.checkpoints[-1]) else f"step {chosen} (its result)"
+        return f"r resumes it from step {report.checkpoints[-1]}; o opens {compared} in Compare."
     if state in ("stopped", "lost", "failed"):
         return "r starts it again from the beginning."
     if not writes(report.run):

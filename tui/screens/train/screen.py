@@ -3,6 +3,7 @@ Runs are processes of their own; this screen starts and stops them and shows wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -22,6 +23,7 @@ from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
 from tui.screens.base import ModeScreen
+from tui.screens.dialogs.ask import Ask
 from tui.screens.dialogs.confirm import Confirm
 from tui.screens.dialogs.notice import Notice
 from tui.screens.dialogs.pick import Entry, Pick
@@ -29,9 +31,9 @@ from tui.screens.dialogs.pick_model import pick_model
 from tui.screens.train import report
 from tui.screens.train.report import Choices, RunRow
 from tui.screens.train.run_form import Picker, RunForm, checked
-from tui.screens.train.run_list import RunList
+from tui.screens.train.run_list import RunList, state_words
 from tui.screens.train.run_view import RunView
-from tui.text import clean
+from tui.text import clean, one_line
 from tui.widgets.empty_state import EmptyState
 
 _TICK_S = 1.0
@@ -156,8 +158,10 @@ class TrainScreen(ModeScreen):
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
-            case "chart":
+            case "chart" | "checkpoints" | "difference" | "note":
                 return self.row is not None
+            case "find":
+                return bool(self.query_one(RunList).rows)
             case "diagnose":
                 return state in END_STATES
             case "remove":
@@ -329,6 +333,57 @@ class TrainScreen(ModeScreen):
         if await self.app.push_screen_wait(Confirm(title, clean("\n".join(lines)), "Start the fix", harmless=True)):
             await self._do(fixing.start_fix, name, found.fix)
 
+    @work(group="dialog", exclusive=True)
+    async def action_note(self) -> None:
+        """Write or change the note of the run under the cursor."""
+        if self.row is None:
+            return
+        run = self.row.run
+        asked = Ask(
+            f"Note on {run.name}",
+            "One line to remember of it. An empty one removes it.",
+            run.note,
+            verb="Keep",
+            empty=True,
+            most=runs.MOST_NOTED,
+        )
+        text = await self.app.push_screen_wait(asked)
+        if text is not None:
+            await self._do(runs.set_note, run.name, text)
+
+    @work(group="dialog", exclusive=True)
+    async def action_find(self) -> None:
+        """Go to a run by words of its name or its note."""
+        rows = self.query_one(RunList).rows
+        entries = [
+            Entry(
+                row.run.name,
+                " · ".join(filter(None, (row.run.name, row.run.note))),
+                one_line(state_words(row.status), 20),
+            )
+            for row in rows
+        ]
+        current = self.row.run.name if self.row is not None else ""
+        picked = await self.app.push_screen_wait(Pick("Find a run", entries, current=current))
+        if picked is not None:
+            self.query_one(RunList).go_to(picked.value)
+            self.query_one(RunList).focus()
+
+    def action_checkpoints(self) -> None:
+        """List what the run under the cursor saved."""
+        from tui.screens.train.checkpoints import CheckpointsPage
+
+        if self.row is not None:
+            self.app.push_screen(CheckpointsPage(self.row.run.name))
+
+    def action_difference(self) -> None:
+        """Show the settings of the run under the cursor, and what differs from the run before it."""
+        from tui.screens.train.difference import DifferencePage
+
+        if self.row is not None:
+            names = [row.run.name for row in self.query_one(RunList).rows]
+            self.app.push_screen(DifferencePage(self.row.run.name, run_before(names, self.row.run.name)))
+
     def action_chart(self) -> None:
         self.query_one(RunView).next_chart()
 
@@ -368,6 +423,17 @@ class TrainScreen(ModeScreen):
             return
         if self.is_current:  # preparing the model may take long, and another screen may be open by now
             self.app.push_screen(Rows(found.preflight))
+
+
+def run_before(names: Sequence[str], name: str) -> str | None:
+    """What a run is compared with at first: the run before it; of the oldest the one after it. `names` are newest
+    first.
+
+    >>> run_before(["c", "b", "a"], "b"), run_before(["c", "b", "a"], "a"), run_before(["a"], "a")
+    ('a', 'b', None)
+    """
+    at = names.index(name)
+    return next(iter([*names[at + 1 :], *reversed(names[:at])]), None)
 
 
 def _labelled(error: TuningforkError) -> TuningforkError:
