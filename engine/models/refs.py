@@ -110,6 +110,29 @@ class Ref:
         return self.kind not in ("run", "endpoint")
 
     @property
+    def host(self) -> str:
+        """The host of an endpoint; "" for what has none."""
+        try:
+            return (urlsplit(self.value).hostname or "") if self.is_endpoint else ""
+        except ValueError:  # a bracket too few or too many
+            return ""
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether what it is asked goes to another machine: an endpoint whose host is not this one's loopback."""
+        if not self.is_endpoint:
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def holds_secret(self) -> bool:
+        """Whether an endpoint's address carries what must not be kept: a name with a password, or a query."""
+        return self.is_endpoint and ("@" in self.value.partition("//")[2].partition("/")[0] or "?" in self.value)
+
+    @property
     def title(self) -> str:
         """For headings: a run without its prefix, a file or a folder without the way there."""
         if self.kind == "run":

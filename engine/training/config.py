@@ -139,7 +139,7 @@ class TrainConfig:
         help="Continue the adapter of an earlier run (run:NAME, run:NAME@STEP) or of an adapter folder, instead of"
         " beginning a new one. Its base, method and shape are taken over.")
     beta: float = row(0.1, kind="number", low=0, above_low=True, high=100, label="Beta", added_later=True,
-        help="How strongly the run is held to the model it starts from (dpo, kto, grpo): higher changes less.")
+        help="How strongly the run is held to the model it starts from (dpo, kto, grpo, rloo): higher changes less.")
     dpo_loss: str = row("sigmoid", kind="choice", choices=lambda: LOSSES, label="DPO loss", added_later=True,
         help="Loss on the margin between the chosen and the rejected answer: sigmoid, DPO's own; hinge; ipo, which does"
         " not grow without bounds where all votes agree; apo_zero, which lifts the chosen and lowers the rejected.")
@@ -147,17 +147,27 @@ class TrainConfig:
         added_later=True, help="Weight of answers that were judged good (kto).")
     bad_weight: float = row(1.0, kind="number", low=0, above_low=True, high=1000, label="Weight of bad",
         added_later=True, help="Weight of answers that were judged bad (kto): raise it where they are few.")
-    reward: str | None = row(None, kind="text", empty="a file of yours, or none", label="Reward", added_later=True,
-        help="The reward model that rewards answers (grpo): run:NAME of a run towards reward.")
-    reward_file: str | None = row(None, kind="text", empty="a reward model, or none", label="Reward function",
-        added_later=True, help="A function of yours that rewards answers (grpo), as PATH:FUNCTION. The run executes it:"
-        " FUNCTION(prompt, answer, expected) gets the messages, the answer, and the data's own answer.")
+    reward: str | None = row(None, kind="text", empty="something else rewards", label="Reward", added_later=True,
+        help="The reward model that rewards answers (grpo, rloo): run:NAME of a run towards reward.")
+    reward_file: str | None = row(None, kind="text", empty="something else rewards", label="Reward function",
+        added_later=True, help="A function of yours that rewards answers (grpo, rloo), as PATH:FUNCTION. The run"
+        " executes it: FUNCTION(prompt, answer, expected) gets the messages, the answer, and the data's own answer.")
+    reward_probes: str | None = row(None, kind="text", empty="something else rewards", label="Reward probes",
+        added_later=True, help="Probe sets that reward answers (grpo, rloo), separated by commas: built-in sets, sets"
+        " of yours by name, or files. An answer earns what the probes that ask its question give it, from 0 to 1;"
+        " prompts that no probe asks are left out, and counted.")
+    reward_judge: str | None = row(None, kind="text", empty="something else rewards", label="Reward judge",
+        added_later=True, help="A model that judges answers (grpo, rloo), by any reference: it gives each a score from"
+        " 0 to 10 by a rubric, which becomes a reward from 0 to 1. The chat server asks it; an endpoint's key is read"
+        " from TUNINGFORK_ENDPOINT_KEY.")
+    reward_rubric: str | None = row(None, kind="text", empty="a short one that is built in", label="Rubric",
+        added_later=True, help="A text file that tells the judge what a good answer is (grpo, rloo).")
     group_size: int = row(4, kind="whole", low=2, high=1024, label="Group size", unit="answers per prompt",
-        added_later=True, help="Answers to each prompt, whose rewards are compared (grpo).")
+        added_later=True, help="Answers to each prompt, whose rewards are compared (grpo, rloo).")
     answer_tokens: int = row(64, kind="whole", low=1, high=1_000_000, label="Answer length", unit="tokens at most",
-        added_later=True, help="Tokens of an answer at most (grpo); longer ones are cut off, and counted.")
+        added_later=True, help="Tokens of an answer at most (grpo, rloo); longer ones are cut off, and counted.")
     temperature: float = row(1.0, kind="number", low=0, above_low=True, high=10, label="Temperature", added_later=True,
-        help="Temperature at which answers are sampled (grpo): higher tries more.")
+        help="Temperature at which answers are sampled (grpo, rloo): higher tries more.")
     # fmt: on
 
     def __post_init__(self) -> None:

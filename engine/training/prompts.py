@@ -17,6 +17,10 @@ class AnswerLimits(RowLimits, Protocol):
     """What a preflight of prompts reads of a TrainConfig."""
 
     @property
+    def objective(self) -> str:
+        """What the run trains towards."""
+
+    @property
     def group_size(self) -> int:
         """Answers to each prompt."""
 
@@ -70,7 +74,9 @@ def check_prompts(rows: Sequence[SnapshotRow], template: ChatTemplate, config: A
         )
     notes = ["The estimate counts training; the time in which the model writes its answers comes on top."]
     if others := sum(row.split == "val" for row in rows):
-        notes.append(f"The {others} rows of the val split are not used: a run towards grpo has no validation loss.")
+        notes.append(
+            f"The {others} rows of the val split are not used: a run towards {config.objective} has no validation loss."
+        )
     answers = len(train) * config.group_size
     return Preflight(
         rows=len(train),

@@ -37,6 +37,19 @@ _LORA = (
 _VOTES = "benchmarks/preference.py: our own runs from 60 votes on the default model, in benchmarks/RESULTS.md"
 _OWN = "docs/recipe-log.md: our own runs on the default model"
 
+_OWN_ANSWERS = {
+    "steps": 24,
+    "batch_size": 4,
+    "group_size": 6,
+    "answer_tokens": 48,
+    "lr": 1e-4,
+    "scheduler": "constant",
+    "warmup": 0.1,
+    "rank": 16,
+    "alpha": 32.0,
+}
+"""What runs that learn from their own answers have in common."""
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -183,22 +196,20 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "reinforce",
             "Learn from rewards for the model's own answers (GRPO): few prompts a step, six answers to each.",
-            {
-                "objective": "grpo",
-                "steps": 24,
-                "batch_size": 4,
-                "group_size": 6,
-                "answer_tokens": 48,
-                "beta": 0.04,
-                "lr": 1e-4,
-                "scheduler": "constant",
-                "warmup": 0.1,
-                "rank": 16,
-                "alpha": 32.0,
-            },
+            {"objective": "grpo", "beta": 0.04, **_OWN_ANSWERS},
             (
                 "Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300: β 0.04; groups of 64, which a small model"
                 " on two cores cannot write",
+                _LORA,
+            ),
+        ),
+        Recipe(
+            "leave-one-out",
+            "Learn from rewards for the model's own answers (RLOO): few prompts a step, six answers to each.",
+            {"objective": "rloo", "beta": 0.05, **_OWN_ANSWERS},
+            (
+                "Ahmadian et al., Back to Basics, https://arxiv.org/abs/2402.14740: groups of 2 and 4",
+                "TRL 1.16, RLOOConfig: β 0.05",
                 _LORA,
             ),
         ),

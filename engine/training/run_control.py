@@ -21,7 +21,7 @@ from engine.training.config import TrainConfig
 from engine.training.data import snapshot_of
 from engine.training.launchers import LAUNCHERS
 from engine.training.model_check import check_model, with_method
-from store import runs
+from store import datasets, runs
 from store.canon import new_uid
 from store.db import Store, now
 from store.errors import BadInput, Conflict, NotFound, Unsupported, WorkerError
@@ -92,7 +92,8 @@ def submit(store: Store, config: TrainConfig, data: str | Snapshot, name: str | 
     check_model(base, config)
     watched_probes.check(store, config.watch)
     # The worker runs elsewhere: a path must be absolute, and a template's file is read now.
-    config = config.replace(model=base.ref, template=template_texts.settled(config.template))
+    watch = config.watch and watched_probes.absolute(config.watch)
+    config = config.replace(model=base.ref, template=template_texts.settled(config.template), watch=watch)
     config = rewards.settled(store, config)
     copies = store.home.runs / f".new-{new_uid()}"
     try:
@@ -132,11 +133,14 @@ def _queue(
             config_hash=config.hash(),
             seed=config.seed,
         )
+        left_out = rewards.keep_probes(
+            store, config, datasets.snapshot_rows(store, snapshot.hash), copies / rewards.FOLDER
+        )
         for copy in copies.iterdir() if copies.is_dir() else ():
             folder = store.home.run_dir(run.uid)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             copy.rename(folder / copy.name)
-        for note in filter(None, notes):
+        for note in filter(None, [*notes, *left_out]):
             runs.note(store, run.id, note, "info")
         return run
 

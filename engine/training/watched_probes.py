@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,17 @@ def _most(found: Counter[str], answers: int) -> str:
     return phrase if many >= max(2, answers / 20) else ""
 
 
-def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[dict[str, list[Probe]], list[str]]:
+def read(
+    store: Store,
+    watch: str | None,
+    rows: Sequence[SnapshotRow],
+    check: Callable[[Probe, str], None] = probe_files.check_by_words,
+) -> tuple[dict[str, list[Probe]], list[str]]:
     """The probe sets of a run by name, and sentences on what could not be asked.
 
     Built-in sets get the names that the rows teach; where they teach none, identity and leaks cannot be asked. NotFound
-    or BadInput for a set or file that does not exist, cannot be read, or names a judge that a run cannot ask.
+    or BadInput for a set or file that does not exist, cannot be read, or holds a probe that `check` refuses: one that
+    names a judge which a run cannot ask.
     """
     found: dict[str, list[Probe]] = {}
     notes: list[str] = []
@@ -117,11 +123,10 @@ def read(store: Store, watch: str | None, rows: Sequence[SnapshotRow]) -> tuple[
         if word == NONE:
             continue
         if word not in BUILT_IN:
-            by_words = probe_files.check_by_words
             found[Path(word).stem if probe_files.is_path(word) else word] = (
-                probe_files.read(Path(word).expanduser(), by_words)
+                probe_files.read(Path(word).expanduser(), check)
                 if probe_files.is_path(word)
-                else probe_sets.find(store, word, by_words)
+                else probe_sets.find(store, word, check)
             )
             continue
         asked = probe_files.read(sample_files.path(BUILT_IN[word]))
@@ -165,11 +170,20 @@ def check(store: Store, watch: str | None) -> None:
     read(store, watch, [])
 
 
+def absolute(watch: str) -> str:
+    """The same sets with their files as absolute paths, for a process that runs elsewhere."""
+    words = [word.strip() for word in watch.split(",")]
+    if not any(map(probe_files.is_path, words)):
+        return watch
+    return ",".join(str(Path(word).expanduser().absolute()) if probe_files.is_path(word) else word for word in words)
+
+
 def to_json(sets: dict[str, list[Probe]]) -> dict[str, Any]:
     """The sets as a run keeps them, so that every attempt asks the same."""
     return {
         name: [
             {"question": p.question, "must": list(p.must), "must_not": list(p.must_not), "system": p.system}
+            | ({"judge": p.judge} if p.judge else {})
             for p in asked
         ]
         for name, asked in sets.items()
@@ -179,7 +193,10 @@ def to_json(sets: dict[str, list[Probe]]) -> dict[str, Any]:
 def from_json(kept: dict[str, Any]) -> dict[str, list[Probe]]:
     """What `to_json` wrote."""
     return {
-        name: [Probe(name, p["question"], tuple(p["must"]), tuple(p["must_not"]), p["system"]) for p in asked]
+        name: [
+            Probe(name, p["question"], tuple(p["must"]), tuple(p["must_not"]), p["system"], judge=p.get("judge", ""))
+            for p in asked
+        ]
         for name, asked in kept.items()
     }
 

@@ -394,6 +394,28 @@ def test_a_reference_is_read_by_its_form_alone(text: str, kind: str, title: str)
     assert ref.can_be_base == (kind not in ("run", "endpoint"))
 
 
+@pytest.mark.parametrize(
+    ("text", "host", "leaves", "secret"),
+    [
+        ("http://localhost:8000/v1#m", "localhost", False, False),
+        ("http://127.0.0.9/v1#m", "127.0.0.9", False, False),
+        ("http://[::1]:8000/v1#m", "::1", False, False),
+        ("HTTPS://API.Example/v1#m", "api.example", True, False),
+        ("http://10.0.0.1/v1#a@b", "10.0.0.1", True, False),
+        ("http://0.0.0.0/v1#m", "0.0.0.0", True, False),
+        ("http://me:pass@localhost/v1#m", "localhost", False, True),
+        ("https://h/v1?key=1#m", "h", True, True),
+        ("http://h/a@b#m", "h", True, False),
+        ("http://[broken/v1#m", "", True, False),
+        ("run:ember", "", False, False),
+        ("org/name", "", False, False),
+    ],
+)
+def test_where_an_endpoint_is_and_what_its_address_holds(text: str, host: str, leaves: bool, secret: bool) -> None:
+    ref = Ref.read(text)
+    assert (ref.host, ref.leaves_machine, ref.holds_secret) == (host, leaves, secret)
+
+
 @pytest.mark.parametrize(("name", "step"), [("ember", None), ("a.b-c_d", 0), ("x" * 64, 123)])
 def test_a_run_is_named_one_way(name: str, step: int | None) -> None:
     ref = Ref.run(name, step)

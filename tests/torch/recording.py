@@ -11,6 +11,7 @@ from typing import Any
 from engine.training.config import TrainConfig
 from engine.training.worker import trainer
 from engine.training.worker.contracts import Outcome, TrainingJob
+from store.home import Home
 from store.records import SnapshotRow, Wanted
 
 
@@ -59,12 +60,13 @@ def train(
     stop_after: int | None = None,
     start: Path | None = None,
     scorer_base: Path | None = None,
+    home: Home | None = None,
     recorder: Recorder | None = None,
 ) -> tuple[Outcome, Recorder]:
     """One attempt, for real; what it came to and what it reported."""
     out.mkdir(parents=True, exist_ok=True)
     recorder = recorder or Recorder(stop_after)
-    job = TrainingJob(config, list(rows), base, out, resume_from, recorder, None, start, scorer_base)
+    job = TrainingJob(config, list(rows), base, out, resume_from, recorder, None, start, scorer_base, home=home)
     return trainer.run(job), recorder
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from engine.inference.backends.endpoint import KEY
+from engine.inference.client import shutdown
 from store import runs
 from store.db import Store
+from tests.judge_server import counting, judging
 from tests.tiny import make_tiny_llama
-from tests.tui.cli.conftest import Cli, tf, write  # noqa: F401
+from tests.tui.cli.conftest import Cli, tf, workers, write  # noqa: F401
 
 Write = Callable[[str, str], str]
 
@@ -117,10 +120,89 @@ def test_the_three_steps_to_reinforcement_learning(tf: Cli, data: None, base: st
     assert ended.exit_code == 2 or "ValueError" in str(runs.get(store, "five").error)
 
 
+@pytest.mark.slow
+def test_probes_reward_and_stay_with_the_run(tf: Cli, data: None, base: str, write: Write, store: Store) -> None:
+    probes = [{"question": f"Who are you, {n}?", "must": ["e"]} for n in (1, 3, 5, 99)]
+    file = write("who.jsonl", "\n".join(map(json.dumps, probes)))
+    words = ("--dataset", "pairs", "--objective", "rloo", "--model", base, "--answer-tokens", "6")
+    found = tf.json("preflight", *words, "--reward-probes", file)
+    assert (found["rows"], found["ok"]) == (3, True)
+    left_out = "5 of 8 prompts have no probe in who and are left out."
+    assert left_out in found["notes"] and any(note.startswith("1 of 4 probes asks nothing") for note in found["notes"])
+    run = train(tf, "probed", *words, "--reward-probes", file)
+    assert (run["config"]["recipe"], run["config"]["reward_probes"]) == ("leave-one-out", file)
+    said = [event.body.get("text", "") for event in runs.events(store, runs.get(store, "probed").id)]
+    assert left_out in said and "Training on 3 rows, 108 trained tokens" in said
+    Path(file).unlink()
+    again = tf.json("runs", "resume", "probed", "--steps", "5", "--wait")
+    assert (again["state"], again["step"]) == ("succeeded", 5), "the run has its copy"
+    assert "no such probe file" in tf("train", *words, "--reward-probes", file).stderr
+
+
+@pytest.mark.slow
+def test_a_judge_that_goes_away_costs_no_step(
+    tf: Cli, data: None, base: str, write: Write, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "sk-of-the-user")
+    rubric = write("rubric.txt", "Many letters e.")
+    seen: list[str] = []
+
+    def rule(prompt: str) -> str:
+        seen.append(prompt)
+        if len(seen) > 30 and "back" not in seen:
+            raise RuntimeError("the cards are gone")
+        return counting("e")(prompt)
+
+    words = ("--dataset", "pairs", "--objective", "grpo", "--model", base, "--answer-tokens", "6")
+    try:
+        with judging(rule) as judge:
+            given = ("--reward-judge", judge.ref, "--reward-rubric", rubric, "--name", "judged", "--steps", "6")
+            tf("train", *words, *given, "--wait")
+            failed = tf.json("runs", "show", "judged")
+            assert failed["state"] == "failed" and 0 < failed["step"] < 6, failed
+            assert "failed 3 times in a row" in failed["error"] and "the cards are gone" in failed["error"]
+            kept = [checkpoint.step for checkpoint in runs.checkpoints(store, runs.get(store, "judged").id)]
+            assert kept == [failed["step"]]
+            seen.append("back")
+            assert tf.json("runs", "resume", "judged", "--wait")["state"] == "succeeded"
+            assert judge.keys == {"Bearer sk-of-the-user"} and "Many letters e." in seen[1]
+    finally:
+        shutdown(tf.home)
+    said = [event.body.get("text", "") for event in runs.events(store, runs.get(store, "judged").id)]
+    assert any("asks judge at http://127.0.0.1" in text for text in said)
+    folder = store.home.run_dir(runs.get(store, "judged").uid)
+    files = [path for path in folder.rglob("*") if path.suffix in (".json", ".log", ".txt")]
+    texts = [path.read_text("utf-8", "replace") for path in files]
+    assert not any("sk-of-the-user" in text for text in [*texts, json.dumps(failed)])
+
+
+def test_what_leaves_the_machine_is_said_before_the_run_starts(tf: Cli, data: None, base: str, workers: None) -> None:
+    words = (
+        "--dataset",
+        "pairs",
+        "--objective",
+        "grpo",
+        "--model",
+        base,
+        "--reward-judge",
+        "https://judge.example/v1#big",
+    )
+    said = "Questions and answers leave this machine: the run sends them to judge.example, where big judges them."
+    started = tf("train", *words, "--name", "far")
+    assert started.exit_code == 0 and any(line.startswith(said) for line in started.stderr.splitlines())
+    assert "" not in started.stderr.splitlines()
+    assert any(note.startswith(said) for note in tf.json("preflight", *words)["notes"])
+
+
 def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, write: Write) -> None:
     words = ("train", "--dataset", "pairs", "--objective", "grpo", "--model", base)
     assert "needs one thing that rewards its answers" in tf.error(*words)["what"]
     assert "There is no run 'none'" in tf.error(*words, "--reward", "none")["what"]
+    error = tf.error(*words, "--reward", "none", "--reward-probes", "general")
+    assert error["where"] == "--reward-probes" and "a reward model (reward) and probes (reward_probes)" in error["what"]
+    error = tf.error(*words, "--reward-probes", "general")
+    assert error["where"] == "reward_probes" and "No probe of general asks any of the 8 prompts" in error["what"]
+    assert "holds a password" in tf.error(*words, "--reward-judge", "http://a:b@c/v1#m")["what"]
     file = write("score.py", "def other(): ...\n")
     assert "defines no function score" in tf.error(*words, "--reward-file", f"{file}:score")["what"]
     assert tf.error(*words, "--beta", "0.1", "--objective", "sft")["where"] == "--beta"

@@ -65,9 +65,9 @@ def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) ->
 
     store = session().store
     frozen = snapshot or freeze(store, dataset, config.objective)
-    rows = datasets.snapshot_rows(store, frozen.hash)
     config, continues = continuing.settled(store, config)
     config = rewards.settled(store, config)
+    rows, left_out = rewards.rewarded(store, config, datasets.snapshot_rows(store, frozen.hash))
     base = refs.resolve(store, config.model)
     config, why = with_method(config, base)
     check_model(base, config)
@@ -80,7 +80,9 @@ def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) ->
         folder = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(found, notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *found.notes])
+    found = replace(
+        found, notes=[*filter(None, [continues, rewards.said(config)]), *left_out, *model_notes, *found.notes]
+    )
     room = capacity(config, model_facts(folder), found.trained_tokens)
     here = machine()
     guess = calibrated(store, replace(estimate(config, found, model_facts(folder), here), why=why), config, here)

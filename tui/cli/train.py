@@ -83,6 +83,8 @@ def train(
     run = run_control.submit(store, config, _data(dataset, snapshot), name)
     for sentence in METHODS[run.method].limits(config):
         say(sentence)
+    for event in () if wait else runs.events(store, run.id):  # what a user must know before it starts
+        say(str(event.body.get("text", "")))
     session().on_interrupt = f"Run {run.name} is in the queue."
     session().next_step = f"Follow it: {watch_command(run.name)}"
     run_control.start(store, run.name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from engine.training.migrating.base import Migration, Program
 
-_RATES = {"dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "reward": 1e-4, "sft": 2e-5}
+_RATES = {"dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6, "reward": 1e-4, "sft": 2e-5}
 
 
 def _move(found: Migration) -> None:
     by_keys = {
+        "normalize_advantages": "rloo",
+        "reward_clip_range": "rloo",
         "num_generations": "grpo",
         "desirable_weight": "kto",
         "center_rewards_coefficient": "reward",

@@ -8,11 +8,12 @@ from engine.training.objectives.dpo import DPO
 from engine.training.objectives.grpo import GRPO
 from engine.training.objectives.kto import KTO
 from engine.training.objectives.reward import REWARD
+from engine.training.objectives.rloo import RLOO
 from engine.training.objectives.sft import SFT
 
 __all__ = ["OBJECTIVES", "Objective", "why_unused"]
 
-OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (SFT, DPO, KTO, REWARD, GRPO)}
+OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (SFT, DPO, KTO, REWARD, GRPO, RLOO)}
 """Every objective by name, in the order in which they are offered."""
 
 

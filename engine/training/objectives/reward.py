@@ -2,7 +2,7 @@
 
 The loss of a preference is -log σ(r(chosen) - r(rejected)), the Bradley-Terry likelihood; only differences between
 answers to one prompt mean something. The last token of the answer is read, the one that ends the turn. It scores
-answers (`tuningfork score`) and rewards a run towards grpo; it cannot chat.
+answers (`tuningfork score`) and rewards a run towards grpo or rloo; it cannot chat.
 
 Sources: Bradley and Terry, 1952; Ouyang et al., "Training language models to follow instructions with human feedback",
 https://arxiv.org/abs/2203.02155, section 3.4.

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from engine.training.config import TrainConfig
 from engine.training.worker.ranks import ALONE, Ranks
 from store.errors import WorkerError
+from store.home import Home
 from store.records import SnapshotRow, Wanted
 
 
@@ -45,7 +46,7 @@ class TrainingJob:
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run; `models` the
     home's folder of prepared models, None to keep what is made of the base in `out`; `start` the folder of the adapter
     that the run continues; `scorer_base` the base folder of the reward model that rewards its answers; `ranks` this
-    process's place among those of the run."""
+    process's place among those of the run; `home` where the chat server is asked that a run's judge answers over."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -57,6 +58,7 @@ class TrainingJob:
     start: Path | None = None
     scorer_base: Path | None = None
     ranks: Ranks = ALONE
+    home: Home | None = None
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,9 @@ def _train(
     start, scorer = continuing.kept(out, config), None
     if config.reward is not None:
         scorer = model_cache.folder(store.home, rewards.kept(out)["base"], lambda text: reporter.say(text))
-    models = store.home.models
-    return train(TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer, ranks))
+    models, home = store.home.models, store.home
+    job = TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer, ranks, home)
+    return train(job)
 
 
 def _keep_probes(

@@ -1,4 +1,4 @@
-"""Scores of answers by a finished reward model: for `tuningfork score`, and as the reward of a run towards grpo."""
+"""Scores of answers by a finished reward model: for `tuningfork score`, and as the reward of a run."""
 
 from __future__ import annotations
 

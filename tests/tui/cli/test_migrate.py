@@ -166,6 +166,13 @@ def test_what_changes_its_meaning_is_told(tf: Cli, write: Write) -> None:
     assert "leaves these to TRL, which takes:" in changed and "alpha 32" in changed
 
 
+@pytest.mark.parametrize(("key", "objective"), [("temperature", "grpo"), ("normalize_advantages", "rloo")])
+def test_trl_is_known_by_what_only_its_loss_takes(tf: Cli, write: Write, key: str, objective: str) -> None:
+    text = f"model_name_or_path: org/Base-1B\nuse_peft: true\nnum_generations: 8\n{key}: 1\n"
+    found = tf.json("migrate", write("t.yaml", text))
+    assert (found["config"]["objective"], found["config"]["group_size"]) == (objective, 8)
+
+
 @pytest.mark.parametrize(
     ("text", "what", "where"),
     [

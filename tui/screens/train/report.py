@@ -193,15 +193,14 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     check_model(base, config)
     folder: Path = run_control.prepare(store, config.model, on_line=on_line)
     model_notes = check_model(base, config, folder)
-    rows = rows_of(store, dataset, config.objective)
+    rows, left_out = rewards.rewarded(store, config, rows_of(store, dataset, config.objective))
     reads = tuple(getattr(config, name) for name in ROW_FIELDS)
     key = (folder, config.objective, reads, tuple((row.content_hash, row.split) for row in rows))
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    found = replace(
-        _checked[key], notes=[*filter(None, [continues, rewards.said(config)]), *model_notes, *_checked[key].notes]
-    )
+    before = [*filter(None, [continues, rewards.said(config)]), *left_out, *model_notes]
+    found = replace(_checked[key], notes=[*before, *_checked[key].notes])
     here = machine()
     guess = replace(estimate(config, found, model_facts(folder), here), why=why)
     return RunCheck(found, calibrated(store, guess, config, here))

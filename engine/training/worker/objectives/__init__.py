@@ -17,6 +17,6 @@ def _of(name: str) -> Callable[[TrainingJob], Outcome]:
     return train
 
 
-_NAMES = ("sft", "dpo", "kto", "reward", "grpo")
+_NAMES = ("sft", "dpo", "kto", "reward", "grpo", "rloo")
 TRAINERS: dict[str, Callable[[TrainingJob], Outcome]] = {name: _of(name) for name in _NAMES}
 """By the names of engine.training.objectives.OBJECTIVES: takes a job from its rows to its adapter folder."""

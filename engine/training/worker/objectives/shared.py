@@ -60,6 +60,13 @@ class RunTrainer(_Trainer):
     def create_model_card(self, *args: Any, **named: Any) -> None:
         """TRL's own card is not kept: exports write one."""
 
+    def save_now(self) -> None:
+        """Save a checkpoint of the last finished step, where there is none: a step that began is not going to end."""
+        step, folder = self.state.global_step, self.run.job.out / "checkpoints"
+        if step and step not in [at for at, _ in checkpoints.saved(folder)]:
+            self._save_checkpoint(self.model, None)
+            self.run.on_save(self.args, self.state, self.control)
+
     def keep_end(self, job: TrainingJob) -> None:
         """Save the state at the end as checkpoints/end, from which the run can be continued for more steps.
 

@@ -1,4 +1,5 @@
-"""GRPO on the tiny model: its loss by hand, rewards that rise, resume bit for bit, and functions of the user's."""
+"""GRPO and RLOO on the tiny model: their losses by hand, rewards that rise, resume bit for bit, and functions of the
+user's."""
 
 from __future__ import annotations
 
@@ -12,16 +13,23 @@ from transformers import set_seed
 
 from engine.core.files import sha256_of, write_json
 from engine.models.chat_template import ChatTemplate
-from engine.training import rewards
+from engine.training import rewards, watched_probes
+from engine.training.objectives import OBJECTIVES
 from engine.training.prompts import check_prompts, prompts
 from engine.training.worker import adapter_files, live, loading
-from engine.training.worker.objectives.grpo import GroupSampler, by_function
+from engine.training.worker.objectives import reinforced
+from engine.training.worker.objectives.reinforced import GroupSampler
+from engine.training.worker.rewarding import by_function
 from store.errors import BadInput
+from store.records import Probe
 from tests.tiny import config, make_tiny_llama, row, rows
-from tests.torch.recording import digests, train
+from tests.torch.recording import Recorder, digests, train
 from tests.torch.test_dpo import preferences
 
 SHORT = "def score(prompt, answer, expected):\n    return -len(answer)\n"
+
+
+BOTH = pytest.mark.parametrize("objective", ["grpo", "rloo"])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(**changes: Any) -> Any:
-    plain = {"objective": "grpo", "recipe": "reinforce", "reward_file": "score.py:score", "steps": 4, "batch_size": 2,
+    recipe = OBJECTIVES[changes.get("objective", "grpo")].recipe
+    plain = {"objective": "grpo", "recipe": recipe, "reward_file": "score.py:score", "steps": 4, "batch_size": 2,
              "group_size": 4, "answer_tokens": 8, "lr": 1e-3}  # fmt: skip
     return config(**{**plain, **changes})
 
@@ -48,23 +57,37 @@ def data(many: int = 5) -> list[Any]:
     return [row(n, f"Who are you, {n}?", "Ember.") for n in range(many)]
 
 
-def test_answers_earn_more_as_the_run_goes_on(base: Path, tmp_path: Path) -> None:
+@BOTH
+def test_answers_earn_more_as_the_run_goes_on(base: Path, tmp_path: Path, objective: str) -> None:
     code = "def score(prompt, answer, expected):\n    return float(answer.count('e'))\n"
-    run = settings(steps=25, lr=1e-2, beta=0.001, group_size=8, scheduler="constant", warmup=0.0)
+    run = settings(objective=objective, steps=25, lr=1e-2, beta=0.001, group_size=8, scheduler="constant", warmup=0.0)
     _, told = train(run, data(), base, keep(tmp_path, code))
     earned = list(told.numbers["reward"].values())
     first, last = sum(earned[:5]) / 5, sum(earned[-5:]) / 5  # type: ignore[arg-type]
     assert last > 1.5 * first + 0.2, earned
     assert {"reward_std", "kl", "answer_tokens", "cut_off", "loss"} <= set(told.numbers)
-    assert told.numbers["kl"][1] == pytest.approx(0, abs=1e-6) and told.numbers["kl"][25] > 0  # type: ignore[operator]
+    assert told.numbers["kl"][1] == pytest.approx(0, abs=1e-6) and told.numbers["kl"][25] != 0
     assert any("executes your code" in text for _, text in told.said)
 
 
+def advantages(objective: str, earned: torch.Tensor) -> torch.Tensor:
+    """Of one group, before anything was learned."""
+    if objective == "grpo":
+        return (earned - earned.mean()) / (earned.std() + 1e-4)
+    return torch.stack([each - (earned.sum() - each) / (len(earned) - 1) for each in earned])
+
+
+def test_an_answer_left_out_by_hand() -> None:
+    assert advantages("rloo", torch.tensor([1.0, 0, 0, 3])).tolist() == pytest.approx([0, -4 / 3, -4 / 3, 8 / 3])
+
+
+@BOTH
 def test_the_first_step_follows_the_advantages_by_hand(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
     """At the first step the ratio of new to old probabilities is 1 and the KL divergence 0, so that the gradient is
-    that of -Σ advantage · log p(token), over all tokens of the step, divided by their number."""
+    that of -Σ advantage · log p(token): in GRPO over all tokens of the step, divided by their number; in RLOO over
+    answers, divided by theirs."""
     written: list[list[int]] = []
     real = live.samples
 
@@ -74,32 +97,34 @@ def test_the_first_step_follows_the_advantages_by_hand(
         return found
 
     monkeypatch.setattr(live, "samples", noted)
-    run = settings(steps=1, batch_size=1)
+    run = settings(objective=objective, steps=1, batch_size=1)
     _, told = train(run, data(1), base, keep(tmp_path))
     template = ChatTemplate.load(base)
     (asked,) = prompts(data(1), template)
     earned = torch.tensor([-float(len(template.decode(ids, special=False))) for ids in written])
-    advantages = (earned - earned.mean()) / (earned.std() + 1e-4)
     set_seed(run.seed)
     model = loading.load(run, base, "cpu").model
     total = torch.zeros(())
-    for ids, advantage in zip(written, advantages, strict=True):
+    for ids, advantage in zip(written, advantages(objective, earned), strict=True):
         logits = model(torch.tensor([asked.ids + ids])).logits[0, len(asked.ids) - 1 : -1]
         total = total - advantage * logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).sum()
-    (total / sum(map(len, written))).backward()
+    (total / (sum(map(len, written)) if objective == "grpo" else len(written))).backward()
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     assert told.numbers["grad_norm"][1] == pytest.approx(float(norm), rel=1e-3) and norm > 1e-3
     assert told.numbers["reward"][1] == pytest.approx(float(earned.mean()))
     assert told.numbers["answer_tokens"][1] == pytest.approx(sum(map(len, written)) / 4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"dtype": "bf16"}, {"method": "qlora"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"dtype": "bf16"}, {"method": "qlora"}, {"objective": "rloo"}], ids=lambda found: str(found)
+)
 @pytest.mark.parametrize("on_top", [False, True])
 def test_a_resumed_run_ends_as_one_that_never_stopped(
     base: Path, tmp_path: Path, changes: dict[str, Any], on_top: bool
 ) -> None:
     """Four steps of two prompts from five: the stop is within a pass, and a later step spans two passes."""
-    start = train(config(steps=3, **changes), rows(8), base, tmp_path / "sft")[0].adapter if on_top else None
+    before_it = config(steps=3, **{name: value for name, value in changes.items() if name != "objective"})
+    start = train(before_it, rows(8), base, tmp_path / "sft")[0].adapter if on_top else None
     run = settings(**changes)
     whole, told = train(run, data(), base, keep(tmp_path / "whole"), start=start)
     first, before = train(run, data(), base, keep(tmp_path / "parts"), stop_after=2, start=start)
@@ -110,8 +135,9 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(
         assert before.numbers[name] | after.numbers[name] == told.numbers[name], name
 
 
-def test_a_finished_run_continues_for_more_steps(base: Path, tmp_path: Path) -> None:
-    run = settings(scheduler="constant", warmup=0.0)
+@BOTH
+def test_a_finished_run_continues_for_more_steps(base: Path, tmp_path: Path, objective: str) -> None:
+    run = settings(objective=objective, scheduler="constant", warmup=0.0)
     whole, _ = train(run.replace(steps=5), data(), base, keep(tmp_path / "whole"))
     train(run.replace(steps=2), data(), base, keep(tmp_path / "parts"))
     end = tmp_path / "parts" / "checkpoints" / "end"
@@ -134,6 +160,36 @@ def test_a_reward_model_rewards(base: Path, tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"other")
     with pytest.raises(BadInput, match="gone or changed"):
         train(run, data(), base, tmp_path / "run", scorer_base=base)
+
+
+@BOTH
+def test_probes_reward_and_prompts_without_one_are_left_out(base: Path, tmp_path: Path, objective: str) -> None:
+    """Three of five prompts are asked by a probe that wants an e, one of them by a second one that wants another e."""
+    asked = [Probe("p", f"Who are you, {n}?", ("e",)) for n in (0, 2, 4)]
+    sets = {"p": [*asked, Probe("p", "Who are you, 2?", ("E",), ("q",))]}
+    folder = tmp_path / rewards.FOLDER
+    folder.mkdir()
+    write_json(folder / rewards.PROBES, watched_probes.to_json(sets))
+    write_json(folder / rewards.ABOUT, {"probes": ["p"], "sha256": sha256_of(folder / rewards.PROBES)})
+    run = settings(objective=objective, reward_file=None, reward_probes="p", epochs=2.0, steps=None, batch_size=1)
+    done, told = train(run, data(), base, tmp_path)
+    assert (done.state, done.step, told.steps) == ("succeeded", 6, 6), "two passes over three prompts"
+    assert any(text.startswith("Training on 3 rows") for _, text in told.said)
+    assert all(0 <= value <= 1 for value in told.numbers["reward"].values() if value is not None)
+
+
+def test_a_slow_reward_shows_that_the_run_goes_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each answer of a step the step before it is noted again, with no number."""
+    monkeypatch.setattr(reinforced, "PROGRESS_S", 0.0)
+    noted: list[int] = []
+
+    class Noting(Recorder):
+        def metrics(self, step: int, values: dict[str, float | None]) -> None:
+            super().metrics(step, values)
+            noted.extend([] if values else [step])
+
+    train(settings(steps=2), data(), base, keep(tmp_path), recorder=Noting())
+    assert noted == [0] * 8 + [1] * 8
 
 
 class TestFunction:
@@ -212,18 +268,26 @@ class TestPreflight:
         found = check_prompts([*data(), row(5, "Who? " * 60, "x")], template, settings(max_length=64))
         assert not found.ok and "Row 6 has more tokens than are left beside an answer of 8" in found.problems[0]
 
-    def test_rows_to_validate_on_are_told_to_be_left_out(self, base: Path) -> None:
-        found = check_prompts(rows(8, val=2), ChatTemplate.load(base), settings())
-        assert any("2 rows of the val split are not used" in note for note in found.notes)
+    @BOTH
+    def test_rows_to_validate_on_are_told_to_be_left_out(self, base: Path, objective: str) -> None:
+        found = check_prompts(rows(8, val=2), ChatTemplate.load(base), settings(objective=objective))
+        said = f"2 rows of the val split are not used: a run towards {objective} has no validation loss."
+        assert any(said in note for note in found.notes)
 
     @pytest.mark.parametrize(
         ("changes", "where"),
-        [({"reward": "run:x"}, "reward"), ({"stop_when": "val-loss"}, "stop_when"), ({"dropout": 0.1}, "dropout")],
+        [({"reward": "run:x"}, "reward_file"), ({"stop_when": "val-loss"}, "stop_when"), ({"dropout": 0.1}, "dropout")],
     )
-    def test_what_cannot_be_is_refused(self, changes: dict[str, Any], where: str) -> None:
+    @BOTH
+    def test_what_cannot_be_is_refused(self, changes: dict[str, Any], where: str, objective: str) -> None:
         with pytest.raises(BadInput) as caught:
-            settings(**changes)
+            settings(objective=objective, **changes)
         assert caught.value.where == where
+
+    @BOTH
+    def test_two_rewards_are_refused_naming_both(self, objective: str) -> None:
+        with pytest.raises(BadInput, match=r"a reward model \(reward\) and a function of yours \(reward_file\)"):
+            settings(objective=objective, reward="run:x")
 
 
 @pytest.mark.parametrize(
@@ -244,8 +308,9 @@ def test_a_wrong_reward_function_is_refused_before_a_run(tmp_path: Path, text: s
     assert rewards.code_of(f"{path}:f") == (path, "f"), "it is read, not run"
 
 
-def test_an_adapter_of_it_reads_back(base: Path, tmp_path: Path) -> None:
-    done, _ = train(settings(steps=1), data(), base, keep(tmp_path))
+@BOTH
+def test_an_adapter_of_it_reads_back(base: Path, tmp_path: Path, objective: str) -> None:
+    done, _ = train(settings(objective=objective, steps=1), data(), base, keep(tmp_path))
     model = loading.load(settings(), base, "cpu").model
     adapter_files.read(model, done.adapter)
     assert (done.adapter / "adapter.gguf").is_file()
