@@ -203,6 +203,6 @@ class DatasetActions:
 
     def _listed_or_hint(self, todo: str) -> str | None:
         if self._list.dataset is None:
-            text = f"All pairs are listed. Choose a dataset first (g), then {todo}."
+            text = f"All pairs are listed. Choose a dataset first (D), then {todo}."
             self._app.notify(text, severity="warning")
         return self._list.dataset
