@@ -108,5 +108,5 @@ async def test_it_needs_a_dataset(drive: Drive, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("L")
-        await app.until(lambda: any("Choose a dataset first (g)" in notice for notice in app.notices))
+        await app.until(lambda: any("Choose a dataset first (D)" in notice for notice in app.notices))
         assert app.page == "DataScreen"

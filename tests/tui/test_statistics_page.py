@@ -120,7 +120,7 @@ async def test_it_needs_a_dataset_and_pairs(drive: Drive, store: Store, some_pai
     async with drive() as app:
         await app.see("12 pairs")
         await app.press("number_sign")
-        await app.until(lambda: any("Choose a dataset first (g)" in notice for notice in app.notices))
+        await app.until(lambda: any("Choose a dataset first (D)" in notice for notice in app.notices))
         app.app.screen.list_dataset("empty")  # type: ignore[attr-defined]
         await app.see("has no pairs yet")
         await app.press("number_sign")
