@@ -243,8 +243,13 @@ def do_split(store: Store, plan: SplitPlan, *, actor: str = "user") -> None:
         dataset_id = get_id(store, plan.dataset)
         if plan.unpin:
             conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
-        rows = [(split, dataset_id, pair_id) for pair_id, split in plan.splits.items()]
-        conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
+        for split in SPLITS:
+            ids = [pair_id for pair_id, wanted in plan.splits.items() if wanted == split]
+            conn.execute(
+                "UPDATE dataset_pair SET split = ?1 WHERE dataset_id = ?2 AND split <> ?1"
+                " AND pair_id IN (SELECT value FROM json_each(?3))",
+                (split, dataset_id, json.dumps(ids)),
+            )
 
 
 def resplit(

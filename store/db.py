@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,11 @@ class Store:
         """All rows of a query."""
         with translated(self.home.database):
             return self.conn.execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Params = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a query one after another, as far as they are asked for."""
+        with translated(self.home.database), closing(self.conn.execute(sql, params)) as found:
+            yield from found
 
     def column(self, sql: str, params: Params = ()) -> list[Any]:
         """The first column of all rows: twice as fast as `rows` for a long list of ids."""

@@ -16,6 +16,7 @@ from store.schema_evaluations import EVALUATIONS
 from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
 from store.schema_objectives import OBJECTIVES
+from store.schema_past import PAST
 from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
 from store.schema_review import REVIEW
@@ -89,6 +90,11 @@ def _evaluations(db: Any) -> None:
     _execute(db.conn, EVALUATIONS)
 
 
+def _past(db: Any) -> None:
+    """Each state of a pair is kept once; smaller indexes. `Store.open` fills the new search index."""
+    _execute(db.conn, PAST)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -102,6 +108,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0010_objectives", _objectives),
     ("0012_review", _review),
     ("0013_evaluations", _evaluations),
+    ("0014_past", _past),
 ]
 LATEST = len(STEPS)
 
