@@ -42,16 +42,6 @@ def content_hash(messages: Sequence[Message]) -> str:
     return sha256(f"[{','.join(said)}]")
 
 
-def canonical_messages(messages: Sequence[Message]) -> str:
-    """What `canonical` makes of chat messages, in a third of the time: a snapshot does this for every row."""
-    said = [f'{{"content":{_quoted(m["content"])},"role":{_quoted(m["role"])}{_weight(m)}}}' for m in messages]
-    return f"[{','.join(said)}]"
-
-
-def _weight(message: Message) -> str:
-    return f',"weight":{canonical(message["weight"])}' if "weight" in message else ""
-
-
 def new_uid() -> str:
     """12 characters: 42 bits of UTC milliseconds, then 18 random bits.
 

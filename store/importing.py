@@ -143,19 +143,19 @@ def import_files(
     label = f"import {', '.join(source.file.path.name for source in sources)}"
     with counter, recording(store, label, actor):
         made = pairs.create_many(
-            store, counter.pairs(sources), dataset=dataset, split=in_split, label=label, actor=actor
+            store, counter.pairs(sources), dataset=dataset, split=in_split, label=label, actor=actor, want_uids=False
         )
         if not counter.good:
             raise counter.nothing_usable(sources)
     return ImportReport(
         read=counter.read,
-        kept=len(made.uids) + counter.preferences + counter.feedback,
+        kept=made.made + counter.preferences + counter.feedback,
         rejected=counter.bad,
         duplicates=made.duplicates + counter.known,
         report=store.home.relative(counter.report) if counter.bad else None,
         dataset=dataset,
         problems=counter.problems,
-        pairs=len(made.uids),
+        pairs=made.made,
         preferences=counter.preferences,
         feedback=counter.feedback,
         not_read=dict(counter.not_read.most_common()),

@@ -72,7 +72,8 @@ class PreparedPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts were the same as a live pair.
+    """What `create_many` did: the new pairs' uids (unless they were not wanted) and their number, and how many drafts
+    were the same as a live pair.
 
     `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
     """
@@ -80,6 +81,7 @@ class Created:
     uids: list[str]
     duplicates: int
     elsewhere: dict[str, int] = field(default_factory=dict)
+    made: int = 0
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -146,15 +148,17 @@ def create_many(
     label: str = "import",
     actor: str = "user",
     skip_duplicates: bool = True,
+    want_uids: bool = True,
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
     With `skip_duplicates`, a draft equal to a live pair makes no second pair; that pair joins the dataset, and
     keeps its split if it is there already. A `PlacedDraft` goes to its own split. New pairs in val or test are pinned:
     `datasets.resplit` leaves them there. What `prepare` made is not checked again.
+    `want_uids` set to false leaves the uids out of the answer, which need 70 MB for a million pairs.
     """
     uids: list[str] = []
-    duplicates = 0
+    made = duplicates = 0
     elsewhere: Counter[str] = Counter()
     with recording(store, label, actor) as edit_id, _Indexing(store.conn) as index:
         conn, at = store.conn, now()
@@ -169,13 +173,14 @@ def create_many(
                     elsewhere.update(_in_other_splits(conn, dataset_id, where, ids))
             if not fresh:
                 continue
-            made = new_uids(len(fresh))
-            uids += made
-            first = _insert(conn, made, fresh, edit_id, at)
+            made += len(fresh)
+            new = new_uids(len(fresh))
+            uids += new if want_uids else []
+            first = _insert(conn, new, fresh, edit_id, at)
             index.add(first, [pair.indexed for pair in fresh])
             if dataset_id is not None:
                 _join_new(conn, dataset_id, fresh, first, split)
-    return Created(uids, duplicates, dict(elsewhere))
+    return Created(uids, duplicates, dict(elsewhere), made)
 
 
 def _batches(drafts: Iterable[PairDraft | PreparedPair]) -> Iterator[list[PreparedPair]]:
