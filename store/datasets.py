@@ -60,6 +60,11 @@ def get_id(store: Store, name: str) -> int:
     return int(found)
 
 
+def exists(store: Store, name: str) -> bool:
+    """Whether there is a dataset of this name."""
+    return bool(store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)))
+
+
 def near(name: str, names: Sequence[str], what: str, make: str) -> str:
     """What to do about a wrong name: the names it may have meant, else all (up to ten), else how to make the first."""
     if not names:

@@ -166,6 +166,11 @@ def page(store: Store, ids: Sequence[int]) -> list[Pair]:
     return [pair_from(row) for row in store.rows(sql, (json.dumps(list(ids)),))]
 
 
+def highest_id(store: Store) -> int:
+    """The highest id that a pair has, 0 without one: about how many there are, without counting them."""
+    return int(store.scalar("SELECT max(id) FROM pair") or 0)
+
+
 def count(store: Store, dataset: str | None = None) -> int:
     """How many live pairs there are, in all or in a dataset."""
     if dataset is None:

@@ -13,6 +13,9 @@ from store.records import Dataset, Kind, Pair, Split, Status
 WINDOW = 64
 """Pairs read on either side of the cursor together with the list, so that a new list never shows empty rows."""
 
+MANY = 20_000
+"""With so many pairs the first of a list are shown before the whole of it was found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -39,6 +42,30 @@ class Found:
     near: list[Pair]
     datasets: list[Dataset]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The first of what matches: ids, the pairs, and the row of the wanted one."""
+
+    ids: list[int]
+    near: list[Pair]
+    at: int
+
+
+def glance(store: Store, wanted: Query, want_id: int | None = None) -> Glance | None:
+    """The first screen of a long list, at once; None when the whole list comes as quickly, or nothing matches.
+
+    BadQuery points to what is wrong with the text.
+    """
+    if search.highest_id(store) < MANY or (wanted.dataset is not None and not datasets.exists(store, wanted.dataset)):
+        return None
+    ids = query.first_ids(
+        store, wanted.text, limit=WINDOW, dataset=wanted.dataset, status=wanted.status, kind=wanted.kind
+    )
+    if not ids:
+        return None
+    return Glance(ids, pairs.page(store, ids), ids.index(want_id) if want_id in ids else 0)
 
 
 def find(store: Store, wanted: Query, want_id: int | None = None, want_at: int = 0) -> Found:
