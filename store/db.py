@@ -141,11 +141,8 @@ class Store:
                 yield rows
 
     def column(self, sql: str, params: Params = ()) -> list[Any]:
-        """The first column of all rows: twice as fast as `rows` for a long list of ids."""
-        with translated(self.home.database):
-            cursor = self.conn.cursor()
-            cursor.row_factory = None
-            return [row[0] for row in cursor.execute(sql, params).fetchall()]
+        """The first column of all rows: twice as fast as `rows` for a long list of ids, and in less memory."""
+        return [row[0] for rows in self.batches(sql, params) for row in rows]
 
     def row(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
         """The first row of a query, if any."""
