@@ -21,15 +21,31 @@ from store.rows import pair_from
 from store.search_text import script_of
 from store.suggest import hint
 
-_COUNTED = """
-SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test,
+_SPLITS = "sum(m.split = 'train') AS train, sum(m.split = 'val') AS val, sum(m.split = 'test') AS test"
+
+
+def _counted(where: str = "true") -> str:
+    """Datasets with their counts; `where` is a condition on the members `m`.
+
+    Nearly all members are live and ready, so all are counted, which takes the narrow table of members alone, and those
+    that are not are subtracted: a quarter of the time of looking each one up.
+    """
+    return f"""
+SELECT d.id, d.name, d.description, d.created_at,
+  coalesce(a.pairs, 0) - coalesce(gone.pairs, 0) AS pairs,
+  coalesce(a.pairs, 0) - coalesce(gone.pairs, 0) - coalesce(waiting.pairs, 0) AS ready,
+  {", ".join(f"coalesce(a.{split}, 0) - coalesce(gone.{split}, 0) AS {split}" for split in SPLITS)},
   (SELECT count(*) FROM imported_preference r WHERE r.dataset_id = d.id) AS preferences,
   (SELECT count(*) FROM feedback r WHERE r.dataset_id = d.id) AS feedback
-FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
-LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
+FROM dataset d
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs, {_SPLITS} FROM dataset_pair m WHERE {where} GROUP BY 1) a
+  ON a.dataset_id = d.id
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs, {_SPLITS} FROM pair p INDEXED BY pair_deleted
+  CROSS JOIN dataset_pair m ON m.pair_id = p.id WHERE p.deleted_at IS NOT NULL AND {where} GROUP BY 1) gone
+  ON gone.dataset_id = d.id
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs FROM pair p INDEXED BY pair_live
+  CROSS JOIN dataset_pair m ON m.pair_id = p.id WHERE p.deleted_at IS NULL AND p.status <> 'ready' AND {where}
+  GROUP BY 1) waiting ON waiting.dataset_id = d.id
 """
 
 
@@ -45,7 +61,8 @@ def create(store: Store, name: str, description: str = "", *, actor: str = "user
 
 def get(store: Store, name: str) -> Dataset:
     """The dataset of this name, with its counts. NotFound offers names that are near."""
-    return _dataset_from(store.rows(_COUNTED + "WHERE d.id = ? GROUP BY d.id", (get_id(store, name),))[0])
+    sql = _counted("m.dataset_id = ?1") + "WHERE d.id = ?1"
+    return _dataset_from(store.rows(sql, (get_id(store, name),))[0])
 
 
 def get_id(store: Store, name: str) -> int:
@@ -81,7 +98,7 @@ def ensure(store: Store, name: str) -> Dataset:
 
 def all_datasets(store: Store) -> list[Dataset]:
     """Every dataset with its counts, by name."""
-    return [_dataset_from(row) for row in store.rows(_COUNTED + "GROUP BY d.id ORDER BY d.name")]
+    return [_dataset_from(row) for row in store.rows(_counted() + "ORDER BY d.name")]
 
 
 def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Dataset:

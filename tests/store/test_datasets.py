@@ -239,3 +239,16 @@ def test_a_snapshot_holds_the_messages_as_canonical_json_under_the_hash_it_alway
     rows = sorted((split, pair.content_hash, pair.kind) for pair, split in found)
     assert frozen.hash == sha256(canonical(rows))
     assert [(row.split, row.content_hash, row.kind) for row in datasets.snapshot_rows(store, frozen.hash)] == rows
+
+
+def test_counts_leave_out_what_is_deleted_and_say_what_is_ready(store: Store) -> None:
+    one = fill(store, "d", 6)
+    two = pairs.create_many(store, [PairDraft(f"other {n}", "a") for n in range(4)], dataset="e").uids
+    datasets.add(store, "e", one[:2])
+    datasets.set_split(store, "d", one[:3], "val")
+    datasets.set_split(store, "d", one[3:4], "test")
+    pairs.set_status(store, one[1:3], "draft")
+    pairs.delete(store, [one[2], one[5], two[0]])
+    counts = {d.name: (d.pairs, d.ready, d.train, d.val, d.test) for d in datasets.all_datasets(store)}
+    assert counts == {"d": (4, 3, 1, 2, 1), "e": (5, 4, 5, 0, 0)}
+    assert [datasets.get(store, name) for name in ("d", "e")] == datasets.all_datasets(store)
