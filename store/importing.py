@@ -35,7 +35,7 @@ from store.records import SPLITS, FeedbackDraft, Kind, PairDraft, PlacedDraft, P
 
 _SHOWN = 20
 _PROGRESS_EVERY = 500
-_BATCH = 500
+_BATCH = 2_000
 _CHUNK = 2_000
 _CHUNK_CHARS = 2_000_000
 """So many rows, or characters, are read in another thread while those before are written."""

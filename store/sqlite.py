@@ -23,20 +23,24 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def insert_rows(conn: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Inserts rows of equal length; `into` is the table with its columns: "pair (uid, question)".
+def insert_rows(conn: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]], known: str = "") -> int:
+    """Inserts rows of equal length, and returns how many; `into` is the table with its columns: "pair (uid, question)".
+    `known` is what becomes of rows that are there: "ON CONFLICT DO NOTHING".
 
     Up to a thousand rows are one statement. `executemany` gives Python's lock away and takes it back for every row, and
     waits each time for a thread that computes meanwhile.
     """
     if not rows:
-        return
+        return 0
     width = len(rows[0])
     most = max(1, min(_ROWS, conn.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // width))
     row = f"({', '.join('?' * width)})"
+    made = 0
     for start in range(0, len(rows), most):
         part = rows[start : start + most]
-        conn.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(part))}", list(chain.from_iterable(part)))
+        sql = f"INSERT INTO {into} VALUES {', '.join([row] * len(part))} {known}"
+        made += conn.execute(sql, list(chain.from_iterable(part))).rowcount
+    return made
 
 
 def update_rows(
