@@ -20,7 +20,7 @@ from store.errors import BadInput, Conflict, NotFound
 from store.records import KINDS, ROLES, STATUSES, Message, Pair, PairDraft, PlacedDraft, Split, Status
 from store.rows import pair_from
 from store.search import asking, count, page, search_ids
-from store.search_text import indexed_pair
+from store.search_text import indexed_conversation
 from store.sqlite import insert_rows, update_rows
 
 __all__ = [
@@ -133,10 +133,9 @@ def create(
 
 def prepare(draft: PairDraft) -> PreparedPair:
     """A draft that `check_draft` has seen, as `create_many` writes it. Touches no database: any thread may do it."""
-    columns = _columns(draft)
-    _, system, history, question, answer, *_ = columns
-    split = draft.split if isinstance(draft, PlacedDraft) else None
-    return PreparedPair(_hash(draft), columns, indexed_pair(system, history, question, answer), split)
+    turns = [turn.content for turn in draft.history]
+    found = indexed_conversation(draft.system, turns, draft.question, draft.answer)
+    return PreparedPair(_hash(draft), _columns(draft), found, draft.split if isinstance(draft, PlacedDraft) else None)
 
 
 def create_many(

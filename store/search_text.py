@@ -126,6 +126,12 @@ def indexed(*texts: str) -> str:
     return _BOUNDARY.join([tokens(text) for text in texts if text])
 
 
+def indexed_conversation(system: str, turns: Sequence[str], question: str, answer: str) -> str:
+    """What `indexed_pair` gives, from the texts of the earlier turns."""
+    body = indexed(question, answer, system)
+    return _BOUNDARY.join((body, indexed(*turns))) if turns else body
+
+
 def indexed_turns(turns: str) -> str:
     """What the index holds of a JSON column of turns, [{"role", "content"}, …]."""
     return indexed(*(turn["content"] for turn in json.loads(turns))) if turns != "[]" else ""
