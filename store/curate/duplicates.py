@@ -9,6 +9,7 @@ import unicodedata
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from store import search_text
@@ -66,21 +67,45 @@ def _place(pair: PairLike) -> Hashable:
     return normal(pair.system), tuple((turn.role, normal(turn.content)) for turn in pair.history)
 
 
+@dataclass(frozen=True, slots=True)
+class NormalPair:
+    """A pair in `normal` form: what several comparisons of the same pairs need, worked out once."""
+
+    uid: str
+    place: Hashable
+    question: str
+    answer: str
+
+
+def normal_pairs(pairs: Iterable[PairLike]) -> list[NormalPair]:
+    """Every pair in `normal` form."""
+    return [NormalPair(pair.uid, _place(pair), normal(pair.question), normal(pair.answer)) for pair in pairs]
+
+
 def exact(pairs: Iterable[PairLike]) -> list[list[str]]:
     """Groups of uids with the same text: system text, earlier turns, question and answer are equal in `normal` form."""
     return _groups((pair.uid, (_place(pair), normal(pair.question), normal(pair.answer))) for pair in pairs)
 
 
+def exact_among(pairs: Iterable[NormalPair]) -> list[list[str]]:
+    """The groups that `exact` gives."""
+    return _groups((pair.uid, (pair.place, pair.question, pair.answer)) for pair in pairs)
+
+
 def conflicts(pairs: Iterable[PairLike]) -> list[list[str]]:
     """Groups of uids that ask the same (in `normal` form, after the same turns) but answer differently."""
-    pairs = list(pairs)
-    answers = {pair.uid: normal(pair.answer) for pair in pairs}
-    return [group for group in same_question(pairs) if len({answers[uid] for uid in group}) > 1]
+    return conflicts_among(normal_pairs(pairs))
 
 
-def same_question(pairs: Iterable[PairLike]) -> list[list[str]]:
+def conflicts_among(pairs: Sequence[NormalPair]) -> list[list[str]]:
+    """The groups that `conflicts` gives."""
+    answers = {pair.uid: pair.answer for pair in pairs}
+    return [group for group in same_question_among(pairs) if len({answers[uid] for uid in group}) > 1]
+
+
+def same_question_among(pairs: Iterable[NormalPair]) -> list[list[str]]:
     """Groups of uids that ask the same (in `normal` form, after the same turns), whatever they answer."""
-    return _groups((pair.uid, (_place(pair), normal(pair.question))) for pair in pairs)
+    return _groups((pair.uid, (pair.place, pair.question)) for pair in pairs)
 
 
 def _groups(keyed: Iterable[tuple[str, Hashable]]) -> list[list[str]]:
