@@ -264,7 +264,7 @@ def first_ids(
 
     return search.first_ids(
         store, found, limit=limit, dataset=dataset, status=status, kind=kind, split=split, conditions=conditions,
-        fits=fits,
+        fits=fits if without or patterns else None,
     )  # fmt: skip
 
 

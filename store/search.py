@@ -64,7 +64,7 @@ def first_ids(
     kind: Kind | None = None,
     split: Split | None = None,
     conditions: Sequence[Condition] = (),
-    fits: Callable[[sqlite3.Row, str], bool] = lambda row, body: True,
+    fits: Callable[[sqlite3.Row, str], bool] | None = None,
 ) -> list[int]:
     """The first `limit` ids that `search_ids` finds, and of these pairs only those that also `fits`: it gets the texts
     of a pair (system, history, question, answer) and what the index holds of them.
@@ -76,6 +76,9 @@ def first_ids(
     wanted = search_text.phrases(text)
     tables, where = _narrowed(store, dataset, status, kind, split, conditions)
     where = [("p.deleted_at IS NULL", ()), *where]
+    if not wanted and fits is None:
+        sql, values = _select("p.id", ["pair p INDEXED BY pair_live", *tables], where)
+        return store.column(f"{sql} LIMIT ?", [*values, limit])
     what = "p.id, p.system, p.history, p.question, p.answer"
     newest = "SELECT id FROM pair INDEXED BY pair_live WHERE deleted_at IS NULL ORDER BY id DESC LIMIT ?"
     bound = store.scalar(f"SELECT min(id) FROM ({newest})", (_LOOK,)) or 0
@@ -87,7 +90,7 @@ def first_ids(
         held = search_text.holds(body, wanted)
         seen += 1
         often = [n + has for n, has in zip(often, held, strict=True)]
-        if all(held) and fits(row, body):
+        if all(held) and (fits is None or fits(row, body)):
             found.append(row["id"])
             if len(found) == limit:
                 return found
@@ -100,7 +103,7 @@ def first_ids(
     ]  # fmt: skip
     for row in store.each(*_select(what, ["pair_fts f", "pair p", *tables], far, "f.rowid")):
         body = search_text.indexed_pair(row["system"], row["history"], row["question"], row["answer"])
-        if all(search_text.holds(body, common)) and fits(row, body):
+        if all(search_text.holds(body, common)) and (fits is None or fits(row, body)):
             found.append(row["id"])
             if len(found) == limit:
                 break
