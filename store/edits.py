@@ -153,33 +153,39 @@ def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: s
     """Gives every row that the target edit touched the state before it, as a new edit."""
     conn.execute("PRAGMA defer_foreign_keys=ON")  # rows come back in any order; checked at the commit
     with _open(conn, kind, actor, target["label"], undoes=target["id"]) as edit_id:
-        _revert_pairs(conn, edit_id, target["id"])
-        changes = conn.execute(
-            "SELECT table_name, before, after FROM edit_change WHERE edit_id = ? ORDER BY id DESC", (target["id"],)
-        ).fetchall()
-        for table, before, after in changes:
-            _write_back(conn, table, before and json.loads(before), after and json.loads(after))
+        _revert_pairs(store, conn, edit_id, target["id"])
+        sql = "SELECT table_name, before, after FROM edit_change WHERE edit_id = ? ORDER BY id DESC"
+        for changes in store.batches(sql, (target["id"],)):
+            for table, before, after in changes:
+                _write_back(conn, table, before and json.loads(before), after and json.loads(after))
         conn.execute("UPDATE edit SET undone_by = ? WHERE id = ?", (edit_id, target["id"]))
     return _edit_from(store.rows("SELECT * FROM edit WHERE id = ?", (edit_id,))[0])
 
 
-def _revert_pairs(conn: sqlite3.Connection, edit_id: int, target_id: int) -> None:
-    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted."""
+def _revert_pairs(store: Store, conn: sqlite3.Connection, edit_id: int, target_id: int) -> None:
+    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted.
+
+    Some thousands at a time: what a statement changes is in memory until it is done.
+    """
     back = ", ".join(f"{name} = iif(did.made, pair.{name}, did.{name})" for name in PAIR_STATE.split(", ")[:-1])
     past = ", ".join(f"past.{name}" for name in PAIR_STATE.split(", "))
-    conn.execute(
-        f"UPDATE pair SET revision = pair.revision + 1, {back}, deleted_at = iif(did.made, ?1, did.deleted_at),"
-        f" updated_at = ?1 FROM (SELECT r.pair_id, past.pair_id IS NULL AS made, {past}"
-        "   FROM (SELECT pair_id, min(revision) AS first FROM pair_revision WHERE edit_id = ?2 GROUP BY 1) r"
-        "   LEFT JOIN pair_past past ON past.pair_id = r.pair_id AND past.revision = r.first - 1) did"
-        " WHERE did.pair_id = pair.id",
-        (now(), target_id),
-    )
-    conn.execute(
-        "INSERT INTO pair_revision (pair_id, revision, edit_id) SELECT p.id, p.revision, ?1 FROM"
-        " (SELECT DISTINCT pair_id FROM pair_revision WHERE edit_id = ?2) did JOIN pair p ON p.id = did.pair_id",
-        (edit_id, target_id),
-    )
+    touched = "FROM pair_revision WHERE edit_id = ?2 AND pair_id BETWEEN ?3 AND ?4"
+    at = now()
+    for rows in store.batches("SELECT DISTINCT pair_id FROM pair_revision WHERE edit_id = ? ORDER BY 1", (target_id,)):
+        bounds = target_id, rows[0][0], rows[-1][0]
+        conn.execute(
+            f"UPDATE pair SET revision = pair.revision + 1, {back}, deleted_at = iif(did.made, ?1, did.deleted_at),"
+            f" updated_at = ?1 FROM (SELECT r.pair_id, past.pair_id IS NULL AS made, {past}"
+            f"   FROM (SELECT pair_id, min(revision) AS first {touched} GROUP BY 1) r"
+            "   LEFT JOIN pair_past past ON past.pair_id = r.pair_id AND past.revision = r.first - 1) did"
+            " WHERE did.pair_id = pair.id",
+            (at, *bounds),
+        )
+        conn.execute(
+            "INSERT INTO pair_revision (pair_id, revision, edit_id) SELECT p.id, p.revision, ?1"
+            f" FROM (SELECT DISTINCT pair_id {touched}) did JOIN pair p ON p.id = did.pair_id",
+            (edit_id, *bounds),
+        )
 
 
 def _write_back(
