@@ -8,8 +8,8 @@ import glob
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO, cast
@@ -141,9 +141,9 @@ def import_files(
     notices += _unused(sources, variables or {})
     counter = _Counter(store, dataset, in_split, rows, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
     label = f"import {', '.join(source.file.path.name for source in sources)}"
-    with counter, recording(store, label, actor):
+    with counter, closing(counter.pairs(sources)) as found, recording(store, label, actor):
         made = pairs.create_many(
-            store, counter.pairs(sources), dataset=dataset, split=in_split, label=label, actor=actor, want_uids=False
+            store, found, dataset=dataset, split=in_split, label=label, actor=actor, want_uids=False
         )
         if not counter.good:
             raise counter.nothing_usable(sources)
@@ -333,23 +333,23 @@ class _Counter:
         if kind is not None and self._file is not None:
             self.report.unlink(missing_ok=True)
 
-    def pairs(self, sources: Iterable[_Source]) -> Iterator[PreparedPair]:
+    def pairs(self, sources: Iterable[_Source]) -> Generator[PreparedPair]:
         """The good pairs of all files, filled, checked and prepared."""
         seen = 0
-        for rows, chunk in ahead(self._chunks(sources)):
-            while self.on_progress and seen + _PROGRESS_EVERY <= rows:
-                seen += _PROGRESS_EVERY
-                self.on_progress(seen)
-            for made in chunk:
-                if isinstance(made, PreparedPair):
-                    yield made
-                    continue
-                if isinstance(made, PreferenceDraft):
-                    self._preferences.append(made)
-                else:
-                    self._judged.append(made)
-                if len(self._preferences) + len(self._judged) >= _BATCH:
-                    self._write()
+        with closing(ahead(self._chunks(sources))) as chunks:
+            for rows, chunk in chunks:
+                while self.on_progress and seen + _PROGRESS_EVERY <= rows:
+                    seen += _PROGRESS_EVERY
+                    self.on_progress(seen)
+                for made in chunk:
+                    if isinstance(made, PreparedPair):
+                        yield made
+                    elif isinstance(made, PreferenceDraft):
+                        self._preferences.append(made)
+                    else:
+                        self._judged.append(made)
+                    if len(self._preferences) + len(self._judged) >= _BATCH:
+                        self._write()
         self._write()
 
     def _chunks(self, sources: Iterable[_Source]) -> Iterator[tuple[int, list[_Made]]]:

@@ -47,5 +47,5 @@ def test_stopping_early_leaves_no_thread() -> None:
     for each in (items := ahead(source(), most=2)):
         if each == 3:
             break
-    items.close()  # type: ignore[attr-defined]  # a generator
+    items.close()
     assert threading.active_count() == before and len(made) <= 6
