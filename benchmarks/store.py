@@ -1,5 +1,5 @@
-"""The store with very many pairs: import, search as you type, jump, freeze, a large edit and its undo, JSON output.
-Beside it, in the same run, what sqlite-utils needs to insert the same rows and index them.
+"""The store with very many pairs: import, search as you type, opening the app, jump, freeze, a large edit and its undo,
+lint, duplicates, JSON output. it, in the same run, what sqlite-utils needs to insert the same rows and index them.
 
     python -m benchmarks.store --rows 1000000
 """
@@ -7,6 +7,7 @@ Beside it, in the same run, what sqlite-utils needs to insert the same rows and 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import multiprocessing
 import os
@@ -17,19 +18,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from store import bulk, datasets, edits, query, search
+from store.curate import duplicates
+from store.curate.lint import lint_all
 from store.db import Store, sqlite_utils
 from store.home import Home
 from store.importing import import_files
+from tui.app import TuningforkApp
+from tui.screens.data.pair_table import PairTable
 
 _SYLLABLES = "ka lo mi ner tas vel dor en shi ru ba fin go pel sam tri ux wen yor zet".split()  # noqa: SIM905
 _HAN = "模型数据训练语言问题答案学习系统用户文件时间结果方法工作开始可以什么怎么为了没有"
 _TYPED = ("w", "ka", "kalo", "kalo ner", '"tas vel"', "shi -ka", "kind:instruction lomi")
 _TYPED_HAN = ("模", "模型", "训练 数据", "什么", "怎么为")
 _BIG_EDIT = 100_000
+_NEAR = 200_000
 
 
 def main() -> None:
@@ -111,16 +118,38 @@ def _peer(folder: str, file: Path) -> None:
 
 def _measure(store: Store, rows: int) -> None:
     for name, typed in (("english", _TYPED), ("chinese", _TYPED_HAN)):
-        times = sorted(seconds(query.search_ids, store, text) for text in typed for _ in range(5))
-        show(what=f"search, {name}", p50_ms=1e3 * times[len(times) // 2], p95_ms=1e3 * times[int(0.95 * len(times))])
+        for part, search_for in (("the first 64", partial(query.first_ids, limit=64)), ("all", query.search_ids)):
+            times = sorted(seconds(search_for, store, text) for text in typed for _ in range(5))
+            p50, p95 = times[len(times) // 2], times[int(0.95 * len(times))]
+            show(what=f"search, {name}, {part}", p50_ms=1e3 * p50, p95_ms=1e3 * p95)
+    show(what="app, from its start to the first rows", s=asyncio.run(_open_app(store)))
     ids = query.search_ids(store)
     jumps = sorted(seconds(search.page, store, ids[at : at + 64]) for at in range(0, len(ids), max(1, len(ids) // 50)))
     show(what="jump", p95_ms=1e3 * jumps[int(0.95 * len(jumps))])
     freezing = seconds(datasets.freeze, store, "big")
     show(what="freeze", s=freezing, rows_per_s=rows / freezing)
+    listed = [pair for pair, _ in datasets.members(store, "big")]
+    linting = seconds(lint_all, listed)
+    show(what="lint", s=linting, rows_per_s=rows / linting)
+    for name, find in (("exact", duplicates.exact), ("near", duplicates.near)):
+        some = listed[:_NEAR] if name == "near" else listed
+        taken = seconds(find, some)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        show(what=f"duplicates, {name}", rows=len(some), s=taken, rows_per_s=len(some) / taken, mb_memory=memory)
+    del listed, some
     uids = search.uids(store, ids[:_BIG_EDIT])
     show(what="edit", rows=len(uids), s=seconds(bulk.apply, store, uids, bulk.BulkChange("draft", add_tags=("x",))))
     show(what="undo", rows=len(uids), s=seconds(edits.undo, store))
+
+
+async def _open_app(store: Store) -> float:
+    """Seconds from making the app to the first rows of the list, in a terminal that only keeps what is drawn."""
+    begun = time.perf_counter()
+    app = TuningforkApp(store)
+    async with app.run_test(size=(120, 40)):
+        while not (found := app.screen.query(PairTable)) or not found.first().ids:  # noqa: ASYNC110  nobody tells it
+            await asyncio.sleep(0.002)
+        return time.perf_counter() - begun
 
 
 def seconds(work: Callable[..., Any], *args: Any) -> float:

@@ -15,6 +15,7 @@ from store.edits import keep_revisions, recording
 from store.errors import BadInput
 from store.query import compile_regex
 from store.records import KINDS, SPLITS, STATUSES, Kind, Pair, PairDraft, Split, Status
+from store.sqlite import update_rows
 
 FIELDS = ("question", "answer", "system", "history")
 """The texts of a pair in which something can be replaced."""
@@ -63,7 +64,7 @@ def apply(
     BadInput for a value that no pair can have, a pair without an answer that would become ready, or an empty change.
     """
     _check(change)
-    with store.write(), recording(store, change.label, actor) as edit_id:
+    with recording(store, change.label, actor) as edit_id:
         changed = _change_fields(store, uids, change, edit_id, on_progress)
         joined = moved = 0
         if change.dataset is not None:
@@ -113,11 +114,10 @@ def _change_fields(
             tags += [tag for tag in change.add_tags if tag not in tags]
             after = (change.kind or row["kind"], change.status or row["status"], canonical(tags) if tags else "[]")
             if after != (row["kind"], row["status"], row["tags"]):
-                new.append((*after, at, row["id"]))
-        store.conn.executemany(
-            "UPDATE pair SET kind = ?, status = ?, tags = ?, revision = revision + 1, updated_at = ? WHERE id = ?", new
-        )
-        keep_revisions(store.conn, edit_id, [row[-1] for row in new])
+                new.append((row["id"], *after))
+        more = ("revision = revision + 1", f"updated_at = {at}")
+        update_rows(store.conn, "pair", ("kind", "status", "tags"), new, *more)
+        keep_revisions(store.conn, edit_id, [row[0] for row in new])
         changed += len(new)
         done += len(rows)
         if on_progress:

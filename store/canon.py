@@ -14,6 +14,7 @@ from typing import Any
 from store.records import Message
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_TWO = [one + other for one in _ALPHABET for other in _ALPHABET]
 _RANDOM_BITS = 18
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _quoted = json.encoder.encode_basestring
@@ -46,9 +47,26 @@ def new_uid() -> str:
 
     Rises strictly within a process, also in bulk.
     """
+    return new_uids(1)[0]
+
+
+def new_uids(n: int) -> list[str]:
+    """`n` uids in a row, the first as `new_uid` makes it and each one higher than the one before."""
     global _last_uid
     with _lock:
         fresh = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-        _last_uid = fresh if fresh > _last_uid else _last_uid + 1
-        value = _last_uid
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(55, -1, -5))
+        first = fresh if fresh > _last_uid else _last_uid + 1
+        _last_uid = first + n - 1
+    return [_spelled(value) for value in range(first, first + n)]
+
+
+def _spelled(value: int) -> str:
+    two = _TWO
+    return (
+        two[value >> 50 & 1023]
+        + two[value >> 40 & 1023]
+        + two[value >> 30 & 1023]
+        + two[value >> 20 & 1023]
+        + two[value >> 10 & 1023]
+        + two[value & 1023]
+    )

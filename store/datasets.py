@@ -3,13 +3,14 @@ Which pair goes to which split is decided in curate/split.py; here it is kept.""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.canon import canonical, sha256
+from store.canon import canonical
 from store.curate.split import assign, assign_by_quota
 from store.db import Store, now
 from store.edits import recording
@@ -20,15 +21,31 @@ from store.rows import pair_from
 from store.search_text import script_of
 from store.suggest import hint
 
-_COUNTED = """
-SELECT d.id, d.name, d.description, d.created_at, count(p.id) AS pairs, coalesce(sum(p.status = 'ready'), 0) AS ready,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'train'), 0) AS train,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'val'), 0) AS val,
-  coalesce(sum(p.id IS NOT NULL AND m.split = 'test'), 0) AS test,
+_SPLITS = "sum(m.split = 'train') AS train, sum(m.split = 'val') AS val, sum(m.split = 'test') AS test"
+
+
+def _counted(where: str = "true") -> str:
+    """Datasets with their counts; `where` is a condition on the members `m`.
+
+    Nearly all members are live and ready, so all are counted, which takes the narrow table of members alone, and those
+    that are not are subtracted: a quarter of the time of looking each one up.
+    """
+    return f"""
+SELECT d.id, d.name, d.description, d.created_at,
+  coalesce(a.pairs, 0) - coalesce(gone.pairs, 0) AS pairs,
+  coalesce(a.pairs, 0) - coalesce(gone.pairs, 0) - coalesce(waiting.pairs, 0) AS ready,
+  {", ".join(f"coalesce(a.{split}, 0) - coalesce(gone.{split}, 0) AS {split}" for split in SPLITS)},
   (SELECT count(*) FROM imported_preference r WHERE r.dataset_id = d.id) AS preferences,
   (SELECT count(*) FROM feedback r WHERE r.dataset_id = d.id) AS feedback
-FROM dataset d LEFT JOIN dataset_pair m ON m.dataset_id = d.id
-LEFT JOIN pair p INDEXED BY pair_live ON p.id = m.pair_id AND p.deleted_at IS NULL
+FROM dataset d
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs, {_SPLITS} FROM dataset_pair m WHERE {where} GROUP BY 1) a
+  ON a.dataset_id = d.id
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs, {_SPLITS} FROM pair p INDEXED BY pair_deleted
+  CROSS JOIN dataset_pair m ON m.pair_id = p.id WHERE p.deleted_at IS NOT NULL AND {where} GROUP BY 1) gone
+  ON gone.dataset_id = d.id
+LEFT JOIN (SELECT m.dataset_id, count(*) AS pairs FROM pair p INDEXED BY pair_live
+  CROSS JOIN dataset_pair m ON m.pair_id = p.id WHERE p.deleted_at IS NULL AND p.status <> 'ready' AND {where}
+  GROUP BY 1) waiting ON waiting.dataset_id = d.id
 """
 
 
@@ -44,7 +61,8 @@ def create(store: Store, name: str, description: str = "", *, actor: str = "user
 
 def get(store: Store, name: str) -> Dataset:
     """The dataset of this name, with its counts. NotFound offers names that are near."""
-    return _dataset_from(store.rows(_COUNTED + "WHERE d.id = ? GROUP BY d.id", (get_id(store, name),))[0])
+    sql = _counted("m.dataset_id = ?1") + "WHERE d.id = ?1"
+    return _dataset_from(store.rows(sql, (get_id(store, name),))[0])
 
 
 def get_id(store: Store, name: str) -> int:
@@ -57,6 +75,11 @@ def get_id(store: Store, name: str) -> int:
             todo=near(name, names, "dataset", "tuningfork data import FILE --dataset NAME"),
         )
     return int(found)
+
+
+def exists(store: Store, name: str) -> bool:
+    """Whether there is a dataset of this name."""
+    return bool(store.scalar("SELECT 1 FROM dataset WHERE name = ?", (name,)))
 
 
 def near(name: str, names: Sequence[str], what: str, make: str) -> str:
@@ -75,7 +98,7 @@ def ensure(store: Store, name: str) -> Dataset:
 
 def all_datasets(store: Store) -> list[Dataset]:
     """Every dataset with its counts, by name."""
-    return [_dataset_from(row) for row in store.rows(_COUNTED + "GROUP BY d.id ORDER BY d.name")]
+    return [_dataset_from(row) for row in store.rows(_counted() + "ORDER BY d.name")]
 
 
 def rename(store: Store, name: str, new_name: str, *, actor: str = "user") -> Dataset:
@@ -243,8 +266,13 @@ def do_split(store: Store, plan: SplitPlan, *, actor: str = "user") -> None:
         dataset_id = get_id(store, plan.dataset)
         if plan.unpin:
             conn.execute("UPDATE dataset_pair SET pinned = 0 WHERE dataset_id = ?", (dataset_id,))
-        rows = [(split, dataset_id, pair_id) for pair_id, split in plan.splits.items()]
-        conn.executemany("UPDATE dataset_pair SET split = ? WHERE dataset_id = ? AND pair_id = ?", rows)
+        for split in SPLITS:
+            ids = [pair_id for pair_id, wanted in plan.splits.items() if wanted == split]
+            conn.execute(
+                "UPDATE dataset_pair SET split = ?1 WHERE dataset_id = ?2 AND split <> ?1"
+                " AND pair_id IN (SELECT value FROM json_each(?3))",
+                (split, dataset_id, json.dumps(ids)),
+            )
 
 
 def resplit(
@@ -280,19 +308,33 @@ def freeze(store: Store, name: str) -> Snapshot:
     """
     with store.write() as conn:
         dataset_id = get_id(store, name)
-        rows = store.rows(
-            "SELECT d.split, p.content_hash, p.kind, p.id, p.revision"
-            " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
-            " WHERE d.dataset_id = ? AND p.deleted_at IS NULL AND p.status = 'ready' ORDER BY 1, 2, 3, 4",
-            (dataset_id,),
-        )
-        if not any(row["split"] == "train" for row in rows):
-            raise _nothing_to_freeze(store, get(store, name), len(rows))
-        digest = sha256(canonical([(row["split"], row["content_hash"], row["kind"]) for row in rows]))
+        splits, digest = _contents(store, dataset_id)
+        if not splits["train"]:
+            raise _nothing_to_freeze(store, get(store, name), splits.total())
         if not store.scalar("SELECT 1 FROM snapshot WHERE hash = ?", (digest,)):
-            _keep_contents(conn, [pair for pair, _ in members(store, name)])
-            _keep_snapshot(conn, dataset_id, digest, rows)
+            _keep_snapshot(store, conn, dataset_id, digest, splits)
         return snapshot(store, digest)
+
+
+_READY = (
+    " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL"
+    " AND p.status = 'ready' ORDER BY d.split, p.content_hash, p.kind, p.id"
+)
+"""The pairs of a dataset that are frozen, in the order of a snapshot's rows."""
+
+
+def _contents(store: Store, dataset_id: int) -> tuple[Counter[str], str]:
+    """How many pairs of a dataset are to be frozen in each split, and their hash: that of [[split, content hash, kind],
+    …] as canonical JSON, row by row."""
+    splits: Counter[str] = Counter()
+    hashed = hashlib.sha256(b"[")
+    comma = b""
+    for rows in store.batches(f"SELECT d.split, p.content_hash, p.kind{_READY}", (dataset_id,)):
+        splits.update(row[0] for row in rows)
+        hashed.update(comma + canonical([tuple(row) for row in rows])[1:-1].encode())
+        comma = b","
+    hashed.update(b"]")
+    return splits, hashed.hexdigest()
 
 
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
@@ -313,24 +355,35 @@ def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     return UserError(what, where=f"dataset {dataset.name}", todo=todo)
 
 
-def _keep_contents(conn: sqlite3.Connection, found: list[Pair]) -> None:
-    bodies = [
-        (pair.content_hash, canonical(pair.training_messages())) for pair in sorted(found, key=lambda p: p.content_hash)
-    ]
-    conn.executemany("INSERT INTO content (hash, body) VALUES (?, ?) ON CONFLICT DO NOTHING", bodies)
+_BODY = """'[' || iif(p.system = '', '', json_object('content', p.system, 'role', 'system') || ',')
+  || iif(p.history = '[]', '', substr(p.history, 2, length(p.history) - 2) || ',')
+  || json_object('content', p.question, 'role', 'user') || ','
+  || json_object('content', p.answer, 'role', 'assistant') || ']'"""
+"""The messages of a pair (`Pair.training_messages`) as JSON."""
 
 
-def _keep_snapshot(conn: sqlite3.Connection, dataset_id: int, digest: str, rows: list[sqlite3.Row]) -> None:
-    splits = Counter(row["split"] for row in rows)
+def _keep_snapshot(store: Store, conn: sqlite3.Connection, dataset_id: int, digest: str, splits: Counter[str]) -> None:
+    """Writes a snapshot and the contents that no other has yet, in the order of their hashes: so both tables grow at
+    their ends, or nearly."""
     snapshot_id = conn.execute(
         "INSERT INTO snapshot (hash, dataset_id, n_rows, splits, created_at) VALUES (?, ?, ?, ?, ?)",
-        (digest, dataset_id, len(rows), canonical(splits), now()),
+        (digest, dataset_id, splits.total(), canonical(splits), now()),
     ).lastrowid
-    conn.executemany(
-        "INSERT INTO snapshot_row (snapshot_id, ord, split, content_hash, kind, pair_id, pair_revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(snapshot_id, n, *row) for n, row in enumerate(rows)],
-    )
+    ord = 0
+    for rows in store.batches(f"SELECT p.id{_READY}", (dataset_id,)):
+        ids = json.dumps([row[0] for row in rows])
+        conn.execute(
+            f"INSERT INTO content (hash, body) SELECT p.content_hash, {_BODY}"
+            " FROM json_each(?) j CROSS JOIN pair p ON p.id = j.value WHERE true ON CONFLICT DO NOTHING",
+            (ids,),
+        )
+        conn.execute(
+            "INSERT INTO snapshot_row (snapshot_id, ord, split, content_hash, kind, pair_id, pair_revision)"
+            " SELECT ?1, ?2 + j.key, d.split, p.content_hash, p.kind, p.id, p.revision FROM json_each(?3) j"
+            " CROSS JOIN pair p ON p.id = j.value CROSS JOIN dataset_pair d ON d.dataset_id = ?4 AND d.pair_id = p.id",
+            (snapshot_id, ord, ids, dataset_id),
+        )
+        ord += len(rows)
 
 
 def snapshot(store: Store, hash: str) -> Snapshot:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BUSY_MS = 10_000
 """How long a writer waits for another before it gives up, in milliseconds."""
+_STEPS = 10_000
+"""After so many steps of SQLite's machine, far less than a millisecond, the clock is looked at."""
 
 __all__ = ["BUSY_MS", "Params", "Store", "now", "sqlite_utils", "translated"]
 
@@ -127,12 +129,42 @@ class Store:
         with translated(self.home.database):
             return self.conn.execute(sql, params).fetchall()
 
-    def column(self, sql: str, params: Params = ()) -> list[Any]:
-        """The first column of all rows: twice as fast as `rows` for a long list of ids."""
-        with translated(self.home.database):
-            cursor = self.conn.cursor()
+    def each(self, sql: str, params: Params = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a query one after another, as far as they are asked for."""
+        with translated(self.home.database), closing(self.conn.execute(sql, params)) as found:
+            yield from found
+
+    def batches(self, sql: str, params: Params = (), size: int = 5_000) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a query as plain tuples, so many at a time: what is too long for the memory."""
+        with translated(self.home.database), closing(self.conn.cursor()) as cursor:
             cursor.row_factory = None
-            return [row[0] for row in cursor.execute(sql, params).fetchall()]
+            cursor.execute(sql, params)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def column(self, sql: str, params: Params = ()) -> list[Any]:
+        """The first column of all rows: twice as fast as `rows` for a long list of ids, and in less memory."""
+        return [row[0] for rows in self.batches(sql, params) for row in rows]
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Lets the queries of this thread run for so long; then they stop, and TimeoutError is raised."""
+        conn, end, stopped = self.conn, time.monotonic() + seconds, False
+
+        def late() -> bool:
+            nonlocal stopped
+            stopped = time.monotonic() > end
+            return stopped
+
+        conn.set_progress_handler(late, _STEPS)
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if not stopped:
+                raise
+            raise TimeoutError(f"A query took more than {seconds:g} s.") from error
+        finally:
+            conn.set_progress_handler(None, 0)
 
     def row(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
         """The first row of a query, if any."""

@@ -1,6 +1,6 @@
 """Edits: one thing that was done to the data, however many rows it touched, and the unit of undo.
-Pairs keep a revision for each edit; rows of datasets, memberships, preferences and feedback are noted by triggers
-(schema_edits).
+Pairs keep a revision for each edit, and what they were before it (schema_past); rows of datasets, memberships,
+preferences and feedback are noted by triggers (schema_edits).
 
     with edits.recording(store, "split support"):   # whatever is written inside is one edit
         ...
@@ -21,7 +21,7 @@ from store.errors import Conflict
 from store.records import Edit
 
 PAIR_STATE = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
-"""The columns of a pair that a revision keeps."""
+"""The columns of a pair that belong to a revision."""
 
 _KEYS = {
     "dataset": ("id",),
@@ -59,12 +59,12 @@ def _open(
 ) -> Iterator[int]:
     sql = "INSERT INTO edit (kind, actor, label, undoes, permanent, created_at) VALUES (?, ?, ?, ?, ?, ?)"
     edit_id = int(conn.execute(sql, (kind, actor, label, undoes, permanent, now())).lastrowid or 0)
-    conn.execute("INSERT INTO open_edit VALUES (1, ?)", (edit_id,))
+    conn.execute("INSERT INTO open_edit (one, edit_id) VALUES (1, ?)", (edit_id,))
     yield edit_id
     conn.execute("DELETE FROM open_edit")
     sql = "SELECT count(DISTINCT pair_id) FROM pair_revision WHERE edit_id = ?"
     pairs = conn.execute(sql, (edit_id,)).fetchone()[0]
-    sql = "SELECT table_name, count(*) FROM edit_change WHERE edit_id = ? GROUP BY 1"
+    sql = "SELECT table_name, sum(n) FROM edit_change WHERE edit_id = ? GROUP BY 1"
     changed = dict(conn.execute(sql, (edit_id,)).fetchall())
     if pairs or changed or permanent:
         rows = max(pairs, changed.get("dataset_pair", 0))
@@ -75,11 +75,39 @@ def _open(
 
 
 def keep_revisions(conn: sqlite3.Connection, edit_id: int, ids: list[int]) -> None:
-    """Notes what these pairs are now, as the revision that they have now."""
+    """Notes the revision that each of these pairs has now as made by the edit."""
     conn.execute(
-        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {PAIR_STATE})"
-        f" SELECT id, revision, ?, {PAIR_STATE} FROM pair WHERE id IN (SELECT value FROM json_each(?))",
+        "INSERT INTO pair_revision (pair_id, revision, edit_id)"
+        " SELECT id, revision, ? FROM pair WHERE id IN (SELECT value FROM json_each(?))",
         (edit_id, json.dumps(ids)),
+    )
+
+
+def join_range(conn: sqlite3.Connection, dataset_id: int, split: str, first: int, last: int) -> None:
+    """Makes the new pairs with the ids `first` to `last` members of a dataset, as one change of the open edit.
+
+    They are pinned unless they are in train. Every id must be that of a pair which is in no dataset yet.
+    """
+    member = {"dataset_id": dataset_id, "split": split, "pinned": int(split != "train"), "first": first, "last": last}
+    _write_range(conn, None, member)
+
+
+def _write_range(conn: sqlite3.Connection, before: dict[str, object] | None, after: dict[str, object] | None) -> None:
+    """Adds (`before` None) or takes out (`after` None) the members with neighbouring ids, and notes them together."""
+    conn.execute("UPDATE open_edit SET by_range = 1")
+    if before is None:
+        sql = (
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned)"
+            " SELECT :dataset_id, id, :split, :pinned FROM pair WHERE id BETWEEN :first AND :last"
+        )
+    else:
+        sql = "DELETE FROM dataset_pair WHERE dataset_id = :dataset_id AND pair_id BETWEEN :first AND :last"
+    n = conn.execute(sql, before or after or {}).rowcount
+    conn.execute("UPDATE open_edit SET by_range = 0")
+    conn.execute(
+        "INSERT INTO edit_change (edit_id, table_name, before, after, n)"
+        " VALUES ((SELECT edit_id FROM open_edit), 'dataset_pair', ?, ?, ?)",
+        (before and json.dumps(before), after and json.dumps(after), n),
     )
 
 
@@ -125,38 +153,48 @@ def _revert(store: Store, conn: sqlite3.Connection, target: sqlite3.Row, kind: s
     """Gives every row that the target edit touched the state before it, as a new edit."""
     conn.execute("PRAGMA defer_foreign_keys=ON")  # rows come back in any order; checked at the commit
     with _open(conn, kind, actor, target["label"], undoes=target["id"]) as edit_id:
-        _revert_pairs(conn, edit_id, target["id"])
-        changes = conn.execute(
-            "SELECT table_name, before, after FROM edit_change WHERE edit_id = ? ORDER BY id DESC", (target["id"],)
-        ).fetchall()
-        for table, before, after in changes:
-            _write_back(conn, table, before and json.loads(before), after and json.loads(after))
+        _revert_pairs(store, conn, edit_id, target["id"])
+        sql = "SELECT table_name, before, after FROM edit_change WHERE edit_id = ? ORDER BY id DESC"
+        for changes in store.batches(sql, (target["id"],)):
+            for table, before, after in changes:
+                _write_back(conn, table, before and json.loads(before), after and json.loads(after))
         conn.execute("UPDATE edit SET undone_by = ? WHERE id = ?", (edit_id, target["id"]))
     return _edit_from(store.rows("SELECT * FROM edit WHERE id = ?", (edit_id,))[0])
 
 
-def _revert_pairs(conn: sqlite3.Connection, edit_id: int, target_id: int) -> None:
-    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted."""
-    back = ", ".join(f"iif(old.pair_id IS NULL, p.{name}, old.{name})" for name in PAIR_STATE.split(", ")[:-1])
-    conn.execute(
-        f"INSERT INTO pair_revision (pair_id, revision, edit_id, {PAIR_STATE})"
-        f" SELECT p.id, p.revision + 1, ?, {back}, iif(old.pair_id IS NULL, ?, old.deleted_at)"
-        " FROM (SELECT pair_id, min(revision) AS first FROM pair_revision WHERE edit_id = ? GROUP BY 1) did"
-        " JOIN pair p ON p.id = did.pair_id"
-        " LEFT JOIN pair_revision old ON old.pair_id = did.pair_id AND old.revision = did.first - 1",
-        (edit_id, now(), target_id),
-    )
-    values = ", ".join(f"{name} = r.{name}" for name in ["revision", *PAIR_STATE.split(", ")])
-    conn.execute(
-        f"UPDATE pair SET {values}, updated_at = ? FROM pair_revision r WHERE r.edit_id = ? AND r.pair_id = pair.id",
-        (now(), edit_id),
-    )
+def _revert_pairs(store: Store, conn: sqlite3.Connection, edit_id: int, target_id: int) -> None:
+    """Gives each pair of the target edit the state before it, as a new revision; before the first it is deleted.
+
+    Some thousands at a time: what a statement changes is in memory until it is done.
+    """
+    back = ", ".join(f"{name} = iif(did.made, pair.{name}, did.{name})" for name in PAIR_STATE.split(", ")[:-1])
+    past = ", ".join(f"past.{name}" for name in PAIR_STATE.split(", "))
+    touched = "FROM pair_revision WHERE edit_id = ?2 AND pair_id BETWEEN ?3 AND ?4"
+    at = now()
+    for rows in store.batches("SELECT DISTINCT pair_id FROM pair_revision WHERE edit_id = ? ORDER BY 1", (target_id,)):
+        bounds = target_id, rows[0][0], rows[-1][0]
+        conn.execute(
+            f"UPDATE pair SET revision = pair.revision + 1, {back}, deleted_at = iif(did.made, ?1, did.deleted_at),"
+            f" updated_at = ?1 FROM (SELECT r.pair_id, past.pair_id IS NULL AS made, {past}"
+            f"   FROM (SELECT pair_id, min(revision) AS first {touched} GROUP BY 1) r"
+            "   LEFT JOIN pair_past past ON past.pair_id = r.pair_id AND past.revision = r.first - 1) did"
+            " WHERE did.pair_id = pair.id",
+            (at, *bounds),
+        )
+        conn.execute(
+            "INSERT INTO pair_revision (pair_id, revision, edit_id) SELECT p.id, p.revision, ?1"
+            f" FROM (SELECT DISTINCT pair_id {touched}) did JOIN pair p ON p.id = did.pair_id",
+            (edit_id, *bounds),
+        )
 
 
 def _write_back(
     conn: sqlite3.Connection, table: str, before: dict[str, object] | None, after: dict[str, object] | None
 ) -> None:
-    """Gives one row the state `before`, when it is in the state `after`. None: no row."""
+    """Gives one row, or a range of members, the state `before`, when it is in the state `after`. None: no row."""
+    if "first" in (before or after or {}):
+        _write_range(conn, after, before)
+        return
     where = " AND ".join(f"{key} = :{key}" for key in _KEYS[table])
     if before is None:
         conn.execute(f"DELETE FROM {table} WHERE {where}", after or {})

@@ -14,6 +14,7 @@ from store.edits import recording
 from store.errors import BadInput
 from store.pairs import check_text
 from store.records import Feedback, FeedbackDraft, Split
+from store.sqlite import insert_rows
 
 
 def add_feedback(
@@ -23,21 +24,18 @@ def add_feedback(
 
     BadInput names a field that is wrong; then none of them is kept.
     """
-    read = kept = 0
     with store.write() as conn, recording(store, "import feedback"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
+        rows = []
         for draft in drafts:
             check_feedback(draft)
             prompt = canonical([turn.message() for turn in draft.prompt])
             digest = sha256(canonical([prompt, draft.answer, draft.good]))
-            read += 1
-            kept += conn.execute(
-                "INSERT INTO feedback (uid, prompt, answer, good, source, content_hash, dataset_id, split, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (new_uid(), prompt, draft.answer, int(draft.good), canonical(draft.source), digest, dataset_id, split,
-                 now()),
-            ).rowcount  # fmt: skip
-    return kept, read - kept
+            source = canonical(draft.source)
+            rows.append((new_uid(), prompt, draft.answer, int(draft.good), source, digest, dataset_id, split, now()))
+        into = "feedback (uid, prompt, answer, good, source, content_hash, dataset_id, split, created_at)"
+        kept = insert_rows(conn, into, rows, "ON CONFLICT DO NOTHING")
+    return kept, len(rows) - kept
 
 
 def list_feedback(store: Store, dataset: str | None = None, split: Split | None = None) -> list[Feedback]:

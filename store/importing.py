@@ -8,13 +8,14 @@ import glob
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO, cast
 
 from store import datasets, feedback, pairs, query, votes
+from store.ahead import ahead
 from store.canon import new_uid
 from store.db import Store, translated
 from store.edits import recording
@@ -29,11 +30,15 @@ from store.formats.source import Value
 from store.formats.tuningfork import OwnRows, split_named
 from store.formats.values import sample
 from store.formats.verdict import RATINGS, RatingScale, is_low, judged
+from store.pairs import PreparedPair
 from store.records import SPLITS, FeedbackDraft, Kind, PairDraft, PlacedDraft, PreferenceDraft, Split, Status
 
 _SHOWN = 20
 _PROGRESS_EVERY = 500
-_BATCH = 500
+_BATCH = 2_000
+_CHUNK = 2_000
+_CHUNK_CHARS = 2_000_000
+"""So many rows, or characters, are read in another thread while those before are written."""
 _NAMED = 6
 
 
@@ -136,21 +141,21 @@ def import_files(
     notices += _unused(sources, variables or {})
     counter = _Counter(store, dataset, in_split, rows, store.home.logs / f"import-{new_uid()}.jsonl", on_progress)
     label = f"import {', '.join(source.file.path.name for source in sources)}"
-    with counter, recording(store, label, actor):
+    with counter, closing(counter.pairs(sources)) as found, recording(store, label, actor):
         made = pairs.create_many(
-            store, counter.pairs(sources), dataset=dataset, split=in_split, label=label, actor=actor, checked=True
+            store, found, dataset=dataset, split=in_split, label=label, actor=actor, want_uids=False
         )
         if not counter.good:
             raise counter.nothing_usable(sources)
     return ImportReport(
         read=counter.read,
-        kept=len(made.uids) + counter.preferences + counter.feedback,
+        kept=made.made + counter.preferences + counter.feedback,
         rejected=counter.bad,
         duplicates=made.duplicates + counter.known,
         report=store.home.relative(counter.report) if counter.bad else None,
         dataset=dataset,
         problems=counter.problems,
-        pairs=len(made.uids),
+        pairs=made.made,
         preferences=counter.preferences,
         feedback=counter.feedback,
         not_read=dict(counter.not_read.most_common()),
@@ -288,10 +293,14 @@ def _rows(n: int) -> str:
 # -- rows, one after another -------------------------------------------------------------------------------------------
 
 
+_Made = PreparedPair | PreferenceDraft | FeedbackDraft
+
+
 class _Counter:
     """Counts rows as they stream by, and writes the rejected ones to a report that stays only if the import does.
 
-    Pairs are handed on; preferences and feedback are written here, a batch at a time.
+    Pairs are handed on; preferences and feedback are written here, a batch at a time. Rows are read and prepared in
+    another thread than the one that writes.
     """
 
     def __init__(
@@ -324,19 +333,42 @@ class _Counter:
         if kind is not None and self._file is not None:
             self.report.unlink(missing_ok=True)
 
-    def pairs(self, sources: Iterable[_Source]) -> Iterator[PairDraft]:
-        """The good pairs of all files, filled and checked."""
+    def pairs(self, sources: Iterable[_Source]) -> Generator[PreparedPair]:
+        """The good pairs of all files, filled, checked and prepared."""
+        seen = 0
+        with closing(ahead(self._chunks(sources))) as chunks:
+            for rows, chunk in chunks:
+                while self.on_progress and seen + _PROGRESS_EVERY <= rows:
+                    seen += _PROGRESS_EVERY
+                    self.on_progress(seen)
+                for made in chunk:
+                    if isinstance(made, PreparedPair):
+                        yield made
+                    elif isinstance(made, PreferenceDraft):
+                        self._preferences.append(made)
+                    else:
+                        self._judged.append(made)
+                    if len(self._preferences) + len(self._judged) >= _BATCH:
+                        self._write()
+        self._write()
+
+    def _chunks(self, sources: Iterable[_Source]) -> Iterator[tuple[int, list[_Made]]]:
+        """What the files hold, a chunk at a time, and how many rows were read with it. Never touches the store."""
+        chunk: list[_Made] = []
+        before = size = 0
         for source in sources:
             for draft in self._drafts(source):
                 if isinstance(draft, PairDraft):
-                    yield draft
-                elif isinstance(draft, PreferenceDraft):
-                    self._preferences.append(draft)
-                else:
-                    self._judged.append(draft)
-                if len(self._preferences) + len(self._judged) >= _BATCH:
-                    self._write()
-        self._write()
+                    made = pairs.prepare(draft)
+                    chunk.append(made)
+                    size += len(made.indexed)
+                elif draft is not None:
+                    chunk.append(draft)
+                    size += sum(map(len, texts_of(draft)))
+                if self.read - before >= _CHUNK or size >= _CHUNK_CHARS:
+                    yield self.read, chunk
+                    chunk, before, size = [], self.read, 0
+        yield self.read, chunk
 
     def _write(self) -> None:
         if self._preferences:
@@ -349,21 +381,23 @@ class _Counter:
             self.known += known
         self._preferences, self._judged = [], []
 
-    def _drafts(self, source: _Source) -> Iterator[Draft]:
+    def _drafts(self, source: _Source) -> Iterator[Draft | None]:
+        """The draft of each row; None for one that cannot be used."""
         for row in _read(source.file, source.format):
             self.read += 1
-            if self.on_progress and self.read % _PROGRESS_EVERY == 0:
-                self.on_progress(self.read)
             if isinstance(row, Problem):
                 self._reject(source, row)
+                yield None
                 continue
             try:
                 draft = _checked(_placed(row, _completed(row, source), self.rows))
             except Wrong as wrong:
                 self._reject(source, Problem(row.line, wrong.field, wrong.what, row.value))
+                yield None
                 continue
             except BadInput as error:
                 self._reject(source, Problem(row.line, error.where or "", error.what.rstrip("."), row.value))
+                yield None
                 continue
             self.good += 1
             self._count(row, draft, source)
@@ -374,7 +408,8 @@ class _Counter:
         for name in row.unread:
             if not (row.rating and bounds and name.lower() == row.rating[0]):
                 self.not_read[name] += 1
-        self._changed.update(row.notes)
+        if row.notes:
+            self._changed.update(row.notes)
         if isinstance(draft, FeedbackDraft):
             if isinstance(row.draft, FeedbackDraft):
                 self._thumbs[draft.good] += 1
@@ -429,7 +464,12 @@ class _Counter:
 
 def _completed(row: Row, source: _Source) -> Draft:
     """The draft of a row with its placeholders filled, its kind and origin set, and a low rating taken as feedback."""
-    draft = replace(row.draft, source={"file": source.file.path.name, "line": row.line})
+    draft, origin = row.draft, {"file": source.file.path.name, "line": row.line}
+    if type(draft) is PairDraft and not source.variables and not row.rating:  # nearly always: without a second copy
+        return PairDraft(
+            draft.question, draft.answer, draft.system, draft.history, source.kind, draft.status, draft.tags, origin
+        )
+    draft = replace(draft, source=origin)
     if source.variables and any("{{" in text for text in texts_of(draft)):
         draft = with_texts(draft, lambda text: fill(text, source.variables))
     if not isinstance(draft, PairDraft):

@@ -18,6 +18,7 @@ from store.schema_feedback import FEEDBACK
 from store.schema_jobs import JOBS
 from store.schema_not_judged import NOT_JUDGED
 from store.schema_objectives import OBJECTIVES
+from store.schema_past import PAST
 from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
 from store.schema_review import REVIEW
@@ -101,6 +102,11 @@ def _choices(db: Any) -> None:
     _execute(db.conn, CHOICES)
 
 
+def _past(db: Any) -> None:
+    """Each state of a pair is kept once; smaller indexes. `Store.open` fills the new search index."""
+    _execute(db.conn, PAST)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -116,6 +122,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0013_evaluations", _evaluations),
     ("0014_not_judged", _not_judged),
     ("0015_choices", _choices),
+    ("0016_past", _past),
 ]
 LATEST = len(STEPS)
 

@@ -6,23 +6,26 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from store import datasets
-from store.canon import canonical, content_hash, new_uid
+from store.canon import canonical, content_hash, new_uids
 from store.curate import duplicates
 from store.db import Store, now
-from store.edits import PAIR_STATE, edits, keep_revisions, recording, redo, undo
+from store.edits import PAIR_STATE, edits, join_range, keep_revisions, recording, redo, undo
 from store.errors import BadInput, Conflict, NotFound
-from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, PlacedDraft, Split, Status, turns_of
+from store.records import KINDS, ROLES, STATUSES, Message, Pair, PairDraft, PlacedDraft, Split, Status
 from store.rows import pair_from
 from store.search import asking, count, page, search_ids
+from store.search_text import indexed_conversation
+from store.sqlite import insert_rows, update_rows
 
 __all__ = [
     "Created",
+    "PreparedPair",
     "asked_before",
     "check_draft",
     "copy",
@@ -35,6 +38,7 @@ __all__ = [
     "edits",
     "get",
     "page",
+    "prepare",
     "redo",
     "restore",
     "revisions",
@@ -44,12 +48,32 @@ __all__ = [
     "undo",
 ]
 
+_COLUMNS = ("kind", "system", "history", "question", "answer", "status", "tags", "source")
 _BATCH = 2_000
+_BATCH_CHARS = 2_000_000
+"""A batch of new pairs ends at so many rows or characters."""
+_INDEX_ROWS = 20_000
+_INDEX_CHARS = 6_000_000
+"""So many rows or characters are put into the search index with one statement."""
+_FTS_BYTES = 1 << 20
+_FTS_BYTES_MANY = 16 << 20
+"""How much FTS5 collects before it writes a segment: its own default, and for many rows."""
+
+
+class PreparedPair(NamedTuple):
+    """A draft that was checked, with all that is written of it worked out: its content hash, its columns, its text for
+    the search index, and the split that it came with. A tuple, because an import makes one for every row."""
+
+    hash: str
+    columns: tuple[str, ...]
+    indexed: str
+    split: Split | None
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_many` did: the new pairs' uids, and how many drafts were the same as a live pair.
+    """What `create_many` did: the new pairs' uids (unless they were not wanted) and their number, and how many drafts
+    were the same as a live pair.
 
     `elsewhere` counts the known pairs that stay in another split of the dataset than the one that was asked for.
     """
@@ -57,6 +81,7 @@ class Created:
     uids: list[str]
     duplicates: int
     elsewhere: dict[str, int] = field(default_factory=dict)
+    made: int = 0
 
 
 def check_draft(draft: PairDraft) -> PairDraft:
@@ -106,97 +131,177 @@ def create(
     return get(store, made.uids[0])
 
 
+def prepare(draft: PairDraft) -> PreparedPair:
+    """A draft that `check_draft` has seen, as `create_many` writes it. Touches no database: any thread may do it."""
+    turns = [turn.content for turn in draft.history]
+    found = indexed_conversation(draft.system, turns, draft.question, draft.answer)
+    return PreparedPair(_hash(draft), _columns(draft), found, draft.split if isinstance(draft, PlacedDraft) else None)
+
+
 def create_many(
     store: Store,
-    drafts: Iterable[PairDraft],
+    drafts: Iterable[PairDraft | PreparedPair],
     *,
     dataset: str | None = None,
     split: Split = "train",
     label: str = "import",
     actor: str = "user",
     skip_duplicates: bool = True,
-    checked: bool = False,
+    want_uids: bool = True,
 ) -> Created:
     """Makes many pairs as one edit in one transaction; `drafts` may be a generator.
 
     With `skip_duplicates`, a draft equal to a live pair makes no second pair; that pair joins the dataset, and
     keeps its split if it is there already. A `PlacedDraft` goes to its own split. New pairs in val or test are pinned:
-    `datasets.resplit` leaves them there.
-    `checked` says that `check_draft` has seen every draft already.
+    `datasets.resplit` leaves them there. What `prepare` made is not checked again.
+    `want_uids` set to false leaves the uids out of the answer, which need 70 MB for a million pairs.
     """
     uids: list[str] = []
-    duplicates = 0
+    made = duplicates = 0
     elsewhere: Counter[str] = Counter()
-    with store.write() as conn, recording(store, label, actor) as edit_id:
+    with recording(store, label, actor) as edit_id, _Indexing(store.conn) as index:
+        conn, at = store.conn, now()
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
-        at, stream = now(), iter(drafts)
-        while batch := [(_hash(draft if checked else check_draft(draft)), draft) for draft in islice(stream, _BATCH)]:
+        for batch in _batches(drafts):
+            fresh = batch
             if skip_duplicates:
                 fresh, known = _split_known(conn, batch)
                 duplicates += len(batch) - len(fresh)
                 for where, ids in _by_split(known, split).items():
                     _join(conn, dataset_id, where, ids)
                     elsewhere.update(_in_other_splits(conn, dataset_id, where, ids))
-                batch = fresh
-            uids += _insert(conn, batch, at)
-            first = conn.execute("SELECT coalesce(max(id), 0) FROM pair").fetchone()[0] - len(batch) + 1
-            conn.execute(
-                f"INSERT INTO pair_revision (pair_id, revision, edit_id, {PAIR_STATE})"
-                f" SELECT id, 1, ?, {PAIR_STATE} FROM pair WHERE id >= ?",
-                (edit_id, first),
-            )
-            conn.execute(
-                "INSERT INTO pair_fts (rowid, body) SELECT id, body FROM pair_text WHERE id >= ?",
-                (first,),
-            )
-            made = [(first + n, draft) for n, (_, draft) in enumerate(batch)]
-            for where, ids in _by_split(made, split).items():
-                _join(conn, dataset_id, where, ids)
-    return Created(uids, duplicates, dict(elsewhere))
+            if not fresh:
+                continue
+            made += len(fresh)
+            new = new_uids(len(fresh))
+            uids += new if want_uids else []
+            first = _insert(conn, new, fresh, edit_id, at)
+            index.add(first, [pair.indexed for pair in fresh])
+            if dataset_id is not None:
+                _join_new(conn, dataset_id, fresh, first, split)
+    return Created(uids, duplicates, dict(elsewhere), made)
+
+
+def _batches(drafts: Iterable[PairDraft | PreparedPair]) -> Iterator[list[PreparedPair]]:
+    """The drafts, prepared, so many at a time that a batch of long ones needs little memory too."""
+    batch: list[PreparedPair] = []
+    size = 0
+    for draft in drafts:
+        pair = draft if isinstance(draft, PreparedPair) else prepare(check_draft(draft))
+        batch.append(pair)
+        size += len(pair.indexed)
+        if len(batch) == _BATCH or size >= _BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _split_known(
-    conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]]
-) -> tuple[list[tuple[str, PairDraft]], list[tuple[int, PairDraft]]]:
-    """The drafts whose content is new, each content once; the others' with the ids of the live pairs that have it."""
-    sql = (
-        "SELECT content_hash, max(id) FROM pair WHERE deleted_at IS NULL"
-        " AND content_hash IN (SELECT value FROM json_each(?)) GROUP BY 1"
+    conn: sqlite3.Connection, batch: list[PreparedPair]
+) -> tuple[list[PreparedPair], list[tuple[int, PreparedPair]]]:
+    """The pairs whose content is new, each content once; the others with the ids of the live pairs that have it."""
+    sql = (  # by the half of the hash that is indexed, then by the whole
+        "SELECT p.content_hash, max(p.id) FROM json_each(?) j CROSS JOIN pair p"
+        " ON substr(p.content_hash, 1, 16) = substr(j.value, 1, 16) AND p.content_hash = j.value"
+        " WHERE p.deleted_at IS NULL GROUP BY 1"
     )
-    known = dict(conn.execute(sql, (json.dumps([key for key, _ in batch]),)).fetchall())
-    fresh = {key: draft for key, draft in reversed(batch) if key not in known}
-    again = {key: draft for key, draft in reversed(batch) if key in known}
-    return list(reversed(fresh.items())), [(known[key], draft) for key, draft in again.items()]
+    known = dict(conn.execute(sql, (json.dumps([pair.hash for pair in batch]),)).fetchall())
+    fresh = {pair.hash: pair for pair in reversed(batch) if pair.hash not in known}
+    again = {pair.hash: pair for pair in reversed(batch) if pair.hash in known}
+    return list(reversed(fresh.values())), [(known[key], pair) for key, pair in again.items()]
 
 
-def _by_split(placed: Iterable[tuple[int, PairDraft]], otherwise: Split) -> dict[Split, list[int]]:
+def _by_split(placed: Iterable[tuple[int, PreparedPair]], otherwise: Split) -> dict[Split, list[int]]:
     """The ids of pairs by the split that each came with, or the given one."""
     found: dict[Split, list[int]] = {}
-    for pair_id, draft in placed:
-        split = draft.split if isinstance(draft, PlacedDraft) else None
-        found.setdefault(split or otherwise, []).append(pair_id)
+    for pair_id, pair in placed:
+        found.setdefault(pair.split or otherwise, []).append(pair_id)
     return found
 
 
-def _insert(conn: sqlite3.Connection, batch: list[tuple[str, PairDraft]], at: int) -> list[str]:
-    uids = [new_uid() for _ in batch]
-    conn.executemany(
-        "INSERT INTO pair (uid, kind, system, history, question, answer, status, tags, source, content_hash,"
-        " created_at, updated_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(uid, *_columns(draft), key, at, at) for uid, (key, draft) in zip(uids, batch, strict=True)],
+def _insert(conn: sqlite3.Connection, uids: list[str], batch: list[PreparedPair], edit_id: int, at: int) -> int:
+    """Writes new pairs with their first revisions; returns the id of the first, on which the others follow."""
+    insert_rows(
+        conn,
+        f"pair (uid, {', '.join(_COLUMNS)}, content_hash, created_at, updated_at)",
+        [(uid, *pair.columns, pair.hash, at, at) for uid, pair in zip(uids, batch, strict=True)],
     )
-    return uids
+    first = int(conn.execute("SELECT max(id) FROM pair").fetchone()[0]) - len(batch) + 1
+    conn.execute(
+        "INSERT INTO pair_revision (pair_id, revision, edit_id) SELECT id, 1, ? FROM pair WHERE id >= ?",
+        (edit_id, first),
+    )
+    return first
 
 
-def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Iterable[int]) -> None:
+class _Indexing:
+    """Puts the texts of new pairs into the search index, very many with one statement.
+
+    FTS5 collects words in memory and writes them as one sorted segment, but before each statement that could fail half
+    way it writes what it has; and segments have to be merged. So few statements, and more memory than usual while there
+    are many rows.
+    """
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        self._first = 0
+        self._texts: list[str] = []
+        self._size = 0
+        self._many = False
+
+    def __enter__(self) -> _Indexing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._write()
+            if self._many:
+                self._collect(_FTS_BYTES)
+
+    def add(self, first: int, texts: list[str]) -> None:
+        """Take the texts of pairs with neighbouring ids, of which `first` is the lowest."""
+        if self._texts and first != self._first + len(self._texts):
+            self._write()
+        self._first = self._first or first
+        self._texts += texts
+        self._size += sum(map(len, texts))
+        if len(self._texts) >= _INDEX_ROWS or self._size >= _INDEX_CHARS:
+            if not self._many:
+                self._many = True
+                self._collect(_FTS_BYTES_MANY)
+            self._write()
+
+    def _write(self) -> None:
+        if self._texts:
+            self._conn.execute(
+                "INSERT INTO pair_fts (rowid, body) SELECT key + ?, value FROM json_each(?)",
+                (self._first, json.dumps(self._texts, ensure_ascii=False)),
+            )
+        self._first, self._texts, self._size = 0, [], 0
+
+    def _collect(self, size: int) -> None:
+        """How many bytes of words are collected; FTS5 keeps the number, for every connection."""
+        self._conn.execute("INSERT INTO pair_fts (pair_fts, rank) VALUES ('hashsize', ?)", (size,))
+
+
+def _join(conn: sqlite3.Connection, dataset_id: int | None, split: Split, ids: Sequence[int]) -> None:
     if dataset_id is not None:
-        rows = [(dataset_id, pair_id, split) for pair_id in ids]
-        conn.executemany(
-            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned) VALUES (?1, ?2, ?3, ?3 <> 'train')"
-            " ON CONFLICT DO NOTHING",
-            rows,
+        conn.execute(
+            "INSERT INTO dataset_pair (dataset_id, pair_id, split, pinned)"
+            " SELECT ?1, value, ?2, ?2 <> 'train' FROM json_each(?3) WHERE true ON CONFLICT DO NOTHING",
+            (dataset_id, split, json.dumps(ids)),
         )
+
+
+def _join_new(
+    conn: sqlite3.Connection, dataset_id: int, batch: Sequence[PreparedPair], first: int, otherwise: Split
+) -> None:
+    """Makes new pairs members, each run of neighbours of one split at once."""
+    for split, run in groupby(batch, lambda pair: pair.split or otherwise):
+        last = first + sum(1 for _ in run) - 1
+        join_range(conn, dataset_id, split, first, last)
+        first = last + 1
 
 
 def _in_other_splits(
@@ -285,12 +390,8 @@ def edit(store: Store, uid: str, *, actor: str = "user", expect_revision: int | 
 
 def rewrite(conn: sqlite3.Connection, edit_id: int, changed: Sequence[tuple[int, PairDraft]]) -> None:
     """Gives pairs, by id, what the drafts say, as part of an open edit. The drafts are checked already."""
-    at = now()
-    conn.executemany(
-        "UPDATE pair SET kind = ?, system = ?, history = ?, question = ?, answer = ?, status = ?, tags = ?,"
-        " source = ?, content_hash = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
-        [(*_columns(draft), _hash(draft), at, pair_id) for pair_id, draft in changed],
-    )
+    rows = [(pair_id, *_columns(draft), _hash(draft)) for pair_id, draft in changed]
+    update_rows(conn, "pair", (*_COLUMNS, "content_hash"), rows, "revision = revision + 1", f"updated_at = {now()}")
     keep_revisions(conn, edit_id, [pair_id for pair_id, _ in changed])
 
 
@@ -383,14 +484,18 @@ def revisions(store: Store, uid: str) -> list[Pair]:
     sql = (
         "SELECT p.id, p.uid, p.created_at, r.revision, e.created_at AS updated_at,"
         f" {', '.join('r.' + n for n in PAIR_STATE.split(', '))}"
-        " FROM pair_revision r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id ="
+        " FROM pair_state r JOIN pair p ON p.id = r.pair_id JOIN edit e ON e.id = r.edit_id WHERE r.pair_id ="
         " ? ORDER BY r.revision"
     )
     return [pair_from(row) for row in store.rows(sql, (pair.id,))]
 
 
 def _hash(draft: PairDraft) -> str:
-    return content_hash([turn.message() for turn in turns_of(draft)])
+    messages: list[Message] = [{"role": "system", "content": draft.system}] if draft.system else []
+    if draft.history:
+        messages += [turn.message() for turn in draft.history]
+    messages += [{"role": "user", "content": draft.question}, {"role": "assistant", "content": draft.answer}]
+    return content_hash(messages)
 
 
 def _columns(draft: PairDraft) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Also fixing what rules can fix, as one edit. What is wrong is decided in curate/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,22 +78,22 @@ def _placed(store: Store, dataset: str) -> list[tuple[Pair, Split]]:
 
 
 def _between(placed: Sequence[tuple[Pair, Split]], apart: frozenset[tuple[str, str]]) -> list[Finding]:
-    listed = [pair for pair, _ in placed]
-    by_uid = {pair.uid: pair for pair in listed}
+    listed = duplicates.normal_pairs(pair for pair, _ in placed)
+    by_uid = {pair.uid: pair for pair, _ in placed}
     found = []
-    for group in duplicates.exact(listed):
+    for group in duplicates.exact_among(listed):
         for first, *others in review.parted(group, apart):
             found += [
                 _finding(uid, "duplicate", "answer", f"is that of {first} again, as is the question") for uid in others
             ]
-    for group in duplicates.conflicts(listed):
+    for group in duplicates.conflicts_among(listed):
         if not _agree([by_uid[uid] for uid in group]):
             first, *others = group
             found += [
                 _finding(uid, "conflict", "answer", f"differs from that of {first}, which asks the same")
                 for uid in others
             ]
-    return found + _leaks(placed)
+    return found + _leaks(listed, {pair.uid: split for pair, split in placed})
 
 
 def _finding(uid: str, rule: str, field: str, what: str) -> Finding:
@@ -111,10 +111,9 @@ def _agree(group: Sequence[Pair]) -> bool:
     return all(names) and len(set(names)) == 1
 
 
-def _leaks(placed: Sequence[tuple[Pair, Split]]) -> list[Finding]:
-    splits = {pair.uid: split for pair, split in placed}
+def _leaks(listed: Sequence[duplicates.NormalPair], splits: Mapping[str, Split]) -> list[Finding]:
     found = []
-    for group in duplicates.same_question([pair for pair, _ in placed]):
+    for group in duplicates.same_question_among(listed):
         trained = next((uid for uid in group if splits[uid] == "train"), None)
         if trained is not None:
             found += [

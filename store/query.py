@@ -17,10 +17,8 @@ from store.db import Store
 from store.errors import BadInput
 from store.records import KINDS, SPLITS, STATUSES, Kind, Pair, Split, Status
 from store.rows import pair_from
+from store.search import Condition
 from store.suggest import close, did_you_mean
-
-Condition = tuple[str, Sequence[Any]]
-"""SQL about the pair `p` that is true or false, never NULL, and the values of its question marks."""
 
 _REGEX_S = 1.0
 """How long a regular expression may take on one pair, in seconds."""
@@ -238,6 +236,42 @@ def search_ids(
     return list(_matching(store, ids, patterns)) if patterns else ids
 
 
+def first_ids(
+    store: Store,
+    text: str = "",
+    *,
+    limit: int,
+    dataset: str | None = None,
+    status: Status | None = None,
+    kind: Kind | None = None,
+    split: Split | None = None,
+) -> list[int]:
+    """The first `limit` ids of what `search_ids` finds: what a screen shows while a search is typed, at once also among
+    very many pairs.
+    """
+    terms = parse(text)
+    found = " ".join(term.values[0] for term in terms if not term.name and not term.negated)
+    scope = _scope(store, terms, dataset)
+    filters = [term for term in terms if term.name not in ("", "/")]
+    conditions = [condition for term in filters if (condition := _condition(store, term, scope))]
+    without = [words for term in terms if not term.name and term.negated for words in [_phrases(term)] if words]
+    patterns = [(compiled(term), term) for term in terms if term.name == "/"]
+
+    def fits(row: Any, body: str) -> bool:
+        if any(all(search_text.holds(body, words)) for words in without):
+            return False
+        return not patterns or _all_say(search.page(store, [row["id"]])[0], patterns)
+
+    return search.first_ids(
+        store, found, limit=limit, dataset=dataset, status=status, kind=kind, split=split, conditions=conditions,
+        fits=fits if without or patterns else None,
+    )  # fmt: skip
+
+
+def _phrases(term: SearchTerm) -> list[tuple[str, bool]]:
+    return search_text.phrases(term.values[0])
+
+
 def uids(store: Store, text: str = "", **filters: Any) -> list[str]:
     """The uids of the pairs that a query finds, newest first."""
     return search.uids(store, search_ids(store, text, **filters))
@@ -267,8 +301,12 @@ def _matching(store: Store, ids: Sequence[int], terms: Sequence[SearchTerm]) -> 
     wanted = [(compiled(term), term) for term in terms]
     for start in range(0, len(ids), _BATCH):
         for pair in search.page(store, ids[start : start + _BATCH]):
-            if all(_says(pair, pattern, term) is not term.negated for pattern, term in wanted):
+            if _all_say(pair, wanted):
                 yield pair.id
+
+
+def _all_say(pair: Pair, wanted: Sequence[tuple[Any, SearchTerm]]) -> bool:
+    return all(_says(pair, pattern, term) is not term.negated for pattern, term in wanted)
 
 
 def _says(pair: Pair, pattern: Any, term: SearchTerm) -> bool:
@@ -335,13 +373,13 @@ def _status(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
 
 def _dataset(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
     sql, values = _in("dataset_id", _dataset_ids(store, term))
-    return f"p.id IN (SELECT pair_id FROM dataset_pair WHERE {sql})", values
+    return f"EXISTS (SELECT 1 FROM dataset_pair WHERE pair_id = p.id AND {sql})", values
 
 
 def _split(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
     sql, values = _in("split", term.one_of(SPLITS, "split"))
     inside, ids = _in("dataset_id", scope) if scope else ("1", ())
-    return f"p.id IN (SELECT pair_id FROM dataset_pair WHERE {sql} AND {inside})", (*values, *ids)
+    return f"EXISTS (SELECT 1 FROM dataset_pair WHERE pair_id = p.id AND {sql} AND {inside})", (*values, *ids)
 
 
 def tags(store: Store) -> Sequence[str]:

@@ -17,6 +17,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 RULES = f"1, Unicode {unicodedata.unidata_version}"
 """Names the rules below. A store that was indexed by other rules is indexed again when it is opened."""
@@ -125,6 +126,12 @@ def indexed(*texts: str) -> str:
     return _BOUNDARY.join([tokens(text) for text in texts if text])
 
 
+def indexed_conversation(system: str, turns: Sequence[str], question: str, answer: str) -> str:
+    """What `indexed_pair` gives, from the texts of the earlier turns."""
+    body = indexed(question, answer, system)
+    return _BOUNDARY.join((body, indexed(*turns))) if turns else body
+
+
 def indexed_turns(turns: str) -> str:
     """What the index holds of a JSON column of turns, [{"role", "content"}, …]."""
     return indexed(*(turn["content"] for turn in json.loads(turns))) if turns != "[]" else ""
@@ -152,18 +159,40 @@ def beginning(text: str, most: int = 24) -> str | None:
     return '"' + " ".join(found).replace('"', '""') + '"' if found else None
 
 
-def expression(text: str) -> str | None:
-    """What was typed as an FTS5 query; None when it holds nothing to look for.
+def phrases(text: str) -> list[tuple[str, bool]]:
+    """What was typed as the phrases that must all be found: neighbouring tokens, and whether the last is a prefix.
 
-    Quoted words belong together; a quote that is still open closes at the end. Every token is quoted, so no text is
-    read as a query language.
+    Quoted words belong together; a quote that is still open closes at the end.
+
+    >>> phrases('C++ mod "my word')
+    [('c + +', False), ('mod', True), ('my word', False)]
     """
-    phrases = []
+    found = []
     for match in _PHRASE_OR_WORD.finditer(_CONTROL.sub(" ", text)):
         quoted = match[1] is not None
-        found = tokens(match[1] if quoted else match[2]).split()
-        if found:
-            phrase = '"' + " ".join(found).replace('"', '""') + '"'
-            prefix = not quoted and is_word(found[-1]) and not unspaced(found[-1])
-            phrases.append(phrase + "*" if prefix else phrase)
-    return " ".join(phrases) or None
+        cut_up = tokens(match[1] if quoted else match[2]).split()
+        if cut_up:
+            prefix = not quoted and is_word(cut_up[-1]) and not unspaced(cut_up[-1])
+            found.append((" ".join(cut_up), prefix))
+    return found
+
+
+def expression(text: str) -> str | None:
+    """What was typed as an FTS5 query; None when it holds nothing to look for."""
+    return expression_of(phrases(text))
+
+
+def expression_of(wanted: Sequence[tuple[str, bool]]) -> str | None:
+    """Phrases as an FTS5 query. Every token is quoted, so no text is read as a query language."""
+    parts = ['"' + phrase.replace('"', '""') + '"' + ("*" if prefix else "") for phrase, prefix in wanted]
+    return " ".join(parts) or None
+
+
+def holds(body: str, wanted: Iterable[tuple[str, bool]]) -> list[bool]:
+    """Which of the phrases the index would find in a text that was cut for it (`indexed`).
+
+    >>> holds(indexed("The models, C++"), phrases("mod ode C++"))
+    [True, False, True]
+    """
+    spaced = f" {' '.join(_CONTROL.sub(' ', body).split())} "
+    return [(f" {phrase}" if prefix else f" {phrase} ") in spaced for phrase, prefix in wanted]

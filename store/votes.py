@@ -27,6 +27,7 @@ from store.records import (
     Vote,
     VoteCounts,
 )
+from store.sqlite import insert_rows
 
 
 def add(
@@ -244,19 +245,18 @@ def import_preferences(
     """
     from store import datasets
 
-    read = kept = 0
     with store.write() as conn, recording(store, "import preferences"):
         dataset_id = datasets.ensure(store, dataset).id if dataset is not None else None
+        rows = []
         for draft in drafts:
             body = _columns(check_draft(draft))
-            read += 1
-            kept += conn.execute(
-                "INSERT INTO imported_preference (uid, prompt, chosen, rejected, source, content_hash, dataset_id,"
-                " split, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (new_uid(), *body, canonical(draft.source), sha256(canonical(body)), dataset_id, split, now()),
-            ).rowcount
-    return kept, read - kept
+            digest = sha256(canonical(body))
+            rows.append((new_uid(), *body, canonical(draft.source), digest, dataset_id, split, now()))
+        into = (
+            "imported_preference (uid, prompt, chosen, rejected, source, content_hash, dataset_id, split, created_at)"
+        )
+        kept = insert_rows(conn, into, rows, "ON CONFLICT DO NOTHING")
+    return kept, len(rows) - kept
 
 
 def check_draft(draft: PreferenceDraft) -> PreferenceDraft:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import datasets, pairs
+from store.canon import canonical, sha256
 from store.curate.split import assign
 from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.home import Home
-from store.records import PairDraft
+from store.records import PairDraft, Turn
 
 
 def fill(store: Store, name: str, count: int = 10, **more: str) -> list[str]:
@@ -223,3 +224,31 @@ def test_nothing_to_freeze_says_why(store: Store) -> None:
     assert uids
     with pytest.raises(NotFound, match="no snapshot"):
         datasets.snapshot(store, "abcd1234")
+
+
+def test_a_snapshot_holds_the_messages_as_canonical_json_under_the_hash_it_always_had(store: Store) -> None:
+    odd = '" \\ / \x01 \x1f \x7f \n\t\r\b\f é 模型 👍 \u2028'
+    turns = (Turn("user", odd), Turn("assistant", "so", train=False), Turn("user", "and"), Turn("assistant", odd))
+    drafts = [PairDraft(odd, "a", odd), PairDraft("q", odd, "", turns), PairDraft("q2", odd, "s", turns)]
+    pairs.create_many(store, drafts, dataset="d")
+    pairs.create_many(store, [PairDraft(f"v{n}", "a") for n in range(3)], dataset="d", split="val")
+    frozen = datasets.freeze(store, "d")
+    found = datasets.members(store, "d")
+    bodies = dict(store.rows("SELECT hash, body FROM content"))
+    assert bodies == {pair.content_hash: canonical(pair.training_messages()) for pair, _ in found}
+    rows = sorted((split, pair.content_hash, pair.kind) for pair, split in found)
+    assert frozen.hash == sha256(canonical(rows))
+    assert [(row.split, row.content_hash, row.kind) for row in datasets.snapshot_rows(store, frozen.hash)] == rows
+
+
+def test_counts_leave_out_what_is_deleted_and_say_what_is_ready(store: Store) -> None:
+    one = fill(store, "d", 6)
+    two = pairs.create_many(store, [PairDraft(f"other {n}", "a") for n in range(4)], dataset="e").uids
+    datasets.add(store, "e", one[:2])
+    datasets.set_split(store, "d", one[:3], "val")
+    datasets.set_split(store, "d", one[3:4], "test")
+    pairs.set_status(store, one[1:3], "draft")
+    pairs.delete(store, [one[2], one[5], two[0]])
+    counts = {d.name: (d.pairs, d.ready, d.train, d.val, d.test) for d in datasets.all_datasets(store)}
+    assert counts == {"d": (4, 3, 1, 2, 1), "e": (5, 4, 5, 0, 0)}
+    assert [datasets.get(store, name) for name in ("d", "e")] == datasets.all_datasets(store)

@@ -264,3 +264,13 @@ def test_a_damaged_file_is_told(home: Home) -> None:
             assert store.integrity() != []
     except TuningforkError as error:
         assert "damaged" in error.what
+
+
+def test_a_query_stops_after_its_time_and_the_next_one_runs(store: Store) -> None:
+    endless = "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(TimeoutError), store.within(0.01):
+        store.scalar(endless)
+    with store.within(60):
+        assert store.scalar("SELECT 1") == 1
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), store.within(60):
+        store.scalar("SELECT * FROM nowhere")

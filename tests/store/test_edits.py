@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from store import datasets, edits, importing, pairs, votes
+from store import bulk, datasets, edits, importing, pairs, votes
 from store.db import Store
 from store.errors import Conflict
 from store.home import Home
-from store.records import PairDraft, PreferenceDraft, Turn
+from store.records import PairDraft, PlacedDraft, PreferenceDraft, Turn
 from tests.store.old_store import first_version, insert_v1_pairs
 
 DRAFTS = [PairDraft(f"q{n}", f"a{n}") for n in range(6)]
@@ -190,3 +190,26 @@ def test_keeping_an_answer_over_another_is_one_edit(store: Store) -> None:
     assert (pairs.count(store, "d"), len(votes.preferences(store, "d")), len(labels(store))) == (1, 1, 1)
     edits.undo(store)
     assert (pairs.count(store), votes.preferences(store), datasets.all_datasets(store)) == (0, [], [])
+
+
+def test_an_edit_of_very_many_pairs_comes_and_goes_whole(store: Store) -> None:
+    """More than undo takes at a time, in ranges of two splits and with pairs of a second revision."""
+    drafts = [PlacedDraft(f"q{n}", "a", split="val" if n % 2_500 == 0 else None) for n in range(11_000)]
+    pairs.create_many(store, drafts, dataset="d")
+    made = splits(store, "d")
+    bulk.apply(store, pairs_of(store), bulk.BulkChange("draft", add_tags=("x",)))
+    for _ in range(2):
+        assert store.scalar("SELECT count(*) FROM pair WHERE status = 'draft'") == 11_000
+        edits.undo(store)
+        assert store.scalar("SELECT count(*) FROM pair WHERE status = 'ready' AND tags = '[]'") == 11_000
+        edits.undo(store)
+        assert (pairs.count(store), datasets.all_datasets(store)) == (0, [])
+        edits.redo(store)
+        assert splits(store, "d") == made and made.count("val") == 5
+        edits.redo(store)
+    assert edits.edits(store, 1)[0].pairs == 11_000
+    assert store.integrity() == []
+
+
+def pairs_of(store: Store) -> list[str]:
+    return [uid for (uid,) in store.rows("SELECT uid FROM pair")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ def test_a_clean_import(store: Store, tmp_path: Path) -> None:
     (pair, _), *_ = datasets.members(store, "d")
     assert (pair.kind, pair.status, pair.source) == ("instruction", "ready", {"file": "rows.json", "line": 1})
     assert list(store.home.logs.iterdir()) == []
+
+
+def test_an_import_that_is_stopped_leaves_nothing_and_reads_on_nowhere(store: Store, tmp_path: Path) -> None:
+    """Rows are read ahead in another thread: it ends with the import, before the report of bad rows is removed."""
+    rows = "".join(f'{{"instruction": "q{n}", "output": "{"" if n % 900 == 899 else "a"}"}}\n' for n in range(30_000))
+    path = put(tmp_path, "rows.jsonl", rows)
+    before = threading.active_count()
+
+    def stop(read: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        importing.import_files(store, [path], dataset="d", on_progress=stop)
+    assert threading.active_count() == before
+    assert untouched(store)
 
 
 def test_an_import_is_one_edit(store: Store, tmp_path: Path) -> None:

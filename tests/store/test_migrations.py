@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store import chats, exports, jobs, migrations, pairs
+from store import chats, datasets, edits, exports, jobs, migrations, pairs
 from store.db import Store
 from store.home import Home
 from store.records import PairDraft
@@ -125,8 +125,10 @@ def test_other_rules_of_the_index_fill_it_again(home: Home, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("table", "change"),
     [
-        ("pair_revision", "UPDATE pair_revision SET answer = 'x'"),
+        ("pair_revision", "UPDATE pair_revision SET edit_id = 1"),
         ("pair_revision", "DELETE FROM pair_revision"),
+        ("pair_past", "UPDATE pair_past SET answer = 'x'"),
+        ("pair_past", "DELETE FROM pair_past"),
         ("snapshot", "UPDATE snapshot SET n_rows = 9"),
         ("snapshot_row", "UPDATE snapshot_row SET split = 'val'"),
         ("snapshot_row", "DELETE FROM snapshot_row"),
@@ -136,9 +138,7 @@ def test_other_rules_of_the_index_fill_it_again(home: Home, monkeypatch: pytest.
 def test_what_is_frozen_cannot_be_changed(store: Store, table: str, change: str) -> None:
     import sqlite3
 
-    from store import datasets
-
-    pairs.create(store, PairDraft("q", "a"), dataset="d")
+    pairs.edit(store, pairs.create(store, PairDraft("q", "a"), dataset="d").uid, answer="b")
     datasets.freeze(store, "d")
     assert store.scalar(f"SELECT count(*) FROM {table}") > 0
     with pytest.raises(sqlite3.IntegrityError), store.write() as conn:
@@ -155,3 +155,45 @@ def test_a_store_of_version_1_keeps_its_rows_and_can_hold_jobs(home: Home, monke
         assert pairs.count(store) == len(V1_PAIRS) and exports.get(store, made.id) == made
         job = jobs.create(store, kind="export", name="ember", module="engine.export", request={"run": "ember"})
         assert jobs.get(store, job.id).request == {"run": "ember"} and store.integrity() == []
+
+
+def test_revisions_and_undo_of_a_store_before_pair_past_stay(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every state of every pair is still there, and what was undone can be redone."""
+    names = [name for name, _ in migrations.STEPS]
+    before = names.index("0014_past")
+    states = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "STEPS", migrations.STEPS[:before])
+        then.setattr(migrations, "LATEST", before)
+        old = Store(home.ensure())
+        with old.write() as conn:
+            migrations.migrate(old.db, home.database, lambda found: None)
+            conn.execute("INSERT INTO edit (kind, actor, label, created_at) VALUES ('do', 'u', 'import', 1)")
+            conn.execute("INSERT INTO open_edit VALUES (1, 1)")
+            conn.execute("INSERT INTO dataset (id, name, created_at) VALUES (1, 'd', 1)")
+            conn.executemany(
+                "INSERT INTO pair (id, uid, question, answer, status, revision, content_hash, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, 'ready', ?, ?, 1, 1)",
+                [(1, "aaaa00000001", "模型 q", "new", 2, "h2"), (2, "aaaa00000002", "other", "a", 1, "h3")],
+            )
+            conn.execute("INSERT INTO dataset_pair (dataset_id, pair_id) VALUES (1, 1), (1, 2)")
+            conn.execute("DELETE FROM open_edit")
+            conn.execute("INSERT INTO edit (kind, actor, label, created_at) VALUES ('do', 'u', 'edit', 2)")
+            conn.execute(f"INSERT INTO pair_revision SELECT id, revision, revision, {states} FROM pair")
+            earlier = states.replace("answer", "'old'").replace("content_hash", "'h1'")
+            conn.execute(f"INSERT INTO pair_revision SELECT id, 1, 1, {earlier} FROM pair WHERE id = 1")
+        old.close()
+    with Store.open(home) as store:
+        assert store.integrity() == []
+        assert [state.answer for state in pairs.revisions(store, "aaaa00000001")] == ["old", "new"]
+        assert pairs.search_ids(store, "模型") == [1]
+        assert store.scalar("SELECT count(*) FROM pair_past") == 1, "a pair that was never changed is kept once"
+        edits.undo(store)
+        assert pairs.get(store, "aaaa00000001").answer == "old"
+        edits.undo(store)
+        assert (pairs.count(store), datasets.all_datasets(store)) == (0, [])
+        edits.redo(store)
+        edits.redo(store)
+        assert pairs.count(store, "d") == 2
+        assert [state.revision for state in pairs.revisions(store, "aaaa00000001")] == [1, 2, 3, 4, 5, 6]
+        assert store.integrity() == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from store import chats, datasets, pairs, search_text
+from store import chats, datasets, pairs, query, search, search_text
 from store.db import Store
 from store.errors import NotFound
 from store.records import PairDraft, Turn
@@ -229,3 +229,50 @@ def test_many_pairs_stay_fast(store: Store) -> None:
     assert pairs.redo(store) is not None
     assert len(pairs.search_ids(store, "widget")) == count
     assert time.perf_counter() - start < 30
+
+
+typed_texts = st.lists(
+    st.sampled_from(["a", "ab", "abc", '"ab a"', "b", "模", "模型", "型模", "C++", "+", "-a", "-模", "kind:identity"]),
+    min_size=1,
+    max_size=4,
+).map(" ".join)
+said_texts = st.text(st.sampled_from("ab c+模型.\n"), min_size=1, max_size=8).filter(str.strip)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(said_texts, max_size=8, unique=True), typed_texts, st.integers(1, 4), st.integers(1, 3))
+def test_the_first_are_the_first_of_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch, said: list[str], typed: str, limit: int, look: int
+) -> None:
+    """Whether a pair is found among the newest or by the index makes no difference."""
+    monkeypatch.setattr("store.search._LOOK", look)
+    pairs.create_many(
+        store,
+        [PairDraft(text, "ab 模", kind="identity" if n % 2 else "instruction") for n, text in enumerate(said)],
+        dataset="d",
+    )
+    if said:
+        pairs.delete(store, search.uids(store, query.search_ids(store)[1:2]))
+    everything = query.search_ids(store, typed)
+    assert query.first_ids(store, typed, limit=limit) == everything[:limit]
+    inside = query.search_ids(store, typed, dataset="d", kind="instruction") if said else []
+    if said:
+        assert query.first_ids(store, typed, limit=limit, dataset="d", kind="instruction") == inside[:limit]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=12) | signs, st.text(max_size=8) | signs)
+@example("a\x01b", "b")
+@example("a\ue000b", "\ue000")
+def test_looking_through_a_text_finds_what_the_index_finds(store: Store, said: str, typed: str) -> None:
+    said = said.encode(errors="ignore").decode().replace("\0", "")
+    if said.strip() and search_text.phrases(typed):
+        pair = pairs.create(store, PairDraft(said, "."))
+        body = search_text.indexed(said, ".")
+        wanted = search_text.phrases(typed)
+        assert all(search_text.holds(body, wanted)) == (pair.id in pairs.search_ids(store, typed))
+
+
+def test_the_first_of_a_filter_and_a_pattern(filled: Store) -> None:
+    for typed in ("/W/", "-/W/", "split:val", "dataset:d -split:val", "has:dataset w", ""):
+        assert query.first_ids(filled, typed, limit=2) == query.search_ids(filled, typed)[:2], typed

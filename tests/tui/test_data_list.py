@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from store import datasets, pairs
 from store.db import Store
 from store.records import PairDraft
 from tests.tui.conftest import Drive
+from tui.screens.data import finder
 from tui.screens.data.dataset_list import DatasetList
 from tui.screens.data.pair_table import PairTable
 from tui.screens.data.screen import DataScreen
@@ -201,6 +203,39 @@ async def test_120000_rows_open_and_scroll_quickly(drive: Drive, store: Store) -
         await app.see("1 pair of 120,000")
         assert time.perf_counter() - began < 3
         assert len(screen.table._kept) < 5_000
+
+
+async def test_the_first_of_a_long_list_are_there_before_the_whole_of_it(
+    drive: Drive, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs.create_many(store, [PairDraft(f"Question {n}", "lamp" if n % 2 else "desk") for n in range(200)])
+    whole, released = finder.find, threading.Event()
+
+    def slow(*args, **kwargs):  # type: ignore[no-untyped-def]
+        released.wait(20)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(finder, "MANY", 100)
+    monkeypatch.setattr(finder, "find", slow)
+    async with drive() as app:
+        table = app.app.screen.query_one(PairTable)
+        await app.see("Question 199", "listing all")
+        assert len(table.ids) == finder.WINDOW
+        released.set()
+        await app.see("200 pairs")
+        await app.press("end", "space")
+        marked = table.ids[-1]
+        released.clear()
+        await app.press("slash")
+        await app.type("lamp")
+        await app.see("Question 199", "listing all")
+        await app.until(lambda: len(table.ids) == finder.WINDOW and len(listed(app)) < 64 and "desk" not in app.text)
+        assert table.chosen() == [marked], "a mark below the first rows still counts"
+        table.action_mark_all()
+        assert table.marked == {marked}, "not all are listed yet, so not all can be marked"
+        released.set()
+        await app.see("100 pairs of 200")
+        assert table.marked == set(), "the marked pair is not in the new list"
 
 
 def test_the_store_is_read_in_threads_only(some_pairs: list[str], store: Store, monkeypatch) -> None:

@@ -35,8 +35,8 @@ _FORM = (
 
 def pair_json(pair: Pair) -> dict[str, Any]:
     """A pair as scripts see it: everything but the row's number in the database."""
-    plain = asdict(pair)
-    del plain["id"]
+    plain = {name: getattr(pair, name) for name in pair.__dataclass_fields__ if name != "id"}
+    plain["history"] = [asdict(turn) for turn in pair.history]
     return plain
 
 

@@ -20,16 +20,20 @@ RULES: dict[str, LintRule] = {
 """Every rule by its name, in the order in which a row's findings are listed."""
 
 _ROLES: tuple[Role, ...] = ("system", "question", "answer", "other")
-_Rules = list[tuple[Finder, LintRule]]
+_Rules = list[tuple[Finder, LintRule, tuple[str, ...]]]
 
 
 def _for(role: Role, plain: bool) -> tuple[_Rules, _Rules, frozenset[str]]:
     """The rules for texts of a role, all ASCII or not: those for every text, and those that need one of "
     "these signs."""
-    rules = [(r.find, r) for r in RULES.values() if r.find and role in r.roles and not (plain and r.foreign)]
-    with_signs = [(find, rule) for find, rule in rules if rule.signs]
-    signs = frozenset(chain.from_iterable(rule.signs for _, rule in with_signs))
-    return [(find, rule) for find, rule in rules if not rule.signs], with_signs, signs
+    rules = [
+        (rule.find, rule, rule.plain_words if plain and rule.words else rule.words)
+        for rule in RULES.values()
+        if rule.find and role in rule.roles and not (plain and (rule.foreign or (rule.words and not rule.plain_words)))
+    ]
+    with_signs = [each for each in rules if each[1].signs]
+    signs = frozenset(chain.from_iterable(rule.signs for _, rule, _ in with_signs))
+    return [each for each in rules if not each[1].signs], with_signs, signs
 
 
 _OF_ROLE = {(role, plain): _for(role, plain) for role in _ROLES for plain in (True, False)}
@@ -89,10 +93,19 @@ def _lint(
 def _of_text(uid: str, text: LintText, row: LintRow) -> Iterator[Finding]:
     always, with_signs, signs = _OF_ROLE[text.role, text.plain]
     rules = always if signs.isdisjoint(text.chars) else (*with_signs, *always)
-    for find, rule in rules:
-        if rule.may_find(text):
-            for hit in find(text, row):
-                yield _finding(uid, rule, text.field, hit)
+    lower, chars = text.lower, text.chars
+    for find, rule, words in rules:
+        if rule.signs and rule.signs.isdisjoint(chars):
+            continue
+        # Most rules stop here in most texts, so there is no call for each.
+        for word in words:
+            if word in lower:
+                break
+        else:
+            if words:
+                continue
+        for hit in find(text, row):
+            yield _finding(uid, rule, text.field, hit)
 
 
 def _finding(uid: str, rule: LintRule, field: str, hit: LintHit) -> Finding:

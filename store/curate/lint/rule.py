@@ -99,18 +99,6 @@ class LintRule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "plain_words", tuple(word for word in self.words if word.isascii()))
 
-    def may_find(self, text: LintText) -> bool:
-        """Whether the text has what the rule asks for before it looks."""
-        if (self.foreign and text.plain) or (self.signs and self.signs.isdisjoint(text.chars)):
-            return False
-        if not self.words:
-            return True
-        lower = text.lower
-        for word in self.plain_words if text.plain else self.words:  # noqa: SIM110  a generator takes twice as long
-            if word in lower:
-                return True
-        return False
-
 
 def shown(text: str, most: int = 40) -> str:
     """A stretch of text as a finding quotes it."""

@@ -13,6 +13,10 @@ from store.records import Dataset, Kind, Pair, Split, Status
 WINDOW = 64
 """Pairs read on either side of the cursor together with the list, so that a new list never shows empty rows."""
 
+_GLANCE_S = 0.25
+MANY = 20_000
+"""With so many pairs the first of a list are shown before the whole of it was found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -39,6 +43,35 @@ class Found:
     near: list[Pair]
     datasets: list[Dataset]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The first of what matches: ids, the pairs, and the row of the wanted one."""
+
+    ids: list[int]
+    near: list[Pair]
+    at: int
+
+
+def glance(store: Store, wanted: Query, want_id: int | None = None) -> Glance | None:
+    """The first screen of a long list, at once; None when the whole list comes as quickly, or nothing matches.
+
+    None too when it takes long, as for a filter that only few pairs fit: then there is nothing to see before.
+
+    BadQuery points to what is wrong with the text.
+    """
+    if search.highest_id(store) < MANY or (wanted.dataset is not None and not datasets.exists(store, wanted.dataset)):
+        return None
+    limits = {"dataset": wanted.dataset, "status": wanted.status, "kind": wanted.kind}
+    try:
+        with store.within(_GLANCE_S):
+            ids = query.first_ids(store, wanted.text, limit=WINDOW, **limits)  # type: ignore[arg-type]
+    except TimeoutError:
+        return None
+    if not ids:
+        return None
+    return Glance(ids, pairs.page(store, ids), ids.index(want_id) if want_id in ids else 0)
 
 
 def find(store: Store, wanted: Query, want_id: int | None = None, want_at: int = 0) -> Found:

@@ -74,6 +74,8 @@ class PairTable(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._fetch = fetch
         self.ids: Sequence[int] = ()
+        self.whole = True
+        """Whether `ids` is the whole list, and not only the first of it."""
         self.marked: set[int] = set()
         self._kept: OrderedDict[int, Pair] = OrderedDict()
         self._wanted: set[int] = set()
@@ -82,14 +84,17 @@ class PairTable(ScrollView, can_focus=True):
 
     # -- what it shows ------------------------------------------------------------------------------------------------
 
-    def show(self, ids: Sequence[int], at: int, near: Iterable[Pair], typed: str = "") -> None:
-        """List these ids with the cursor at row `at`; `near` are the pairs around it; `typed` is highlighted."""
-        self.ids = ids
+    def show(self, ids: Sequence[int], at: int, near: Iterable[Pair], typed: str = "", *, whole: bool = True) -> None:
+        """List these ids with the cursor at row `at`; `near` are the pairs around it; `typed` is highlighted.
+
+        `whole` is false for the first of a list whose other ids come later: marks of those stay.
+        """
+        self.ids, self.whole = ids, whole
         self._kept.clear()
         self._wanted.clear()
         self._keep(near)
         self._matches = search_text.pattern(typed)
-        if self.marked:
+        if self.marked and whole:
             self.marked &= set(ids)
         self.virtual_size = Size(0, len(ids) + 1)
         self.set_reactive(PairTable.cursor, clamp(at, 0, max(0, len(ids) - 1)))
@@ -110,6 +115,8 @@ class PairTable(ScrollView, can_focus=True):
     def chosen(self) -> list[int]:
         """The marked ids in list order, or else the one under the cursor."""
         if self.marked:
+            if not self.whole:
+                return sorted(self.marked, reverse=True)  # as every list is ordered, the newest first
             return [each for each in self.ids if each in self.marked]
         return [self.ids[self.cursor]] if self.ids else []
 
@@ -212,7 +219,10 @@ class PairTable(ScrollView, can_focus=True):
         self._marks_changed()
 
     def action_mark_all(self) -> None:
-        """Mark every listed pair, or none when all are."""
+        """Mark every listed pair, or none when all are. Not before all are listed."""
+        if not self.whole:
+            self.app.bell()
+            return
         self.marked = set() if len(self.marked) == len(self.ids) else set(self.ids)
         self._marks_changed()
 

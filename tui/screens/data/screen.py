@@ -113,19 +113,14 @@ class DataScreen(ModeScreen):
         self.query_now = query
         if wait:
             await asyncio.sleep(wait)
-        table = self.table
-        for _ in range(_TRIES):
-            want = table.current_id if want_id is None else want_id
-            try:
-                found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
-            except BadQuery as error:  # the list stays as it was
-                self.query_one(FilterBar).show_error(error)
-                self.query_one(StatusLine).show(f"Character {error.start + 1}: {error.todo or error.what}")
-                return
-            if want_id is not None or table.current_id == want:
-                break  # else the cursor moved meanwhile, and would jump back
+        try:
+            found = await self._find(query, want_id)
+        except BadQuery as error:  # the list stays as it was
+            self.query_one(FilterBar).show_error(error)
+            self.query_one(StatusLine).show(f"Character {error.start + 1}: {error.todo or error.what}")
+            return
         self.found, self.query_now = found, found.query
-        table.show(found.ids, found.at, found.near, words(found.query.text))
+        self.table.show(found.ids, found.at, found.near, words(found.query.text))
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
@@ -134,14 +129,39 @@ class DataScreen(ModeScreen):
             self._welcomed = True
             self.action_welcome()
 
+    async def _find(self, query: Query, want_id: int | None) -> Found:
+        """The whole list. Before that, the first rows of a long one are shown, if another list is there."""
+        table = self.table
+        if want_id is None and (self.found is None or self.found.query != query):
+            await self._glance(query)
+        for _ in range(_TRIES):
+            want = table.current_id if want_id is None else want_id
+            found = await self.tuningfork.bridge.call(finder.find, query, want, table.cursor)
+            if want_id is not None or table.current_id == want:
+                break  # else the cursor moved meanwhile, and would jump back
+        return found
+
+    async def _glance(self, query: Query) -> None:
+        table = self.table
+        first = await self.tuningfork.bridge.call(finder.glance, query, table.current_id)
+        if first is not None:
+            self._show_table(True)
+            table.show(first.ids, first.at, first.near, words(query.text), whole=False)
+            self.query_one(StatusLine).show("The first pairs; listing all …")
+            await asyncio.sleep(_TYPING_S)  # a key that comes now spares the long search
+
     def _show_or_explain(self, found: Found) -> None:
-        empty, nothing = not found.ids, self.query_one(EmptyState)
+        empty = not found.ids
         if empty:
-            nothing.say(*self._why_empty(found))
-        if self.table.display == empty:
+            self.query_one(EmptyState).say(*self._why_empty(found))
+        self._show_table(not empty)
+
+    def _show_table(self, there: bool) -> None:
+        """Show the list, or what to do when it is empty."""
+        if self.table.display != there:
             had_focus = self.focused is self.table
-            self.table.display, nothing.display = not empty, empty
-            if not empty and (had_focus or self.focused is None):
+            self.table.display, self.query_one(EmptyState).display = there, not there
+            if there and (had_focus or self.focused is None):
                 self.table.focus()
 
     def _why_empty(self, found: Found) -> tuple[str, list[Hint]]:
@@ -161,7 +181,7 @@ class DataScreen(ModeScreen):
         return "There are no pairs yet.", hints
 
     def _show_position(self) -> None:
-        if self.found is None:
+        if self.found is None or not self.table.whole:
             return
         n, marked = len(self.found.ids), len(self.table.marked)
         parts = [formatting.count(n, "pair") + (f" of {self.found.total:,}" if n != self.found.total else "")]
