@@ -160,7 +160,7 @@ def test_a_store_of_version_1_keeps_its_rows_and_can_hold_jobs(home: Home, monke
 def test_revisions_and_undo_of_a_store_before_pair_past_stay(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every state of every pair is still there, and what was undone can be redone."""
     names = [name for name, _ in migrations.STEPS]
-    before = names.index("0014_past")
+    before = names.index("0016_past")
     states = "kind, system, history, question, answer, status, tags, source, content_hash, deleted_at"
     with monkeypatch.context() as then:
         then.setattr(migrations, "STEPS", migrations.STEPS[:before])

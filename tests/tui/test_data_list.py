@@ -81,10 +81,10 @@ async def test_the_picker_lists_a_dataset_and_remembers_it(drive: Drive, some_pa
         await app.see("care", "4", "shop", "6 ready of 12")
         await app.type("car")
         await app.press("enter")
-        await app.see("4 pairs of 12", "g care")
+        await app.see("4 pairs of 12", "D care")
         await app.until(lambda: app.app.settings.dataset == "care")
     async with drive() as app:
-        await app.see("4 pairs of 12", "g care")
+        await app.see("4 pairs of 12", "D care")
 
 
 async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some_pairs: list[str]) -> None:
@@ -105,7 +105,7 @@ async def test_a_wide_window_shows_datasets_and_the_whole_pair(drive: Drive, som
         await app.see("care (train), shop (train)")
         app.app.screen.query_one(DatasetList).focus()
         await app.press("down")
-        await app.see("4 pairs of 12", "g care")
+        await app.see("4 pairs of 12", "D care")
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120, 139, 140, 200])

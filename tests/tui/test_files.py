@@ -42,7 +42,7 @@ async def test_an_empty_home_is_welcomed_and_the_samples_lead_to_training(drive:
         await app.press("enter")
         await app.until(lambda: app.app.current_mode == "train")
         await app.press("f2")
-        await app.see("g identity")
+        await app.see("D identity")
     found = datasets.get(store, "identity")
     assert found.ready == found.pairs > 60
     assert [
@@ -84,7 +84,7 @@ async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tm
         assert app.app.screen.query_one("#dataset", Input).value == "numbers"
         await app.press("ctrl+s")
         await app.see_page("DataScreen")
-        await app.see("30 pairs", "g numbers")
+        await app.see("30 pairs", "D numbers")
         assert "30 new pairs in numbers." in app.notices
         await app.press("u")
         await app.see("There are no pairs yet.")
@@ -127,7 +127,7 @@ async def test_what_became_of_rows_and_fields_is_shown(drive: Drive, store: Stor
         await app.press("ctrl+s")
         await app.see("Imported", "1 new preference and 1 new feedback row", "Not read: id (1 row).")
         await app.press("enter")
-        await app.see("g mixed", "Good?")
+        await app.see("D mixed", "Good?")
     assert [split for _, split in datasets.members(store, "mixed")] == ["test"]
 
 
@@ -144,7 +144,7 @@ async def test_rejected_rows_are_shown_with_the_report(drive: Drive, store: Stor
             "Imported, with rows left out", "1 new pair in mixed.", "mixed.jsonl:2", "mixed.jsonl:3", "import-"
         )
         await app.press("enter")
-        await app.see("g mixed", "Good?")
+        await app.see("D mixed", "Good?")
     assert list(store.home.logs.glob("import-*.jsonl"))
 
 
@@ -208,7 +208,7 @@ async def test_writes_a_dataset_and_asks_before_overwriting(
         await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
-        await app.see("g care")
+        await app.see("D care")
         for again in (False, True):
             await app.press("x")
             await app.see("Write care to a file")

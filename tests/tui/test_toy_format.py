@@ -32,7 +32,7 @@ async def test_a_registered_format_works_in_the_dialogs(
         assert "qa-text" in [value for value, _ in app.app.screen.query_one("#format", Choice).options]
         assert app.app.screen.query_one("#dataset", Input).value == "notes"
         await app.press("ctrl+s")
-        await app.see("g notes", "2 pairs")
+        await app.see("D notes", "2 pairs")
         assert datasets.get(store, "notes").ready == 2
         await app.press("x")
         await app.see("Write notes to a file")
