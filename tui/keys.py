@@ -157,6 +157,8 @@ DATA = (
     Key("data.remove", "X", "remove_dataset", "Remove dataset", "Remove the listed dataset; its pairs stay"),
     Key("data.preferences", "V", "preferences", "Preferences", "List preferences and feedback of the listed dataset"),
     Key("data.problems", "L", "problems", "Problems", "List what is probably wrong in the listed dataset, and fix it"),
+    Key("data.duplicates", "alt+d", "duplicates", "Review duplicates", "Review the duplicates of the listed dataset"),
+    Key("data.alike", "A", "alike", "More like this", "List the pairs that are most like this one"),
     Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "ctrl+e,alt+s", "samples", "Samples", "Load the sample data"),
 )
@@ -181,6 +183,27 @@ PROBLEMS = (
     Key("problems.mute_rule", "Z", "mute(True)", "Mute rule", "Report what this rule finds in this dataset no longer"),
     Key("problems.undo", "u", "undo", "Undo", "Undo the last change", bar=True),
 )
+
+DUPLICATES = (
+    Key("duplicates.keep", "w", "keep", "Keep", "Keep this pair and drop the others of its group", bar=True),
+    Key(
+        "duplicates.merge",
+        "C",
+        "merge",
+        "Combine",
+        "Merge: give this pair the tags and datasets of its group, and delete the others",
+        bar=True,
+    ),
+    Key("duplicates.apart", "z", "apart", "No duplicate", "This pair is no duplicate of the others: mute it", bar=True),
+    Key("duplicates.all_apart", "Z", "all_apart", "None are", "No two pairs of this group are duplicates: mute it"),
+    Key("duplicates.next", "n", "step(1)", "Next group", "Go to the next group", bar=True),
+    Key("duplicates.previous", "N", "step(-1)", "Previous", "Go to the group before"),
+    Key("duplicates.share", "t", "threshold", "Share", "Choose from which share of common text on pairs are listed"),
+    Key("duplicates.edit", "e", "edit", "Edit", "Open the pair under the cursor"),
+    Key("duplicates.undo", "u", "undo", "Undo", "Undo the last decision", bar=True),
+)
+
+ALIKE = (Key("alike.edit", "e", "edit", "Edit", "Open the pair under the cursor", bar=True),)
 
 IDENTITY = (
     Key(
@@ -479,6 +502,8 @@ PAGES: dict[str, Page] = {
     "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
+    "duplicates": Page("Duplicates", (DUPLICATES,)),
+    "alike": Page("More like this", (ALIKE,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),

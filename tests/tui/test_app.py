@@ -129,14 +129,14 @@ def test_the_key_list_keeps_its_columns() -> None:
 
 
 async def test_help_wraps_under_the_text_at_any_width(drive: Drive, some_pairs: list[str]) -> None:
-    async with drive(size=(60, 140)) as app:
+    async with drive(size=(60, 160)) as app:
         await app.see("12 pairs")
         await app.press("f1")
         await app.see("instruction or identity pairs", "Go back one step; never quits")
         at = app.text.splitlines()
         (first,) = [n for n, line in enumerate(at) if "List any kind, or only" in line]
         assert at[first + 1].index("instruction or") == at[first].index("List any kind"), app.text
-        await app.pilot.resize_terminal(100, 140)
+        await app.pilot.resize_terminal(100, 160)
         await app.see("List any kind, or only instruction or identity pairs", "Go back one step; never quits")
 
 
