@@ -235,6 +235,8 @@ EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
     Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and start another pair", bar=True, priority=True),
     Key("editor.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
+    Key("editor.field", "alt+e", "field_outside", "Editor", "Write this field in your own editor ($VISUAL or $EDITOR)"),
+    Key("editor.whole", "alt+w", "whole_outside", "Whole pair", "Write the whole pair in your own editor, as Markdown"),
 )
 
 PROSE = (
