@@ -228,3 +228,19 @@ async def test_a_pair_that_is_like_no_other(drive: Drive, store: Store) -> None:
         await app.see("No other pair shares a word with it.")
         await app.press("e", "escape")
         await app.until(lambda: app.page == "DataScreen")
+
+
+async def test_a_long_group_lists_its_first_pairs(
+    drive: Drive, store: Store, copies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tui.screens.data import duplicate_review
+
+    monkeypatch.setattr(duplicate_review, "_SHOWN", 2)
+    async with drive() as app:
+        await open_review(app)
+        await app.see("=    3")
+        await app.press("enter")
+        await app.see("… and 1 more, which are decided on with these")
+        await app.press("down", "down", "down", "w")
+        await app.until(lambda: len(live(store)) == 3)
+        assert live(store)[0] in copies[:2], "the cursor never leaves the pairs that are listed"

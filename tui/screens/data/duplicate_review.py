@@ -34,7 +34,7 @@ _NEAR = 0.8
 _MARGIN = 5
 """Cells of a line that are padding and scrollbar."""
 _SHOWN = 1_000
-"""Groups listed at most; deciding on the first makes room for the others."""
+"""Groups listed at most, and pairs of a group; deciding on the first groups makes room for the others."""
 
 
 class DuplicateReview(PageScreen[None]):
@@ -156,8 +156,10 @@ class DuplicateReview(PageScreen[None]):
         self._of_members = group
         members.clear_options()
         if group is not None:
-            lines = (_member(group, n, self._widths[1]) for n in range(len(group.pairs)))
-            members.add_options([Option(line) for line in lines])
+            shown = min(len(group.pairs), _SHOWN)
+            members.add_options([Option(_member(group, n, self._widths[1])) for n in range(shown)])
+            if more := len(group.pairs) - shown:
+                members.add_option(Option(f"… and {more:,} more, which are decided on with these", disabled=True))
             members.highlighted = 0
             self._compare()
 
