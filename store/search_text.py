@@ -159,6 +159,24 @@ def beginning(text: str, most: int = 24) -> str | None:
     return '"' + " ".join(found).replace('"', '""') + '"' if found else None
 
 
+def any_of(text: str, most: int = 64) -> str | None:
+    """An FTS5 query for texts with any of the first `most` different words of `text`; None when it has none.
+
+    Where a script writes no spaces, every two neighbouring characters are one word.
+
+    >>> any_of("Is it 模型?")
+    '"is" OR "it" OR "模 型"'
+    """
+    found = tokens(text).split()
+    words: dict[str, None] = {}
+    for one, after in zip(found, [*found[1:], "."], strict=True):
+        if unspaced(one) and unspaced(after):
+            words[f'"{one} {after}"'] = None
+        elif is_word(one) and not unspaced(one):
+            words['"' + one.replace('"', '""') + '"'] = None
+    return " OR ".join(list(words)[:most]) or None
+
+
 def phrases(text: str) -> list[tuple[str, bool]]:
     """What was typed as the phrases that must all be found: neighbouring tokens, and whether the last is a prefix.
 

@@ -173,6 +173,8 @@ DATA = (
         "Snapshots",
         "List what was frozen; compare, restore or write a snapshot",
     ),
+    Key("data.duplicates", "alt+d", "duplicates", "Review duplicates", "Review the duplicates of the listed dataset"),
+    Key("data.alike", "A", "alike", "More like this", "List the pairs that are most like this one"),
     Key("data.identity", "I", "identity", "Identity", "Make pairs of five answers that teach a model who it is"),
     Key("data.samples", "ctrl+e,alt+s", "samples", "Samples", "Load the sample data"),
 )
@@ -206,6 +208,27 @@ SNAPSHOTS = (
     Key("snapshots.export", "x", "export", "Export", "Write the rows of this snapshot to a file", bar=True),
 )
 
+DUPLICATES = (
+    Key("duplicates.keep", "w", "keep", "Keep", "Keep this pair and drop the others of its group", bar=True),
+    Key(
+        "duplicates.merge",
+        "plus",
+        "merge",
+        "Combine",
+        "Merge: give this pair the tags and datasets of its group, and delete the others",
+        bar=True,
+    ),
+    Key("duplicates.apart", "z", "apart", "No duplicate", "This pair is no duplicate of the others: mute it", bar=True),
+    Key("duplicates.all_apart", "Z", "all_apart", "None are", "No two pairs of this group are duplicates: mute it"),
+    Key("duplicates.next", "n", "step(1)", "Next group", "Go to the next group", bar=True),
+    Key("duplicates.previous", "N", "step(-1)", "Previous", "Go to the group before"),
+    Key("duplicates.share", "t", "threshold", "Share", "Choose from which share of common text on pairs are listed"),
+    Key("duplicates.edit", "e", "edit", "Edit", "Open the pair under the cursor"),
+    Key("duplicates.undo", "u", "undo", "Undo", "Undo the last decision", bar=True),
+)
+
+ALIKE = (Key("alike.edit", "e", "edit", "Edit", "Open the pair under the cursor", bar=True),)
+
 IDENTITY = (
     Key(
         "identity.show",
@@ -236,6 +259,8 @@ EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
     Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and start another pair", bar=True, priority=True),
     Key("editor.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
+    Key("editor.field", "alt+e", "field_outside", "Editor", "Write this field in your own editor ($VISUAL or $EDITOR)"),
+    Key("editor.whole", "alt+w", "whole_outside", "Whole pair", "Write the whole pair in your own editor, as Markdown"),
 )
 
 PROSE = (
@@ -417,7 +442,14 @@ RUNS = (
 DIFFERENCE = (
     Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
     Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
-    Key("difference.axis", "A", "axis", "Steps or time", "Draw over the steps, or over the training time", bar=True),
+    Key(
+        "difference.axis",
+        "equals_sign",
+        "axis",
+        "Steps or time",
+        "Draw over the steps, or over the training time",
+        bar=True,
+    ),
     Key("difference.more", "f7", "more", "More settings", "Show or hide the settings that the recipe made", bar=True),
 )
 
@@ -490,7 +522,8 @@ _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
     "percent_sign": "%", "exclamation_mark": "!", "less_than_sign": "<", "comma": ",", "number_sign": "#",
-    "asterisk": "*", "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
+    "asterisk": "*", "equals_sign": "=",
+    "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
 }  # fmt: skip
 
 
@@ -526,6 +559,8 @@ PAGES: dict[str, Page] = {
     "statistics": Page("Statistics", (STATISTICS,), (LINES,)),
     "snapshots": Page("Snapshots", (SNAPSHOTS,), (LINES,)),
     "snapshot_diff": Page("Snapshot diff", (), (LINES,)),
+    "duplicates": Page("Duplicates", (DUPLICATES,)),
+    "alike": Page("More like this", (ALIKE,)),
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),

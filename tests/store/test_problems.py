@@ -6,7 +6,7 @@ import doctest
 
 import pytest
 
-from store import datasets, dedupe, edits, migrations, pairs, preference_rows, problems, review, votes
+from store import datasets, dedupe, edits, migrations, pairs, preference_rows, problems, review, thresholds, votes
 from store.db import Store
 from store.errors import BadInput, NotFound
 from store.home import Home
@@ -170,3 +170,32 @@ def test_a_store_that_has_later_steps_still_gets_this_one(home: Home, monkeypatc
 
 def test_the_worked_examples_are_true() -> None:
     assert doctest.testmod(review).attempted >= 2 and doctest.testmod(review).failed == 0
+
+
+class TestThresholds:
+    TEXTS = (
+        "one two three four five six seven eight",
+        "one two three four five six seven nine",
+        "one two three four five six ten nine",
+        "zero two three four five six ten nine",
+        "moon sun star sky night day dawn dusk",
+        "moon sun star sky night day dawn Dusk.",
+        "moon sun star sky night day noon dusk",
+        "nothing is like this one here at all",
+    )
+
+    def test_the_histogram_counts_what_dedupe_finds_at_each_threshold(self, store: Store) -> None:
+        uids = [add(store, text, "The same answer to all.") for text in self.TEXTS]
+        pairs.set_status(store, [add(store, self.TEXTS[-1], "The same answer to all.")], "rejected")
+        review.keep_apart(store, [uids[4], uids[6]])
+        counts = thresholds.histogram(store, "d")
+        assert [each.threshold for each in counts][::5] == [0.5, 0.75, 1.0]
+        for each in counts:
+            groups = dedupe.find(store, "d", near=each.threshold)
+            found = sum(len(group.others) for group in groups)
+            assert (each.groups, each.pairs, each.duplicates) == (len(groups), found + len(groups), found)
+        assert (counts[0].groups, counts[0].pairs) == (2, 6) and (counts[-1].groups, counts[-1].pairs) == (1, 2)
+
+    def test_a_dataset_without_duplicates(self, store: Store) -> None:
+        add(store, "What?", "This.")
+        assert {(each.groups, each.pairs) for each in thresholds.histogram(store, "d")} == {(0, 0)}

@@ -86,7 +86,7 @@ async def test_measures_and_the_axis(drive: Drive, store: Store) -> None:
         await app.see("━━ two  loss", "over steps")
         await app.press("v")
         await app.see("━━ two  drift 0.3", "╍╍ one  drift 0.3")
-        await app.press("A")
+        await app.press("equals_sign")
         await app.see("over training time", " s")
         for name in ("general 0.5", "identity 1", "rate 0.001", "tokens/s 600", "loss 0.0333"):
             await app.press("v")

@@ -14,14 +14,17 @@ MEANS = {
     "3": ("the third of what is offered, or neither", "welcome.new data.reject compare.tie"),
     "4": ("both bad", "compare.bad"),
     "a": ("all of them", "table.mark_all proposed.take_form"),
-    "A": ("the axis of a chart", "difference.axis"),
+    "A": ("alike", "data.alike"),
     "b": ("hide which model is which", "compare.blind"),
     "B": ("change all that is marked", "data.change"),
     "c": ("correct", "compare.correct problems.fix"),
     "C": ("checkpoints", "runs.checkpoints"),
     "d": ("what differs", "compare.diff evaluate.diff runs.difference difference.other"),
     "D": ("the dataset", "data.dataset"),
-    "e": ("edit", "table.open problems.open proposed.edit compare.edit probes.edit runs.note"),
+    "e": (
+        "edit",
+        "table.open problems.open proposed.edit compare.edit probes.edit runs.note duplicates.edit alike.edit",
+    ),
     "E": ("examples in a prompt", "compare.few_shot"),
     "f": ("fork", "compare.fork tokens.fork"),
     "F": ("find and replace", "data.replace"),
@@ -42,9 +45,9 @@ MEANS = {
     "n": (
         "a new one, or the next one",
         "data.new compare.new votes.train train.new export.new evaluate.new probes.new lane.next_match"
-        " tokens.next_change",
+        " tokens.next_change duplicates.next",
     ),
-    "N": ("the one before", "lane.previous_match tokens.previous_change"),
+    "N": ("the one before", "lane.previous_match tokens.previous_change duplicates.previous"),
     "o": (
         "open: a file, a conversation, a model in Compare",
         "data.import compare.chats runs.compare export.compare checkpoints.compare",
@@ -58,13 +61,17 @@ MEANS = {
     "R": ("rename", "data.rename"),
     "s": ("stop", "runs.stop jobs.stop export.cancel evaluate.stop"),
     "S": ("stop now", "runs.kill"),
-    "t": ("list only some", "data.status evaluate.worse"),
+    "t": ("list only some", "data.status evaluate.worse duplicates.share"),
     "T": ("the tokens of an answer", "compare.tokens"),
-    "u": ("undo", "data.undo preferences.undo problems.undo compare.unvote votes.remove probes.undo checkpoints.undo"),
+    "u": (
+        "undo",
+        "data.undo preferences.undo problems.undo compare.unvote votes.remove probes.undo checkpoints.undo"
+        " duplicates.undo",
+    ),
     "U": ("redo", "data.redo"),
     "v": ("another view", "data.detail compare.votes runs.chart difference.chart"),
     "V": ("the preferences", "data.preferences"),
-    "w": ("keep", "compare.keep checkpoints.result"),
+    "w": ("keep", "compare.keep checkpoints.result duplicates.keep"),
     "W": ("keep over the other", "compare.keep_over"),
     "x": (
         "write files",
@@ -73,8 +80,8 @@ MEANS = {
     "X": ("remove the dataset", "data.remove"),
     "y": ("copy", "data.copy compare.copy train.copy export.copy probes.copy"),
     "Y": ("copy something larger, or its path", "compare.copy_more export.path"),
-    "z": ("mute", "problems.mute"),
-    "Z": ("mute the whole rule", "problems.mute_rule"),
+    "z": ("mute", "problems.mute duplicates.apart"),
+    "Z": ("mute all of it", "problems.mute_rule duplicates.all_apart"),
 }
 """Letter or digit -> what it means, and the keys that do it."""
 

@@ -15,7 +15,7 @@ from tui.cli.command import Command
 from tui.cli.options import DATASET, dataset_option
 from tui.cli.output import Progress, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.formatting import ago, count, rows_of_preferences
+from tui.formatting import ago, bar, count, rows_of_preferences
 from tui.text import one_line
 from tui.worddiff import marked_text
 
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 _LEVELS = ("error", "warning", "info")
 _SHOWN = 50
+_ANY_SHARE = 0.0
+"""What `--near` without a number is."""
+
+
+class _Share(click.FloatRange):
+    """A share of common text; also that of `--near` without a number, which no one can type."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value is _ANY_SHARE else super().convert(value, param, ctx)
+
+
+_SHARE = _Share(0.3, 1.0)
 
 
 @click.command(
@@ -220,19 +232,24 @@ def _list_muted() -> None:
     cls=Command,
     example="""
     tuningfork data dedupe --dataset support
+    tuningfork data dedupe --dataset support --near
     tuningfork data dedupe --dataset support --near 0.8 --delete
     """,
 )
 @dataset_option
 @click.option(
     "--near",
-    type=click.FloatRange(0.3, 1.0),
-    metavar="SHARE",
-    help="Also find pairs that share this much of their text, such as 0.8, and the same numbers and signs.",
+    type=_SHARE,
+    is_flag=False,
+    flag_value=_ANY_SHARE,
+    metavar="[SHARE]",
+    help="Also find pairs that share this much of their text, such as 0.8, and the same numbers and signs."
+    " Without a number, only show how many each share would find.",
 )
+@click.option("--histogram", is_flag=True, help="The same as --near without a number.")
 @click.option("--delete", is_flag=True, help="Keep the best pair of each group and delete the others.")
 @click.option("--everywhere", is_flag=True, help="With --delete, also delete pairs that are in other datasets too.")
-def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> None:
+def dedupe(dataset: str, near: float | None, histogram: bool, delete: bool, everywhere: bool) -> None:
     """Find pairs with the same text, apart from case, spaces and punctuation after words.
 
     The pair that is kept is a ready one rather than a draft, in train rather than val or test, and the oldest. Pairs
@@ -243,6 +260,13 @@ def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> 
     if everywhere and not delete:
         raise BadInput("--everywhere has no effect without --delete.", where="--everywhere", todo="Add --delete.")
     store = session().store
+    if histogram or near == _ANY_SHARE:
+        if delete:
+            raise BadInput("No share was chosen.", where="--near", todo="Add one, such as: --near 0.8 --delete")
+        if near:
+            raise BadInput("--histogram and a share were both given.", where="--near", todo="Leave one of them out.")
+        _histogram(dataset)
+        return
     groups = duplicates.find(store, dataset, near)
     found = sum(len(group.others) for group in groups)
     shared = {uid: names for group in groups for uid, names in group.elsewhere.items()}
@@ -271,6 +295,27 @@ def dedupe(dataset: str, near: float | None, delete: bool, everywhere: bool) -> 
         emit(f"{count(done.deleted, 'pair')} deleted. Bring them back with: tuningfork data undo")
     elif found:
         say("To delete the others of each group, add --delete.")
+
+
+def _histogram(dataset: str) -> None:
+    """How many groups and pairs each share would find, as a bar of its pairs."""
+    from store import thresholds
+
+    counts = thresholds.histogram(session().store, dataset)
+    if session().as_json:
+        rows = [{**asdict(each), "duplicates": each.duplicates} for each in counts]
+        emit_json({"dataset": dataset, "thresholds": rows})
+        return
+    most = max(each.pairs for each in counts)
+    table(
+        ("share", "groups", "pairs", ""),
+        ((f"{each.threshold:.2f}", each.groups, each.pairs, bar(each.pairs, most)) for each in counts),
+        right=("groups", "pairs"),
+    )
+    say(
+        "List the groups of a share with: "
+        + shlex.join(["tuningfork", "data", "dedupe", "--dataset", dataset, "--near", "0.8"])
+    )
 
 
 def _gone(done: Deduped | None) -> int:

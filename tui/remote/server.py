@@ -27,7 +27,7 @@ from tui.text import one_line
 
 _IDLE_S = 5.0
 """For how long a call waits until the app has done what it started; the answer says whether it has."""
-_AT_THE_TERMINAL = {"app.suspend", "prompt.editor"}
+_AT_THE_TERMINAL = {"app.suspend", "prompt.editor", "editor.field", "editor.whole"}
 _WITHOUT_A_QUESTION = {"votes.remove", "export.cancel", "editor.revert"}
 """Actions that remove something at once, and cannot be undone."""
 _TYPES = {_character_to_key(chr(code)): chr(code) for code in range(ord(" "), 127)}

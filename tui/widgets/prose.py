@@ -39,6 +39,10 @@ class Prose(InOrder, TextArea):
         self.border_subtitle = f"{len(original):,} characters: too long to edit here" if self.read_only else ""
         self.load_text(self._shown if text is None or self.read_only else clean(text))
 
+    def put(self, text: str) -> None:
+        """Replace what is shown, as if it had been typed."""
+        self.replace(clean(text), (0, 0), self.document.end)
+
     @property
     def result(self) -> str:
         """The text to save."""

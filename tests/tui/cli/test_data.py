@@ -188,6 +188,22 @@ class TestJudging:
         assert len(tf.json("data", "search")) == 6
         assert tf.json("data", "dedupe", "--dataset", poor, "--near", "0.4")["duplicates"] == 2
 
+    def test_shares_are_counted_before_one_is_chosen(self, tf: Cli, poor: str) -> None:
+        counts = tf.json("data", "dedupe", "--dataset", poor, "--near")["thresholds"]
+        assert [each["threshold"] for each in counts] == [n / 100 for n in range(50, 101, 5)]
+        for each in counts[::5]:
+            found = tf.json("data", "dedupe", "--dataset", poor, "--near", str(each["threshold"]))
+            assert each["duplicates"] == found["duplicates"] and each["groups"] == len(found["groups"])
+        assert tf.json("data", "dedupe", "--histogram", "--dataset", poor)["thresholds"] == counts
+        lines = tf.ok("data", "dedupe", "--near", "--dataset", poor).splitlines()
+        most = counts[0]
+        assert lines[1].split() == ["0.50", str(most["groups"]), str(most["pairs"]), "█" * 30] and len(lines) == 12
+        assert most["pairs"] > counts[-1]["pairs"] > 0
+        assert "--near 0.8" in tf("data", "dedupe", "--dataset", poor, "--near").stderr
+        assert "--near 0.8" in tf.error("data", "dedupe", "--dataset", poor, "--near", "--delete")["todo"]
+        assert tf.error("data", "dedupe", "--dataset", poor, "--near", "0.9", "--histogram")["where"] == "--near"
+        assert tf("data", "dedupe", "--dataset", poor, "--near", "0").exit_code == 2
+
     def test_the_same_words_after_another_turn_are_no_duplicate(self, tf: Cli, write: Write) -> None:
         def chat(first: str) -> str:
             words = (("user", first), ("assistant", "Yes?"), ("user", "And now?"), ("assistant", "Now this."))

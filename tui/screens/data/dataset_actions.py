@@ -194,6 +194,15 @@ class DatasetActions:
         if restored:
             self._list.list_dataset(restored)
 
+    async def duplicates(self) -> None:
+        """Review the duplicates of the listed dataset; a change there can be undone here too."""
+        from tui.screens.data.duplicate_review import DuplicateReview
+
+        name = self._listed_or_hint("review its duplicates")
+        if name:
+            await self._app.push_screen_wait(DuplicateReview(name))
+            self._list.reload()
+
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
     ) -> Picked | None:

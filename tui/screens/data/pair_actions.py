@@ -78,6 +78,17 @@ class PairActions:
             return None
         return await self._app.bridge.call(pairs.copy, uids[0])
 
+    async def alike(self) -> None:
+        """List the pairs that are most like one."""
+        from tui.screens.data.alike_pairs import AlikePairs
+
+        uids = await self._uids()
+        if len(uids) != 1:
+            self._app.notify("Choose one pair: several are marked." if uids else "There is no pair.")
+            return
+        await self._app.push_screen_wait(AlikePairs(await self._app.bridge.call(pairs.get, uids[0])))
+        self._list.reload()
+
     async def history(self) -> None:
         """Show the revisions of one pair, and restore one of them."""
         from tui.screens.data.revisions import RevisionsDialog

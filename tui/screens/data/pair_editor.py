@@ -18,7 +18,7 @@ from store import pairs
 from store.db import Store
 from store.errors import BadInput, Conflict
 from store.records import Pair, PairDraft
-from tui import drafts, formatting, keys
+from tui import drafts, external_editor, formatting, keys, pair_markdown
 from tui.drafts import Draft
 from tui.screens.base import PageScreen, show_errors
 from tui.text import clean, clip, one_line
@@ -211,6 +211,46 @@ class PairEditor(PageScreen[Pair]):
         self.workers.cancel_group(self, "autosave")
         await self._keep(None)
         self._fill()
+
+    # -- writing in the user's own editor -----------------------------------------------------------------------------
+
+    def action_field_outside(self) -> None:
+        """Write the field under the cursor in the user's own editor; outside of a text, the whole pair."""
+        if isinstance(self.focused, Prose):
+            self._write_outside(self.focused)
+        else:
+            self.action_whole_outside()
+
+    def action_whole_outside(self) -> None:
+        """Write question, answer and system text as one Markdown text in the user's own editor."""
+        self._write_outside(*(self.query_one(f"#{name}", Prose) for name in pair_markdown.HEADINGS))
+
+    @work(group="outside", exclusive=True)
+    @show_errors
+    async def _write_outside(self, *fields: Prose) -> None:
+        """Take back what the editor leaves. An error, or an empty text, changes nothing."""
+        if long := [field for field in fields if field.read_only]:
+            name = str(long[0].border_title).lower()
+            self.tuningfork.notify(f"The {name} is too long to edit here. Nothing was changed.", severity="warning")
+            return
+        if self.changed:  # the app is not there while the editor runs
+            self.workers.cancel_group(self, "autosave")
+            await self._keep(self._draft())
+        before = {str(field.id): field.text for field in fields}
+        text = fields[0].text if len(fields) == 1 else pair_markdown.written(before)
+        new = external_editor.edit(self.app, text)
+        if not new.strip():
+            self.tuningfork.notify("The editor left an empty text. Nothing was changed.", severity="warning")
+            return
+        try:
+            after = {str(fields[0].id): new} if len(fields) == 1 else pair_markdown.read(new, before)
+        except BadInput as error:
+            target = self.tuningfork.store.home.cache / "pair.md"
+            await self.tuningfork.bridge.file(target.write_text, new, "utf-8")
+            raise BadInput(error.what, todo=f"{error.todo} What you wrote is in {target}.") from None
+        for field in fields:
+            if after[str(field.id)] != before[str(field.id)]:
+                field.put(after[str(field.id)])
 
     # -- saving -------------------------------------------------------------------------------------------------------
 

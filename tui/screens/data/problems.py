@@ -125,7 +125,18 @@ class ProblemList(PageScreen[None]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
-        self.action_open()
+        if self._current is not None and self._current.code == "duplicate":
+            self._review(self._current.uid)
+        else:
+            self.action_open()
+
+    @work(group="change")
+    async def _review(self, uid: str) -> None:
+        """Review the duplicates, from the group of this pair on."""
+        from tui.screens.data.duplicate_review import DuplicateReview
+
+        await self.app.push_screen_wait(DuplicateReview(self._dataset, uid))
+        self.reload()
 
     @work(group="change")
     @show_errors
@@ -247,7 +258,8 @@ def _line(finding: Finding, width: int) -> Content:
 
 def _page(finding: Finding, text: str) -> Content:
     """What a finding says, and its text with the faulty place marked."""
-    facts = [finding.level, finding.code, f"uid {finding.uid}", "f fixes it" if finding.fixable else "Enter opens it"]
+    todo = "Enter reviews its group" if finding.code == "duplicate" else "Enter opens it"
+    facts = [finding.level, finding.code, f"uid {finding.uid}", "c corrects it" if finding.fixable else todo]
     said = f"The {finding.field} {finding.what}."
     start, end = finding.start or 0, finding.end or 0
     before, after = text[max(0, start - _AROUND) : start], text[end : end + _AROUND]

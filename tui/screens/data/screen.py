@@ -321,6 +321,12 @@ class DataScreen(ModeScreen):
     def action_snapshots(self) -> None:
         self._run(self._datasets.snapshots)
 
+    def action_duplicates(self) -> None:
+        self._run(self._datasets.duplicates)
+
+    def action_alike(self) -> None:
+        self._run(self._pairs.alike)
+
     def action_identity(self) -> None:
         self._run(self._datasets.identity)
 
