@@ -21,6 +21,7 @@ from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
 from store.schema_review import REVIEW
 from store.schema_search import SEARCH
+from store.schema_unblind import UNBLIND
 from store.schema_votes import VOTES
 from store.sqlite import sqlite_utils
 
@@ -95,6 +96,11 @@ def _not_judged(db: Any) -> None:
     _execute(db.conn, NOT_JUDGED)
 
 
+def _unblind(db: Any) -> None:
+    """A column for the names that gave a blind vote away."""
+    _execute(db.conn, UNBLIND)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -109,6 +115,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0012_review", _review),
     ("0013_evaluations", _evaluations),
     ("0014_not_judged", _not_judged),
+    ("0017_unblind", _unblind),
 ]
 LATEST = len(STEPS)
 

@@ -327,6 +327,7 @@ ANSWERS = (
 
 VOTES = (
     Key("votes.remove", "delete,backspace,u", "remove", "Undo", "Undo this vote", bar=True),
+    Key("votes.blind", "b", "blind_only", "Blind only", "Count all votes, or only those that stayed blind", bar=True),
     Key("votes.train", "n", "train", "Train on these", "Train on these votes: a new run by DPO", bar=True),
     Key("votes.score", "m", "score", "Reward model", "Score the answers of these votes by a reward model", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),

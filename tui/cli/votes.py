@@ -15,7 +15,7 @@ from tui.cli.options import DATASET, MODEL
 from tui.cli.output import Progress, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
-from tui.formatting import ago, count
+from tui.formatting import ago, count, of_them
 from tui.text import one_line
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ def votes() -> None:
     "--limit", type=click.IntRange(0), help=f"How many votes to list, 0 for all.  [default: {_SHOWN}; all with --json]"
 )
 def list_(limit: int | None) -> None:
-    """List the votes, newest first. With --json each is complete: prompt, both answers, sampling."""
+    """List the votes, newest first. With --json each is complete: prompt, both answers, sampling.
+
+    A blind vote whose answers said the name or the maker of either model is unblind; with --json, `unblind` has the
+    names.
+    """
     from store import votes as kept
 
     if limit is None:
@@ -67,7 +71,8 @@ def list_(limit: int | None) -> None:
 
 
 def _row(v: Vote) -> tuple[object, ...]:
-    return v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), v.blind, _asked(v)
+    blind = "unblind" if v.unblind else v.blind
+    return v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), blind, _asked(v)
 
 
 def _asked(vote: Vote) -> str:
@@ -75,8 +80,15 @@ def _asked(vote: Vote) -> str:
     return one_line(next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), ""), 80)
 
 
-@votes.command("rank", example="tuningfork votes rank --json")
-def rank() -> None:
+@votes.command(
+    "rank",
+    example="""
+    tuningfork votes rank --json
+    tuningfork votes rank --blind-only
+    """,
+)
+@click.option("--blind-only", is_flag=True, help="Count only votes that were cast blind and stayed so.")
+def rank(blind_only: bool) -> None:
     """Show which model wins against which, and how certain that is.
 
     For each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
@@ -84,11 +96,14 @@ def rank() -> None:
 
     "Enough votes" and how many more it takes hold however often you look and whenever you stop: two equally good models
     are ever called different in at most one case of twenty. A model "beats" another only then.
+
+    A blind vote is unblind when an answer said the name or the maker of either model: what you think of the model may
+    then be in the vote. Such votes count, and are told; --blind-only leaves them out, and those that were never blind.
     """
     from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
 
-    counted = kept.counts(session().store)
+    counted = kept.counts(session().store, blind_only=blind_only)
     rates, ranked = [rate(each, of=leader(each)) for each in counted], ranking(counted)
     if len(ranked) < 3:
         ranked = []
@@ -96,7 +111,7 @@ def rank() -> None:
         emit_json({"pairs": [_plain(each) for each in rates], "ranking": ranked})
         return
     if not rates:
-        say(_NONE)
+        say("No vote was cast blind and stayed so." if blind_only and kept.counts(session().store) else _NONE)
         return
     fields((_who(each), _figures(each)) for each in rates)
     if ranked:
@@ -109,6 +124,7 @@ def _plain(each: Rate) -> dict[str, Any]:
     return {
         "model": each.b_model, "against": each.a_model, "winner": each.b_model if each.wins > each.losses else None,
         "wins": each.wins, "losses": each.losses, "ties": each.ties, "both_bad": each.both_bad,
+        "blind": each.blind, "unblind": each.unblind,
         "rate": each.rate, "low": each.low, "high": each.high, "p": each.p, "state": each.standing.state,
         "more": each.standing.more, "low_at_any_time": each.standing.low, "high_at_any_time": each.standing.high,
     }  # fmt: skip
@@ -130,6 +146,7 @@ def _figures(each: Rate) -> str:
         said += each.standing.words
     said += [count(each.ties, "tie")] if each.ties else []
     said += [f"{each.both_bad} both bad"] if each.both_bad else []
+    said += [of_them(each.votes, "vote", each.unblind, "unblind")] if each.unblind else []
     return ", ".join(said)
 
 

@@ -96,6 +96,25 @@ class TestRank:
         assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (68% to 100%) of 8, p 0.0078, enough votes\n"
         assert tf.json("votes", "rank")["pairs"][0]["state"] == "better"
 
+    def test_unblind_votes_are_told_and_can_be_left_out(self, tf: Cli, cast: Cast) -> None:
+        for _ in range(2):
+            cast("b", blind=True)
+            cast("b", blind=True, unblind=["Ember", "小焰"])
+        cast("a")
+        assert tf.json("votes", "list")[1]["unblind"] == ["Ember", "小焰"]
+        shown = [row.split()[5] for row in tf.ok("votes", "list").splitlines()[1:]]
+        assert shown == ["no", "unblind", "yes", "unblind", "yes"]
+        assert "5 votes, 2 of them unblind" in tf.ok("votes", "rank")
+        [pair] = tf.json("votes", "rank")["pairs"]
+        assert (pair["wins"], pair["losses"], pair["blind"], pair["unblind"]) == (4, 1, 2, 2)
+        [pair] = tf.json("votes", "rank", "--blind-only")["pairs"]
+        assert (pair["wins"], pair["losses"], pair["blind"], pair["unblind"]) == (2, 0, 2, 0)
+        assert "unblind" not in tf.ok("votes", "rank", "--blind-only")
+
+    def test_no_vote_stayed_blind(self, tf: Cli, cast: Cast) -> None:
+        cast("a", blind=True, unblind=["Ember"])
+        assert "No vote was cast blind and stayed so." in tf("votes", "rank", "--blind-only").stderr
+
     def test_even_and_undecided(self, tf: Cli, cast: Cast) -> None:
         cast("tie")
         assert "against" in tf.ok("votes", "rank") and "no winner yet, 1 tie" in tf.ok("votes", "rank")
