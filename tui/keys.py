@@ -306,6 +306,7 @@ COMPARE = (
     Key("compare.fork", "f", "fork", "Fork", "Continue from an earlier turn, in a new conversation"),
     Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
     Key("compare.votes", "v", "votes", "Votes", "List all votes, which model wins, and how certain that is"),
+    Key("compare.vote_set", "A", "vote_set", "Vote a set", "Vote through a set of prompts, blind, one after the other"),
     Key("compare.transcript", "x", "transcript", "Write files", "Write this conversation as Markdown and JSONL files"),
     Key("compare.prompts", "P", "prompts", "Prompts", "Send a set of prompts to every lane, saved or from a file"),
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or as plain text"),

@@ -14,6 +14,7 @@ MEANS = {
     "3": ("the third of what is offered, or neither", "welcome.new data.reject compare.tie"),
     "4": ("both bad", "compare.bad"),
     "a": ("all of them", "table.mark_all proposed.take_form"),
+    "A": ("ask one after the other, and vote", "compare.vote_set"),
     "b": ("hide which model is which", "compare.blind votes.blind"),
     "B": ("change all that is marked", "data.change"),
     "c": ("correct", "compare.correct problems.fix"),

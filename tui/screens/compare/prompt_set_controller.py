@@ -31,7 +31,7 @@ class PromptSetController:
         """Send a set of prompts to every lane; each prompt by itself, without this conversation."""
         from tui.screens.compare.prompt_answers import Answers
 
-        found = await self._pick()
+        found = await self.pick("Which prompts to send to every lane?")
         if found is None:
             return
         name, prompts = found
@@ -40,16 +40,14 @@ class PromptSetController:
         sides = [ComparedSide(lane.name, lane.model, lane.few_shot) for lane in comparison.lanes.values()]
         await self._host.tuningfork.push_screen_wait(Answers(name, asked, sides, comparison.sampling, self._connect))
 
-    async def _pick(self) -> tuple[str, list[PromptEntry]] | None:
+    async def pick(self, title: str) -> tuple[str, list[PromptEntry]] | None:
         """A set's name and its prompts; None when nothing was chosen."""
         turns = self._conversation.comparison.turns
         kept = await self._host.tuningfork.bridge.call(probes.sets)
         entries = [Entry(name, one_line(name, 40), formatting.count(count, "prompt")) for name, count in kept.items()]
         if turns:
             entries.append(Entry(_HERE, "The prompts of this conversation", formatting.count(len(turns), "prompt")))
-        picked = await self._host.tuningfork.push_screen_wait(
-            Pick("Which prompts to send to every lane?", entries, create="Read the file", hint=HINT)
-        )
+        picked = await self._host.tuningfork.push_screen_wait(Pick(title, entries, create="Read the file", hint=HINT))
         if picked is None:
             return None
         if picked.value == _HERE:

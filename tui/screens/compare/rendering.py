@@ -239,10 +239,14 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False) -> Content:
-    """The vote on the last turn: its keys, or what was voted. A side is named as its heading is."""
+def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, progress: str = "") -> Content:
+    """The vote on the last turn: its keys, or what was voted. A side is named as its heading is. `progress` is how far
+    a set of prompts is voted through."""
     if not comparison.turns or len(comparison.lanes) != 2:
         return Content("")
+    if progress:
+        space = width - cell_len(progress) - 2
+        return Content.styled(progress, "bold") + "  " + ballot_line(comparison, space, in_prompt=in_prompt)
     turn = comparison.turns[-1]
     sides = [lane.name for lane, _ in comparison.shown(len(comparison.turns) - 1)]
     words = [name.upper() for name in sides] if not turn.hidden else ["left", "right"]
