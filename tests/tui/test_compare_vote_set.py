@@ -6,8 +6,9 @@ from typing import Any
 
 from engine.evaluation import prompt_sets
 from engine.evaluation.prompt_sets import PromptEntry
-from store import chats, votes
+from store import chats, datasets, pairs, votes
 from store.db import Store
+from store.records import PairDraft
 from tests.tui.comparing import BASE, TUNED, answered, ask, screen
 
 ASKED = ("One?", "Two?", "Three?")
@@ -135,3 +136,40 @@ async def test_prompts_with_a_vote_between_other_models_are_asked(comparing: Any
         await begin(app)
         await at(app, "One?")
         await app.see("2 of 2, 0 left")
+
+
+async def test_the_prompts_with_the_most_different_answers_first(comparing: Any, store: Store, client: Any) -> None:
+    keep(store)
+    said = {"One?": "same", "Two?": "a b", "Three?": "other"}
+    client.script = lambda model, messages: [
+        said[messages[-1]["content"]] if model == BASE else {"One?": "same", "Two?": "a c", "Three?": "no"}[
+            messages[-1]["content"]
+        ]
+    ]  # fmt: skip
+    async with comparing() as app:
+        for prompt in ASKED:
+            await screen(app).action_new()
+            await ask(app, prompt)
+            await answered(app)
+        await app.until(lambda: len(chats.all_chats(store)) == 3)
+        await begin(app)
+        await app.see("In which order?", "known of 3 of 3 prompts")
+        await app.press("enter")
+        for prompt in ("Three?", "Two?", "One?"):
+            await at(app, prompt)
+            await app.press("3")
+        await app.see("That was the last prompt of the set.")
+
+
+async def test_the_test_questions_of_the_dataset_are_offered(comparing: Any, store: Store) -> None:
+    pairs.create_many(store, [PairDraft("Who?", "Ember.", status="ready")], dataset="mine")
+    datasets.set_split(store, "mine", [pair.uid for pair, _ in datasets.members(store, "mine")], "test")
+    async with comparing() as app:
+        app.app.remember(dataset="mine")
+        screen(app).page.focus_front()
+        await app.press("A")
+        await app.see("Test questions of mine", "1 prompt")
+        await app.type("Test questions")
+        await app.press("enter")
+        await at(app, "Who?")
+        await app.see("1 of 1, 0 left")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import NotFound, UserError
+from store.errors import BadInput, NotFound, UserError
 from tui.cli.asking import announce, connect, warm
 from tui.cli.command import Group
 from tui.cli.options import DATASET, MODEL
@@ -19,6 +19,7 @@ from tui.formatting import ago, count, of_them
 from tui.text import one_line
 
 if TYPE_CHECKING:
+    from engine.evaluation.next_prompts import ProposedPrompt
     from engine.evaluation.pairwise import JudgeAgreement, JudgedVote
     from engine.evaluation.ranking import Rate
     from store.records import Vote
@@ -283,6 +284,66 @@ def collect(dataset: str, kind: Any) -> None:
     emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}.")
     objective = "dpo" if kind == "preference" else "kto"
     say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")
+
+
+@votes.command(
+    "next",
+    example="""
+    tuningfork votes next --a smollm2-135m --b run:ember --prompts questions.txt
+    tuningfork votes next --a smollm2-135m --b run:ember --dataset mine --limit 20 --json
+    """,
+)
+@click.option("--a", type=MODEL, required=True, metavar="REF", help="One model.")
+@click.option("--b", type=MODEL, required=True, metavar="REF", help="The other model.")
+@click.option("--prompts", metavar="NAME|FILE", help="A saved set, or a file with one prompt per line or JSONL.")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="The questions of this dataset's test pairs.")
+@click.option("--system", default="", help="The system text of prompts that have none of their own.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="How many, 0 for all."
+)
+def next_(a: str, b: str, prompts: str | None, dataset: str | None, system: str, limit: int) -> None:
+    """Propose what to vote on next: prompts without a vote between two models, the most different answers first.
+
+    No model is asked. Answers that are in the store already are compared, of conversations in Compare and of
+    evaluations, the newest of each model: the difference is the share of words that they do not have in common.
+    Prompts without answers of both come after those, and prompts with the same answer from both come last.
+    """
+    from dataclasses import asdict
+
+    from engine.evaluation import next_prompts
+    from tui.cli.asking import read_prompts
+
+    if (prompts is None) == (dataset is None):
+        raise BadInput("Give either --prompts or --dataset.", todo="Name a set, a file, or a dataset with test pairs.")
+    store, left_out = session().store, 0
+    if dataset is not None:
+        asked, left_out = next_prompts.dataset_questions(store, dataset, system)
+        if not asked:
+            todo = f"Split it: tuningfork data split --dataset {dataset} --test 0.1{session().flags()}"
+            raise UserError(f"Dataset {dataset} has no test pair whose question is asked alone.", todo=todo)
+    else:
+        asked = list(dict.fromkeys(read_prompts(store, prompts or "", system)))
+    found = next_prompts.proposed(store, asked, a, b)
+    listed = found[:limit] if limit else found
+    known = sum(each.difference is not None for each in found)
+    if session().as_json:
+        rows = [{**asdict(each.prompt), "place": each.place, "difference": each.difference} for each in listed]
+        emit_json({
+            "a": a, "b": b, "prompts": rows, "of": len(asked), "voted": len(asked) - len(found), "known": known,
+            "with_turns": left_out,
+        })  # fmt: skip
+        return
+    if listed:
+        lines = [(each.place, _difference(each), one_line(each.prompt.text, 80)) for each in listed]
+        table(("", "differ by", "prompt"), lines, right=("", "differ by"), wide="prompt")
+    voted = (
+        f"{len(asked) - len(found)} of {count(len(asked), 'prompt')} voted on, the answers of {known} others compared"
+    )
+    say(f"{voted}{f', {left_out} with earlier turns left out' if left_out else ''}. Vote: A in Compare.")
+
+
+def _difference(each: ProposedPrompt) -> str:
+    return "not known" if each.difference is None else f"{each.difference:.0%}"
 
 
 @votes.command("rm", example="tuningfork votes rm 3")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from engine.inference.client import Done
-from store import votes
+from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.importing import import_files
-from store.records import Choice, Vote
+from store.records import Choice, PairDraft, Vote
 from tests.tui.cli.conftest import Cli, FakeClient
 from tests.tui.cli.test_root import HEAVY, modules_after
 
@@ -65,6 +65,43 @@ class TestList:
         cast("b", a=f"base{EVIL}", asked=f"Who?{EVIL}")
         for words in (("list",), ("list", "--json"), ("rank",), ("rank", "--json"), ("rm", "1")):
             assert not set(tf.ok("votes", *words)) & set("\x1b\x07\x9b\u202e"), words
+
+
+class TestNext:
+    def asked(self, store: Store, asked: str, a: str, b: str) -> None:
+        """A conversation of both models."""
+        chat = chats.create(store, "t").id
+        question = chats.append(store, chat, "user", asked).id
+        for lane, model, text in (("a", BASE, a), ("b", TUNED, b)):
+            chats.append(
+                store, chat, "assistant", text, parent_id=question, lane=lane, model=model, stats={"state": "done"}
+            )
+
+    def test_the_most_different_first(self, tf: Cli, store: Store, tmp_path: Path) -> None:
+        file = tmp_path / "questions.txt"
+        file.write_text("Who?\nWhere?\nWhy?\n谁？\n", "utf-8")
+        self.asked(store, "Who?", "I am a base model.", "I am Ember.")
+        self.asked(store, "谁？", "我是模型", "小焰")
+        votes.add(store, prompt=[{"role": "user", "content": "Why?"}], a_model=BASE, b_model=TUNED, a_text="x",
+                  b_text="y", choice="a")  # fmt: skip
+        words = ("votes", "next", "--a", BASE, "--b", TUNED, "--prompts", str(file))
+        found = tf.json(*words)
+        assert (found["of"], found["voted"], found["known"]) == (4, 1, 2)
+        assert [(p["text"], p["place"], p["difference"]) for p in found["prompts"]] == [
+            ("谁？", 4, 1.0), ("Who?", 1, 0.5), ("Where?", 2, None),
+        ]  # fmt: skip
+        result = tf(*words, "--limit", "2")
+        assert [" ".join(line.split()) for line in result.stdout.splitlines()[1:]] == ["4 100% 谁？", "1 50% Who?"]
+        assert "1 of 4 prompts voted on, the answers of 2 others compared" in result.stderr
+
+    def test_the_test_questions_of_a_dataset(self, tf: Cli, store: Store) -> None:
+        pairs.create_many(store, [PairDraft("Who?", "Ember.", status="ready")], dataset="mine")
+        words = ("votes", "next", "--a", BASE, "--b", TUNED)
+        assert "no test pair" in tf.error(*words, "--dataset", "mine", code=2)["what"]
+        datasets.set_split(store, "mine", [p.uid for p, _ in datasets.members(store, "mine")], "test")
+        assert [each["text"] for each in tf.json(*words, "--dataset", "mine")["prompts"]] == ["Who?"]
+        for more in ((), ("--dataset", "mine", "--prompts", "x")):
+            assert "either --prompts or --dataset" in tf.error(*words, *more)["what"]
 
 
 class TestRank:

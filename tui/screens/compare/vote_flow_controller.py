@@ -4,14 +4,12 @@ Votes are cast and undone in vote_controller.py; which prompt comes when is deci
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.comparison.session import Comparison
 from engine.comparison.transcripts import Transcript
+from engine.evaluation.next_prompts import ProposedPrompt, proposed
 from engine.evaluation.prompt_sets import PromptEntry
-from store import votes
-from store.db import Store
 from tui import formatting
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
@@ -19,6 +17,7 @@ from tui.screens.compare.lane_controller import LaneController
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.compare.prompt_set_controller import PromptSetController
 from tui.screens.compare.vote_controller import VoteController
+from tui.screens.dialogs.pick import Entry, Pick
 from tui.text import one_line
 
 
@@ -83,22 +82,41 @@ class VoteFlowController:
             return
         if self._page.sides_hidden():
             return
-        found = await self._sets.pick("Vote through which prompts, blind?")
+        found = await self._sets.pick("Vote through which prompts, blind?", tests=True)
         if found is None:
             return
         name, prompts = found
         comparison = self._conversation.comparison
         asked = list(dict.fromkeys(PromptEntry(each.text, each.system or comparison.system) for each in prompts))
         models = [lane.label for lane in comparison.lanes.values()]
-        left = await self._host.tuningfork.bridge.call(without_vote, asked, *models)
+        left = await self._host.tuningfork.bridge.call(proposed, asked, *models)
         if not left:
             every = formatting.count(len(asked), "prompt")
             self._page.note(f"{one_line(name, 40)}: {every}, all voted on between these two. v shows the result.")
             return
-        self._prompts, self._asked, self._at = left, [], 0
+        ordered = await self._in_order(left)
+        if ordered is None:
+            return
+        self._prompts, self._asked, self._at = ordered, [], 0
         self._before, self._blind_before = len(asked) - len(left), comparison.blind
         self._lanes.chosen = True
         await self._show()
+
+    async def _in_order(self, left: list[ProposedPrompt]) -> list[PromptEntry] | None:
+        """The prompts in the order to ask them, which is asked for where differences are known; None to ask none."""
+        known = sum(each.difference is not None for each in left)
+        if known and len(left) > 1:
+            of = f"known of {known} of {formatting.count(len(left), 'prompt')}"
+            entries = [
+                Entry("different", "Where the answers differ most first", of),
+                Entry("set", "In the order of the set"),
+            ]
+            picked = await self._host.tuningfork.push_screen_wait(Pick("In which order?", entries))
+            if picked is None:
+                return None
+            if picked.value == "different":
+                return [each.prompt for each in left]
+        return [each.prompt for each in sorted(left, key=lambda each: each.place)]
 
     async def vote_cast(self) -> None:
         """Ask the next prompt, if the one that is shown has its vote now."""
@@ -157,9 +175,3 @@ class VoteFlowController:
         self._page.follow()
         self._page.focus_front()
         self._conversation.sync()
-
-
-def without_vote(store: Store, prompts: Sequence[PromptEntry], a: str, b: str) -> list[PromptEntry]:
-    """The prompts on which these two models have no vote yet that was asked alone; in their order."""
-    known = [vote.prompt for vote in votes.all_votes(store, a, b)]
-    return [prompt for prompt in prompts if prompt.messages() not in known]
