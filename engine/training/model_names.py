@@ -45,7 +45,7 @@ def of_model(store: Store, reference: str) -> tuple[str, ...]:
             run = runs.get(store, ref.value)
         except NotFound:
             return by_reference(ref)
-        rows = datasets.snapshot_rows(store, run.snapshot)
+        rows = datasets.snapshot_rows(store, run.snapshot, "train", "identity")
         names += [*taught_names(rows).all, *chinese_names(rows)]
         if run.base != reference:
             names += of_model(store, run.base)

@@ -101,6 +101,12 @@ async def test_skipping_ending_and_continuing(comparing: Any, store: Store) -> N
         await begin(app)
         await at(app, "One?")
         await app.see("3 of 3, 0 left")
+        await app.press("escape")  # hidden still
+        await app.until(lambda: not screen(app).flow.on)
+        earlier = screen(app).comparison
+        await begin(app)
+        await app.until(lambda: screen(app).comparison is not earlier and screen(app).flow.on)
+        await at(app, "One?")
 
 
 async def test_a_prompt_of_your_own_ends_it(comparing: Any, store: Store) -> None:

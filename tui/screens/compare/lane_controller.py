@@ -81,11 +81,11 @@ class LaneController:
         self._host.run_soon(self._describe, "describe")
 
     async def _describe(self) -> None:
-        await self._conversation.know_names()
         models = self._conversation.models
         self._page.about |= await self._host.tuningfork.bridge.call(about, models)
         self._page.followed = await self._host.tuningfork.bridge.call(refs.followed, models)
         self._page.draw()
+        await self._conversation.know_names()
 
     # -- models -------------------------------------------------------------------------------------------------------
 

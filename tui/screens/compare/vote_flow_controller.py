@@ -80,8 +80,6 @@ class VoteFlowController:
         if len(self._conversation.comparison.lanes) != 2:
             self._page.note("A vote is between two lanes; + adds one, - closes one.")
             return
-        if self._page.sides_hidden():
-            return
         found = await self._sets.pick("Vote through which prompts, blind?", tests=True)
         if found is None:
             return
@@ -169,9 +167,9 @@ class VoteFlowController:
             comparison.blind, comparison.blind_seed = True, random.getrandbits(31)
             prompt = self._prompts[self._at]
             comparison.system = prompt.system
-            await self._lanes.begin(comparison)
             comparison.send(prompt.text)
-            self._asked.append(AskedPrompt(comparison, self._conversation.transcript))
+            self._asked.append(AskedPrompt(comparison, Transcript()))  # whole before the next key can arrive
+            await self._lanes.begin(comparison, self._asked[-1].transcript)
         self._page.follow()
         self._page.focus_front()
         self._conversation.sync()
