@@ -362,7 +362,8 @@ class Comparison:
         return ballot
 
     def ballot(self, choice: Choice, turn: int = -1) -> Ballot:
-        """The vote as it would be kept, without casting it."""
+        """The vote as it would be kept, without casting it. One that changes a vote is not blind: the first showed the
+        models."""
         if not self.turns:
             raise UserError("There is nothing to vote on yet.", todo="Ask both lanes something first.")
         if len(self.lanes) != 2:
@@ -388,10 +389,10 @@ class Comparison:
         prompt = self.history(two if choice == "b" else one, n, examples=False)
         a_left = next(self.shown(n))[0].name == one
         open_names = [name for name in self.all_names if name not in asked.masked]
-        unblind = list(said(f"{a.text}\n\n\n{b.text}", open_names)) if asked.blind else []
+        unblind = list(said(f"{a.text}\n\n\n{b.text}", open_names)) if asked.hidden else []
         return Ballot(
             turn=n, lanes=len(self.lanes), blind_seed=self.blind_seed, choice=choice, prompt=prompt, a_model=a.model,
-            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.blind,
+            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.hidden,
             sampling=a.sampling.to_json(), unblind=unblind,
         )  # fmt: skip
 

@@ -50,6 +50,19 @@ async def test_a_vote_with_the_names_shown_is_not_called_unblind(comparing: Any,
         assert votes.all_votes(store)[0].unblind == []
 
 
+async def test_a_vote_that_is_changed_is_no_longer_blind(comparing: Any, store: Store) -> None:
+    async with comparing() as app:
+        await app.press("escape", "b", "escape")
+        await ask(app, "Who")
+        await app.see("Which is better?")
+        await app.press("escape", "1")
+        await app.until(lambda: [vote.blind for vote in votes.all_votes(store)] == [True])
+        await app.press("3")
+        await app.until(lambda: [vote.choice for vote in votes.all_votes(store)] == ["tie"])
+        (vote,) = votes.all_votes(store)
+        assert not vote.blind and vote.unblind == []
+
+
 async def _to_the_tuned_side(app: Any) -> None:
     page = screen(app).page
     page.front = screen(app).comparison.turns[0].order.index("b")
