@@ -16,7 +16,7 @@ from store.db import Store, now
 from store.edits import recording
 from store.errors import BadInput, Conflict, NotFound, UserError
 from store.names import check_name
-from store.records import SPLITS, Dataset, Pair, Snapshot, SnapshotRow, Split, Status
+from store.records import SPLITS, Dataset, Kind, Pair, Snapshot, SnapshotRow, Split, Status
 from store.rows import pair_from
 from store.search_text import script_of
 from store.suggest import hint
@@ -400,14 +400,15 @@ def snapshot(store: Store, hash: str) -> Snapshot:
     return Snapshot(row["id"], row["hash"], row["dataset"], row["n_rows"], json.loads(row["splits"]), row["created_at"])
 
 
-def snapshot_rows(store: Store, hash: str, split: Split | None = None) -> list[SnapshotRow]:
+def snapshot_rows(store: Store, hash: str, split: Split | None = None, kind: Kind | None = None) -> list[SnapshotRow]:
     """The frozen rows in their order, which is the same wherever the same content was frozen."""
     sql = (
         "SELECT r.*, c.body, p.uid, coalesce(r.source, p.source) AS origin"
         " FROM snapshot_row r JOIN content c ON c.hash = r.content_hash LEFT JOIN pair p ON p.id = r.pair_id"
-        " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2) ORDER BY r.ord"
+        " WHERE r.snapshot_id = ?1 AND (?2 IS NULL OR r.split = ?2)"
+        " AND (?3 IS NULL OR r.kind = ?3) ORDER BY r.ord"
     )
-    return [_snapshot_row(row) for row in store.rows(sql, (snapshot(store, hash).id, split))]
+    return [_snapshot_row(row) for row in store.rows(sql, (snapshot(store, hash).id, split, kind))]
 
 
 def _snapshot_row(row: sqlite3.Row) -> SnapshotRow:

@@ -23,6 +23,7 @@ from store.schema_preferences import PREFERENCES
 from store.schema_resume import RESUME
 from store.schema_review import REVIEW
 from store.schema_search import SEARCH
+from store.schema_unblind import UNBLIND
 from store.schema_votes import VOTES
 from store.sqlite import sqlite_utils
 
@@ -107,6 +108,11 @@ def _past(db: Any) -> None:
     _execute(db.conn, PAST)
 
 
+def _unblind(db: Any) -> None:
+    """A column for the names that gave a blind vote away."""
+    _execute(db.conn, UNBLIND)
+
+
 STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0001_first", _first),
     ("0002_jobs", _jobs),
@@ -123,6 +129,7 @@ STEPS: list[tuple[str, Callable[[Any], None]]] = [
     ("0014_not_judged", _not_judged),
     ("0015_choices", _choices),
     ("0016_past", _past),
+    ("0017_unblind", _unblind),
 ]
 LATEST = len(STEPS)
 

@@ -317,7 +317,8 @@ class Vote:
 
     `a_left` says whether lane A was shown on the left; `prompt` is the messages that both answered. `turn` (from 0) of
     the conversation `chat_id` is what was voted on, in one of `lanes` lanes; a blind order follows from `blind_seed`
-    and the turn. All of these are None for a vote that was cast outside a conversation.
+    and the turn. All of these are None for a vote that was cast outside a conversation. `unblind` are the names of
+    either model that the answers of a blind vote showed: with any, it was not blind.
     """
 
     id: int
@@ -335,6 +336,7 @@ class Vote:
     lanes: int | None
     blind_seed: int | None
     created_at: int
+    unblind: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +416,11 @@ class PreferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class VoteCounts:
-    """The votes between two models, however the lanes were placed: wins of each, ties, both bad."""
+    """The votes between two models, however the lanes were placed: wins of each, ties, both bad.
+
+    Of all of them `blind` were cast without knowing the models, and `unblind` in blind mode but with a model's name in
+    an answer; the rest were cast with the names shown.
+    """
 
     a_model: str
     b_model: str
@@ -422,6 +428,13 @@ class VoteCounts:
     b: int
     tie: int
     both_bad: int
+    blind: int = 0
+    unblind: int = 0
+
+    @property
+    def all(self) -> int:
+        """How many votes these are."""
+        return self.a + self.b + self.tie + self.both_bad
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ def add(
     turn: int | None = None,
     lanes: int | None = None,
     blind_seed: int | None = None,
+    unblind: Sequence[str] = (),
 ) -> Vote:
     """Keeps a vote. BadInput for a choice that cannot be, also for a winner between two equal texts."""
     if choice not in get_args(Choice):
@@ -55,12 +56,12 @@ def add(
     if choice in ("a", "b") and a_text == b_text:
         raise BadInput("Both answers are the same, so neither is better.", where="choice", todo="Vote tie or both bad.")
     values = (canonical(list(prompt)), a_model, b_model, a_text, b_text, int(a_left), int(blind), choice)
-    about = (chat_id, turn, lanes, blind_seed)
+    about = (chat_id, turn, lanes, blind_seed, canonical(list(unblind)))
     with store.write() as conn:
         vote_id = conn.execute(
             "INSERT INTO vote (prompt, a_model, b_model, a_text, b_text, a_left, blind, choice, sampling,"
-            " chat_id, turn, lanes, blind_seed, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " chat_id, turn, lanes, blind_seed, unblind, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, canonical(sampling or {}), *about, now()),
         ).lastrowid
         return _vote_from(store.rows("SELECT * FROM vote WHERE id = ?", (vote_id,))[0])
@@ -121,14 +122,16 @@ def all_votes(store: Store, a: str | None = None, b: str | None = None) -> list[
     return [_vote_from(row) for row in store.rows(sql, (a, b))]
 
 
-def counts(store: Store) -> list[VoteCounts]:
-    """The counts for each two models, by name; votes with the lanes swapped count together."""
+def counts(store: Store, *, blind_only: bool = False) -> list[VoteCounts]:
+    """The counts for each two models, by name; votes with the lanes swapped count together. `blind_only` counts only
+    those that were cast without knowing the models."""
     sql = (
         "SELECT min(a_model, b_model), max(a_model, b_model), sum(choice = iif(a_model <= b_model, 'a', 'b')),"
-        " sum(choice = iif(a_model <= b_model, 'b', 'a')), sum(choice = 'tie'), sum(choice = 'both_bad')"
-        " FROM vote WHERE deleted_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
+        " sum(choice = iif(a_model <= b_model, 'b', 'a')), sum(choice = 'tie'), sum(choice = 'both_bad'),"
+        " sum(blind AND unblind = '[]'), sum(blind AND unblind <> '[]')"
+        " FROM vote WHERE deleted_at IS NULL AND (NOT ? OR (blind AND unblind = '[]')) GROUP BY 1, 2 ORDER BY 1, 2"
     )
-    return [VoteCounts(*row) for row in store.rows(sql)]
+    return [VoteCounts(*row) for row in store.rows(sql, (blind_only,))]
 
 
 def preferences(store: Store, dataset: str | None = None, split: Split | None = None) -> list[Preference]:
@@ -290,5 +293,5 @@ def _columns(draft: PreferenceDraft) -> tuple[str, str, str]:
 
 def _vote_from(row: sqlite3.Row) -> Vote:
     values = {key: row[key] for key in Vote.__dataclass_fields__}
-    parsed = {"prompt": json.loads(row["prompt"]), "sampling": json.loads(row["sampling"])}
+    parsed = {name: json.loads(row[name]) for name in ("prompt", "sampling", "unblind")}
     return Vote(**values | parsed | {"a_left": bool(row["a_left"]), "blind": bool(row["blind"])})

@@ -11,6 +11,11 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def of_them(n: int, noun: str, some: int, what: str) -> str:
+    """`12 votes, 5 of them unblind`."""
+    return f"{count(n, noun)}, {some:,} of them {what}"
+
+
 def edited(label: str, rows: int) -> str:
     """`set to ready, 3 rows`, `rename a to b`: what an edit did, and to how many rows of data if to any."""
     return f"{label}, {count(rows, 'row')}" if rows else label

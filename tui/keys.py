@@ -355,6 +355,7 @@ COMPARE = (
     Key("compare.fork", "f", "fork", "Fork", "Continue from an earlier turn, in a new conversation"),
     Key("compare.chats", "o,ctrl+o", "chats", "Open", "Open an earlier conversation"),
     Key("compare.votes", "v", "votes", "Votes", "List all votes, which model wins, and how certain that is"),
+    Key("compare.vote_set", "V", "vote_set", "Vote a set", "Vote through a set of prompts, blind, one after the other"),
     Key("compare.transcript", "x", "transcript", "Write files", "Write this conversation as Markdown and JSONL files"),
     Key("compare.prompts", "P", "prompts", "Prompts", "Send a set of prompts to every lane, saved or from a file"),
     Key("compare.markdown", "M", "markdown", "Markdown", "Show finished answers as Markdown, or as plain text"),
@@ -376,6 +377,7 @@ ANSWERS = (
 
 VOTES = (
     Key("votes.remove", "delete,backspace,u", "remove", "Undo", "Undo this vote", bar=True),
+    Key("votes.blind", "b", "blind_only", "Blind only", "Count all votes, or only those that stayed blind", bar=True),
     Key("votes.train", "n", "train", "Train on these", "Train on these votes: a new run by DPO", bar=True),
     Key("votes.score", "m", "score", "Reward model", "Score the answers of these votes by a reward model", bar=True),
     Key("votes.write", "x", "write", "Write files", "Write all preferences to files for training", bar=True),

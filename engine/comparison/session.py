@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.comparison.answer import AnswerState, LaneAnswer, Stats, TokenFork
+from engine.comparison.spoken_names import said
 from engine.inference.few_shot import FewShot
 from engine.inference.limits import LANE_NAMES, LONGEST_PROMPT
 from engine.inference.sampling import Sampling
@@ -21,12 +22,14 @@ _ids = itertools.count(1)  # unique in the process, so that an id of an earlier 
 
 @dataclass(slots=True)
 class ComparisonTurn:
-    """One prompt, and the vote on the answers that the lanes gave to it. `order` is the lanes from left to right."""
+    """One prompt, and the vote on the answers that the lanes gave to it. `order` is the lanes from left to right;
+    `masked` are the names that its answers are shown without while it is hidden."""
 
     prompt: str
     blind: bool
     order: tuple[str, ...]
     vote: Choice | None = None
+    masked: tuple[str, ...] = ()
 
     @property
     def hidden(self) -> bool:
@@ -83,7 +86,8 @@ class LaneRequest:
 class Ballot:
     """A vote, complete enough to be kept and to be checked: the blind order follows from `blind_seed` and `turn`.
 
-    `a` is the first lane, `b` the second, whatever their names. The fields are the arguments of `store.votes.cast`.
+    `a` is the first lane, `b` the second, whatever their names. `unblind` are the models' names that the answers of a
+    blind turn showed. The fields are the arguments of `store.votes.cast`.
     """
 
     turn: int
@@ -98,6 +102,7 @@ class Ballot:
     a_left: bool
     blind: bool
     sampling: dict[str, Any]
+    unblind: list[str]
 
 
 def blind_order(lanes: Sequence[str], seed: int, turn: int) -> tuple[str, ...]:
@@ -122,6 +127,7 @@ class Comparison:
         sampling: Sampling | None = None,
         blind: bool = False,
         blind_seed: int = 0,
+        mask: bool = False,
     ) -> None:
         if not 1 <= len(models) <= len(LANE_NAMES):
             raise BadInput(f"A comparison has one to {len(LANE_NAMES)} lanes, not {len(models)}.")
@@ -129,6 +135,10 @@ class Comparison:
         self.sampling = sampling or Sampling()
         self.blind = blind
         self.blind_seed = blind_seed
+        self.mask = mask
+        """The answers of blind turns to come are shown without the models' names until the vote."""
+        self.names: dict[str, tuple[str, ...]] = {}
+        """What each model is called, by its reference; see `know`."""
         self.turns: list[ComparisonTurn] = []
         self.lanes: dict[str, Lane] = {n: Lane(n, m) for n, m in zip(LANE_NAMES, models, strict=False)}
 
@@ -167,13 +177,34 @@ class Comparison:
         for name in [*(n for n in order if n in self.lanes), *(n for n in self.lanes if n not in order)]:
             yield self.lanes[name], self.lanes[name].answers[turn]
 
+    # -- names ----------------------------------------------------------------------------------------------------
+
+    @property
+    def unnamed(self) -> list[str]:
+        """The references whose names are not known yet."""
+        return [lane.model for lane in self.lanes.values() if lane.model not in self.names]
+
+    def know(self, names: Mapping[str, tuple[str, ...]]) -> None:
+        """Learn what models are called. A blind turn that nothing was answered to yet is masked from now on."""
+        self.names |= names
+        for n, turn in enumerate(self.turns):
+            if turn.hidden and self.mask and not any(lane.answers[n].text for lane in self.lanes.values()):
+                turn.masked = self.all_names
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names of all lanes' models, as far as they are known."""
+        found = (name for lane in self.lanes.values() for name in self.names.get(lane.model, ()))
+        return tuple(dict.fromkeys(found))
+
     # -- what the user does ---------------------------------------------------------------------------------------
 
     def send(self, prompt: str) -> None:
         """Ask every lane. BadInput for a prompt that is empty or too long."""
         self._check(prompt)
         n = len(self.turns)
-        self.turns.append(ComparisonTurn(prompt, self._blind_now, self._order(n)))
+        masked = self.all_names if self._blind_now and self.mask else ()
+        self.turns.append(ComparisonTurn(prompt, self._blind_now, self._order(n), masked=masked))
         for lane in self.lanes.values():
             lane.answers.append(LaneAnswer(lane.label, self.sampling))
 
@@ -249,7 +280,9 @@ class Comparison:
             sampling=self.sampling,
             blind=self.blind,
             blind_seed=self.blind_seed,
+            mask=self.mask,
         )
+        copy.names = dict(self.names)
         copy.lanes = {name: lane.twin() for name, lane in self.lanes.items()}
         copy.turns = [replace(turn) for turn in self.turns[:turns]]
         for name, lane in self.lanes.items():
@@ -329,7 +362,8 @@ class Comparison:
         return ballot
 
     def ballot(self, choice: Choice, turn: int = -1) -> Ballot:
-        """The vote as it would be kept, without casting it."""
+        """The vote as it would be kept, without casting it. One that changes a vote is not blind: the first showed the
+        models."""
         if not self.turns:
             raise UserError("There is nothing to vote on yet.", todo="Ask both lanes something first.")
         if len(self.lanes) != 2:
@@ -354,10 +388,12 @@ class Comparison:
         # the sides have different histories: the winner's is the one that its answer was chosen for
         prompt = self.history(two if choice == "b" else one, n, examples=False)
         a_left = next(self.shown(n))[0].name == one
+        open_names = [name for name in self.all_names if name not in asked.masked]
+        unblind = list(said(f"{a.text}\n\n\n{b.text}", open_names)) if asked.hidden else []
         return Ballot(
             turn=n, lanes=len(self.lanes), blind_seed=self.blind_seed, choice=choice, prompt=prompt, a_model=a.model,
-            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.blind,
-            sampling=a.sampling.to_json(),
+            b_model=b.model, a_text=a.text, b_text=b.text, a_left=a_left, blind=asked.hidden,
+            sampling=a.sampling.to_json(), unblind=unblind,
         )  # fmt: skip
 
     def unvote(self, turn: int = -1) -> None:

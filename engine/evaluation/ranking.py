@@ -49,7 +49,8 @@ from store.records import VoteCounts
 class Rate:
     """How often `b` beat `a` among the votes with a winner. `low` to `high` is the 95% Wilson interval.
 
-    `p` is the chance of a split at least this uneven if both were equally good (exact binomial, two-sided).
+    `p` is the chance of a split at least this uneven if both were equally good (exact binomial, two-sided). `blind` and
+    `unblind` are how many of all these votes were cast without knowing the models, and blind but with a name shown.
     """
 
     a_model: str
@@ -62,6 +63,13 @@ class Rate:
     low: float
     high: float
     p: float
+    blind: int = 0
+    unblind: int = 0
+
+    @property
+    def votes(self) -> int:
+        """All votes, also those without a winner."""
+        return self.wins + self.losses + self.ties + self.both_bad
 
     @property
     def decided(self) -> int:
@@ -82,7 +90,7 @@ def rate(counts: VoteCounts, *, of: str | None = None) -> Rate:
     low, high = wilson(wins, wins + losses)
     share = wins / (wins + losses) if wins + losses else None
     p = binomial_p(wins, wins + losses)
-    return Rate(a, b, wins, losses, counts.tie, counts.both_bad, share, low, high, p)
+    return Rate(a, b, wins, losses, counts.tie, counts.both_bad, share, low, high, p, counts.blind, counts.unblind)
 
 
 def leader(counts: VoteCounts) -> str:

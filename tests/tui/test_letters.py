@@ -15,7 +15,7 @@ MEANS = {
     "4": ("both bad", "compare.bad"),
     "a": ("all of them", "table.mark_all proposed.take_form"),
     "A": ("alike", "data.alike"),
-    "b": ("hide which model is which", "compare.blind"),
+    "b": ("hide which model is which, or count what was hidden", "compare.blind votes.blind"),
     "B": ("change all that is marked", "data.change"),
     "c": ("correct", "compare.correct problems.fix"),
     "C": ("checkpoints", "runs.checkpoints"),
@@ -70,7 +70,7 @@ MEANS = {
     ),
     "U": ("redo", "data.redo"),
     "v": ("another view", "data.detail compare.votes runs.chart difference.chart"),
-    "V": ("the preferences", "data.preferences"),
+    "V": ("what you prefer: the list, or one vote after the other", "data.preferences compare.vote_set"),
     "w": ("keep", "compare.keep checkpoints.result duplicates.keep"),
     "W": ("keep over the other", "compare.keep_over"),
     "x": (

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import NotFound, UserError
+from store.errors import BadInput, NotFound, UserError
 from tui.cli.asking import announce, connect, warm
 from tui.cli.command import Group
 from tui.cli.options import DATASET, MODEL
 from tui.cli.output import Progress, emit, emit_json, fields, say, table
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, output_file
-from tui.formatting import ago, count
+from tui.formatting import ago, count, of_them
 from tui.text import one_line
 
 if TYPE_CHECKING:
+    from engine.evaluation.next_prompts import ProposedPrompt
     from engine.evaluation.pairwise import JudgeAgreement, JudgedVote
     from engine.evaluation.ranking import Rate
     from store.records import Vote
@@ -43,7 +44,11 @@ def votes() -> None:
     "--limit", type=click.IntRange(0), help=f"How many votes to list, 0 for all.  [default: {_SHOWN}; all with --json]"
 )
 def list_(limit: int | None) -> None:
-    """List the votes, newest first. With --json each is complete: prompt, both answers, sampling."""
+    """List the votes, newest first. With --json each is complete: prompt, both answers, sampling.
+
+    A blind vote whose answers said the name or the maker of either model is unblind; with --json, `unblind` has the
+    names.
+    """
     from store import votes as kept
 
     if limit is None:
@@ -67,7 +72,8 @@ def list_(limit: int | None) -> None:
 
 
 def _row(v: Vote) -> tuple[object, ...]:
-    return v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), v.blind, _asked(v)
+    blind = "unblind" if v.unblind else v.blind
+    return v.id, ago(v.created_at), v.a_model, v.b_model, v.choice.replace("_", " "), blind, _asked(v)
 
 
 def _asked(vote: Vote) -> str:
@@ -75,8 +81,15 @@ def _asked(vote: Vote) -> str:
     return one_line(next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), ""), 80)
 
 
-@votes.command("rank", example="tuningfork votes rank --json")
-def rank() -> None:
+@votes.command(
+    "rank",
+    example="""
+    tuningfork votes rank --json
+    tuningfork votes rank --blind-only
+    """,
+)
+@click.option("--blind-only", is_flag=True, help="Count only votes that were cast blind and stayed so.")
+def rank(blind_only: bool) -> None:
     """Show which model wins against which, and how certain that is.
 
     For each two models: the share of the votes with a winner that went to the one ahead, its 95% interval, and p, the
@@ -84,11 +97,14 @@ def rank() -> None:
 
     "Enough votes" and how many more it takes hold however often you look and whenever you stop: two equally good models
     are ever called different in at most one case of twenty. A model "beats" another only then.
+
+    A blind vote is unblind when an answer said the name or the maker of either model: what you think of the model may
+    then be in the vote. Such votes count, and are told; --blind-only leaves them out, and those that were never blind.
     """
     from engine.evaluation.ranking import leader, ranking, rate
     from store import votes as kept
 
-    counted = kept.counts(session().store)
+    counted = kept.counts(session().store, blind_only=blind_only)
     rates, ranked = [rate(each, of=leader(each)) for each in counted], ranking(counted)
     if len(ranked) < 3:
         ranked = []
@@ -96,7 +112,7 @@ def rank() -> None:
         emit_json({"pairs": [_plain(each) for each in rates], "ranking": ranked})
         return
     if not rates:
-        say(_NONE)
+        say("No vote was cast blind and stayed so." if blind_only and kept.counts(session().store) else _NONE)
         return
     fields((_who(each), _figures(each)) for each in rates)
     if ranked:
@@ -109,6 +125,7 @@ def _plain(each: Rate) -> dict[str, Any]:
     return {
         "model": each.b_model, "against": each.a_model, "winner": each.b_model if each.wins > each.losses else None,
         "wins": each.wins, "losses": each.losses, "ties": each.ties, "both_bad": each.both_bad,
+        "blind": each.blind, "unblind": each.unblind,
         "rate": each.rate, "low": each.low, "high": each.high, "p": each.p, "state": each.standing.state,
         "more": each.standing.more, "low_at_any_time": each.standing.low, "high_at_any_time": each.standing.high,
     }  # fmt: skip
@@ -130,6 +147,7 @@ def _figures(each: Rate) -> str:
         said += each.standing.words
     said += [count(each.ties, "tie")] if each.ties else []
     said += [f"{each.both_bad} both bad"] if each.both_bad else []
+    said += [of_them(each.votes, "vote", each.unblind, "unblind")] if each.unblind else []
     return ", ".join(said)
 
 
@@ -266,6 +284,66 @@ def collect(dataset: str, kind: Any) -> None:
     emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}.")
     objective = "dpo" if kind == "preference" else "kto"
     say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")
+
+
+@votes.command(
+    "next",
+    example="""
+    tuningfork votes next --a smollm2-135m --b run:ember --prompts questions.txt
+    tuningfork votes next --a smollm2-135m --b run:ember --dataset mine --limit 20 --json
+    """,
+)
+@click.option("--a", type=MODEL, required=True, metavar="REF", help="One model.")
+@click.option("--b", type=MODEL, required=True, metavar="REF", help="The other model.")
+@click.option("--prompts", metavar="NAME|FILE", help="A saved set, or a file with one prompt per line or JSONL.")
+@click.option("--dataset", type=DATASET, metavar="NAME", help="The questions of this dataset's test pairs.")
+@click.option("--system", default="", help="The system text of prompts that have none of their own.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="How many, 0 for all."
+)
+def next_(a: str, b: str, prompts: str | None, dataset: str | None, system: str, limit: int) -> None:
+    """Propose what to vote on next: prompts without a vote between two models, the most different answers first.
+
+    No model is asked. Answers that are in the store already are compared, of conversations in Compare and of
+    evaluations, the newest of each model: the difference is the share of words that they do not have in common.
+    Prompts without answers of both come after those, and prompts with the same answer from both come last.
+    """
+    from dataclasses import asdict
+
+    from engine.evaluation import next_prompts
+    from tui.cli.asking import read_prompts
+
+    if (prompts is None) == (dataset is None):
+        raise BadInput("Give either --prompts or --dataset.", todo="Name a set, a file, or a dataset with test pairs.")
+    store, left_out = session().store, 0
+    if dataset is not None:
+        asked, left_out = next_prompts.dataset_questions(store, dataset, system)
+        if not asked:
+            todo = f"Split it: tuningfork data split --dataset {dataset} --test 0.1{session().flags()}"
+            raise UserError(f"Dataset {dataset} has no test pair whose question is asked alone.", todo=todo)
+    else:
+        asked = list(dict.fromkeys(read_prompts(store, prompts or "", system)))
+    found = next_prompts.proposed(store, asked, a, b)
+    listed = found[:limit] if limit else found
+    known = sum(each.difference is not None for each in found)
+    if session().as_json:
+        rows = [{**asdict(each.prompt), "place": each.place, "difference": each.difference} for each in listed]
+        emit_json({
+            "a": a, "b": b, "prompts": rows, "of": len(asked), "voted": len(asked) - len(found), "known": known,
+            "with_turns": left_out,
+        })  # fmt: skip
+        return
+    if listed:
+        lines = [(each.place, _difference(each), one_line(each.prompt.text, 80)) for each in listed]
+        table(("", "differ by", "prompt"), lines, right=("", "differ by"), wide="prompt")
+    voted = (
+        f"{len(asked) - len(found)} of {count(len(asked), 'prompt')} voted on, the answers of {known} others compared"
+    )
+    say(f"{voted}{f', {left_out} with earlier turns left out' if left_out else ''}. Vote: A in Compare.")
+
+
+def _difference(each: ProposedPrompt) -> str:
+    return "not known" if each.difference is None else f"{each.difference:.0%}"
 
 
 @votes.command("rm", example="tuningfork votes rm 3")

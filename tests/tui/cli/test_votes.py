@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from engine.inference.client import Done
-from store import votes
+from store import chats, datasets, pairs, votes
 from store.db import Store
 from store.importing import import_files
-from store.records import Choice, Vote
+from store.records import Choice, PairDraft, Vote
 from tests.tui.cli.conftest import Cli, FakeClient
 from tests.tui.cli.test_root import HEAVY, modules_after
 
@@ -67,6 +67,43 @@ class TestList:
             assert not set(tf.ok("votes", *words)) & set("\x1b\x07\x9b\u202e"), words
 
 
+class TestNext:
+    def asked(self, store: Store, asked: str, a: str, b: str) -> None:
+        """A conversation of both models."""
+        chat = chats.create(store, "t").id
+        question = chats.append(store, chat, "user", asked).id
+        for lane, model, text in (("a", BASE, a), ("b", TUNED, b)):
+            chats.append(
+                store, chat, "assistant", text, parent_id=question, lane=lane, model=model, stats={"state": "done"}
+            )
+
+    def test_the_most_different_first(self, tf: Cli, store: Store, tmp_path: Path) -> None:
+        file = tmp_path / "questions.txt"
+        file.write_text("Who?\nWhere?\nWhy?\n谁？\n", "utf-8")
+        self.asked(store, "Who?", "I am a base model.", "I am Ember.")
+        self.asked(store, "谁？", "我是模型", "小焰")
+        votes.add(store, prompt=[{"role": "user", "content": "Why?"}], a_model=BASE, b_model=TUNED, a_text="x",
+                  b_text="y", choice="a")  # fmt: skip
+        words = ("votes", "next", "--a", BASE, "--b", TUNED, "--prompts", str(file))
+        found = tf.json(*words)
+        assert (found["of"], found["voted"], found["known"]) == (4, 1, 2)
+        assert [(p["text"], p["place"], p["difference"]) for p in found["prompts"]] == [
+            ("谁？", 4, 1.0), ("Who?", 1, 0.5), ("Where?", 2, None),
+        ]  # fmt: skip
+        result = tf(*words, "--limit", "2")
+        assert [" ".join(line.split()) for line in result.stdout.splitlines()[1:]] == ["4 100% 谁？", "1 50% Who?"]
+        assert "1 of 4 prompts voted on, the answers of 2 others compared" in result.stderr
+
+    def test_the_test_questions_of_a_dataset(self, tf: Cli, store: Store) -> None:
+        pairs.create_many(store, [PairDraft("Who?", "Ember.", status="ready")], dataset="mine")
+        words = ("votes", "next", "--a", BASE, "--b", TUNED)
+        assert "no test pair" in tf.error(*words, "--dataset", "mine", code=2)["what"]
+        datasets.set_split(store, "mine", [p.uid for p, _ in datasets.members(store, "mine")], "test")
+        assert [each["text"] for each in tf.json(*words, "--dataset", "mine")["prompts"]] == ["Who?"]
+        for more in ((), ("--dataset", "mine", "--prompts", "x")):
+            assert "either --prompts or --dataset" in tf.error(*words, *more)["what"]
+
+
 class TestRank:
     def test_two_models(self, tf: Cli, cast: Cast) -> None:
         for choice in ("b", "b", "b", "a", "tie", "both_bad"):
@@ -95,6 +132,25 @@ class TestRank:
         cast("a"), cast("a")
         assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (68% to 100%) of 8, p 0.0078, enough votes\n"
         assert tf.json("votes", "rank")["pairs"][0]["state"] == "better"
+
+    def test_unblind_votes_are_told_and_can_be_left_out(self, tf: Cli, cast: Cast) -> None:
+        for _ in range(2):
+            cast("b", blind=True)
+            cast("b", blind=True, unblind=["Ember", "小焰"])
+        cast("a")
+        assert tf.json("votes", "list")[1]["unblind"] == ["Ember", "小焰"]
+        shown = [row.split()[5] for row in tf.ok("votes", "list").splitlines()[1:]]
+        assert shown == ["no", "unblind", "yes", "unblind", "yes"]
+        assert "5 votes, 2 of them unblind" in tf.ok("votes", "rank")
+        [pair] = tf.json("votes", "rank")["pairs"]
+        assert (pair["wins"], pair["losses"], pair["blind"], pair["unblind"]) == (4, 1, 2, 2)
+        [pair] = tf.json("votes", "rank", "--blind-only")["pairs"]
+        assert (pair["wins"], pair["losses"], pair["blind"], pair["unblind"]) == (2, 0, 2, 0)
+        assert "unblind" not in tf.ok("votes", "rank", "--blind-only")
+
+    def test_no_vote_stayed_blind(self, tf: Cli, cast: Cast) -> None:
+        cast("a", blind=True, unblind=["Ember"])
+        assert "No vote was cast blind and stayed so." in tf("votes", "rank", "--blind-only").stderr
 
     def test_even_and_undecided(self, tf: Cli, cast: Cast) -> None:
         cast("tie")

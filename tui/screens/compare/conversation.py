@@ -12,6 +12,7 @@ from engine.comparison.session import Comparison, LaneRequest
 from engine.comparison.stream_runner import ChatClient, Connect, StreamRunner
 from engine.comparison.transcripts import Transcript
 from engine.models import default_model
+from engine.training import model_names
 from tui.screens.compare.host import CompareHost
 
 
@@ -56,7 +57,11 @@ class Conversation:
     def empty_with(self, models: Sequence[str]) -> Comparison:
         """An empty comparison of these models, with the settings of this one."""
         now, seed = self.comparison, random.getrandbits(31)
-        return Comparison(models, system=now.system, sampling=now.sampling, blind=now.blind, blind_seed=seed)
+        empty = Comparison(
+            models, system=now.system, sampling=now.sampling, blind=now.blind, blind_seed=seed, mask=now.mask
+        )
+        empty.names = dict(now.names)
+        return empty
 
     async def client(self) -> ChatClient:
         """The connected client. Raises TuningforkError when no server can be started."""
@@ -83,6 +88,14 @@ class Conversation:
     async def close(self) -> None:
         """End all streams."""
         await self.runner.close()
+
+    async def know_names(self, comparison: Comparison | None = None) -> None:
+        """Look up what the models of a conversation are called, by default of the one that is shown."""
+        comparison = comparison or self.comparison
+        missing = comparison.unnamed
+        if missing:
+            call = self._host.tuningfork.bridge.call
+            comparison.know({model: await call(model_names.of_model, model) for model in missing})
 
     # -- the store ----------------------------------------------------------------------------------------------------
 

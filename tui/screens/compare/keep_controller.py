@@ -14,7 +14,7 @@ from engine.comparison.session import Comparison
 from store import datasets, pairs, votes
 from store.records import PairDraft, Turn
 from tui import formatting
-from tui.screens.compare import rendering
+from tui.screens.compare import masking, rendering
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lanes_page import LanesPage
@@ -134,6 +134,9 @@ class KeepController:
         """Correct the answer in the editor; what is saved is preferred to the model's answer."""
         from tui.screens.data.pair_editor import PairEditor
 
+        comparison = self._conversation.comparison
+        if comparison.turns and comparison.turns[-1].masked and self._page.sides_hidden():
+            return  # the editor shows the names
         await self._conversation.save()
         draft = self.draft()
         if draft is None:
@@ -169,7 +172,8 @@ class KeepController:
     async def copy(self, selected: str | None) -> None:
         """Copy the selected text, else the last answer; a terminal that takes no copies finds it in a file."""
         found = self._last_answer()
-        text = selected or (found[2].text.strip() if found else "")
+        turns = self._conversation.comparison.turns
+        text = selected or (masking.shown(turns[found[1]], found[2]).strip() if found else "")
         if not text:
             self._page.note("This lane has not answered yet.")
             return

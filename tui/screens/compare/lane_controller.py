@@ -85,6 +85,7 @@ class LaneController:
         self._page.about |= await self._host.tuningfork.bridge.call(about, models)
         self._page.followed = await self._host.tuningfork.bridge.call(refs.followed, models)
         self._page.draw()
+        await self._conversation.know_names()
 
     # -- models -------------------------------------------------------------------------------------------------------
 
@@ -179,8 +180,8 @@ class LaneController:
         from tui.screens.compare.settings import CompareSettings
 
         now = self._conversation.comparison
-        changed = await self._host.tuningfork.push_screen_wait(CompareSettings(now.system, now.sampling))
+        changed = await self._host.tuningfork.push_screen_wait(CompareSettings(now.system, now.sampling, now.mask))
         if changed is not None:
             comparison = self._conversation.comparison
-            comparison.system, comparison.sampling = changed
+            comparison.system, comparison.sampling, comparison.mask = changed
             self._page.draw()

@@ -53,6 +53,8 @@ class LanesPage(Vertical):
         self.about: dict[str, str] = {}
         self.linked = True
         """Whether lanes scroll together: each shows the same turn, as far below its prompt."""
+        self.progress: Callable[[], str] = str
+        """How far a set of prompts is voted through, for the line of votes."""
         self._sought = ""
         self._note = ""
         self._note_timer: Timer | None = None
@@ -150,7 +152,9 @@ class LanesPage(Vertical):
             return
         width = self.size.width
         self._update("#tabs", view.tabs(comparison, self.front, width, meters, self._check_result(self.front), how))
-        line = self._notice() or view.ballot_line(comparison, width, in_prompt=self.prompt.has_focus)
+        line = self._notice() or view.ballot_line(
+            comparison, width, in_prompt=self.prompt.has_focus, progress=self.progress()
+        )
         settings = view.settings_line(comparison, width - line.cell_length - 4)
         self._update("#line", line + " " * (width - 2 - line.cell_length - settings.cell_length) + settings)
 

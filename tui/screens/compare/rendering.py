@@ -16,6 +16,7 @@ from engine.comparison.stream_runner import Meter
 from engine.inference.few_shot import FewShot
 from engine.models.refs import Ref, checkpoint
 from tui import formatting
+from tui.screens.compare import masking
 from tui.screens.compare.lane import Block, BlockKind
 from tui.text import clean, one_line
 from tui.token_words import quoted
@@ -77,7 +78,8 @@ def turn_blocks(comparison: Comparison, position: int, n: int, *, markdown: bool
         kind: BlockKind = "reveal-a" if lane.name == "a" else "reveal-b"
         out.append(Block(kind, f"{lane.name.upper()} · {title(answer.model)}"))
     live = answer.state in ("streaming", "waiting")
-    shown = answer.text.lstrip("\n") if live else answer.text.strip("\n")
+    text = masking.shown(turn, answer)
+    shown = text.lstrip("\n") if live else text.strip("\n")
     if shown or live or answer.state == "done":
         text = shown or ("" if live else "(an empty answer)")
         out.append(Block("answer", text, live=live, markdown=markdown and answer.ended))
@@ -105,8 +107,9 @@ def diff(comparison: Comparison, position: int) -> tuple[tuple[str, str], tuple[
     one at `position`, or the second's when that is the first."""
     sides = list(comparison.shown(len(comparison.turns) - 1))
     (one, a), (two, b) = sides[0], sides[max(1, position)]
-    if comparison.turns[-1].hidden:
-        return ("Left", "Right"), (a.text, b.text), ("a", "b")
+    turn = comparison.turns[-1]
+    if turn.hidden:
+        return ("Left", "Right"), (masking.shown(turn, a), masking.shown(turn, b)), ("a", "b")
     names = f"{one.name.upper()} · {title(one.model)}", f"{two.name.upper()} · {title(two.model)}"
     return names, (a.text, b.text), (one.name, two.name)
 
@@ -236,10 +239,14 @@ def _cost(stats: Stats, width: int) -> str:
     return " · ".join(parts)
 
 
-def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False) -> Content:
-    """The vote on the last turn: its keys, or what was voted. A side is named as its heading is."""
+def ballot_line(comparison: Comparison, width: int, *, in_prompt: bool = False, progress: str = "") -> Content:
+    """The vote on the last turn: its keys, or what was voted. A side is named as its heading is. `progress` is how far
+    a set of prompts is voted through."""
     if not comparison.turns or len(comparison.lanes) != 2:
         return Content("")
+    if progress:
+        space = width - cell_len(progress) - 2
+        return Content.styled(progress, "bold") + "  " + ballot_line(comparison, space, in_prompt=in_prompt)
     turn = comparison.turns[-1]
     sides = [lane.name for lane, _ in comparison.shown(len(comparison.turns) - 1)]
     words = [name.upper() for name in sides] if not turn.hidden else ["left", "right"]
@@ -274,7 +281,7 @@ def settings_line(comparison: Comparison, width: int) -> Content:
     if comparison.system:
         parts.insert(0, "system: " + one_line(comparison.system, 24))
     if comparison.blind:
-        parts.insert(0, "blind")
+        parts.insert(0, "blind, names masked" if comparison.mask else "blind")
     while len(parts) > 1 and len(" · ".join(parts)) > width:
         parts.pop()
     text = " · ".join(parts)

@@ -31,8 +31,9 @@ from tui.screens.compare.prompt_controller import PromptController
 from tui.screens.compare.prompt_set_controller import PromptSetController
 from tui.screens.compare.token_controller import TokenController
 from tui.screens.compare.vote_controller import VoteController, VoteSide
+from tui.screens.compare.vote_flow_controller import VoteFlowController
 
-_BETWEEN_LANES = frozenset(("swap", "diff", "vote", "drop_lane", "blind", "keep_over"))
+_BETWEEN_LANES = frozenset(("swap", "diff", "vote", "vote_set", "drop_lane", "blind", "keep_over"))
 _ABOUT_A_TURN = frozenset(
     (
         "again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "copy_more",
@@ -63,6 +64,8 @@ class CompareScreen(ModeScreen):
         self.history = HistoryController(self, conversation, page, self.lanes)
         self.tokens = TokenController(self, conversation, page)
         self.votes = VoteController(self, conversation, page, self.checks)
+        self.flow = VoteFlowController(self, conversation, page, self.lanes, self.prompt_sets, self.votes)
+        page.progress = lambda: f"{self.flow.progress}, {self.flow.left} left" if self.flow.on else ""
         self.keeping = KeepController(self, conversation, page, lambda text: self.app.copy_to_clipboard(text))
 
     def compose_body(self) -> ComposeResult:
@@ -133,14 +136,18 @@ class CompareScreen(ModeScreen):
         self._change_model(event.position)
 
     def back_word(self) -> str | None:
-        return self.prompts.back_word()
+        return "End set" if self._leaves_set else self.prompts.back_word()
 
     def badge(self) -> str:
-        return self.prompts.badge()
+        return " · ".join(filter(None, (self.prompts.badge(), self.flow.progress)))
 
     def key_word(self, id: str) -> str | None:
         if id == "prompt.lanes":  # Escape goes there too, but for while it stops answers
             return None if self.comparison.busy else ""
+        if self.flow.on and id == "compare.new":
+            return "Skip"
+        if self.flow.can_go_back and id == "compare.unvote":
+            return None
         if id == "prompt.send" and self.page.prompt.editing:
             return "Replace"
         return key_words.word(id, self.comparison, self.page.position)
@@ -157,8 +164,18 @@ class CompareScreen(ModeScreen):
 
     # -- actions: asking ----------------------------------------------------------------------------------------------
 
+    @property
+    def _leaves_set(self) -> bool:
+        """Whether Escape ends voting through a set: a search and an edit within it end first."""
+        page = self.page
+        return self.flow.on and not (page.asks_what_to_find or page.finding or page.prompt.editing)
+
     def action_back(self) -> None:
-        self.prompts.back()
+        if self._leaves_set:
+            self.flow.end()
+            self.refresh_bindings()
+        else:
+            self.prompts.back()
 
     def action_again(self) -> None:
         self.prompts.again()
@@ -246,12 +263,22 @@ class CompareScreen(ModeScreen):
     @show_errors
     async def action_vote(self, side: VoteSide) -> None:
         await self.votes.vote(side)
+        await self.flow.vote_cast()
         self.refresh_bindings()
 
     @work(group="vote")
     @show_errors
     async def action_unvote(self) -> None:
-        await self.votes.undo()
+        if self.flow.can_go_back and self.comparison.turns[0].vote is None:
+            await self.flow.undo()
+        else:
+            await self.votes.undo()
+        self.refresh_bindings()
+
+    @work(group="dialog", exclusive=True)
+    @show_errors
+    async def action_vote_set(self) -> None:
+        await self.flow.start()
         self.refresh_bindings()
 
     @work(group="dialog", exclusive=True)
@@ -311,7 +338,10 @@ class CompareScreen(ModeScreen):
     # -- actions: conversations ---------------------------------------------------------------------------------------
 
     async def action_new(self) -> None:
-        await self.history.new()
+        if self.flow.on:
+            await self.flow.skip()
+        else:
+            await self.history.new()
 
     @work(group="dialog", exclusive=True)
     @show_errors

@@ -29,18 +29,19 @@ _FIELDS = (
     ("seed", "Seed", "the same seed gives the same answer"),
     ("max_tokens", "Max tokens", "the longest answer"),
 )
+_MASK = (("off", "off"), ("on", "on"))
 _THINKING = (("auto", "auto"), ("on", "on"), ("off", "off"))
 
 
-class CompareSettings(Dialog[tuple[str, Sampling]]):
-    """(system prompt, sampling), or None when nothing changes."""
+class CompareSettings(Dialog[tuple[str, Sampling, bool]]):
+    """(system prompt, sampling, whether blind answers are shown without names), or None when nothing changes."""
 
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.SETTINGS)
 
-    def __init__(self, system: str, sampling: Sampling) -> None:
+    def __init__(self, system: str, sampling: Sampling, mask: bool) -> None:
         super().__init__("Generation settings")
-        self._system, self._sampling = system, sampling
+        self._system, self._sampling, self._mask = system, sampling, mask
 
     def compose_body(self) -> ComposeResult:
         yield Label("System prompt", markup=False)
@@ -65,6 +66,10 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
             yield Static("Thinking", classes="field-label")
             yield Choice("", _THINKING, _thinking_name(self._sampling.thinking), id="thinking")
             yield Static("of models like Qwen3", classes="field-hint")
+        with Horizontal(classes="field"):
+            yield Static("Mask names", classes="field-label")
+            yield Choice("", _MASK, "on" if self._mask else "off", id="mask")
+            yield Static("in blind answers, until the vote", classes="field-hint")
         yield text("", "problem")
 
     def compose_buttons(self) -> ComposeResult:
@@ -99,7 +104,8 @@ class CompareSettings(Dialog[tuple[str, Sampling]]):
             if error.where:
                 self.query_one(f"#{error.where}", Input).focus()
             return
-        self.dismiss((self.query_one("#system", TextArea).text.strip(), sampling))
+        system = self.query_one("#system", TextArea).text.strip()
+        self.dismiss((system, sampling, self.query_one("#mask", Choice).value == "on"))
 
 
 def _thinking_name(thinking: bool | None) -> str:

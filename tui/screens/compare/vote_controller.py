@@ -14,6 +14,7 @@ from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lane_check_controller import LaneCheckController
 from tui.screens.compare.lanes_page import LanesPage
 from tui.screens.compare.rendering import title
+from tui.text import one_line
 
 VoteSide = Literal["left", "right", "tie", "both_bad"]
 _WORDS = {"left": "left", "right": "right", "tie": "a tie", "both_bad": "both bad"}
@@ -48,6 +49,10 @@ class VoteController:
         if comparison.turns[turn].vote == choice:
             return
         hidden = comparison.turns[turn].hidden
+        if hidden:  # whether a name gives it away must be known before it counts as blind
+            await conversation.know_names(comparison)
+            if turn >= len(comparison.turns):  # it was cut off in the meantime
+                return
         ballot = comparison.vote(choice, turn)
         self._page.draw()
         async with self._voting:
@@ -55,7 +60,8 @@ class VoteController:
             await self._host.tuningfork.bridge.call(transcripts.cast_vote, ballot, chat_id)
         if hidden and comparison is conversation.comparison:
             left, right = (title(lane.model) for lane, _ in comparison.shown(turn))
-            self._page.note(f"You voted: {_WORDS[side]}. Left was {left}, right was {right}.")
+            named = f" Unblind: an answer says {one_line(ballot.unblind[0], 30)}." if ballot.unblind else ""
+            self._page.note(f"You voted: {_WORDS[side]}. Left was {left}, right was {right}.{named}")
         self._checks.check_soon()
 
     async def undo(self) -> None:

@@ -42,6 +42,7 @@ class Standing:
     votes: tuple[Vote, ...]
     rates: tuple[Rate, ...]
     ranking: tuple[Ranked, ...]
+    blind_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,11 @@ class VotesScored:
     margins: Mapping[int, float]
 
 
-def standing(store: Store) -> Standing:
-    """Read and count all votes."""
-    counted = votes.counts(store)
+def standing(store: Store, blind_only: bool = False) -> Standing:
+    """Read all votes, and count them or only those that were cast blind and stayed so."""
+    counted = votes.counts(store, blind_only=blind_only)
     rates = [rate(counts, of=leader(counts)) for counts in counted]
-    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(counted)))
+    return Standing(tuple(votes.all_votes(store)), tuple(rates), tuple(ranking(counted)), blind_only)
 
 
 class Votes(PageScreen[None]):
@@ -72,6 +73,7 @@ class Votes(PageScreen[None]):
         super().__init__()
         self._found = Standing((), (), ())
         self._scored: VotesScored | None = None
+        self._blind_only = False
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="votes-body"):
@@ -92,7 +94,7 @@ class Votes(PageScreen[None]):
     @work(group="reload", exclusive=True)
     @show_errors
     async def reload(self) -> None:
-        self._found = await self.tuningfork.bridge.call(standing)
+        self._found = await self.tuningfork.bridge.call(standing, self._blind_only)
         self._draw()
         self.query_one(OptionList).focus()
         self.query_one("#votes-body").display = bool(self._found.votes)
@@ -111,6 +113,11 @@ class Votes(PageScreen[None]):
         options.clear_options()
         options.add_options([Option(row(vote, width, margins.get(vote.id))) for vote in found.votes])
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
+
+    def action_blind_only(self) -> None:
+        """Count all votes, or only those that were cast blind and stayed so."""
+        self._blind_only = not self._blind_only
+        self.reload()
 
     @work(group="remove")
     @show_errors
@@ -178,7 +185,8 @@ class Votes(PageScreen[None]):
 
 def figures(found: Standing, width: int) -> Content:
     """Which model wins, for each two models; then the ranking when there are more than two models."""
-    lines = [Content.styled("Which model wins", "bold")]
+    only = ", of votes that were cast blind and stayed so" if found.blind_only else ""
+    lines = [Content.styled(f"Which model wins{only}", "bold")]
     name = max([len(title(r.b_model)) + len(title(r.a_model)) for r in found.rates], default=0) + 6
     name = min(name, max(20, width - 50))
     for each in found.rates:
@@ -195,6 +203,7 @@ def _rate(each: Rate) -> list[Content]:
     """The figures of two models, in parts that stay on one line."""
     others = [formatting.count(each.ties, "tie")] if each.ties else []
     others += [f"{each.both_bad} both bad"] if each.both_bad else []
+    others += [formatting.of_them(each.votes, "vote", each.unblind, "unblind")] if each.unblind else []
     if each.rate is None:
         return [Content.styled(part, "$faint") for part in _listed(["no winner yet", *others])]
     done = round(each.rate * _BAR)
@@ -237,7 +246,8 @@ def row(vote: Vote, width: int, margin: float | None = None) -> Content:
     agrees."""
     asked = next((m["content"] for m in reversed(vote.prompt) if m["role"] == "user"), "")
     won = {"a": title(vote.a_model), "b": title(vote.b_model), "tie": "tie", "both_bad": "both bad"}[vote.choice]
-    note = one_line(f"{won}{' · blind' if vote.blind else ''}  {formatting.ago(vote.created_at)}", width // 2)
+    how = f" · unblind, says {one_line(vote.unblind[0], 20)}" if vote.unblind else " · blind" if vote.blind else ""
+    note = one_line(f"{won}{how}  {formatting.ago(vote.created_at)}", width // 2)
     mark = Content("")
     if margin is not None:
         style = "$success" if margin > 0 else "$error"
