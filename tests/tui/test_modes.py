@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.app import ComposeResult
+from textual.css.query import NoMatches
 from textual.widgets import Input, Static
 
 from tests.tui.conftest import Drive
 from tui import keys, modes, terminal_input
 from tui.keys import Key, Page
 from tui.modes import Mode
-from tui.screens.base import ModeScreen
+from tui.screens.base import ModeScreen, show_errors
 
 TOY_KEYS = (Key("toy.ring", "b", "ring", "Ring", "Ring the bell of the toy", bar=True),)
 
@@ -108,3 +110,16 @@ def test_every_mode_has_a_screen_of_its_name_and_a_page_of_help() -> None:
     for mode in modes.registered():
         assert getattr(mode.make(), "MODE", None) == mode.name
         assert len(text(mode.name)) > 100
+
+
+@pytest.mark.parametrize("pruning", [True, False])
+async def test_what_comes_after_a_screen_was_left_is_no_error(pruning: bool) -> None:
+    class Left:
+        _pruning = pruning
+
+        @show_errors
+        async def late(self) -> None:
+            raise NoMatches("No nodes match '#preview'")
+
+    with contextlib.nullcontext() if pruning else pytest.raises(NoMatches):
+        await Left().late()
