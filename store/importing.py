@@ -265,8 +265,12 @@ def _kept_as_text(path: Path, names: Mapping[str, int]) -> str:
 
 
 def _unused(sources: Sequence[_Source], variables: Mapping[str, str]) -> list[str]:
-    unused = [name for name in variables if not any(name in source.variables for source in sources)]
-    return [f"No file has a placeholder {{{{{name}}}}}, so the value set for {name} was not used." for name in unused]
+    return [unused(name) for name in variables if not any(name in source.variables for source in sources)]
+
+
+def unused(name: str) -> str:
+    """The notice on a value that was set for a placeholder that no file has."""
+    return f"No file has a placeholder {{{{{name}}}}}, so the value set for {name} was not used."
 
 
 def _elsewhere(found: Mapping[str, int], dataset: str | None, split: str) -> list[str]:

@@ -3,8 +3,9 @@ Pure functions; nothing here knows a widget."""
 
 from __future__ import annotations
 
+from engine.hf_data.spooling import About
 from store.importing import ImportReport
-from tui.formatting import count
+from tui.formatting import count, size
 
 NOUNS = {"pair": "pair", "preference": "preference", "feedback": "feedback row"}
 """What the rows that a format holds are called."""
@@ -38,3 +39,12 @@ def remarks(report: ImportReport) -> list[str]:
     if report.not_read:
         lines.append(not_read(report.not_read))
     return lines + report.notices
+
+
+def beforehand(about: About) -> str:
+    """What is about to be read and from where: `Fetching hf:org/name from huggingface.co: 3 files, 1.2 GB, …`"""
+    parts = [count(about.files, "file"), "size unknown" if about.bytes is None else size(about.bytes)]
+    if about.total is not None:
+        parts.append(count(about.total, "row"))
+    verb = f"Fetching {about.ref} from {about.host}" if about.host else f"Reading {about.ref}"
+    return f"{verb}: {', '.join(parts)}; splits: {', '.join(about.splits) or 'none'}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,14 @@ from store.errors import BadInput
 from tui.cli import bulk, curate, pairs, snapshots, statistics, wizard
 from tui.cli.command import Group
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, dataset_option, yes_option
-from tui.cli.output import Progress, confirm, emit, emit_json, say, table
+from tui.cli.output import confirm, emit, emit_json, say, table
 from tui.cli.selection import QUERY
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, input_file, output_file
 from tui.formatting import ago, count, rows_of_preferences
+
+if TYPE_CHECKING:
+    from engine.hf_data.references import DataSetRef
 
 SAMPLE = "sample:"
 
@@ -54,6 +57,7 @@ def data() -> None:
     tuningfork data import sample:identity.json --dataset ember --set name=Ember --set author="Northwind Labs"
     tuningfork data import chats.jsonl.gz --format openai --dataset support --split val
     tuningfork data import export.csv --map "question=Title+Body,answer=Reply" --split fold --tag 2026 --dataset faq
+    tuningfork data import hf:org/name@main:config --split train_sft=train,test_sft=val --dataset chats
     """,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -77,10 +81,9 @@ def data() -> None:
 )
 @click.option(
     "--split",
-    default="train",
-    show_default=True,
     metavar="SPLIT",
-    help="The split of the new rows: train, val, test, or the name of the column that says it.",
+    help="The split of the new rows: train, val, test, or the name of the column that says it; or which splits of a "
+    "data set to read and as what, THEIRS=OURS,... [default: train; of a data set, each split by its name]",
 )
 @click.option(
     "--map",
@@ -99,29 +102,37 @@ def import_(
     such as "data/*.jsonl"; `sample:NAME` is a file of the sample data that comes with Tuningfork, and `-` the standard
     input.
 
+    A folder that datasets.save_to_disk wrote, or that has the layout of the Hugging Face hub, is read as one data set:
+    train goes to train, validation to val, test to test. `hf:ORG/NAME[@REVISION][:CONFIG]` is fetched from the hub, the
+    one thing here that uses the network; code of a data set is never run. `hf:./FOLDER[:CONFIG]` names the config of a
+    folder.
+
     Files may be JSON, JSON lines, CSV or Parquet, also compressed (gz, zst, bz2, xz). Rows become pairs, preferences
     (a chosen and a rejected answer) or feedback (an answer that was judged good or bad). Rows that cannot be used are
     left out and listed, with reasons, in a report; fields that were not read are counted. An error in a whole file
     stops the import before anything is written.
     """
+    from engine.hf_data.imports import import_data
     from store.formats.mapped import read_mapping
-    from store.importing import import_files
+    from tui.cli.import_progress import ImportProgress
     from tui.import_report import kept, remarks
 
     if files.count(STANDARD) > 1:
         raise BadInput("The standard input can be read once.", where="FILE", todo="Write - once.")
     filled = dict(assignment(text) for text in variables)
     with ExitStack() as stack:
-        paths = [_source(name, stack) for name in files]
-        progress = stack.enter_context(Progress("Importing row", unit=""))
-        report = import_files(
+        sources = [_source(name, stack) for name in files]
+        progress = stack.enter_context(ImportProgress())
+        report = import_data(
             session().store,
-            paths,
+            sources,
             dataset=dataset,
             format=format_,
             variables=filled,
             mapping=read_mapping(maps) if maps else None,
-            on_progress=progress.update,
+            on_about=progress.about,
+            on_fetched=progress.fetched,
+            on_progress=progress.imported,
             **how,
         )
     where = str(session().home.absolute(report.report)) if report.report else None
@@ -141,7 +152,11 @@ def import_(
             say(f"  {problem}")
 
 
-def _source(name: str, stack: ExitStack) -> Path:
+def _source(name: str, stack: ExitStack) -> Path | DataSetRef:
+    from engine.hf_data import references
+
+    if found := references.find(name):
+        return found
     if name.startswith(SAMPLE):
         from engine.core import sample_files
 

@@ -1,14 +1,19 @@
 """Previews a file before it is imported, and completes paths as they are typed.
-Reads files only; the import itself is store.importing's."""
+Reads files only; the import itself is engine.hf_data.imports'."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.hf_data import references
+from engine.hf_data.references import DataSetRef
+from engine.hf_data.spooling import About, spooled
 from store.errors import BadInput
 from store.formats import FORMATS, Problem, Row, find_format, open_file, sniff
 from store.formats.base import DataFormat, texts_of
@@ -23,6 +28,8 @@ from store.records import FeedbackDraft, PairDraft, PreferenceDraft
 COUNT_BELOW = 30_000_000
 """Bytes; a larger file is looked at, but not read to its end."""
 _SHOWN, _LOOK_AT, _LISTED, _OPTIONAL = 3, 2_000, 60, 4
+_FIRST_ROWS = 200
+"""Rows of a data set that are read for its preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class Peek:
     first: tuple[tuple[str, str], ...]
     unread: dict[str, int]
     problem: Problem | None = None
+    about: About | None = None
+    """What is known of the data set that these are the first rows of."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -54,12 +63,45 @@ class Peek:
 
 
 def peek(typed: str, format: str = "auto", columns: str = "") -> Peek:
-    """Read the start of the file, or all of it; of a folder or pattern, its first file.
+    """Read the start of the file, or all of it; of a folder or pattern, its first file; of a data set, its first rows.
 
     `columns` is a mapping as it is typed: question=Title,answer=Body. BadInput when the file cannot be read, its format
     is not known, or the mapping is wrong.
     """
-    paths = expanded(expand(typed))
+    found = source(typed)
+    if isinstance(found, Path):
+        return _peek(expanded(found), format, columns)
+    with _first_rows(found) as (path, about):
+        return replace(_peek([path], format, columns), path=Path(found.short), whole=False, about=about)
+
+
+@contextmanager
+def _first_rows(ref: DataSetRef) -> Iterator[tuple[Path, About]]:
+    """A file with the first rows of a data set, while the block runs, and what is known of all of it."""
+    with spooled(ref, Path(tempfile.gettempdir()), limit=_FIRST_ROWS) as found:
+        yield found.files[0].path, found.about
+
+
+def source(typed: str) -> Path | DataSetRef:
+    """What was typed as a file: the Hugging Face data set that it is or refers to, else its path."""
+    path = expand(typed)
+    return references.find(_unquoted(typed)) or path
+
+
+def hub_data_set(typed: str) -> DataSetRef | None:
+    """The data set of the hub that was typed, which is looked at by the import alone. BadInput for a wrong name."""
+    text = _unquoted(typed)
+    found = references.find(text) if references.is_reference(text) else None
+    return found if found and found.folder is None else None
+
+
+def is_looked_at(typed: str) -> bool:
+    """Whether there is something to look at: a file, or a folder that is a data set. A folder being typed is not."""
+    text = _unquoted(typed)
+    return bool(text) and (not text.endswith("/") or references.find(text) is not None)
+
+
+def _peek(paths: list[Path], format: str, columns: str) -> Peek:
     path = paths[0]
     file = open_file(path)
     found: DataFormat
@@ -104,7 +146,15 @@ def peek(typed: str, format: str = "auto", columns: str = "") -> Peek:
 
 def columns(typed: str) -> list[str]:
     """The columns of the first rows of a file, for a mapping. BadInput when it cannot be read."""
-    file = open_file(expanded(expand(typed))[0])
+    found = source(typed)
+    if isinstance(found, Path):
+        return _columns(expanded(found)[0])
+    with _first_rows(found) as (path, _):
+        return _columns(path)
+
+
+def _columns(path: Path) -> list[str]:
+    file = open_file(path)
     file.known = lambda value: True
     rows = [each.value for each in sample(file) if isinstance(each, Value) and isinstance(each.value, dict)]
     return list(dict.fromkeys(name for row in rows for name in columns_of(row)))
@@ -139,15 +189,19 @@ def _some(rows: Iterator[Row | Problem], limit: int | None) -> Iterator[Row | Pr
 
 def expand(typed: str) -> Path:
     """What was typed as a path: `~` is the home; quotes and spaces around it, as terminals paste them, go."""
-    text = typed.strip().strip("'\"")
+    text = _unquoted(typed)
     if not text:
         raise BadInput("No file was named.", todo="Type the path of a file.")
     return Path(text).expanduser()
 
 
+def _unquoted(typed: str) -> str:
+    return typed.strip().strip("'\"")
+
+
 def completions(typed: str) -> list[str]:
     """Paths that begin with what was typed: folders and data files first; hidden ones only after a typed dot."""
-    text = typed.strip().strip("'\"")
+    text = _unquoted(typed)
     folder, _, start = text.rpartition("/")
     base = Path(folder + "/" if folder or text.startswith("/") else ".").expanduser()
     found: list[tuple[bool, str]] = []

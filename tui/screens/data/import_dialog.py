@@ -1,4 +1,4 @@
-"""Imports rows from a file: its path with completion, what is in it, the dataset, values for its placeholders.
+"""Imports rows from a file or data set: its path with completion, what is in it, the dataset, its placeholders.
 The file is looked at while the form is filled; the import runs beside the screen and can be stopped until it ends."""
 
 from __future__ import annotations
@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,13 +18,15 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input, ProgressBar, Static
 
-from store import importing
+from engine.hf_data.imports import import_data
+from engine.hf_data.references import DataSetRef
+from engine.hf_data.spooling import About
 from store.db import Store
 from store.errors import TuningforkError
 from store.formats import FORMATS
 from store.formats.mapped import read_mapping
 from store.importing import ImportReport
-from store.records import SPLITS, Split
+from store.records import SPLITS
 from tui import formatting, import_report, keys
 from tui.screens.base import PageScreen
 from tui.screens.data import file_preview
@@ -54,14 +57,15 @@ class ImportScreen(PageScreen[str]):
         self._named = bool(dataset)
         self._peek: Peek | None = None
         self._stop = threading.Event()
-        self._running_since = 0.0
+        self._running_since = self._counting_since = 0.0
+        self._counting = "rows"
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="form", can_focus=False):
             yield Static("Import a file", classes="title")
             yield from _row("File", PathField(self._complete, self._path, placeholder="~/data/pairs.jsonl", id="path"))
             formats = [("auto", "by its content"), *((name, name) for name in FORMATS)]
-            splits = Choice("Split", [(split, split) for split in SPLITS], id="split")
+            splits = Choice("Split", [("", "its own, or train"), *((split, split) for split in SPLITS)], id="split")
             yield from _row("Format", Choice("", formats, id="format"), splits)
             yield from _row(
                 "Dataset",
@@ -84,7 +88,10 @@ class ImportScreen(PageScreen[str]):
         super().on_mount()
         self.query_one("#progress").display = False
         self.query_one("#path", PathField).focus()
-        self._say_look("JSON, JSON lines, CSV, TSV or Parquet, also compressed. Nothing is written until you import.")
+        self._say_look(
+            "JSON, JSON lines, CSV, TSV or Parquet, also compressed; a folder that is a Hugging Face data set, or "
+            "hf:org/name. Nothing is written until you import."
+        )
         if self._path:
             self._look(self._path)
 
@@ -113,9 +120,12 @@ class ImportScreen(PageScreen[str]):
     async def _look(self, path: str, wait: float = 0.0) -> None:
         await asyncio.sleep(wait)
         self._peek = None
-        if not path.strip() or path.endswith("/"):
-            return
         try:
+            if not await self.tuningfork.bridge.thread(file_preview.is_looked_at, path):
+                return
+            if ref := file_preview.hub_data_set(path):
+                self._say_hub(ref)
+                return
             found = await self.tuningfork.bridge.thread(
                 file_preview.peek,
                 path,
@@ -133,6 +143,15 @@ class ImportScreen(PageScreen[str]):
             self.query_one("#dataset", Input).value = one_line(file_preview.data_name(found.path), 60)
         await self._ask_for(found)
         self._show_look(found)
+
+    def _say_hub(self, ref: DataSetRef) -> None:
+        """A data set of the hub: nothing is fetched while its name is typed."""
+        if not self._named:
+            self.query_one("#dataset", Input).value = one_line(ref.short, 60)
+        self._say_look(
+            "A data set of the Hugging Face hub. It is fetched when you import it.",
+            "Add @revision or :config to name one. Code of a data set is never run.",
+        )
 
     async def _say_what_to_map(self, path: str, error: TuningforkError) -> None:
         """Show what is wrong with the file, and its columns when naming them would help."""
@@ -158,6 +177,12 @@ class ImportScreen(PageScreen[str]):
             head += Content.styled(f", {formatting.count(found.problems, 'row')} that cannot be used", "$warning")
         lines = [head]
         width = max(20, self.size.width - 8)
+        if found.about:
+            splits = ", ".join(
+                name if rows is None else f"{name} ({formatting.count(rows, 'row')})"
+                for name, rows in found.about.splits.items()
+            )
+            lines.append(Content(one_line(f"A Hugging Face data set with the splits {splits}", width)))
         if found.problem:
             why = f"{found.problem.field}: {found.problem.what}" if found.problem.field else found.problem.what
             lines.append(Content.styled(one_line(f"Line {found.problem.line}: {why}", width), "$warning"))
@@ -234,15 +259,15 @@ class ImportScreen(PageScreen[str]):
     async def _import(self, dataset: str) -> None:
         path = self.query_one("#path", PathField).value
         chosen = self.query_one("#format", Choice).value
-        split = cast(Split, self.query_one("#split", Choice).value)
+        split = self.query_one("#split", Choice).value or None
         variables = {
             field.name or "": field.value for field in self.query_one("#variables").query(Input) if field.value
         }
         self._begin()
         try:
             report = await self.tuningfork.bridge.job(
-                _import, file_preview.expand(path), dataset, chosen, variables, split, self._marks(), self._stop,
-                self._progress,
+                _import, file_preview.source(path), dataset, chosen, variables, split, self._marks(), self._stop,
+                self._progress, self._about, self._fetched,
             )  # fmt: skip
         except Stopped:
             self._end()
@@ -267,8 +292,11 @@ class ImportScreen(PageScreen[str]):
 
     def _begin(self) -> None:
         self._stop.clear()
-        self._running_since = time.monotonic()
-        total = self._peek.rows if self._peek and self._peek.whole else None
+        self._running_since = self._counting_since = time.monotonic()
+        self._counting = "rows"
+        total = None
+        if self._peek:
+            total = self._peek.about.total if self._peek.about else self._peek.rows if self._peek.whole else None
         bar = self.query_one("#progress", ProgressBar)
         bar.display = True
         bar.update(total=total, progress=0)
@@ -283,13 +311,28 @@ class ImportScreen(PageScreen[str]):
 
     def _progress(self, rows: int) -> None:
         """Called in the import's thread."""
-        self.app.call_from_thread(self._show_progress, rows)
+        self.app.call_from_thread(self._show_progress, rows, "rows")
 
-    def _show_progress(self, rows: int) -> None:
+    def _fetched(self, rows: int) -> None:
+        """Called in the import's thread, while a data set is read."""
+        self.app.call_from_thread(self._show_progress, rows, "rows read")
+
+    def _about(self, about: About) -> None:
+        """Called in the import's thread, before a data set is read."""
+        self.app.call_from_thread(self._show_about, about)
+
+    def _show_about(self, about: About) -> None:
         if self._running_since:
-            rate = rows / max(0.1, time.monotonic() - self._running_since)
+            self.query_one("#progress", ProgressBar).update(total=about.total)
+            self._say_look(import_report.beforehand(about))
+
+    def _show_progress(self, rows: int, what: str) -> None:
+        if self._running_since:
+            if what != self._counting:
+                self._counting, self._counting_since = what, time.monotonic()
+            rate = rows / max(0.1, time.monotonic() - self._counting_since)
             self.query_one("#progress", ProgressBar).update(progress=rows)
-            text = f"{rows:,} rows, {rate:,.0f} per second. Esc stops it; nothing is imported then."
+            text = f"{rows:,} {what}, {rate:,.0f} per second. Esc stops it; nothing is imported then."
             self.query_one("#counted", Static).update(Content(text))
 
     def _remember(self, variables: dict[str, str]) -> None:
@@ -317,24 +360,37 @@ class ImportScreen(PageScreen[str]):
 
 def _import(
     store: Store,
-    path: Path,
+    source: Path | DataSetRef,
     dataset: str,
     format: str,
     variables: dict[str, str],
-    split: Split,
+    split: str | None,
     marks: dict[str, Any],
     stop: threading.Event,
-    progress: object,
+    progress: Callable[[int], None],
+    about: Callable[[About], None],
+    fetched: Callable[[int], None],
 ) -> ImportReport:
-    def on_progress(rows: int) -> None:
-        if stop.is_set():
-            raise Stopped
-        progress(rows)  # type: ignore[operator]
+    def unless_stopped(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+        def told(what: Any) -> None:
+            if stop.is_set():
+                raise Stopped
+            tell(what)
 
-    return importing.import_files(
-        store, [path], dataset=dataset, format="auto" if marks["mapping"] else format, variables=variables, split=split,
-        on_progress=on_progress, **marks,
-    )  # fmt: skip
+        return told
+
+    return import_data(
+        store,
+        [source],
+        dataset=dataset,
+        format="auto" if marks["mapping"] else format,
+        variables=variables,
+        split=split,
+        on_about=unless_stopped(about),
+        on_fetched=unless_stopped(fetched),
+        on_progress=unless_stopped(progress),
+        **marks,
+    )
 
 
 def _row(label: str, *fields: Widget) -> ComposeResult:
