@@ -68,8 +68,9 @@ def search(text: str, limit: int | None, **wanted: Any) -> None:
 
     Filters: kind:identity, status:draft,ready, dataset:NAME, split:val, tag:NAME, has:system (or history, answer, tag,
     dataset, preference, feedback), source:FILE, dup:exact, dup:conflict, uid:06f3, len>200 (characters of question and
-    answer; qlen, alen for one of them), lang:en, form:denial (a question form of identity pairs), asks:"what is" and
-    says:"i am" (how question and answer begin), changed<7d (less than 7 days ago; m, h, d, w) and created>2026-01-31.
+    answer), qlen>100 and alen<20 (of one of them), lang:en, form:denial (a question form of identity pairs),
+    asks:"what is" and says:"i am" (how question and answer begin), changed<7d (less than 7 days ago; m, h, d, w) and
+    created>2026-01-31.
     A filter with - before it finds the pairs that it does not match; in quotes all of this is text.
     """
     from store import preference_rows, query
