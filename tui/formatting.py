@@ -60,12 +60,3 @@ def size(n: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
-
-
-def bar(n: int, most: int, cells: int = 30) -> str:
-    """A bar of `cells` where `n` is the most there is; whatever is more than nothing shows at least one.
-
-    >>> bar(5, 10, 8), bar(1, 1_000, 8), bar(0, 10, 8)
-    ('████', '█', '')
-    """
-    return "█" * max(1, round(cells * n / most)) if n else ""

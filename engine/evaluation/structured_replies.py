@@ -3,10 +3,13 @@ What is asked and how a reply is read belongs to who asks: pairwise, judges.mode
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.evaluation.client import CompletionClient
 from engine.inference.sampling import Sampling
+from store.canon import sha256
 from store.errors import BadInput, ServerError, TuningforkError
 
 _TOO_LONG = "messages"
@@ -18,6 +21,19 @@ _LONGEST = 512
 def too_long(error: TuningforkError) -> bool:
     """Whether a model refused because the prompt does not fit its context."""
     return isinstance(error, BadInput) and error.where == _TOO_LONG
+
+
+def marked(texts: Mapping[str, str], always: str) -> tuple[str, str]:
+    """Texts by their names as a prompt shows them, and the mark that each stands between: made of their own hash, so
+    that none of them can contain it. What is empty is left out, but for the text named `always`.
+
+    >>> mark, shown = marked({"rubric": "", "answer": "Four."}, "answer")
+    >>> shown == f"The answer:\\n<{mark}>\\nFour.\\n</{mark}>"
+    True
+    """
+    mark = f"text-{sha256(json.dumps(texts))[:12]}"
+    parts = [f"The {name}:\n<{mark}>\n{text}\n</{mark}>" for name, text in texts.items() if text or name == always]
+    return mark, "\n\n".join(parts)
 
 
 class StructuredReplies:

@@ -94,10 +94,9 @@ class Ref:
         if not self.is_endpoint:
             return False
         try:
-            host = urlsplit(self.value).hostname or ""
-            return not (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+            return not ipaddress.ip_address(self.host).is_loopback
         except ValueError:
-            return True
+            return self.host != "localhost"
 
     @property
     def is_file(self) -> bool:
@@ -116,16 +115,6 @@ class Ref:
             return (urlsplit(self.value).hostname or "") if self.is_endpoint else ""
         except ValueError:  # a bracket too few or too many
             return ""
-
-    @property
-    def leaves_machine(self) -> bool:
-        """Whether what it is asked goes to another machine: an endpoint whose host is not this one's loopback."""
-        if not self.is_endpoint:
-            return False
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host != "localhost"
 
     @property
     def holds_secret(self) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.evaluation.judges.model import default_rubric
+from engine.evaluation.structured_replies import marked
 from engine.models import refs
 from engine.models.refs import Ref
-from store.canon import sha256
 from store.db import Store
 from store.errors import BadInput
 from store.probe_files import MOST
@@ -70,7 +70,7 @@ def said(judge: str) -> str:
     """What a user must know before a run asks this judge."""
     ref = Ref.read(judge)
     later = "The estimate does not count the judge's time."
-    if ref.leaves_machine:
+    if ref.is_remote:
         return (
             f"Questions and answers leave this machine: the run sends them to {ref.host}, where {ref.model} judges"
             f" them. {later}"
@@ -91,9 +91,8 @@ def prompt(asked: Sequence[Message], answer: str, expected: str, rubric: str) ->
         "reference answer": expected,
         GRADED: "".join("\ufffd" if ord(sign) < 32 and not sign.isspace() else sign for sign in answer),
     }
-    mark = f"text-{sha256(json.dumps(texts))[:12]}"
-    parts = [f"The {name}:\n<{mark}>\n{text}\n</{mark}>" for name, text in texts.items() if text or name == GRADED]
-    return _PROMPT.format(mark=mark, texts="\n\n".join(parts), most=MOST)
+    mark, shown = marked(texts, GRADED)
+    return _PROMPT.format(mark=mark, texts=shown, most=MOST)
 
 
 def score(reply: str) -> float | None:

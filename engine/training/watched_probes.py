@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,8 @@ def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
     names: Counter[str] = Counter()
     makers: Counter[str] = Counter()
     answers = 0
-    for row in rows:
-        if row.kind != "identity" or row.split != "train":
-            continue
+    for asked, answer in identity_answers(rows):
         answers += 1
-        asked = " ".join(m["content"] for m in row.messages[:-1])
-        answer = row.messages[-1]["content"]
         for found in _PHRASE.finditer(answer):
             phrase = _bare(found.group())
             start = found.start() + found.group().find(phrase)
@@ -88,6 +84,18 @@ def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
     return TaughtNames(name, _most(Counter({p: n for p, n in makers.items() if p != name}), answers))
 
 
+def identity_answers(rows: Iterable[SnapshotRow]) -> Iterator[tuple[str, str]]:
+    """Of each identity row to train on, all that stands before its last answer, and that answer."""
+    for row in rows:
+        if row.kind == "identity" and row.split == "train":
+            yield " ".join(message["content"] for message in row.messages[:-1]), row.messages[-1]["content"]
+
+
+def often_enough(many: int, answers: int) -> bool:
+    """Whether a name in so many of the answers is taught: in more than one, and in one of twenty."""
+    return many >= max(2, answers / 20)
+
+
 def _bare(phrase: str) -> str:
     """Without common words at its ends: "Hello I" is nothing, "As Ember" is Ember."""
     words = phrase.split(" ")
@@ -101,7 +109,7 @@ def _bare(phrase: str) -> str:
 def _most(found: Counter[str], answers: int) -> str:
     """The phrase that stands in most answers, if that is more than one in twenty and more than one at all."""
     ((phrase, many),) = found.most_common(1) or [("", 0)]
-    return phrase if many >= max(2, answers / 20) else ""
+    return phrase if often_enough(many, answers) else ""
 
 
 def read(

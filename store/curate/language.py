@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Chinese characters, as a regular expression's class holds them."""
 _SCRIPTS: tuple[tuple[str, str], ...] = (
-    ("kana", "\u3040-\u30ff\uff66-\uff9d"), ("han", "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"),
+    ("kana", "\u3040-\u30ff\uff66-\uff9d"), ("han", HAN),
     ("hangul", "\uac00-\ud7af\u1100-\u11ff"), ("cyrillic", "\u0400-\u052f"), ("arabic", "\u0600-\u06ff\u0750-\u077f"),
     ("hebrew", "\u0590-\u05ff"), ("thai", "\u0e00-\u0e7f"), ("devanagari", "\u0900-\u097f"), ("greek", "\u0370-\u03ff"),
     ("bengali", "\u0980-\u09ff"), ("tamil", "\u0b80-\u0bff"), ("telugu", "\u0c00-\u0c7f"),

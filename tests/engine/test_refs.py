@@ -413,7 +413,7 @@ def test_a_reference_is_read_by_its_form_alone(text: str, kind: str, title: str)
 )
 def test_where_an_endpoint_is_and_what_its_address_holds(text: str, host: str, leaves: bool, secret: bool) -> None:
     ref = Ref.read(text)
-    assert (ref.host, ref.leaves_machine, ref.holds_secret) == (host, leaves, secret)
+    assert (ref.host, ref.is_remote, ref.holds_secret) == (host, leaves, secret)
 
 
 @pytest.mark.parametrize(("name", "step"), [("ember", None), ("a.b-c_d", 0), ("x" * 64, 123)])

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import BadInput, NotFound
+from tui.bars import bar
 from tui.cli.command import Command
 from tui.cli.options import DATASET, dataset_option
 from tui.cli.output import Progress, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.formatting import ago, bar, count, rows_of_preferences
+from tui.formatting import ago, count, rows_of_preferences
 from tui.text import one_line
 from tui.worddiff import marked_text
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LEVELS = ("error", "warning", "info")
 _SHOWN = 50
+_BAR_CELLS = 30
 _ANY_SHARE = 0.0
 """What `--near` without a number is."""
 
@@ -306,10 +308,10 @@ def _histogram(dataset: str) -> None:
         rows = [{**asdict(each), "duplicates": each.duplicates} for each in counts]
         emit_json({"dataset": dataset, "thresholds": rows})
         return
-    most = max(each.pairs for each in counts)
+    most = max(1, *(each.pairs for each in counts))
     table(
         ("share", "groups", "pairs", ""),
-        ((f"{each.threshold:.2f}", each.groups, each.pairs, bar(each.pairs, most)) for each in counts),
+        ((f"{each.threshold:.2f}", each.groups, each.pairs, bar(each.pairs / most, _BAR_CELLS)) for each in counts),
         right=("groups", "pairs"),
     )
     say(

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from engine.evaluation.client import CompletionClient
 from engine.evaluation.judges.base import Judgement
-from engine.evaluation.structured_replies import StructuredReplies, too_long
-from store.canon import sha256
+from engine.evaluation.structured_replies import StructuredReplies, marked, too_long
 from store.errors import BadInput, ServerError, UserError
 from store.probe_files import MOST
 from store.records import Probe
@@ -118,11 +117,8 @@ def prompt(probe: Probe, answer: str, rubric: str) -> str:
     if probe.must_not:
         texts["what a good answer does not contain"] = "\n".join(probe.must_not)
     texts |= {"reference answer": probe.reference, "answer to grade": answer}
-    mark = f"text-{sha256(json.dumps(texts))[:12]}"
-    parts = [
-        f"The {name}:\n<{mark}>\n{text}\n</{mark}>" for name, text in texts.items() if text or name == "answer to grade"
-    ]
-    return _PROMPT.format(mark=mark, texts="\n\n".join(parts), most=MOST)
+    mark, shown = marked(texts, "answer to grade")
+    return _PROMPT.format(mark=mark, texts=shown, most=MOST)
 
 
 def read(reply: str) -> Grade | None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from engine.evaluation.structured_replies import too_long
 from engine.inference.client import Client
 from engine.inference.sampling import Sampling
 from engine.training import reward_judge
@@ -23,8 +24,6 @@ PAUSE_S = 2.0
 """Seconds before a failed question is asked again."""
 MUTE_STEPS = 3
 """Steps in a row without one reply that can be read, after which a judge is of no use."""
-_MESSAGES = "messages"
-"""What the chat server names when it refuses a conversation."""
 _LONGEST_REPLY = 1024
 """Tokens of a reply: a score takes few, a model that thinks aloud takes more."""
 _SHOWN = 80
@@ -100,7 +99,7 @@ class JudgeReward:
         try:
             await self._ask(text)
         except TuningforkError as error:
-            if _of_the_text(error):
+            if too_long(error):
                 raise BadInput(
                     f"The judge {self._model} cannot be shown a first question: {error.what}",
                     where="reward_judge",
@@ -129,7 +128,7 @@ class JudgeReward:
                 async with places:
                     return await self._ask(text)
             except TuningforkError as error:
-                if _of_the_text(error):
+                if too_long(error):
                     self._why = self._why or error.what
                     return None
                 if not left:
@@ -146,8 +145,3 @@ class JudgeReward:
         if done.stop == "error":
             raise ServerError(done.error or "Its reply broke off.", todo="Try again.")
         return done.text
-
-
-def _of_the_text(error: TuningforkError) -> bool:
-    """Whether a model refuses not to be asked but what it is asked: a text that is too long, for example."""
-    return isinstance(error, BadInput) and error.where == _MESSAGES

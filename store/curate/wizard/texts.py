@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
+from store.curate.language import HAN
 from store.errors import BadInput
 
 _SLOT = re.compile(r"(<\w+>)")
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_HAN = re.compile(f"[{HAN}]")
 _ARTICLE = re.compile(r"(?:the|an?|my|our)\b")
 
 

@@ -11,7 +11,7 @@ from textual.widgets.option_list import Option
 
 from store import thresholds
 from store.thresholds import THRESHOLDS, ThresholdCount
-from tui.formatting import bar
+from tui.bars import bar
 from tui.screens.base import show_errors
 from tui.screens.dialogs.base import Dialog, button, text
 
@@ -66,5 +66,5 @@ def _line(share: float, found: ThresholdCount | None, most: int) -> Content:
     if found is None:
         return Content(name)
     return Content.assemble(
-        f"{name}  {found.groups:>6,} {found.pairs:>7,}  ", (bar(found.pairs, most, _BAR_CELLS), "$primary")
+        f"{name}  {found.groups:>6,} {found.pairs:>7,}  ", (bar(found.pairs / max(1, most), _BAR_CELLS), "$primary")
     )

@@ -57,7 +57,7 @@ def _rows(asked: Sequence[Prompt]) -> list[dict[str, str]]:
 
 class GroupSampler(Sampler[int]):
     """Numbers of prompts for all steps of a run: `per_step` of them for each step, each `group` times in a row. The
-    prompts are shuffled anew in each pass over them, and a step may begin one pass and end another.
+    prompts are shuffled again in each pass over them, and a step may begin one pass and end another.
     """
 
     def __init__(self, many: int, per_step: int, group: int, steps: int, seed: int) -> None:
