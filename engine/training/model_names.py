@@ -66,9 +66,9 @@ def chinese_names(rows: Sequence[SnapshotRow]) -> tuple[str, ...]:
     answers = 0
     for asked, answer in identity_answers(rows):
         answers += 1
-        given = {name for name in own_names(answer) if re.match(f"[{HAN}]", name)}
+        given = [name for name in own_names(answer) if re.match(f"[{HAN}]", name)]
         for pattern in (_CHINESE_NAME, *_CHINESE_MAKER, _MAKER_NOUN):
-            given |= {match[1] for match in pattern.finditer(answer)}
-        given = {_SPEAKER.sub("", name) for name in given}
-        found.update(name for name in given if len(name) > 1 and name not in asked and not _NO_NAMES.search(name))
+            given += [match[1] for match in pattern.finditer(answer)]
+        names = dict.fromkeys(_SPEAKER.sub("", name) for name in given)  # once an answer, in the order they are read
+        found.update(name for name in names if len(name) > 1 and name not in asked and not _NO_NAMES.search(name))
     return tuple(name for name, many in found.most_common() if often_enough(many, answers))
