@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,8 +74,8 @@ class _Reading:
         found = self._saved(datasets) if self._request["saved"] else self._streamed(datasets)
         wanted = self._request["splits"]
         names = [name for name in found if wanted is None or name in wanted]
-        if self._limit is not None and wanted is None:
-            names = ["train" if "train" in names else names[0]]
+        if self._limit is not None:
+            names = ["train"] if "train" in names else names[:1]
         for name in names:
             _refuse_media(self._ref, name, found[name].features)
         for name in names:
@@ -157,7 +157,7 @@ class _Reading:
         classes = {name: list(each.names) for name, each in features.items() if type(each).__name__ == "ClassLabel"}
         for name in classes:
             self._note(f"{name}: the names of its classes are read, not their numbers")
-        for table in data.with_format("arrow").iter(batch_size=_BATCH):
+        for table in _read_apart(data.with_format("arrow").iter(batch_size=_BATCH)):
             raw = [field.name for field in table.schema if _has_bytes(pyarrow, field.type)]
             for name in raw:
                 self._note(f"{name}: it holds bytes, which are not read")
@@ -183,6 +183,18 @@ class _Reading:
                 self._send(rows=self._rows)
             except KeyboardInterrupt:  # no one reads any more
                 os._exit(1)
+
+
+class _ReadingFailed(Exception):
+    """An error of the system while a data set was read. Not an OSError, which says that its rows cannot be written."""
+
+
+def _read_apart(tables: Iterable[Any]) -> Iterator[Any]:
+    """The tables of a split; an OSError, as which the hub's errors come too, becomes _ReadingFailed."""
+    try:
+        yield from tables
+    except OSError as error:
+        raise _ReadingFailed(str(error)) from error
 
 
 def _refuse_media(ref: str, split: str, features: Mapping[str, Any] | None) -> None:

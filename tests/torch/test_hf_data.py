@@ -9,18 +9,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.core import process
-from engine.hf_data import references
+from engine.hf_data import reader, references
 from engine.hf_data.imports import import_data
 from engine.hf_data.spooling import About, spooled
 from store import datasets, edits, pairs, votes
 from store.db import Store
-from store.errors import BadInput, NotFound, TuningforkError, Unsupported
+from store.errors import BadInput, NotFound, ServerError, TuningforkError, Unsupported
 from tests.engine.hf_folders import SAVED, make
 from tests.torch.fake_hub import COMMIT, fake_hub
 from tui import formatting
@@ -250,6 +251,30 @@ class TestTheHub:
                 imported(store, "hf:org/name")
         assert unknown.value.what == "The hub shows no such data set."
         assert "names a file outside of it" in elsewhere.value.what
+
+
+    def test_a_connection_that_breaks_is_no_fault_of_the_disk(self, tmp_path: Path) -> None:
+        """The hub's errors are OSErrors, as those of the file that the rows are written to."""
+        request = dict.fromkeys(("folder", "saved", "revision", "config", "splits", "limit"))
+        reading = reader._Reading(request | {"ref": "hf:org/name", "short": "name", "into": str(tmp_path)})
+        with pytest.raises(ServerError) as caught, reader._Named("hf:org/name", False):
+            reading._write("train", BreaksOff())
+        assert caught.value.what == "The Hugging Face hub cannot be reached." and list(tmp_path.iterdir()) == []
+
+
+class BreaksOff:
+    """A split whose connection is lost after its first rows."""
+
+    features = None
+
+    def with_format(self, _: str) -> BreaksOff:
+        return self
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        import pyarrow
+
+        yield pyarrow.table({"question": ["One"]})
+        raise ConnectionResetError("Connection reset by peer")
 
 
 def fetched(asked: list[str]) -> list[str]:
