@@ -27,6 +27,8 @@ from store.files import replacing
 
 _BATCH = 1_000
 _EVERY_S = 0.5
+_HUB_S = 20.0
+"""How long the hub may take for its first answer, in seconds."""
 _HUB = "hf://datasets/"
 _MEDIA = {
     "Image": "images are", "Audio": "sounds are", "Video": "videos are", "Pdf": "PDF documents are",
@@ -102,6 +104,8 @@ class _Reading:
     def _streamed(self, datasets: Any) -> Mapping[str, Any]:
         folder, revision = self._request["folder"], self._request["revision"]
         path = str(folder or self._request["name"])
+        if not folder:
+            _ask_hub(path, revision)
         builder = datasets.load_dataset_builder(path, name=self._config(datasets, path), revision=revision)
         if hasattr(builder.config, "batch_size"):  # Parquet: else a whole row group is in memory, several times
             builder.config.batch_size = _BATCH
@@ -267,6 +271,13 @@ def _revision(files: Mapping[str, list[str]]) -> str | None:
     return found[1] if found else None
 
 
+def _ask_hub(name: str, revision: str | None) -> None:
+    """Ask for the data set once: without a network, datasets would try for 24 s before it said so."""
+    import huggingface_hub
+
+    huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=_HUB_S)
+
+
 def _host() -> str:
     import huggingface_hub
 
@@ -323,9 +334,10 @@ class _Named:
             return NotFound("The hub shows no such data set.", where=self._ref, todo=todo)
         if names & {"EmptyDatasetError", "DataFilesNotFoundError"}:
             return None
-        if names & {"HfHubHTTPError", "HTTPError", "HTTPStatusError"}:
-            return ServerError(f"The hub refused: {_line(error)}", where=self._ref, todo="Try again later.")
-        if names & {"ConnectionError", "TransportError", "TimeoutError", "RequestException", "ClientError"}:
+        unreached = names & {"ConnectionError", "TransportError", "TimeoutError"}
+        if not unreached and names & {"HfHubHTTPError", "HTTPError", "HTTPStatusError"}:
+            return ServerError(f"The hub refused: {_line(error)}.", where=self._ref, todo="Try again later.")
+        if unreached or names & {"RequestException", "ClientError"}:
             todo = "Check the network and try again, or import a folder with the data."
             return ServerError("The Hugging Face hub cannot be reached.", where=self._ref, todo=todo)
         return None

@@ -252,7 +252,6 @@ class TestTheHub:
         assert unknown.value.what == "The hub shows no such data set."
         assert "names a file outside of it" in elsewhere.value.what
 
-
     def test_a_connection_that_breaks_is_no_fault_of_the_disk(self, tmp_path: Path) -> None:
         """The hub's errors are OSErrors, as those of the file that the rows are written to."""
         request = dict.fromkeys(("folder", "saved", "revision", "config", "splits", "limit"))
@@ -311,6 +310,7 @@ def test_no_network_is_a_sentence(tmp_path: Path) -> None:
     made = command(tmp_path / "home", "hf:org/name", **off)
     _, said = made.communicate(timeout=180)
     assert made.returncode == 1 and "hf:org/name: The Hugging Face hub cannot be reached." in said
+    assert "Retrying" not in said  # the library asks again for 24 s
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
