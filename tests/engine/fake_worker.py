@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 from engine.core import process
 from engine.training.worker import __main__ as command
@@ -120,9 +121,9 @@ def main() -> int:
     process.command = argv  # the next run in the queue is started from here
     job_runner.BEAT_S = 0.2
     if sys.argv[1] == "prepare":
-        from engine.training.worker import convert_gguf
-
-        convert_gguf.prepare = slow_prepare
+        light = ModuleType("engine.training.worker.convert_gguf")  # the real one imports torch: seconds in each process
+        light.prepare = slow_prepare  # type: ignore[attr-defined]
+        sys.modules[light.__name__] = light
         return command.main()
     original = job_runner.run
     job_runner.run = lambda home, token, **named: original(home, token, train, **named)
