@@ -23,8 +23,8 @@ class McpTool:
     """One row. `command` is what is typed, `gives` the parameters that a caller may set, by their names in the command.
 
     `always` is typed as well, `most` bounds numbers and `usual` fills those that were not given. `local` names the
-    parameter that must be a model with a name here, so that no call fetches one or asks another machine. `changes`
-    tools exist only with --allow-changes.
+    parameter that must be a model with a name here, so that no call fetches one or asks another machine; `offline`
+    names the parameter that must be files of this machine. `changes` tools exist only with --allow-changes.
     """
 
     name: str
@@ -35,6 +35,7 @@ class McpTool:
     most: Mapping[str, int] | None = None
     usual: Mapping[str, int] | None = None
     local: str = ""
+    offline: str = ""
     changes: bool = False
     timeout_s: float = 120.0
 
@@ -96,6 +97,8 @@ class McpTool:
                     raise BadInput("This argument is missing.", where=name)
                 continue
             values = self._values(param, value)
+            if name == self.offline:
+                _check_offline(name, values)
             if isinstance(param, click.Argument):
                 places += values
             elif _plain_type(param) == "boolean":
@@ -123,6 +126,16 @@ class McpTool:
             if len(text) > LONGEST_TEXT or "\0" in text or _has_surrogates(text):
                 raise BadInput(f"It must be a text of at most {LONGEST_TEXT} valid characters.", where=name)
         return [str(each) for each in many]
+
+
+def _check_offline(name: str, values: list[str]) -> None:
+    """BadInput when one of the values is a data set of the hub: its name alone would tell the hub something."""
+    from engine.hf_data import references
+
+    found = [references.find(each) for each in values if references.is_reference(each)]
+    if any(ref is not None and ref.folder is None for ref in found):
+        todo = "Ask the user to fetch it: tuningfork data import hf:ORG/NAME"
+        raise BadInput("It is a data set of the hub, which no call fetches.", where=name, todo=todo)
 
 
 def _has_surrogates(text: str) -> bool:
@@ -184,7 +197,8 @@ TOOLS: tuple[McpTool, ...] = (
             (*_PAIR, "dataset", "split"), changes=True),
     McpTool("edit_pair", "Change a pair; its earlier revisions are kept.", "data edit", ("uid", *_PAIR), changes=True),
     McpTool("import_pairs", "Import files of pairs into a dataset.", "data import",
-            ("files", "dataset", "format_", "kind", "split", "tags", "as_draft"), changes=True, timeout_s=600),
+            ("files", "dataset", "format_", "kind", "split", "tags", "as_draft"), offline="files", changes=True,
+            timeout_s=600),
     McpTool("start_run", "Start a training run in the background; follow it with show_run.", "train",
             (*_PLAN, "name"), local="model", changes=True, timeout_s=600),
     McpTool("stop_run", "Save a checkpoint, then stop a run; it can be resumed.", "runs stop", ("name",), changes=True),

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -165,6 +166,14 @@ class TestTools:
         tool = next(tool for tool in mcp_tools.TOOLS if tool.name == "edit_pair")
         words = tool.words({"uid": "--home", "question": "--json", "tags": ["-x", "y"]})
         assert words == ["data", "edit", "--question=--json", "--tag=-x", "--tag=y", "--", "--home"]
+
+    def test_no_import_asks_the_hub(self, tmp_path: Path) -> None:
+        tool = next(tool for tool in mcp_tools.TOOLS if tool.name == "import_pairs")
+        for files in (["hf:org/name"], ["x.jsonl", " hf:org/name@main:c"]):
+            with pytest.raises(BadInput, match="which no call fetches"):
+                tool.words({"files": files, "dataset": "d"})
+        here = ["sample:identity.json", f"hf:{tmp_path}:c", str(tmp_path)]
+        assert tool.words({"files": here, "dataset": "d"})[-3:] == here
 
     @pytest.mark.parametrize("value", [None, "", "x" * (mcp_tools.LONGEST_TEXT + 1), "\ud800", 3.5, True, ["a"], {}])
     def test_a_uid_is_a_text(self, value: Any) -> None:
