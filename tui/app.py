@@ -324,8 +324,6 @@ class TuningforkApp(App[int]):
         have neither a terminal nor callers to lose."""
         if (self.is_headless and self._remote is None) or threading.current_thread() is not threading.main_thread():
             return
-        import asyncio
-
         for number in (signal.SIGHUP, signal.SIGTERM, *((signal.SIGINT,) if self.is_headless else ())):
             asyncio.get_running_loop().add_signal_handler(number, self.leave_now, number)
 

@@ -1,5 +1,5 @@
 """Limits that the client, the server, comparisons and screens share, each said once.
-Numbers only; the code that enforces one names it."""
+Constants only; the code that enforces one names it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ LONGEST_LANE = 200
 """Characters of the name under which the server keeps a conversation's prefix."""
 PENALTY_WINDOW = 64
 """Tokens of the answer that a repetition penalty looks back at, on every backend (llama.cpp's own default)."""
+BACKENDS = ("auto", "llama.cpp", "transformers")
+"""What may be asked for to run models; auto takes llama.cpp wherever that is possible."""
 CONTEXT = 8192
 """Tokens of one conversation at most, unless the server's --context says otherwise."""
 MAX_BODY = 1_000_000

@@ -57,7 +57,7 @@ _PORT = 8642
 )
 @click.option(
     "--backend",
-    type=click.Choice(("auto", "llama.cpp", "transformers")),
+    type=click.Choice(limits.BACKENDS),
     default="auto",
     show_default=True,
     help="The library that runs the models; auto chooses llama.cpp for models with a GGUF file.",

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--idle-s", type=float, default=600.0, help="unload unused models, and end unless --stay")
     parser.add_argument("--stay", action="store_true", help="do not end when idle")
     parser.add_argument("--model", action="append", default=[], help="load this one first and keep it in memory")
-    parser.add_argument("--backend", default="auto", choices=("auto", "llama.cpp", "transformers"))
+    parser.add_argument("--backend", default="auto", choices=limits.BACKENDS)
     parser.add_argument("--context", type=int, default=limits.CONTEXT, help="tokens of one conversation at most")
     parser.add_argument("--max-tokens", type=int, default=limits.TO_CONTEXT_END, help="tokens of one answer at most")
     parser.add_argument(

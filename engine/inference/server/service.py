@@ -31,7 +31,6 @@ from store.errors import ServerError, Unsupported
 from store.records import Message
 
 T = TypeVar("T")
-BACKENDS = ("auto", "llama.cpp", "transformers")
 _PREPARE_RETRY_S = 3
 
 
