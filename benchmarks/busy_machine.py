@@ -1,9 +1,9 @@
-"""What a training run loses beside other work: alone, and beside two busy loops, on short and on long rows.
+"""How much slower a training run is beside other work: alone and beside two busy loops, on short and on long rows.
 `python benchmarks/busy_machine.py [--rounds 3] [--steps 24] [--chat] [--json]`, on a machine that does nothing else:
-about three minutes a round on two cores. Rounds alternate; figures are medians.
+about three minutes per round on two cores. Rounds alternate; figures are medians.
 
-`as it was` is the same run with the watcher of engine.core.spinning turned off: what that costs a run that is alone,
-and what it saves one that is not. --chat also measures an answer beside a run.
+`as it was` is the same run with the watcher of engine.core.spinning turned off. It shows what the watcher costs a run
+that is alone, and what it saves one that is not. --chat also measures an answer beside a run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Runs that are killed (SIGKILL) at seeded random moments and resumed, against the same runs left alone: the adapters
-must be equal, byte for byte. `python benchmarks/kills.py [--kills 20] [--seed 0] [--methods lora,full] [--json]`.
+"""Kills runs (SIGKILL) at seeded random moments, resumes them, and compares them with the same runs left alone: the
+adapters must be equal, byte for byte.
 
-The methods take turns, on a random model of two layers with the default model's tokenizer: what is killed is the real
-worker process with all that it started, while it trains, validates or saves. Half a minute a kill on two idle cores,
-most of it the start of processes.
+    python benchmarks/kills.py [--kills 20] [--seed 0] [--methods lora,full] [--json]
+
+The methods take turns on a random model of two layers with the default model's tokenizer. What is killed is the real
+worker process and everything that it started, while it trains, validates or saves. A kill takes half a minute on two
+idle cores, most of it spent starting processes.
 """
 
 from __future__ import annotations

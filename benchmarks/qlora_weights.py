@@ -1,6 +1,6 @@
 """Does the adapter of a 4-bit run answer in Compare as it does on the weights that it was trained on?
 Two bases, the default model (a quantised GGUF file) and a Hugging Face folder with the same weights; 30 questions in
-wordings that were not trained. `python benchmarks/qlora_weights.py [--seeds 5] [--json]`: some seven minutes a seed."""
+wordings that were not trained. `python benchmarks/qlora_weights.py [--seeds 5] [--json]`: seven minutes per seed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The store with very many pairs: import, search as you type, opening the app, jump, freeze, a large edit and its undo,
-lint, duplicates, JSON output. it, in the same run, what sqlite-utils needs to insert the same rows and index them.
+lint, duplicates, JSON output; and, in the same run, what sqlite-utils needs to insert and index the same rows.
 
     python -m benchmarks.store --rows 1000000
 """

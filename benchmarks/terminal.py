@@ -1,4 +1,4 @@
-"""How responsive Compare is while two lanes stream 150 tokens a second each: key to echo, and bytes to the terminal.
+"""How responsive Compare is while two lanes stream 150 tokens per second each: key to echo, and bytes to the terminal.
 Run it on an idle machine: `python benchmarks/terminal.py [--json] [--seconds N]`."""
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Training on the CPU, rows a second and peak memory: ours with LoRA and QLoRA, plain TRL in fp32 and bf16, and, where
-a virtual environment with it is given, LLaMA-Factory.
+"""Training on the CPU, rows per second and peak memory: ours with LoRA and QLoRA, plain TRL in fp32 and bf16, and
+LLaMA-Factory where a virtual environment that has it is given.
 
     python -m benchmarks.train_cpu --home DIR [--rounds 3] [--steps 6] [--identity FILE] [--llama-factory VENV] [--json]
 
 Two sets of rows: (a) FILE, rows of {"instruction", "output"} with `{{name}}` and `{{author}}`, left out without one,
 and (b) the sample identity and general rows. Every measurement is a process of its own; all take turns in each round,
-so that a machine that slows down slows all of them. Eight rows a step, rank 16 on all linear layers, rate 5e-4. The
+so that a machine that slows down slows all of them. Eight rows per step, rank 16 on all linear layers, rate 5e-4. The
 first step is not timed; loading and saving are not, either. About seven minutes for one round with FILE on two idle
 cores. LLaMA-Factory times itself, all steps, without loading.
 """

@@ -1,12 +1,12 @@
-"""Training on a GPU, rows and tokens a second and peak memory: ours, plain TRL and, where it is installed, Unsloth,
+"""Training on a GPU, rows and tokens per second and peak memory: ours, plain TRL and, where it is installed, Unsloth,
 with LoRA and QLoRA, on models of real shapes with random weights that are made on the spot. Needs no network.
 
     python -m benchmarks.train_gpu [--shapes 0.5b,1.5b,8b] [--rounds 1] [--steps 8] [--seconds 360] [--json]
 
 Every measurement is a process of its own; all take turns in each round. The sample identity and general rows, sixteen
-a step, rank 16 on all linear layers, bf16. The tokenizer is a small one of bytes, so that rows have about three times
+per step, rank 16 on all linear layers, bf16. The tokenizer is a small one of bytes, so that rows have about three times
 the tokens of a real one; the output matrix has its real size. The first two steps are not timed; loading and saving
-are not, either. What does not fit into `--seconds` any more is left out and named. `--shapes tiny` tries the script
+are not, either. What no longer fits into `--seconds` is left out and named. `--shapes tiny` tries the script
 itself, also on a CPU.
 """
 

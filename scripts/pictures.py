@@ -3,7 +3,7 @@
     tuningfork demo --home DIR
     python scripts/pictures.py --home DIR     # docs/data.svg, train.svg, compare.svg, evaluate.svg and export.svg
 
-Evaluate and Export show what the home holds: run an evaluation and an export of the demo's run before.
+Evaluate and Export show what the home holds: run an evaluation and an export of the demo's run first.
 """
 
 from __future__ import annotations
