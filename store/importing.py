@@ -297,7 +297,8 @@ def _rows(n: int) -> str:
 # -- rows, one after another -------------------------------------------------------------------------------------------
 
 
-_Made = PreparedPair | PreferenceDraft | FeedbackDraft
+_Judged = tuple[PreferenceDraft | FeedbackDraft, Split]
+_Made = PreparedPair | _Judged
 
 
 class _Counter:
@@ -324,8 +325,7 @@ class _Counter:
         self._changed: Counter[str] = Counter()
         self._low: Counter[tuple[float, float]] = Counter()
         self._thumbs: Counter[bool] = Counter()
-        self._preferences: list[PreferenceDraft] = []
-        self._judged: list[FeedbackDraft] = []
+        self._judged: list[_Judged] = []
         self._file: TextIO | None = None
         self._stack = ExitStack()
 
@@ -348,11 +348,9 @@ class _Counter:
                 for made in chunk:
                     if isinstance(made, PreparedPair):
                         yield made
-                    elif isinstance(made, PreferenceDraft):
-                        self._preferences.append(made)
                     else:
                         self._judged.append(made)
-                    if len(self._preferences) + len(self._judged) >= _BATCH:
+                    if len(self._judged) >= _BATCH:
                         self._write()
         self._write()
 
@@ -361,13 +359,13 @@ class _Counter:
         chunk: list[_Made] = []
         before = size = 0
         for source in sources:
-            for draft in self._drafts(source):
+            for draft, split in self._drafts(source):
                 if isinstance(draft, PairDraft):
                     made = pairs.prepare(draft)
                     chunk.append(made)
                     size += len(made.indexed)
                 elif draft is not None:
-                    chunk.append(draft)
+                    chunk.append((draft, split or self.split))
                     size += sum(map(len, texts_of(draft)))
                 if self.read - before >= _CHUNK or size >= _CHUNK_CHARS:
                     yield self.read, chunk
@@ -375,42 +373,46 @@ class _Counter:
         yield self.read, chunk
 
     def _write(self) -> None:
-        if self._preferences:
-            new, known = votes.import_preferences(self.store, self._preferences, dataset=self.dataset, split=self.split)
-            self.preferences += new
-            self.known += known
-        if self._judged:
-            new, known = feedback.add_feedback(self.store, self._judged, dataset=self.dataset, split=self.split)
-            self.feedback += new
-            self.known += known
-        self._preferences, self._judged = [], []
+        for split in SPLITS:
+            here = [draft for draft, where in self._judged if where == split]
+            if preferences := [draft for draft in here if isinstance(draft, PreferenceDraft)]:
+                new, known = votes.import_preferences(self.store, preferences, dataset=self.dataset, split=split)
+                self.preferences += new
+                self.known += known
+            if answers := [draft for draft in here if isinstance(draft, FeedbackDraft)]:
+                new, known = feedback.add_feedback(self.store, answers, dataset=self.dataset, split=split)
+                self.feedback += new
+                self.known += known
+        self._judged = []
 
-    def _drafts(self, source: _Source) -> Iterator[Draft | None]:
-        """The draft of each row; None for one that cannot be used."""
+    def _drafts(self, source: _Source) -> Iterator[tuple[Draft | None, Split | None]]:
+        """The draft of each row, with the split that its column says; None for one that cannot be used."""
         for row in _read(source.file, source.format):
             self.read += 1
             if isinstance(row, Problem):
                 self._reject(source, row)
-                yield None
+                yield None, None
                 continue
             try:
-                draft = _checked(_placed(row, _completed(row, source), self.rows))
+                split = _split_of(row, self.rows)
+                draft = _checked(_adapted(_completed(row, source), split, self.rows))
             except Wrong as wrong:
                 self._reject(source, Problem(row.line, wrong.field, wrong.what, row.value))
-                yield None
+                yield None, None
                 continue
             except BadInput as error:
                 self._reject(source, Problem(row.line, error.where or "", error.what.rstrip("."), row.value))
-                yield None
+                yield None, None
                 continue
             self.good += 1
             self._count(row, draft, source)
-            yield draft
+            yield draft, split
 
     def _count(self, row: Row, draft: Draft, source: _Source) -> None:
         bounds = _bounds(row, source)
+        column = (self.rows.split_column or "").strip().lower()
         for name in row.unread:
-            if not (row.rating and bounds and name.lower() == row.rating[0]):
+            if name.lower() != column and not (row.rating and bounds and name.lower() == row.rating[0]):
                 self.not_read[name] += 1
         if row.notes:
             self._changed.update(row.notes)
@@ -485,16 +487,23 @@ def _completed(row: Row, source: _Source) -> Draft:
     return draft if own or source.kind == draft.kind else replace(draft, kind=source.kind)
 
 
-def _placed(row: Row, draft: Draft, rows: _RowOptions) -> Draft:
-    """A pair with its split from a column, the tags of the import, and as a draft if all are."""
+def _split_of(row: Row, rows: _RowOptions) -> Split | None:
+    """The split that the column says; None without one. Wrong for a row without a split."""
+    if not rows.split_column:
+        return None
+    value = Fields(row.value).peek(rows.split_column.strip().lower()) if isinstance(row.value, dict) else None
+    if is_empty(value):
+        raise Wrong(rows.split_column, "is empty, so the row has no split")
+    return split_named(value)
+
+
+def _adapted(draft: Draft, split: Split | None, rows: _RowOptions) -> Draft:
+    """A pair with the split of its column, the tags of the import, and as a draft if all are."""
     if not isinstance(draft, PairDraft):
         return draft
-    if rows.split_column:
-        value = Fields(row.value).peek(rows.split_column.strip().lower()) if isinstance(row.value, dict) else None
-        if is_empty(value):
-            raise Wrong(rows.split_column, "is empty, so the row has no split")
+    if split is not None:
         named = {name: getattr(draft, name) for name in PairDraft.__dataclass_fields__}
-        draft = PlacedDraft(**named, split=split_named(value))
+        draft = PlacedDraft(**named, split=split)
     if rows.tags:
         draft = replace(draft, tags=tuple(dict.fromkeys((*draft.tags, *rows.tags))))
     return replace(draft, status="draft") if rows.as_draft else draft

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from store import datasets, edits, pairs, query
+from store import datasets, edits, feedback, pairs, query, votes
 from store.db import Store
 from store.errors import BadInput, Unsupported
 from store.formats.mapped import read_mapping
 from store.importing import export_dataset, import_files
-from store.records import PairDraft, Turn
+from store.records import PairDraft, Split, Turn
 
 
 def written(path: Path, *rows: Any) -> Path:
@@ -75,6 +75,20 @@ def test_tags_drafts_and_a_split_column_of_known_rows(store: Store, tmp_path: Pa
     assert datasets.pinned(store, "d") == {"val": 1, "test": 1}
     with pytest.raises(BadInput, match="neither a split nor a column"):
         import_files(store, [tmp_path / "x.jsonl"], dataset="d", split="fold")
+
+
+def test_a_split_column_counts_for_preferences_and_feedback_too(store: Store, tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "x.jsonl",
+        *({"prompt": f"P{n}", "chosen": "A", "rejected": "B", "set": name} for n, name in enumerate(("train", "val"))),
+        *({"prompt": f"F{n}", "completion": "A", "label": True, "set": name} for n, name in enumerate(("val", "test"))),
+        {"prompt": "P9", "chosen": "A", "rejected": "B", "set": ""},
+    )
+    report = import_files(store, [file], dataset="d", split="set")
+    assert (report.preferences, report.feedback, report.rejected, report.not_read) == (2, 2, 1, {})
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    assert [len(votes.preferences(store, "d", split)) for split in splits] == [1, 1, 0]
+    assert [len(feedback.list_feedback(store, "d", split)) for split in splits] == [0, 1, 1]
 
 
 def test_folders_and_patterns(store: Store, tmp_path: Path) -> None:
