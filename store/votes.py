@@ -152,12 +152,16 @@ def preferences(store: Store, dataset: str | None = None, split: Split | None = 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone."""
+    """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone.
+
+    `left_out` counts the answers, or preferences with an answer, that are empty: nothing can be trained on them.
+    """
 
     dataset: str
     new: int
     known: int
     removed: int
+    left_out: int = 0
 
     @property
     def rows(self) -> int:
@@ -169,17 +173,19 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
     """Puts what the votes say into a dataset, made when missing, to train on it; one edit.
 
     As preferences: each vote with a winner. As feedback: the winner's answer is good, the loser's bad, and both of a
-    vote "both bad". A tie says neither. Rows of votes that were undone since are removed. BadInput when no vote says
-    anything.
+    vote "both bad". A tie says neither, and empty answers are left out. Rows of votes that were undone since are
+    removed. BadInput when no vote says anything.
     """
     from store import datasets
     from store.feedback import add_feedback
 
     with store.write() as conn, recording(store, f"collect votes in {dataset}"):
         found = list(reversed(all_votes(store)))
-        judged = [draft for vote in found for draft in _judged(vote)]
+        judged = [draft for vote in found if vote.choice != "tie" for draft in _judged(vote)]
         drafts = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
-        if not (drafts if kind == "preference" else judged):
+        full = [draft for draft in drafts if draft.chosen.strip() and draft.rejected.strip()]
+        answers = [draft for draft in judged if draft.answer.strip()]
+        if not (full if kind == "preference" else answers):
             what = "No vote has a winner yet" if kind == "preference" else "No vote judges an answer yet"
             raise BadInput(f"{what}, so there is nothing to train on.", todo="Vote in Compare: 1 left, 2 right.")
         table = "imported_preference" if kind == "preference" else "feedback"
@@ -191,10 +197,10 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
             (dataset_id, json.dumps(kept)),
         ).rowcount
         if kind == "preference":
-            new, known = import_preferences(store, drafts, dataset=dataset)
-        else:
-            new, known = add_feedback(store, judged, dataset=dataset)
-        return Collected(dataset, new, known, removed)
+            new, known = import_preferences(store, full, dataset=dataset)
+            return Collected(dataset, new, known, removed, len(drafts) - len(full))
+        new, known = add_feedback(store, answers, dataset=dataset)
+        return Collected(dataset, new, known, removed, len(judged) - len(answers))
 
 
 def _preference(vote: Vote) -> PreferenceDraft:
@@ -205,15 +211,12 @@ def _preference(vote: Vote) -> PreferenceDraft:
 
 
 def _judged(vote: Vote) -> list[FeedbackDraft]:
-    """The answers that a vote calls good or bad; empty ones and ties say nothing."""
-    if vote.choice == "tie":
-        return []
+    """The answers of a vote that is no tie, the winner's as good."""
     prompt = tuple(Turn.of(message) for message in vote.prompt)
     answers = (("a", vote.a_text, vote.a_model), ("b", vote.b_text, vote.b_model))
     return [
         FeedbackDraft(prompt, text, choice == vote.choice, {"vote": vote.id, "model": model})
         for choice, text, model in answers
-        if text.strip()
     ]
 
 

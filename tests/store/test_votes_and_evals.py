@@ -157,3 +157,12 @@ def test_what_was_not_judged_counts_neither_way(store: Store) -> None:
     items = [EvalItem("a", "t", True), EvalItem("b", "t", None, None, "cannot be read"), EvalItem("c", "t", False)]
     found = evals.get(store, evals.save(store, run=None, model="m", set="s", items=items))
     assert (found.passed, found.of, found.not_judged) == (1, 2, 1) and evals.items(store, found.id) == items
+
+
+@pytest.mark.parametrize(("kind", "new", "left_out"), [("preference", 1, 1), ("feedback", 3, 1)])
+def test_an_empty_answer_is_left_out_and_costs_no_other_vote(store: Store, kind: Any, new: int, left_out: int) -> None:
+    chat = chats.create(store, "t").id
+    cast(store, chat, 0)
+    cast(store, chat, 1, b_text=" ", choice="a")
+    found = votes.collect(store, "d", kind)
+    assert (found.new, found.left_out, found.rows) == (new, left_out, new)

@@ -277,11 +277,12 @@ def collect(dataset: str, kind: Any) -> None:
 
     found = kept.collect(session().store, dataset, kind)
     if session().as_json:
-        emit_json({"dataset": found.dataset, "new": found.new, "known": found.known, "removed": found.removed})
+        emit_json(found)
         return
     rows = count(found.rows, "preference" if kind == "preference" else "judged answer")
     gone = f", {found.removed} of undone votes removed" if found.removed else ""
-    emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}.")
+    empty = f", {found.left_out} left out with an empty answer" if found.left_out else ""
+    emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}{empty}.")
     objective = "dpo" if kind == "preference" else "kto"
     say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")
 

@@ -160,7 +160,8 @@ class Votes(PageScreen[None]):
         found = await self.tuningfork.bridge.call(votes.collect, DATASET)
         on = await self.tuningfork.bridge.call(continuing.voted)
         gone = f", {found.removed} of undone votes removed" if found.removed else ""
-        self.tuningfork.notify(f"{formatting.count(found.rows, 'preference')} in {DATASET}{gone}.")
+        empty = f", {found.left_out} left out with an empty answer" if found.left_out else ""
+        self.tuningfork.notify(f"{formatting.count(found.rows, 'preference')} in {DATASET}{gone}{empty}.")
         await self.tuningfork.train(DATASET, "dpo", on)
 
     @work(group="write")
