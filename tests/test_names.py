@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 
 from tests.house import sources, tree
 
 
+@cache
 def public_classes() -> dict[str, list[str]]:
     """The modules that define each public class.
 

@@ -70,7 +70,7 @@ def test_values_mean_what_the_form_reads(tmp_path: Path) -> None:
         ("rank: 8\nrank: 9\n", 2, "twice: on line 1"),
         ("rank: [8]\n", 1, "LoRA rank is a list"),
         ("lr: {a: 1}\n", 1, "Learning rate is a group"),
-        ("rank: 8\n  lr: 1\n", 2, "no valid YAML"),
+        ("rank: 8\n  lr: 1\n", 2, "not valid YAML"),
         ("seed: null\n", 1, "Seed is empty"),
         ("name: []\n", 1, "name must be a name"),
         ("rank: !!python/object/apply:os.system [true]\n", 1, "LoRA rank is a list"),
@@ -87,7 +87,9 @@ def test_an_unknown_setting_gets_the_nearest_name(tf: Cli, write: Write) -> None
     assert error["where"].endswith("run.yaml, line 2") and error["todo"] == "Did you mean batch_size?"
 
 
-@pytest.mark.parametrize("body", [b"- a\n", b"", b"\xff\xfe\x00", b"a: &x [*x]\n", b"[" * 3000])
+@pytest.mark.parametrize(
+    "body", [b"- a\n", b"", b"\xff\xfe\x00", b"a: &x [*x]\n", pytest.param(b"[" * 3000, id="deep")]
+)
 def test_what_is_no_configuration_is_refused(tf: Cli, write: Write, body: bytes) -> None:
     tf.error("train", "--config", write("run.yaml", body))
 
