@@ -58,8 +58,15 @@ async def ask(app: Driver, text: str) -> None:
 
 
 async def answered(app: Driver) -> None:
-    await app.until(lambda: not screen(app).comparison.busy)
-    await app.pilot.pause(0.15)
+    """Wait until every answer is whole, drawn and saved."""
+
+    def quiet() -> bool:
+        shown = screen(app)
+        return not (shown.comparison.busy or shown.page._redraws._changes or app.app.bridge.waiting)
+
+    for _ in range(2):  # what ends an answer may start something else
+        await app.until(quiet)
+        await app.idle()
 
 
 BA = "巴".encode()

@@ -19,6 +19,8 @@ from store.records import PairDraft
 from tests.tui.comparing import client, comparing  # noqa: F401 - fixtures
 from tui.app import TuningforkApp
 
+PATIENCE_S = 60.0
+"""How long to wait for what must come: far longer than it takes, as the machine may be busy with other work."""
 Drive = Callable[..., AbstractAsyncContextManager["Driver"]]
 
 
@@ -68,7 +70,7 @@ class Driver:
             pumps = [self.app, self.app.screen, *self.app.screen.walk_children()]
             quiet = quiet + 1 if all(pump.message_queue_size == 0 for pump in pumps) else 0
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Wait for a condition; on a timeout show the screen."""
         deadline = time.monotonic() + timeout_s
         while not condition():

@@ -247,8 +247,7 @@ async def test_reading_further_up_is_not_disturbed(comparing: Any, client: Scrip
         lane = screen(app).page.panel(0).lane
         assert lane.following
         lane.scroll_to(y=3, animate=False)
-        await app.pilot.pause(0.15)
-        assert not lane.following
+        await app.until(lambda: not lane.following)
         await app.see("End for the newest")
         client.gate.clear()
         screen(app).comparison.send("More")

@@ -77,7 +77,8 @@ async def test_only_the_turn_that_streams_is_built_and_laid_out(
             await app.until(lambda at=pieces: screen(app).conversation.runner.meters["a"].pieces > at)
             client.gate.clear()
             pieces = screen(app).conversation.runner.meters["a"].pieces
-            await app.pilot.pause(0.15)
+            await app.until(lambda: not screen(app).page._redraws._changes)
+            await app.idle()
         assert built[TURNS] >= 4, "nothing was drawn: the test would say nothing"
         assert not [n for n in built if n != TURNS], "a turn that did not change was built again"
         assert not [text for text in grown if text.startswith(("Question", "a answers", "b answers"))]

@@ -41,4 +41,4 @@ async def test_a_data_set_of_the_hub_is_not_fetched_while_it_is_typed(drive: Dri
         await app.see("A data set of the Hugging Face hub.", "Code of a data set is")
         assert app.app.screen.query_one("#dataset", Input).value == "name"
         await app.press("space", "b")
-        await app.see("is no config")
+        await app.see("is not a config")

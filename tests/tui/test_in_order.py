@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from textual.keys import _character_to_key
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
+from tests.tui.conftest import PATIENCE_S
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.data.filter_bar import SearchField
 from tui.widgets.in_order import Area, Field
@@ -58,10 +60,8 @@ async def test_keys_of_a_bunch_act_in_the_order_typed(make: Callable[[], Input |
         for key in TYPED:
             char = key if len(key) == 1 else {"backspace": "\x7f"}.get(key)
             app.post_message(events.Key(key if len(key) > 1 else _character_to_key(key), char))
-        typed = ""
-        for _ in range(100):
-            typed = field.value if isinstance(field, Input) else field.text
-            if typed == "Abc":
-                break
+        typed, deadline = "", time.monotonic() + PATIENCE_S
+        while typed != "Abc" and time.monotonic() < deadline:
             await pilot.pause(0.02)
+            typed = field.value if isinstance(field, Input) else field.text
         assert typed == "Abc"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from store.db import Store
 from tests import saved_runs
 from tests.tui import fake_exports
 from tests.tui.comparing import tokens_of
+from tests.tui.conftest import PATIENCE_S
 from tui import themes
 from tui.app import TuningforkApp
 from tui.screens.compare.token_view import Heard, TokenView
@@ -26,7 +28,8 @@ Compare = Any
 
 async def _settled(pilot: Pilot[int], *texts: str) -> None:
     """Wait until the screen shows these."""
-    for _ in range(200):
+    shown, deadline = "", time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         shown = "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips(pilot.app.size))
         if all(text in shown for text in texts):
             await pilot.pause()

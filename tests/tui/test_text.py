@@ -66,9 +66,9 @@ def test_one_line_says_that_it_was_cut() -> None:
 
 
 def test_a_line_of_200000_characters_is_clipped_at_once() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     line, shown = one_line("x" * 200_000, 80), clip("y" * 200_000)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
     assert cell_len(line) == 80
     assert len(shown) < 4_100
     assert shown.endswith("(196,000 more characters)")

@@ -55,7 +55,7 @@ def test_what_has_no_curve_is_refused(tf: Cli, store: Store, trained: Run, asked
     assert "no run at its own strength" in tf.error("strength", trained.base)["what"]
     assert "no run at its own strength" in tf.error("strength", "run:ember*0.5")["what"]
     assert "not between 0 and 2" in tf.error("strength", "run:ember", "--at", "0,3")["what"]
-    assert "no list of numbers" in tf.error("strength", "run:ember", "--at", "0,x")["what"]
+    assert "not a list of numbers" in tf.error("strength", "run:ember", "--at", "0,x")["what"]
     assert "besides 1" in tf.error("strength", "run:ember", "--at", "1")["what"]
     assert "no suite" in tf.error("strength", "run:ember", "--suite", "nope")["what"]
     options = store.home.run_dir(trained.uid) / "adapter" / "adapter_config.json"

@@ -267,7 +267,7 @@ def test_the_probes_that_a_run_asked_itself_are_asked_again(
 
 def test_what_cannot_be_decided_is_refused(tf: Cli, trained: Run, write: Callable[[str, str | bytes], str]) -> None:
     assert "no run to decide on" in tf.error("verdict")["what"]
-    assert "is no run" in tf.error("verdict", trained.base)["what"]
+    assert "is not a run" in tf.error("verdict", trained.base)["what"]
     assert "no run 'nope'" in tf.error("verdict", "run:nope")["what"]
     assert "with itself" in tf.error("verdict", "run:ember", "--against", "run:ember")["what"]
     assert "placeholder 'colour'" in tf.error("verdict", "run:ember", "--set", "colour=red")["what"]
