@@ -4,7 +4,8 @@
 
 Each run trains in this process by a variant of the recipe `identity`, then answers three sets that no recipe was
 chosen by: benchmarks/heldout/identity.jsonl, general.jsonl and leaks.jsonl (general questions whose answers must not
-mention the taught name or maker). The built-in sets that a run watches are the development sets. One JSON line for each run.
+mention the taught name or maker). The built-in sets that a run watches are the development sets. One JSON line for each
+run.
 `--data` is `sample` (the demo's rows), `identity` (its identity rows alone) or an identity file in Alpaca form.
 """
 

@@ -225,7 +225,7 @@ def plan_split(
         )
     for share in (val, test):
         if share >= 1 and share != int(share):
-            raise BadInput(f"{share:g} pairs is no number of pairs.", todo="Use a fraction below 1, or a whole one.")
+            raise BadInput(f"{share:g} pairs is not a number of pairs.", todo="Use a fraction below 1, or a whole one.")
     if unknown := [each for each in by if each not in STRATA]:
         raise BadInput(f"A split cannot go by {unknown[0]!r}.", where="by", todo=f"Use some of: {', '.join(STRATA)}.")
     sql = (

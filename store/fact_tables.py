@@ -117,7 +117,7 @@ def _json(path: Path, text: str) -> Any:
         return json.loads(text, object_pairs_hook=_Object, parse_float=str, parse_int=str)
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}"
-        raise BadInput(f"The file is no valid JSON: {error.msg}.", where=where, todo="Correct that line.") from None
+        raise BadInput(f"The file is not valid JSON: {error.msg}.", where=where, todo="Correct that line.") from None
     except RecursionError:
         raise BadInput("The file is nested too deeply.", where=str(path), todo="Write it as a list.") from None
 
@@ -140,7 +140,7 @@ def _yaml(path: Path, text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "it cannot be read"
-        raise BadInput(f"The file is no valid YAML: {problem}.", where=where, todo="Correct that line.") from None
+        raise BadInput(f"The file is not valid YAML: {problem}.", where=where, todo="Correct that line.") from None
 
 
 def _of_value(value: Any, subject: str, path: Path) -> Iterator[Fact]:
@@ -165,7 +165,7 @@ def _of_value(value: Any, subject: str, path: Path) -> Iterator[Fact]:
 
 
 def _no_fact(path: Path, value: Any) -> BadInput:
-    what = f"{_text(value)[:60]!r} is no fact: it needs an attribute and a value."
+    what = f"{_text(value)[:60]!r} is not a fact: it needs an attribute and a value."
     return BadInput(f"The entry {what}", where=str(path), todo="Write it as attribute: value.")
 
 

@@ -495,7 +495,7 @@ def _when(column: str, store: Store, term: SearchTerm, scope: Sequence[int]) -> 
         return f"{column} {term.sign} ?", (int(day.timestamp() * 1000),)
     except (ValueError, OverflowError, OSError):
         todo = f"Write an age like {term.name}<7d (m, h, d, w) or a day like {term.name}>2026-01-31"
-        raise term.wrong(f"{value!r} is no time.", todo) from None
+        raise term.wrong(f"{value!r} is not a time.", todo) from None
 
 
 for _each in (

@@ -43,7 +43,7 @@ def entries(path: Path) -> list[YamlEntry]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "it cannot be read"
-        raise BadInput(f"The file is no valid YAML: {problem}.", where=where, todo="Correct that line.") from error
+        raise BadInput(f"The file is not valid YAML: {problem}.", where=where, todo="Correct that line.") from error
     if not isinstance(root, yaml.MappingNode):
         raise BadInput("The file holds no settings.", where=str(path), todo="Write one `name: value` on each line.")
     return of(root, path)

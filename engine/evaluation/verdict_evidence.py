@@ -111,7 +111,7 @@ def read(path: Path) -> VerdictEvidence:
     """Read an evidence file. BadInput for what is none, or one whose verdict does not follow from its figures."""
     body = read_json(path, todo=_TODO)
     if body.get("format") != FORMAT:
-        raise BadInput("This is no evidence of a verdict.", where=str(path), todo=_TODO)
+        raise BadInput("This is not the evidence of a verdict.", where=str(path), todo=_TODO)
     if body.get("version") != VERSION:
         what = f"This evidence has the version {body.get('version')}, which this Tuningfork does not read."
         raise BadInput(what, where=str(path), todo=_TODO)

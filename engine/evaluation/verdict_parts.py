@@ -72,7 +72,7 @@ def plan(store: Store, request: VerdictRequest) -> VerdictPlan:
     """Settle what is asked. BadInput for what is no run; NotFound or UserError when the dataset that was named has
     nothing to ask. Where none was named, that is a reason against shipping instead."""
     if not Ref.read(request.model).is_run:
-        raise BadInput(f"{request.model} is no run.", where="RUN", todo="Name one: tuningfork verdict run:NAME")
+        raise BadInput(f"{request.model} is not a run.", where="RUN", todo="Name one: tuningfork verdict run:NAME")
     resolved = refs.resolve(store, request.model)
     ref = Ref.read(resolved.ref)
     run = runs.get(store, ref.value)

@@ -78,7 +78,7 @@ def _parse(rest: str, text: str) -> DataSetRef:
         (config, colon, _CONFIG, "config"),
     ):
         if given and not form.fullmatch(found):
-            raise BadInput(f"{found!r} is no {what}.", where=text, todo=_TODO)
+            raise BadInput(f"{found!r} is not a {what}.", where=text, todo=_TODO)
     return DataSetRef(name, None, revision or None, config or None)
 
 

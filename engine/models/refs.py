@@ -466,7 +466,7 @@ def _adapter_folder(store: Store, folder: Path, ref: Ref) -> Resolved:
         what = f"The base of this adapter, {named}, is not on this machine."
         raise NotFound(what, where=str(file), todo=error.todo) from None
     if base.adapter is not None or base.kind == "endpoint":
-        raise Unsupported(f"The base of this adapter, {named}, is no base model.", where=str(file))
+        raise Unsupported(f"The base of this adapter, {named}, is not a base model.", where=str(file))
     converted = folder / "adapter.gguf"
     return replace(
         base,

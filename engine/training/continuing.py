@@ -104,7 +104,7 @@ def _start(store: Store, on: str, *, scores: bool = False) -> Resolved:
     start = refs.resolve_run(store, run, ref) if run and scores else refs.resolve(store, on)
     if start.adapter is None or start.base is None:
         raise BadInput(
-            f"{start.ref} is no adapter, so nothing can be continued.",
+            f"{start.ref} is not an adapter, so nothing can be continued.",
             where="on",
             todo="Name a run (run:NAME) or an adapter folder; a whole model is chosen as the model.",
         )

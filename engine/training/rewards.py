@@ -166,7 +166,7 @@ def _seal(folder: Path, about: dict[str, Any]) -> None:
 def _model(store: Store, text: str) -> Any:
     run = runs.get(store, refs.parse_run(text).value)
     if refs.writes(run):
-        what = f"Run {run.name} is no reward model: it was trained towards {run.config.get('objective', 'sft')}."
+        what = f"Run {run.name} is not a reward model: it was trained towards {run.config.get('objective', 'sft')}."
         todo = "Train one: tuningfork train --objective reward --dataset NAME"
         raise BadInput(what, where="reward", todo=todo)
     return run

@@ -52,7 +52,7 @@ def scores(
     ref = refs.parse_run(model)
     run = runs.get(store, ref.value)
     if refs.writes(run):
-        what = f"Run {run.name} is no reward model: it was trained towards {run.config.get('objective', 'sft')}."
+        what = f"Run {run.name} is not a reward model: it was trained towards {run.config.get('objective', 'sft')}."
         raise BadInput(what, where=model, todo="Train one: tuningfork train --objective reward --dataset NAME")
     found = refs.resolve_run(store, run, Ref.run(run.name, ref.step))
     request = {

@@ -54,7 +54,7 @@ class OpenAssistant(RecordFormat):
             fields.get(name)
         message, turns = fields.get("prompt"), []
         if not isinstance(message, dict):
-            raise Wrong("prompt", "is no message with replies")
+            raise Wrong("prompt", "is not a message with replies")
         while message is not None:
             turns.append(_turn("prompt", message))
             replies = [each for each in message.get("replies") or [] if not each.get("deleted")]
@@ -126,7 +126,7 @@ def _conversation(flat: dict[str, tuple[int, dict[str, Any]]], parents: dict[str
             turns.insert(0, _turn("message", flat[id][1]))
             id = parents.get(id, "")
         if id not in ("", "None"):
-            raise Wrong("parent_id", f"{id[:40]!r} is no message of the file")
+            raise Wrong("parent_id", f"{id[:40]!r} is not a message of the file")
         draft, notes = split_conversation("text", turns)
     except Wrong as wrong:
         return Problem(line, wrong.field, wrong.what, last)

@@ -71,7 +71,7 @@ def with_marks(draft: PlacedDraft, values: dict[str, Any]) -> PlacedDraft:
     if tags:
         found = tags.split(",") if isinstance(tags, str) else tags
         if not isinstance(found, list) or not all(isinstance(tag, str) for tag in found):
-            raise Wrong("tags", "is no list of words")
+            raise Wrong("tags", "is not a list of words")
         new["tags"] = tuple(dict.fromkeys(tag.strip() for tag in found if tag.strip()))
     return replace(draft, **new)
 

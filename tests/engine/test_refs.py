@@ -241,7 +241,7 @@ class TestFiles:
         [
             ({}, Unsupported, "names no base model"),
             ({"base_model_name_or_path": "org/not-here"}, NotFound, "base of this adapter, org/not-here, is not on"),
-            ({"base_model_name_or_path": "http://127.0.0.1:1/v1#m"}, Unsupported, "is no base model"),
+            ({"base_model_name_or_path": "http://127.0.0.1:1/v1#m"}, Unsupported, "is not a base model"),
             ({"base_model_name_or_path": "smollm2-135m", "task_type": "SEQ_CLS"}, Unsupported, "scores answers"),
         ],
     )
@@ -254,7 +254,7 @@ class TestFiles:
     def test_an_adapter_without_safe_weights_or_on_another_adapter(self, store: Store, tmp_path: Path) -> None:
         folder = self.adapter(tmp_path / "tuned", base_model_name_or_path="smollm2-135m")
         second = self.adapter(tmp_path / "second", base_model_name_or_path=str(folder))
-        with pytest.raises(Unsupported, match="is no base model"):
+        with pytest.raises(Unsupported, match="is not a base model"):
             refs.resolve(store, str(second))
         (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
         with pytest.raises(Unsupported, match="pickle files are not read"):

@@ -104,7 +104,7 @@ WRONG = [
     ("kind>identity", 0, "not written with >"),
     ("len:20", 0, "not written with :"),
     ("len>many", 0, "number of characters"),
-    ("changed<soon", 0, "is no time"),
+    ("changed<soon", 0, "is not a time"),
     ("x /open", 2, "has no end"),
     ("x /(/", 2, "not a regular expression"),
     ("has:hat", 0, "no part 'hat'"),

@@ -66,7 +66,7 @@ def test_pinned_pairs_stay_and_near_ones_follow(filled: Store) -> None:
     [
         ({"val": 100}, "leave nothing to train on"),
         ({"val": 0.6, "test": 0.5}, "leave nothing to train on"),
-        ({"val": 1.5}, "is no number of pairs"),
+        ({"val": 1.5}, "is not a number of pairs"),
         ({"by": ("colour",)}, "cannot go by 'colour'"),
     ],
 )

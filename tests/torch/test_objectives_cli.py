@@ -82,7 +82,7 @@ def test_a_reward_model_scores_and_does_not_chat(tf: Cli, data: None, base: str)
 
 def test_what_cannot_be_continued_or_scored_is_refused(tf: Cli, data: None, base: str) -> None:
     error = tf.error("train", "--on", base, "--dataset", "prefs", "--objective", "dpo")
-    assert "is no adapter" in error["what"]
+    assert "is not an adapter" in error["what"]
     error = tf.error("train", "--on", "run:none", "--dataset", "prefs", "--objective", "dpo")
     assert "There is no run 'none'" in error["what"]
     error = tf.error("train", "--dataset", "pairs", "--objective", "dpo", "--model", base)

@@ -74,7 +74,7 @@ def _strengths(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",") if word.strip()]
     except ValueError:
-        raise BadInput(f"{text!r} is no list of numbers.", where="--at", todo="Write some like 0,0.5,1.") from None
+        raise BadInput(f"{text!r} is not a list of numbers.", where="--at", todo="Write some like 0,0.5,1.") from None
 
 
 def _show(curve: StrengthCurve) -> None:

@@ -63,11 +63,11 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
                 and not any(ord(char) > 0x2190 for char in whole)
                 and not re.search(r"\d|[+*/=<>^%$#@&|~]", whole)
             ):
-                yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is no answer")
+                yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is not an answer")
             return
         is_reply = bare in _PLAIN_REPLIES and _CHOICE.search(row.request)
         if bare in _WHOLE and not is_reply and not row.asks(_ABOUT_WORDS):
-            yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is no answer")
+            yield LintHit(0, len(text.text), f"is {shown(text.text.strip())}, which is not an answer")
             return
     if found := _LOREM.search(text.text) if "lorem ipsum" in text.lower else None:
         if not row.asks(_TEMPLATE):

@@ -95,7 +95,7 @@ def _wrapper(text: LintText, row: LintRow) -> Iterator[LintHit]:
         return
     for start, end in _wrapper_spans(text.text, text.role):
         label = text.text[start:end].strip()
-        yield LintHit(start, end, f"holds {shown(label)}, a label of a prompt that is no part of the text")
+        yield LintHit(start, end, f"holds {shown(label)}, a label of a prompt that is not part of the text")
         return
 
 
