@@ -118,7 +118,7 @@ def kind_of(store: Store, snapshot: Snapshot) -> PreferenceKind | None:
 def _nothing_to_freeze(store: Store, dataset: str, kind: PreferenceKind, many: int) -> UserError:
     rows = "preference" if kind == "preference" else "judged answer"
     if many:
-        what, todo = f"None of its {many} {rows}s is in the train split.", "Import them with --split train."
+        what, todo = f"None of its {many} {rows}s is in the train split.", "Import them with --split train"
     else:
         what = f"The dataset has no {rows} to learn from."
         todo = f"Import a file with {rows}s: tuningfork data import FILE --dataset {dataset}"

@@ -19,14 +19,18 @@ _USUAL = ("nano", "vi")
 
 
 def command(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The editor as a command. NotFound where there is none.
+    """The editor as a command. NotFound where there is none, UserError where the variable cannot be read as one.
 
-    >>> command({"EDITOR": "code --wait"})
+    >>> command({"VISUAL": " ", "EDITOR": "code --wait"})
     ['code', '--wait']
     """
-    chosen = environ.get("VISUAL") or environ.get("EDITOR")
+    chosen = environ.get("VISUAL", "").strip() or environ.get("EDITOR", "").strip()
     if chosen:
-        return shlex.split(chosen)
+        try:
+            return shlex.split(chosen)
+        except ValueError:
+            todo = "Set EDITOR to a command whose quotes are closed."
+            raise UserError("The command of your editor has a quote without an end.", where=chosen, todo=todo) from None
     usual = next(filter(shutil.which, _USUAL), None)
     if usual is None:
         raise NotFound("There is no editor.", todo="Set EDITOR to the command of one, such as `export EDITOR=vim`.")
@@ -51,7 +55,10 @@ def edit(app: App[object], text: str, suffix: str = ".md") -> str:
             raise _failed(argv, error.strerror or "it cannot be started") from None
         if ended.returncode:
             raise _failed(argv, f"it ended with code {ended.returncode}")
-        written = file.read_text("utf-8", errors="replace")
+        try:
+            written = file.read_text("utf-8", errors="replace")
+        except OSError:
+            raise _failed(argv, "it left no file") from None
     return written if text.endswith("\n") else written.removesuffix("\n")
 
 

@@ -176,8 +176,9 @@ class TestFreezing:
             run_control.submit(store, config_for("preference", "smollm2-135m", method="lora"), "plain")
         assert "votes collect" in str(caught.value.todo)
         votes.import_preferences(store, [PreferenceDraft(ASKED, "A", "B")], dataset="later", split="test")
-        with pytest.raises(UserError, match="None of its 1 preferences is in the train split"):
+        with pytest.raises(UserError, match="None of its 1 preferences is in the train split") as caught:
             data.freeze(store, "later", "dpo")
+        assert caught.value.todo == "Import them with --split train."
 
     def test_a_snapshot_of_another_kind_is_refused(self, store: Store) -> None:
         self.keep(store)

@@ -94,6 +94,8 @@ async def test_the_whole_pair(drive: Drive, store: Store, uid: str, monkeypatch:
     [
         ("no-such-editor", "no-such-editor did not work"),
         ("false", "it ended with code 1"),
+        ("vim 'x", "has a quote without an end"),
+        ("sh -c 'rm \"$0\"'", "it left no file"),
         ("sh -c ': > \"$0\"'", "left an empty text. Nothing was changed"),
     ],
 )
