@@ -22,6 +22,7 @@ from tui.worddiff import marked_text
 if TYPE_CHECKING:
     from store.db import Store
     from store.records import SnapshotRow
+    from store.snapshots import SnapshotDiff
 
 _SHOWN = 20
 
@@ -78,8 +79,11 @@ def list_(dataset: str | None) -> None:
 @click.argument("before", type=SNAPSHOT)
 @click.argument("after", type=SNAPSHOT, required=False)
 @click.option("--dataset", type=DATASET, metavar="NAME", help="Compare with this dataset as it is today.")
-@click.option("--limit", type=click.IntRange(0), default=_SHOWN, show_default=True, help="Rows to show; 0 shows all.")
-def diff(before: str, after: str | None, dataset: str | None, limit: int) -> None:
+@click.option(
+    "--limit", type=click.IntRange(0), metavar="N",
+    help=f"Rows to show; 0 shows all.  [default: {_SHOWN}; all with --json]",
+)  # fmt: skip
+def diff(before: str, after: str | None, dataset: str | None, limit: int | None) -> None:
     """Compare two snapshots: rows that were added, removed or changed, with [-old-] and {+new+} words marked.
 
     Without a second snapshot, compare with the ready pairs of today's dataset: the one that was frozen, or --dataset.
@@ -93,18 +97,9 @@ def diff(before: str, after: str | None, dataset: str | None, limit: int) -> Non
     store = session().store
     found = snapshots.diff(store, before, after) if after else snapshots.diff_today(store, before, dataset)
     if session().as_json:
-        emit_json({
-            "before": found.before.hash,
-            "after": found.after.hash if found.after else None,
-            "dataset": found.dataset,
-            "same": found.same,
-            "added": [asdict(row) for row in found.added],
-            "removed": [asdict(row) for row in found.removed],
-            "changed": [
-                {"before": asdict(one), "after": asdict(two), "words": _marked(one, two)} for one, two in found.changed
-            ],
-        })  # fmt: skip
+        _print_json(found, limit)
         return
+    limit = _SHOWN if limit is None else limit
     lines = [f"+ {in_a_line(row, 200)}" for row in found.added] + [f"- {in_a_line(row, 200)}" for row in found.removed]
     lines += [f"~ {one_line(_changed(one, two), 400)}" for one, two in found.changed]
     for line in lines[:limit] if limit else lines:
@@ -112,6 +107,24 @@ def diff(before: str, after: str | None, dataset: str | None, limit: int) -> Non
     if limit and len(lines) > limit:
         say(f"{limit} of {len(lines):,} rows; --limit 0 shows all.")
     emit(f"{summary(found)}.")
+
+
+def _print_json(found: SnapshotDiff, limit: int | None) -> None:
+    """The whole difference, or its first rows; `left_out` counts those that are not among them."""
+    every = len(found.added) + len(found.removed) + len(found.changed)
+    added = found.added[: limit or None]
+    removed = found.removed[: limit - len(added) if limit else None]
+    changed = found.changed[: limit - len(added) - len(removed) if limit else None]
+    emit_json({
+        "before": found.before.hash,
+        "after": found.after.hash if found.after else None,
+        "dataset": found.dataset,
+        "same": found.same,
+        "added": [asdict(row) for row in added],
+        "removed": [asdict(row) for row in removed],
+        "changed": [{"before": asdict(one), "after": asdict(two), "words": _marked(one, two)} for one, two in changed],
+        "left_out": every - len(added) - len(removed) - len(changed),
+    })  # fmt: skip
 
 
 def _changed(one: SnapshotRow, two: SnapshotRow) -> str:

@@ -32,6 +32,10 @@ def test_diff_shows_what_was_added_removed_and_changed(tf: Cli, two: tuple[str, 
     assert [row["messages"][-2]["content"] for row in found["added"]] == ["New"]
     assert [row["messages"][-2]["content"] for row in found["removed"]] == ["Q1"]
     assert len(found["changed"]) == 2 and found["same"] == 1
+    parts = ("added", "removed", "changed")
+    every = sum(len(found[part]) for part in parts)
+    few = tf.json("data", "snapshots", "diff", two[0][:8], two[1][:8], "--limit", "1")
+    assert (sum(len(few[part]) for part in parts), few["left_out"], found["left_out"]) == (1, every - 1, 0)
     said = tf.ok("data", "snapshots", "diff", *two)
     assert "It [-is-]{+was+} 0." in said and "train → test" in said
     assert "1 added, 1 removed, 2 changed, 1 the same." in said
