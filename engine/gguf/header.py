@@ -11,7 +11,7 @@ import shutil
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _KEPT_ITEMS = 4096
 """A longer array of strings (a vocabulary, merges) is skipped: only its length is kept."""
+_BLOCK = 1 << 18
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _ALIGNMENT = 32
 _REFETCH = "Download the file again, whole."
@@ -94,16 +95,25 @@ class Header:
 
 
 def read(path: Path) -> Header:
-    """Read the header. BadInput when the file is missing, no GGUF file, damaged, or shorter than its table says."""
+    """Read the header. BadInput when the file is missing, no GGUF file, damaged, or shorter than its table says.
+
+    What was read last is remembered while the file is the same: do not change it.
+    """
     if not path.is_file():
         raise BadInput("There is no such file.", where=str(path))
+    now = path.stat()
+    return _read_once(path, now.st_ino, now.st_mtime_ns, now.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, _inode: int, _mtime_ns: int, size: int) -> Header:
     try:
         with path.open("rb") as file:
             header = _read(file, path)
     except (struct.error, UnicodeDecodeError, OverflowError, MemoryError, ValueError) as error:
         raise BadInput(f"The GGUF file is damaged or cut off: {error}.", where=str(path), todo=_REFETCH) from None
     end = max((tensor.offset + tensor.bytes for tensor in header.tensors), default=0)
-    short = header.data_start + end - path.stat().st_size
+    short = header.data_start + end - size
     if short > 0:
         raise BadInput(f"The GGUF file is cut off: {short:,} bytes are missing.", where=str(path), todo=_REFETCH)
     return header
@@ -156,11 +166,24 @@ def _value(file: BinaryIO, kind: int) -> Any:
             return Skipped(length)
         return list(_unpack(file, form))
     if length > _KEPT_ITEMS and inner == _STRING:
-        for _ in range(length):
-            (size,) = _unpack(file, "<Q")
-            file.seek(size, 1)
+        _skip_texts(file, length)
         return Skipped(length)
     return [_value(file, inner) for _ in range(length)]
+
+
+def _skip_texts(file: BinaryIO, count: int) -> None:
+    """Move behind so many texts. Reads a block at a time: a vocabulary has hundred thousands of them."""
+    block, at = b"", 0
+    begin = file.tell()
+    for _ in range(count):
+        if at + 8 > len(block):
+            begin += at
+            file.seek(begin)
+            block, at = file.read(_BLOCK), 0
+            if len(block) < 8:
+                raise ValueError("it ends in the middle of its header")
+        at += 8 + int.from_bytes(block[at : at + 8], "little")
+    file.seek(begin + at)
 
 
 def _text(file: BinaryIO) -> str:

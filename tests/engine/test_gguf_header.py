@@ -58,6 +58,25 @@ def test_says_what_the_official_reader_says(tmp_path: Path) -> None:
         (t.name, t.shape.tolist(), int(t.tensor_type), t.data_offset, int(t.n_bytes)) for t in official.tensors
     ]
     assert np.allclose(found.floats("blk.0.attn_q.weight") or [], TENSORS["blk.0.attn_q.weight"].ravel())
+
+
+@pytest.mark.parametrize("block", [8, 13, 1000])
+def test_a_vocabulary_is_skipped_however_it_falls_into_blocks(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "m.gguf", TENSORS)
+    whole = header.read(path)
+    header._read_once.cache_clear()
+    monkeypatch.setattr(header, "_BLOCK", block)
+    assert header.read(path) == whole
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", TENSORS)
+    found = header.read(path)
+    assert header.read(path) is found
+    write(path, TENSORS, llama__more=7)
+    assert header.read(path).own("more") == 7
     assert found.floats("nothing") is None
 
 
