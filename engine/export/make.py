@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.files import is_disk_full, sha256_of
+from engine.core.scratch import scratch, sweep
 from engine.evaluation import probes
 from engine.export import card, listing, planning, quant_mix, targets, verification
 from engine.export.advice import advise
@@ -32,6 +33,7 @@ from store.db import Store
 from store.errors import NoSpace, TuningforkError, WorkerError
 from store.records import Probe, Run
 
+_SCRATCH = "export-"
 Tell = Callable[[str, str, str, int, int], None]
 """(target, stage, text, done, total). The stage is preparing, write, quantise or verify; raises to cancel."""
 
@@ -61,15 +63,14 @@ def make(store: Store, request: Request, chosen: Selection, tell: Tell) -> Itera
     planned, asked = planning.plan(store, request, chosen), _probes(request)
     planning.check(planned, overwrite=request.overwrite)
     with contextlib.ExitStack() as stack:
-        scratch = store.home.cache / f"export-{datetime.now(UTC):%H%M%S%f}"
-        scratch.mkdir(mode=0o700, parents=True)
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        work = MakeContext(store, request, chosen, asked, tell, scratch)
+        sweep(store.home.cache, _SCRATCH)
+        folder = stack.enter_context(scratch(store.home.cache, _SCRATCH))
+        work = MakeContext(store, request, chosen, asked, tell, folder)
         measurements: ReferenceMeasurements | None = None
         for each in planned:
             if request.verify:
                 if measurements is None:
-                    measurements = ReferenceMeasurements(store.home, chosen.model, _rows(work), work.probes, scratch)
+                    measurements = ReferenceMeasurements(store.home, chosen.model, _rows(work), work.probes, folder)
                     stack.callback(measurements.close)
                 measurements.tell = partial(tell, each.target.title, "verify")
             table: list[Any] = []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.core.scratch import sweep
 from engine.hf_data import spooling
 from engine.hf_data.references import DataSetRef, split_pairs
 from engine.hf_data.spooling import About
@@ -68,4 +69,5 @@ def _spooled(
     on_about: Callable[[About], None] | None,
     on_fetched: Callable[[int], None] | None,
 ) -> Any:
+    sweep(store.home.cache, spooling.SCRATCH)
     return spooling.spooled(ref, store.home.cache, splits=asked, on_about=on_about, on_rows=on_fetched)

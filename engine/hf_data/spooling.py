@@ -4,7 +4,6 @@ Nothing here writes to the store or imports the library datasets."""
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +11,14 @@ from pathlib import Path
 
 from engine.core import process
 from engine.core.child import Child
+from engine.core.scratch import scratch
 from engine.hf_data.references import DataSetRef, check_named, is_saved, our_split
 from store.db import translated
 from store.errors import BadInput, TuningforkError
 from store.records import Split
+
+SCRATCH = "data-set-"
+"""What the name of a folder with such files begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,14 @@ class Spooled:
 @contextmanager
 def spooled(
     ref: DataSetRef,
-    scratch: Path,
+    place: Path,
     *,
     splits: Mapping[str, Split] | None = None,
     limit: int | None = None,
     on_about: Callable[[About], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> Iterator[Spooled]:
-    """The rows of a data set in files below `scratch`, for as long as the block runs; an interrupt leaves nothing.
+    """The rows of a data set in files below `place`, for as long as the block runs; an interrupt leaves nothing.
 
     `splits` says which splits are read and what they become; without it all are, by their names. With a `limit` so
     many rows of one split are read: a preview. `on_about` is called before anything is fetched but the list of files,
@@ -77,8 +80,8 @@ def spooled(
     configs of which none is named), ServerError when the hub cannot be reached, UserError when it is switched off.
     Errors of the block that name one of its files name the data set instead.
     """
-    with translated(scratch, OSError), tempfile.TemporaryDirectory(prefix="data-set-", dir=scratch) as folder:
-        found = _read(ref, Path(folder), splits, limit, on_about, on_rows)
+    with translated(place, OSError), scratch(place, SCRATCH) as folder:
+        found = _read(ref, folder, splits, limit, on_about, on_rows)
         try:
             yield found
         except TuningforkError as error:
