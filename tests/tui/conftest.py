@@ -76,11 +76,16 @@ class Driver:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {timeout_s} s; the screen:\n{self.text}\nnotices: {self.notices}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     async def see(self, *texts: str) -> None:
         """Wait until all of these are on the screen."""
-        await self.until(lambda: all(text in self.text for text in texts))
+
+        def shown() -> bool:
+            page = self.text
+            return all(text in page for text in texts)
+
+        await self.until(shown)
 
     async def see_page(self, name: str) -> None:
         """Wait for a screen by its class name."""

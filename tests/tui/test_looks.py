@@ -32,6 +32,8 @@ async def _settled(pilot: Pilot[int], *texts: str) -> None:
     while time.monotonic() < deadline:
         shown = "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips(pilot.app.size))
         if all(text in shown for text in texts):
+            for field in pilot.app.screen.query("Input, TextArea"):
+                field.cursor_blink = False  # type: ignore[attr-defined]  # a picture is taken at any moment
             await pilot.pause()
             return
         await pilot.pause(0.05)
