@@ -111,7 +111,8 @@ def _explained(error: Exception, repo: str) -> TuningforkError | None:
             f"This token may not write to {repo}.", todo="Use a token with write access, or another owner."
         )
     if isinstance(error, HfHubHTTPError):
-        return ServerError(f"The hub refused: {str(error).splitlines()[0]}", where=repo, todo="Try again later.")
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        return ServerError(f"The hub refused: {said}", where=repo, todo="Try again later.")
     if type(error).__module__.startswith("httpx") or isinstance(error, ConnectionError | TimeoutError):
         return ServerError("The Hugging Face hub cannot be reached.", where=repo, todo="Check the network; try again.")
     return None
