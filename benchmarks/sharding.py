@@ -1,11 +1,11 @@
 """What sharding the model saves: memory of each process, and whether losses and adapter stay those of one process.
 
-    python -m benchmarks.sharding --home DIR [--method full] [--steps 4] [--processes 2] [--json]
+    python -m benchmarks.sharding --home DIR [--model REF] [--method full] [--steps 4] [--processes 2] [--json]
 
-The default model is tuned on the sample identity rows in fp32: in one process, in several that each hold the whole
-model, and in several that share it (`--shard`). Memory is what a process holds alone (USS), read every 50 ms: its peak
-while it loads, trains and saves, and between the first step and the last, where weights, gradients, optimizer state and
-the activations of a pass lie there. Losses and adapters are compared with those of one process.
+The default model, or another one, is tuned on the sample identity rows in fp32: in one process, in several that each
+hold the whole model, and in several that share it (`--shard`). Memory is what a process holds alone (USS), read every
+50 ms: its peak while it loads, trains and saves, and between the first step and the last, where weights, gradients,
+optimizer state and the activations of a pass lie there. Losses and adapters are compared with those of one process.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--model", default=NAME)
     parser.add_argument("--method", default="full")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
@@ -50,18 +51,18 @@ def main() -> None:
         if "identity" not in {each.name for each in datasets.all_datasets(store)}:
             variables = {"name": "Ember", "author": "Northwind Labs"}
             import_files(store, [sample_files.path("identity")], dataset="identity", variables=variables)
-        rows = _measure(store, given.method, given.steps, given.processes)
+        rows = _measure(store, given.model, given.method, given.steps, given.processes)
     report.show(
         f"benchmarks/sharding.py --method {given.method} --processes {given.processes}", rows, [], json_only=given.json
     )
 
 
-def _measure(store: Store, method: str, steps: int, processes: int) -> list[Row]:
+def _measure(store: Store, model: str, method: str, steps: int, processes: int) -> list[Row]:
     rows: list[Row] = []
     first: Run | None = None
     for way, changes in WAYS.items():
         how = {**changes, "processes": processes} if changes else {}
-        config = TrainConfig(model=NAME, method=method, dtype="fp32", steps=steps, lr=5e-5, **how)
+        config = TrainConfig(model=model, method=method, dtype="fp32", steps=steps, lr=5e-5, **how)
         name = run_control.free_name(f"{method}-{way}", run_control.names(store))
         run_control.submit(store, config, "identity", name)
         run_control.start(store, name)

@@ -60,7 +60,7 @@ class TrainConfig:
     dora: bool = row(False, kind="flag", label="DoRA",
         help="Train the magnitude of each weight column apart from its direction (slower).")
     batch_size: int = row(8, kind="whole", low=1, high=65_536, group="basic", label="Batch size",
-        unit="rows per step", help="Rows per optimizer step.")
+        unit="rows per step", help="Rows per optimizer step; of grpo and rloo, prompts.")
     max_length: int = row(1024, kind="whole", low=8, high=10_000_000, label="Max length", unit="tokens",
         help="Tokens of the longest row; longer rows are cut, and counted.")
     scheduler: str = row("linear", kind="choice", choices=lambda: ("linear", "cosine", "constant"), label="Schedule",
