@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from store.errors import BadInput
+from store.errors import BadInput, Unsupported
 from store.records import Kind, Split, Status
 from tui.cli.session import Session
 
@@ -108,9 +108,9 @@ def options_named(fields: Container[str] | None = None) -> Iterator[None]:
     help."""
     try:
         yield
-    except BadInput as error:
+    except (BadInput, Unsupported) as error:
         if fields is not None and error.where not in fields:
             raise
         option = f"--{error.where.replace('_', '-')}" if error.where else None
         todo = error.todo or f"See: {click.get_current_context().command_path} --help"
-        raise BadInput(error.what, where=option, todo=todo) from None
+        raise type(error)(error.what, where=option, todo=todo) from None
