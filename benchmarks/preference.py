@@ -113,7 +113,8 @@ def _held_out(store: Store, asked: Sequence[str]) -> list[SnapshotRow]:
             texts = (vote["a_text"], vote["b_text"])
             if vote["choice"] != "tie":
                 better, worse = texts if vote["choice"] == "a" else texts[::-1]
-                drafts.append(PreferenceDraft((Turn("user", vote["prompt"][0]["content"]),), better, worse))
+                chosen, rejected = (text.replace("\0", "") for text in (better, worse))  # no text of the store has one
+                drafts.append(PreferenceDraft((Turn("user", vote["prompt"][0]["content"]),), chosen, rejected))
         votes.import_preferences(store, drafts, dataset="held-out", split="test")
     return preference_rows.rows_of(store, "held-out", "preference")
 

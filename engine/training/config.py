@@ -60,7 +60,7 @@ class TrainConfig:
     dora: bool = row(False, kind="flag", label="DoRA",
         help="Train the magnitude of each weight column apart from its direction (slower).")
     batch_size: int = row(8, kind="whole", low=1, high=65_536, group="basic", label="Batch size",
-        unit="rows per step", help="Rows per optimizer step.")
+        unit="rows per step", help="Rows per optimizer step; of grpo and rloo, prompts.")
     max_length: int = row(1024, kind="whole", low=8, high=10_000_000, label="Max length", unit="tokens",
         help="Tokens of the longest row; longer rows are cut, and counted.")
     scheduler: str = row("linear", kind="choice", choices=lambda: ("linear", "cosine", "constant"), label="Schedule",
@@ -88,8 +88,11 @@ class TrainConfig:
     launcher: str = row("local", kind="choice", choices=lambda: LAUNCHERS, label="Launcher", added_later=True,
         how=True, help="How the training process is started.")
     processes: int = row(1, kind="whole", low=1, high=1024, label="Processes", unit="that share each step",
-        added_later=True, how=True, help="Processes that share the passes of each step (torchrun, ray); each holds the"
-        " whole model. The result is that of one process, but for rounding.")
+        added_later=True, how=True, help="Processes that share the passes of each step (torchrun, ray). The result is"
+        " that of one process, but for rounding.")
+    shard: bool = row(False, kind="flag", label="Shard the model", added_later=True, how=True,
+        help="Divide weights, gradients and optimizer state among the processes (FSDP2): less memory for each and more"
+        " exchange between them. Otherwise each process holds the whole model.")
     train_turns: str = row("all", kind="choice", choices=lambda: ("all", "last"), label="Trained turns",
         added_later=True, before="last",
         help="Which answers of a conversation are trained: all but those of weight 0, or only the last.")

@@ -108,7 +108,7 @@ def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None =
     tokens = max(PACK_TOKENS[device], config.max_length)
     needed = (
         _BASE_BYTES
-        + METHODS["lora"].memory(config, facts, device, available)
+        + _share(config, METHODS["lora"].memory(config, facts, device, available))
         + tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     ) * _copies(config, device)
     sizes = f"about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of {place}"
@@ -232,6 +232,11 @@ def _copies(config: TrainConfig, device: Device) -> int:
     return config.processes if device == "cpu" else 1
 
 
+def _share(config: TrainConfig, weights: float) -> float:
+    """What each process holds of so many bytes of weights, gradients and optimizer state."""
+    return weights / config.processes if config.shard else weights
+
+
 def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device: Device, available: float) -> float:
     """Bytes for weights, adapter with optimizer, and activations of the largest pass."""
     average = preflight.tokens / max(1, preflight.rows)
@@ -240,7 +245,7 @@ def _memory(config: TrainConfig, preflight: Preflight, facts: ModelFacts, device
         tokens = rows_of_pass(config) * preflight.longest
     activations = tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     logits = tokens * preflight.trained_tokens / max(1, preflight.tokens) * facts.vocabulary * 4 * 3
-    return METHODS[config.method].memory(config, facts, device, available) + activations + logits
+    return _share(config, METHODS[config.method].memory(config, facts, device, available)) + activations + logits
 
 
 def _gpus() -> list[Gpu]:

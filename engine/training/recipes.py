@@ -195,7 +195,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "reinforce",
-            "Learn from rewards for the model's own answers (GRPO): few prompts a step, six answers to each.",
+            "Learn from rewards for the model's own answers (GRPO): four prompts per step, six answers to each.",
             {"objective": "grpo", "beta": 0.04, **_OWN_ANSWERS},
             (
                 "Shao et al., DeepSeekMath, https://arxiv.org/abs/2402.03300: β 0.04; groups of 64, which a small model"
@@ -205,7 +205,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "leave-one-out",
-            "Learn from rewards for the model's own answers (RLOO): few prompts a step, six answers to each.",
+            "Learn from rewards for the model's own answers (RLOO): four prompts per step, six answers to each.",
             {"objective": "rloo", "beta": 0.05, **_OWN_ANSWERS},
             (
                 "Ahmadian et al., Back to Basics, https://arxiv.org/abs/2402.14740: groups of 2 and 4",

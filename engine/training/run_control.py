@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.core import process
 from engine.core.files import disk_full_as_no_space
@@ -233,11 +234,13 @@ def resume(
     steps: int | None = None,
     launcher: str | None = None,
     processes: int | None = None,
+    shard: bool | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Attempt | None:
     """Continue a stopped, lost or failed run from its newest checkpoint that is as it was saved, or from the start when
     it has none; with `step` from that checkpoint. `steps` gives the run more steps in all, so that a finished one can
-    continue, too: from the state at its end. `launcher` and `processes` start it another way than before, if given.
+    continue, too: from the state at its end. `launcher`, `processes` and `shard` start it another way than before, if
+    given.
 
     What is skipped or given up is said in the run's log, and to `on_note`. Returns its live attempt, or None when it
     waits behind another run. Conflict when it is live, queued or done, or when its base changed since it began;
@@ -246,7 +249,7 @@ def resume(
     """
     reap(store)
     run = _resumable(store, name, steps)
-    config = _started_by(TrainConfig.from_json(run.config), launcher, processes)
+    config = _started_by(TrainConfig.from_json(run.config), launcher, processes, shard)
     end: Path | None = None
     from_step: int | None
     if run.state == "succeeded" and step is None:
@@ -258,7 +261,8 @@ def resume(
         raise BadInput(what, where="steps", todo=f"Give at least {total + 1} steps in all.")
     base = refs.resolve(store, run.base)
     pinning.check_unchanged(run, base.gguf, base.folder)
-    if launcher or processes:
+    otherwise = (launcher, processes, shard) != (None, None, None)
+    if otherwise:
         check_model(base, config)
     if run.result_step is not None:
         notes.append(
@@ -271,7 +275,7 @@ def resume(
         if steps is not None:
             longer = config.replace(steps=steps)
             runs.extend(store, name, longer.to_json(), longer.hash(), steps)
-        elif launcher or processes:
+        elif otherwise:
             runs.start_otherwise(store, name, config.to_json())
         runs.queue(store, name, from_step)
         for note in notes:
@@ -281,11 +285,19 @@ def resume(
     return start(store, name)
 
 
-def _started_by(config: TrainConfig, launcher: str | None, processes: int | None) -> TrainConfig:
-    """The configuration with another launcher: local again means one process, unless a number says otherwise."""
+def _started_by(
+    config: TrainConfig, launcher: str | None, processes: int | None, shard: bool | None = None
+) -> TrainConfig:
+    """The configuration with another launcher: local again means one process with the whole model, unless what is given
+    says otherwise."""
+    changes: dict[str, Any] = {}
     if launcher is not None:
-        config = config.replace(launcher=launcher, processes=processes or 1)
-    return config.replace(processes=processes) if processes is not None else config
+        changes = {"launcher": launcher, "processes": 1, "shard": False}
+    if processes is not None:
+        changes["processes"] = processes
+    if shard is not None:
+        changes["shard"] = shard
+    return config.replace(**changes)
 
 
 def _resumable(store: Store, name: str, steps: int | None) -> Run:

@@ -167,9 +167,12 @@ def test_every_field_counts_in_the_hash(name: str) -> None:
 
 
 def test_how_a_run_is_computed_counts_in_no_hash() -> None:
-    one, two = TrainConfig(model="m"), TrainConfig(model="m", launcher="torchrun", processes=2)
+    one, two = TrainConfig(model="m"), TrainConfig(model="m", launcher="torchrun", processes=2, shard=True)
     assert one.hash() == two.hash() and one.to_json() != two.to_json()
     assert TrainConfig.from_json(two.to_json()) == two
+
+
+SHARED: dict[str, Any] = {"launcher": "torchrun", "processes": 2, "shard": True, "method": "lora"}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +182,12 @@ def test_how_a_run_is_computed_counts_in_no_hash() -> None:
         ({"launcher": "torchrun", "objective": "grpo", "reward": "run:m"}, "launcher", "do not share the grpo loss"),
         ({"launcher": "torchrun", "objective": "dpo"}, "launcher", "towards sft only"),
         ({"launcher": "torchrun", "method": "adalora"}, "launcher", "does not train the method adalora"),
+        ({"shard": True}, "shard", "holds the whole model"),
+        ({**SHARED, "processes": 1}, "processes", "this run has one"),
+        ({**SHARED, "method": "qlora"}, "shard", "its 4-bit weights cannot be divided"),
+        ({**SHARED, "optimizer": "paged_adamw_8bit"}, "optimizer", "does not train a sharded model"),
+        ({**SHARED, "lr_trial": True}, "lr_trial", "needs the whole model in one process"),
+        ({**SHARED, "objective": "dpo"}, "launcher", "towards sft only"),
     ],
 )
 def test_what_a_launcher_does_not_carry_is_refused(settings: dict[str, Any], where: str, says: str) -> None:

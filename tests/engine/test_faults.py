@@ -227,3 +227,11 @@ def test_memory_trouble_is_named() -> None:
     gpu = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
     assert error_messages.is_out_of_memory(gpu) and error_messages.is_out_of_memory(MemoryError())
     assert not error_messages.is_out_of_memory(ValueError("out of memory of the past"))
+
+
+def test_a_lost_process_is_named() -> None:
+    gloo = RuntimeError("[gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:8090")
+    nccl = type("DistBackendError", (RuntimeError,), {})("NCCL error: remote process exited")
+    for error in (gloo, nccl):
+        assert "lost another one of the run: it has ended." in error_messages.sentence(error)
+    assert not error_messages.is_lost_process(RuntimeError("Connection closed by peer"))

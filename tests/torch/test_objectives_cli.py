@@ -201,7 +201,7 @@ def test_a_reward_must_be_one_that_can_be_used(tf: Cli, data: None, base: str, w
     error = tf.error(*words, "--reward", "none", "--reward-probes", "general")
     assert error["where"] == "--reward-probes" and "a reward model (reward) and probes (reward_probes)" in error["what"]
     error = tf.error(*words, "--reward-probes", "general")
-    assert error["where"] == "reward_probes" and "No probe of general asks any of the 8 prompts" in error["what"]
+    assert error["where"] == "--reward-probes" and "No probe of general asks any of the 8 prompts" in error["what"]
     assert "holds a password" in tf.error(*words, "--reward-judge", "http://a:b@c/v1#m")["what"]
     file = write("score.py", "def other(): ...\n")
     assert "defines no function score" in tf.error(*words, "--reward-file", f"{file}:score")["what"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -34,8 +35,14 @@ def training(who: Store, base: Path) -> Iterator[list[psutil.Process]]:  # noqa:
     yield [driver, *driver.children(recursive=True)]
 
 
-def test_ray_trains_what_one_process_does(who: Store, base: Path, tmp_path: Path) -> None:  # noqa: F811
-    run = submit(who, base, **TWO)
+@pytest.mark.parametrize("shared", [{}, {"shard": True, "method": "full"}], ids=["whole", "shared"])
+def test_ray_trains_what_one_process_does(
+    who: Store,  # noqa: F811
+    base: Path,  # noqa: F811
+    tmp_path: Path,
+    shared: dict[str, Any],
+) -> None:
+    run = submit(who, base, **TWO, **shared)
     run_control.start(who, "r")
     run = run_control.wait(who, "r")
     require_equal(who, run, *alone(who, run, base, tmp_path / "alone"))

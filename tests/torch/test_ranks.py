@@ -1,5 +1,5 @@
-"""Runs in two real processes over gloo: the losses and the adapter of one process, also across a stop, a resume and
-another launcher; and what happens when one of the processes dies."""
+"""Runs in two real processes over gloo, which each hold the model or share it: the losses and the adapter of one
+process, also across a stop, a resume and another launcher; and what happens when one of the processes dies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ SETTINGS: dict[str, Any] = {
     "method": "lora", "dtype": "fp32", "steps": 8, "batch_size": 8, "lr": 1e-3, "rank": 4, "threads": 2,
     "save_every": 4,
 }  # fmt: skip
-TWO = {"launcher": "torchrun", "processes": 2}
+TWO: dict[str, Any] = {"launcher": "torchrun", "processes": 2}
+SHARED = {**TWO, "shard": True}
 CLOSE = 1e-5
 """How far sums in another order may take losses and weights of these runs."""
 
@@ -73,9 +74,26 @@ def submit(store: Store, base: Path, **changes: Any) -> Run:
 
 def alone(store: Store, run: Run, base: Path, out: Path, **options: Any) -> tuple[Path, Recorder]:
     """The same run in this process: its adapter and what it told."""
-    config = TrainConfig.from_json(run.config).replace(launcher="local", processes=1)
+    config = TrainConfig.from_json(run.config).replace(launcher="local", processes=1, shard=False)
     outcome, told = train(config, datasets.snapshot_rows(store, run.snapshot), base, out, **options)
     return outcome.adapter, told
+
+
+def begin_alone(store: Store, run: Run, base: Path, out: Path, steps: int) -> None:
+    """Make so many steps of a run in this process, and give the run the checkpoint."""
+    place, _ = alone(store, run, base, out, stop_after=steps)
+    saved = store.home.run_dir(run.uid) / "checkpoints" / f"step-{steps}"
+    saved.parent.mkdir(parents=True)
+    shutil.copytree(place, saved)
+    with store.write():
+        runs.keep_checkpoint(store, run.id, steps, store.home.relative(saved), manifest_of(saved)["files"])
+
+
+def forget_until(told: Recorder, step: int) -> None:
+    """Leave out what was told of the steps up to this one."""
+    for numbers in told.numbers.values():
+        for earlier in range(1, step + 1):
+            numbers.pop(earlier, None)
 
 
 def require_equal(store: Store, run: Run, adapter: Path, told: Recorder) -> None:
@@ -122,8 +140,9 @@ def holding_at_5(store: Store) -> list[psutil.Process]:
         {"method": "qlora", "accumulation": 2, "batch_size": 6},  # in bf16 only the same passes round alike
         {"batch_size": 1, "packing": "padded"},  # one row a step: the second process has nothing to do
         {"drift": True, "rehearsal": 0.5, "lr_trial": True, "measure_every": 4, "result": "val-loss"},
+        {"method": "full"},
     ],
-    ids=["one batch", "qlora", "uneven", "measured"],
+    ids=["one batch", "qlora", "uneven", "measured", "full"],
 )
 def test_two_processes_train_what_one_does(who: Store, base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     run = submit(who, base, **TWO, **changes)
@@ -132,25 +151,73 @@ def test_two_processes_train_what_one_does(who: Store, base: Path, tmp_path: Pat
     require_equal(who, run, *alone(who, run, base, tmp_path / "alone"))
     assert [saved.step for saved in runs.checkpoints(who, run.id)] == [4]
     assert (run.env["launcher"], run.env["processes"], run.env["threads"]) == ("torchrun", 2, 1)
-    assert run.config_hash == TrainConfig.from_json(run.config).replace(launcher="local", processes=1).hash()
+    assert (
+        run.config_hash == TrainConfig.from_json(run.config).replace(launcher="local", processes=1, shard=False).hash()
+    )
 
 
 @pytest.mark.slow
 def test_two_processes_continue_what_one_began(who: Store, base: Path, tmp_path: Path) -> None:
     run = submit(who, base, **TWO)
     runs.set_wanted(who, "r", "stop")  # it leaves the queue
-    place, _ = alone(who, run, base, tmp_path / "begun", stop_after=4)
-    saved = who.home.run_dir(run.uid) / "checkpoints" / "step-4"
-    saved.parent.mkdir(parents=True)
-    shutil.copytree(place, saved)
-    with who.write():
-        runs.keep_checkpoint(who, run.id, 4, who.home.relative(saved), manifest_of(saved)["files"])
+    begin_alone(who, run, base, tmp_path / "begun", 4)
     assert run_control.resume(who, "r") is not None
     run = run_control.wait(who, "r")
     adapter, told = alone(who, run, base, tmp_path / "whole")
-    for numbers in told.numbers.values():
-        for step in range(1, 5):
-            numbers.pop(step, None)
+    forget_until(told, 4)
+    require_equal(who, run, adapter, told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "full"},
+        {"batch_size": 1, "packing": "padded"},
+        {"method": "full", "drift": True, "rehearsal": 0.5, "measure_every": 2, "result": "val-loss"},
+        {"dora": True, "modules_to_save": ("embed_tokens",), "lora_plus": 4.0},
+    ],
+    ids=["full", "lora, uneven", "full, measured", "dora, whole modules"],
+)
+def test_two_processes_that_share_the_model_train_what_one_does(
+    who: Store, base: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    run = submit(who, base, **SHARED, **changes)
+    run_control.start(who, "r")
+    run = run_control.wait(who, "r")
+    adapter, told = alone(who, run, base, tmp_path / "alone")
+    require_equal(who, run, adapter, told)
+    assert (run.env["sharded"], [saved.step for saved in runs.checkpoints(who, run.id)]) == (True, [4])
+    found = who.home.absolute(str(run.adapter))
+    assert {path.name for path in found.iterdir()} == {path.name for path in adapter.iterdir()}
+    kept = who.home.run_dir(run.uid) / "checkpoints" / "end"
+    mine, theirs = (torch.load(place / "optimizer.pt") for place in (kept, adapter.parent / "checkpoints" / "end"))
+    assert shapes_of(mine) == shapes_of(theirs)
+
+
+def shapes_of(state: dict[str, Any]) -> list[Any]:
+    """The shapes of an optimizer's state, in its order."""
+    moments = [{name: tensor.shape for name, tensor in found.items()} for found in state["state"].values()]
+    return [*moments, [master.shape for master in state["masters"]]]
+
+
+@pytest.mark.slow
+def test_a_run_goes_from_one_process_to_a_shared_model_and_back(
+    who: Store, base: Path, tmp_path: Path, held: None
+) -> None:
+    run = submit(who, base, **SHARED, method="full")
+    runs.set_wanted(who, "r", "stop")  # it leaves the queue
+    begin_alone(who, run, base, tmp_path / "begun", 4)
+    assert run_control.resume(who, "r") is not None
+    until(lambda: runs.get(who, "r").step == 5 or runs.get(who, "r").error)
+    run_control.stop(who, "r")
+    run = run_control.wait(who, "r")
+    assert (run.state, run.step) == ("stopped", 6), run.error
+    assert run_control.resume(who, "r", launcher="local") is not None
+    run = run_control.wait(who, "r")
+    assert "shard" not in run.config and "processes" not in run.config
+    adapter, told = alone(who, run, base, tmp_path / "whole")
+    forget_until(told, 4)
     require_equal(who, run, adapter, told)
 
 
@@ -170,9 +237,12 @@ def test_a_stop_is_heard_by_all_and_one_process_continues(who: Store, base: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", [TWO, SHARED], ids=["whole", "shared"])
 @pytest.mark.parametrize("victim", [0, 1], ids=["first", "second"])
-def test_a_killed_process_ends_the_run_and_leaves_none(who: Store, base: Path, held: None, victim: int) -> None:
-    submit(who, base, **TWO)
+def test_a_killed_process_ends_the_run_and_leaves_none(
+    who: Store, base: Path, held: None, victim: int, how: dict[str, Any]
+) -> None:
+    submit(who, base, **how)
     agent, *both = holding_at_5(who)
     first = next(p for p in both if _is_first(p))
     doomed = first if victim == 0 else next(p for p in both if p != first)

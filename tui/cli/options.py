@@ -3,14 +3,14 @@ Completion never fails and never creates a home: it offers nothing instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
-from store.errors import BadInput
+from store.errors import BadInput, Unsupported
 from store.records import Kind, Split, Status
 from tui.cli.session import Session
 
@@ -103,11 +103,14 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
 
 
 @contextmanager
-def options_named() -> Iterator[None]:
-    """Let an error about a field name the option that was typed, and point to the command's help."""
+def options_named(fields: Container[str] | None = None) -> Iterator[None]:
+    """Let an error about a field, or about one of these, name the option that was typed, and point to the command's
+    help."""
     try:
         yield
-    except BadInput as error:
+    except (BadInput, Unsupported) as error:
+        if fields is not None and error.where not in fields:
+            raise
         option = f"--{error.where.replace('_', '-')}" if error.where else None
         todo = error.todo or f"See: {click.get_current_context().command_path} --help"
-        raise BadInput(error.what, where=option, todo=todo) from None
+        raise type(error)(error.what, where=option, todo=todo) from None

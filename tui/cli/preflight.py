@@ -14,7 +14,7 @@ import click
 from store.errors import BadInput
 from tui.cli.command import Command
 from tui.cli.config_options import config_of, config_options
-from tui.cli.options import dataset_option
+from tui.cli.options import dataset_option, options_named
 from tui.cli.output import Progress, emit, emit_json, fields, say
 from tui.cli.session import session
 from tui.formatting import count, duration, size
@@ -42,7 +42,10 @@ def preflight(dataset: str, **given: Any) -> None:
     Counts tokens, and rows that are cut or empty; estimates time and memory; shows rows as the model reads them,
     with the trained parts marked. Fails when a run on this data would fail.
     """
-    show(dataset, config_of(given))
+    from engine.training.config import FIELDS
+
+    with options_named(FIELDS):
+        show(dataset, config_of(given))
 
 
 def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) -> None:

@@ -241,19 +241,21 @@ def stop(name: str, now: bool) -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Give the run so many optimizer steps in all.")
 @how_options
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
-def resume(name: str, steps: int | None, launcher: str | None, processes: int | None, wait: bool) -> None:
+def resume(
+    name: str, steps: int | None, launcher: str | None, processes: int | None, shard: bool | None, wait: bool
+) -> None:
     """Continue a run that is stopped, failed or lost, from its last checkpoint that is as it was saved.
 
     With --steps a finished run continues, too, from the state at its end. The learning rate then follows the schedule
-    over all steps from there on: with a falling schedule it rises again first. --launcher and --processes start it
-    another way than before.
+    over all steps from there on: with a falling schedule it rises again first. --launcher, --processes and --shard
+    start it another way than before.
     """
     from engine.models import refs
     from engine.training import run_control
     from store import runs as kept
 
     store, asked = fresh(), refs.parse_run(name)
-    how: dict[str, Any] = {"launcher": launcher, "processes": processes}
+    how: dict[str, Any] = {"launcher": launcher, "processes": processes, "shard": shard}
     try:
         run_control.resume(store, asked.value, asked.step, steps=steps, **how, on_note=say)
     except BadInput as error:

@@ -14,7 +14,7 @@ from tui.cli import preflight
 from tui.cli.command import Command
 from tui.cli.config_options import config_of, config_options, read_config, replaces
 from tui.cli.following import follow, run_json, watch_command
-from tui.cli.options import DATASET
+from tui.cli.options import DATASET, options_named
 from tui.cli.output import emit, emit_json, say
 from tui.cli.runs import show_started
 from tui.cli.session import session
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     tuningfork train --dataset ember
     tuningfork train --dataset support --recipe instruct --epochs 2 --lr 2e-4 --name support-2 --wait
     tuningfork train --dataset support --model ./my-model --method lora --rank 8 --json
+    tuningfork train --dataset votes --objective dpo --on run:ember
+    tuningfork train --dataset support --method full --launcher torchrun --processes 2 --shard
     tuningfork train --config run.yaml --epochs 2 --dry-run
     """,
 )
@@ -60,6 +62,7 @@ def train(
     """Tune a model on a dataset. The run is a process of its own: it keeps running when this terminal closes."""
     from engine.models.refs import Ref
     from engine.training import run_control
+    from engine.training.config import FIELDS
     from engine.training.methods import METHODS
     from engine.training.objectives import OBJECTIVES
     from store import runs
@@ -77,10 +80,12 @@ def train(
     if dry_run:
         if name in run_control.names(store):
             raise Conflict(f"There is a run named {name} already.", where="--name", todo="Choose another name.")
-        preflight.show(dataset or "", config, _data(dataset, snapshot) if snapshot else None)
+        with options_named(FIELDS):
+            preflight.show(dataset or "", config, _data(dataset, snapshot) if snapshot else None)
         say("Nothing was started.")
         return
-    run = run_control.submit(store, config, _data(dataset, snapshot), name)
+    with options_named(FIELDS):
+        run = run_control.submit(store, config, _data(dataset, snapshot), name)
     for sentence in METHODS[run.method].limits(config):
         say(sentence)
     for event in () if wait else runs.events(store, run.id):  # what a user must know before it starts

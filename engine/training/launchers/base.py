@@ -24,6 +24,18 @@ class LaunchedConfig(Protocol):
     def processes(self) -> int:
         """Processes of the run."""
 
+    @property
+    def shard(self) -> bool:
+        """Whether the model is divided among them."""
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer."""
+
+    @property
+    def lr_trial(self) -> bool:
+        """Whether rates are tried out first."""
+
 
 class Launcher(Protocol):
     """One way to start a worker."""
@@ -53,8 +65,10 @@ class Launcher(Protocol):
         """
 
 
-CARRIED = ("lora", "qlora")
+CARRIED = ("lora", "qlora", "full")
 """The methods whose gradients several processes add up; their steps are tested against those of one process."""
+SHARDED = ("lora", "full")
+"""Those that can be trained on a sharded model."""
 
 
 def check_several(config: LaunchedConfig, name: str) -> None:
@@ -70,6 +84,35 @@ def check_several(config: LaunchedConfig, name: str) -> None:
             f"The launcher {name} does not train the method {config.method}.",
             where="launcher",
             todo=f"Take the launcher local, or one of the methods {', '.join(CARRIED)}.",
+        )
+    if config.shard:
+        _check_sharded(config)
+
+
+def _check_sharded(config: LaunchedConfig) -> None:
+    if config.processes < 2:
+        raise BadInput(
+            "A model is sharded over several processes, and this run has one.",
+            where="processes",
+            todo="Give at least 2 processes, or do not shard the model.",
+        )
+    if config.method not in (*SHARDED, "auto"):
+        raise BadInput(
+            f"The method {config.method} does not train on a sharded model: its 4-bit weights cannot be divided.",
+            where="shard",
+            todo=f"Take one of the methods {', '.join(SHARDED)}, or do not shard the model.",
+        )
+    if config.optimizer != "adamw":
+        raise BadInput(
+            f"The optimizer {config.optimizer} does not train a sharded model.",
+            where="optimizer",
+            todo="Take adamw: its state is sharded, too.",
+        )
+    if config.lr_trial:
+        raise BadInput(
+            "A rate trial needs the whole model in one process, and this run shards it.",
+            where="lr_trial",
+            todo="Give a learning rate without a trial, or do not shard the model.",
         )
 
 

@@ -26,6 +26,12 @@ class LocalLauncher:
                 where="processes",
                 todo="Take the launcher torchrun.",
             )
+        if config.shard:
+            raise BadInput(
+                "The launcher local starts one process, which holds the whole model.",
+                where="shard",
+                todo="Take the launcher torchrun and at least 2 processes, or do not shard the model.",
+            )
 
     def limits(self, config: LaunchedConfig, *, cores: int, cards: int) -> list[str]:
         """See Launcher.limits."""

@@ -52,6 +52,7 @@ def _move(found: Migration) -> None:
     found.schedule("lr_scheduler", "cosine")
     found.warm_up("warmup_ratio", "warmup_steps", 0.0)
     found.numbers("bf16", "fp16")
+    found.sharding()
     if found.flag("train_on_inputs"):
         found.leave("train_on_inputs", "train_on_inputs has no counterpart: only answers are trained.")
     if name := found.text("chat_template"):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.training.config import FIELDS
+from engine.training.launchers.base import SHARDED
 from engine.training.methods import METHODS
 from engine.training.objectives import OBJECTIVES
 from store.errors import BadInput
+
+_NO = ("", "no", "false", "none", "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,31 @@ class Migration:
             self.values["method"] = "lora"
         else:
             self.values["method"] = name
+
+    def sharding(self, name: str = "fsdp", options: str = "fsdp_config") -> None:
+        """Whether the model is sharded, which the method and objective found before must allow. The file does not say
+        over how many processes."""
+        wanted = [each for each in (self.listed(name) or [self.text(name) or ""]) if each.lower() not in _NO]
+        inner = [key for key in self.keys if key.startswith(f"{options}.")]
+        if not wanted and not inner:
+            return
+        key = name if wanted else inner[0]
+        if self.values["objective"] != "sft" or self.values["method"] not in SHARDED:
+            self.leave(
+                key,
+                f"{key} has no counterpart for the method {self.values['method']} and the objective"
+                f" {self.values['objective']}: such a run is not sharded.",
+            )
+            return
+        if "offload" in " ".join(wanted) or self.flag(f"{options}.offload_params"):
+            self.changed.append(f"{key}: nothing is moved to the CPU's memory; the shards stay on the device.")
+        for each in (*inner, "fsdp_version"):
+            self.text(each)
+        self.values |= {"launcher": "torchrun", "processes": 2, "shard": True}
+        self.changed.append(
+            f"{key} became shard with the launcher torchrun: weights, gradients and optimizer state are divided among"
+            " the processes, layer by layer (FSDP2). The file does not say how many: set processes."
+        )
 
     def missing(self) -> list[ForeignKey]:
         """The keys that no one took, in the file's order: they have no counterpart. Empty ones said nothing."""

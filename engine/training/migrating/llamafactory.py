@@ -50,6 +50,7 @@ def _move(found: Migration) -> None:
     found.schedule("lr_scheduler_type", "linear")
     found.warm_up("warmup_ratio", "warmup_steps", 0.0)
     found.numbers("bf16", "fp16")
+    found.sharding()
     if name := found.text("template"):
         found.changed.append(f"template {name}: the model's own chat template is used; --template names another.")
     found.flag("do_train")

@@ -63,6 +63,7 @@ def _move(found: Migration) -> None:
     found.schedule("lr_scheduler_type", "linear")
     found.warm_up("warmup_ratio", "warmup_steps", 0.0)
     found.numbers("bf16", "fp16")
+    found.sharding()
     if found.flag("packing"):
         found.changed.append("packing: rows are packed behind their common beginning, and do not see each other.")
 

@@ -22,7 +22,7 @@ from engine.training.objectives.dpo import ADAPTED
 RLOO = Objective(
     name="rloo",
     title="Earn rewards, one left out",
-    summary="Reinforcement learning (RLOO): as grpo, each answer held against the mean of the others to its prompt.",
+    summary="Reinforcement learning (RLOO): as grpo, each answer compared with the mean of the others to its prompt.",
     needs="pairs",
     preflight=reinforced.preflight,
     metrics=reinforced.METRICS,

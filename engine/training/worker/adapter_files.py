@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from engine.models.chat_template import FILES, ChatTemplate
 from engine.training.objectives import OBJECTIVES
 from engine.training.preflight import template_of
-from engine.training.worker import checkpoints
+from engine.training.worker import checkpoints, sharding
 from engine.training.worker.contracts import TrainingJob
 from engine.training.worker.loading import HEAD
 from store.errors import TuningforkError
@@ -27,11 +28,12 @@ STATE = "training_state.safetensors"
 learned of its ranks."""
 
 
-def write(model: Any, folder: Path) -> None:
+def write(model: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
     """PEFT's two files of the trained adapter, and STATE where its method has one. PEFT's readme, an empty form, is
-    left out."""
+    left out. A sharded model's whole `weights` are given (sharding.trained_weights)."""
+    given = {} if weights is None else {"state_dict": weights}
     with _untrimmed(model):
-        model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
+        model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"], **given)
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text("utf-8"))
@@ -46,7 +48,10 @@ def write(model: Any, folder: Path) -> None:
 def read(model: Any, folder: Path) -> None:
     """The weights as they were written; PEFT's own loader would change their dtype."""
     options = model.peft_config["default"]
-    if not options.is_prompt_learning:  # of virtual tokens the adapter holds what their network wrote
+    if sharding.is_sharded(model):
+        with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+            sharding.put(get_peft_model_state_dict(model, save_embedding_layers=False), file.get_tensor)
+    elif not options.is_prompt_learning:  # of virtual tokens the adapter holds what their network wrote
         with _untrimmed(model):
             set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
     if (folder / STATE).is_file():
@@ -131,11 +136,15 @@ def add_template(folder: Path, job: TrainingJob, template: ChatTemplate) -> None
 
 
 def finish(model: Any, job: TrainingJob, template: ChatTemplate, step: int, total: int) -> Path:
-    """Write the finished adapter, with everything needed to use it, to out/adapter; returns that folder."""
+    """Write the finished adapter, with everything needed to use it, to out/adapter; returns that folder. All processes
+    of a run on a sharded model take part, and the first writes."""
     part, final = job.out / "adapter.part", job.out / "adapter"
+    weights = sharding.trained_weights(model, job.ranks.first)
+    if not job.ranks.first:
+        return final
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
-    write(model, part)
+    write(model, part, weights)
     add_template(part, job, template)
     seal(part, job, step, total)
     checkpoints.place(part, final)

@@ -82,7 +82,7 @@ def _convert(source: Path, part: Path, say: Say) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     quiet()
-    say(f"Making {source.name} ready for training, this once")
+    say(f"Converting the weights of {source.name}")
     try:
         config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
         for name, value in config_fields.corrections(header.read(source)).items():

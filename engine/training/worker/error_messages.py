@@ -11,6 +11,7 @@ from engine.training.worker.contracts import Diverged
 from store.errors import BadInput, Conflict, TuningforkError, Unsupported
 
 _MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
+_EXCHANGE_TYPES = {"DistBackendError", "DistNetworkError"}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
 
 
@@ -28,6 +29,11 @@ def sentence(error: BaseException) -> str:
         return (
             "The machine ran out of memory.\n"
             "  Take a smaller batch_size or max_length, method qlora, or a smaller model; close other programs."
+        )
+    if is_lost_process(error):
+        return (
+            "This process lost another one of the run: it has ended.\n"
+            "  Read the log for its last words, and resume the run: it continues from its last checkpoint."
         )
     for link in causes(error):
         if isinstance(link, ModuleNotFoundError):
@@ -52,6 +58,14 @@ def is_out_of_memory(error: BaseException) -> bool:
         type(link).__name__ in _MEMORY_TYPES
         or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
         or (isinstance(link, RuntimeError) and any(word in str(link).lower() for word in _MEMORY_WORDS))
+        for link in causes(error)
+    )
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an exchange between processes failed, which happens in any pass of a sharded model."""
+    return any(
+        type(link).__name__ in _EXCHANGE_TYPES or (isinstance(link, RuntimeError) and "gloo/transport" in str(link))
         for link in causes(error)
     )
 

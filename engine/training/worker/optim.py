@@ -8,14 +8,16 @@ https://arxiv.org/abs/1608.03983, without restarts.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn import Parameter
 
 from engine.training.config import TrainConfig
+from engine.training.worker.sharding import gather, local, part_of
 from store.errors import Unsupported
 
 
@@ -24,8 +26,11 @@ class MasterAdamW(torch.optim.AdamW):
 
     A bf16 weight has 8 bits: late, small updates would be rounded away. Keeping the adapter itself in float32 instead
     costs a fifth of a step on the CPU (the default model, two cores), because every product then casts its input.
-    `state_dict` carries the masters, so that a resumed run continues exactly.
+    `state_dict` carries the masters, so that a resumed run continues exactly. Of a sharded model each process keeps and
+    updates its part; files hold the whole (`gather`).
     """
+
+    _gathered: dict[str, Any] | None = None
 
     def __init__(self, parameters: Iterable[Parameter] | Sequence[dict[str, Any]], **options: Any) -> None:
         given = list(parameters)
@@ -35,7 +40,7 @@ class MasterAdamW(torch.optim.AdamW):
         for group in groups:
             low = [parameter for parameter in group["params"] if parameter.requires_grad]
             if low:
-                masters = [Parameter(p.detach().to(torch.float32, copy=True)) for p in low]
+                masters = [Parameter(local(p.detach()).to(torch.float32, copy=True)) for p in low]
                 copies.append({**group, "params": masters})
                 self._low += low
         super().__init__(copies, fused=True, **options)
@@ -49,16 +54,16 @@ class MasterAdamW(torch.optim.AdamW):
         """Take over what was changed in float32 parameters outside of the steps."""
         for master, low in zip(self._masters, self._low, strict=True):
             if low.dtype == torch.float32:
-                master.copy_(low)
+                master.copy_(local(low))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update from the gradients of the low-precision parameters."""
         masters = self._masters
         for master, low in zip(masters, self._low, strict=True):
-            master.grad = None if low.grad is None else low.grad.to(torch.float32)
+            master.grad = None if low.grad is None else local(low.grad).to(torch.float32)
         loss = super().step(closure)
-        torch._foreach_copy_(self._low, masters)
+        torch._foreach_copy_([local(low) for low in self._low], masters)
         for master in masters:
             master.grad = None
         return loss
@@ -69,18 +74,46 @@ class MasterAdamW(torch.optim.AdamW):
             low.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """AdamW's state and the masters."""
+        """AdamW's state and the masters: of a sharded model this process's part, or inside of `gathered` the whole."""
+        if self._gathered is not None:
+            return self._gathered
         return {**super().state_dict(), "masters": [master.detach() for master in self._masters]}
+
+    @contextlib.contextmanager
+    def gathered(self, keep: bool) -> Iterator[None]:
+        """While inside, `state_dict` is that of the whole model in processes that `keep` it. All of them must enter."""
+        own = self.state_dict()
+        whole: dict[str, Any] = {**own, "state": {}}
+        for number, low in enumerate(self._low):
+            of_one = own["state"].get(number, {})
+            whole["state"][number] = {
+                name: gather(low, value, keep) if name != "step" else value for name, value in of_one.items()
+            }
+        whole["state"] = {number: found for number, found in whole["state"].items() if found}
+        pairs = zip(self._low, own["masters"], strict=True)
+        whole["masters"] = [gather(low, master, keep) for low, master in pairs]
+        self._gathered = whole if keep else None
+        try:
+            yield
+        finally:
+            self._gathered = None
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave; the low-precision parameters follow."""
+        """Restore what `state_dict` gave; the low-precision parameters follow. What is whole there is divided as they
+        are."""
         rest = dict(state_dict)
         saved = rest.pop("masters")
+        rest["state"] = {
+            number: {
+                name: value if name == "step" else part_of(self._low[number], value) for name, value in found.items()
+            }
+            for number, found in rest["state"].items()
+        }
         super().load_state_dict(rest)
         for master, low, value in zip(self._masters, self._low, saved, strict=True):
-            master.copy_(value)
-            low.copy_(value)
+            master.copy_(part_of(low, value))
+            local(low).copy_(master)
 
 
 def optimizer_of(config: TrainConfig, model: Any, rate: float) -> torch.optim.Optimizer:

@@ -1,9 +1,10 @@
 """The processes of one run: what they add up, what the first of them decides for all, and how one hears that another
 ended. A run in one process has `ALONE`, for which all of it is nothing. torch is imported when processes join.
 
-Every process holds the whole model and takes its share of the passes of each step; the adapter's gradients are added up
-before they are clipped, so that each does the same optimizer step: data parallelism as in Li et al., "PyTorch
-Distributed", https://arxiv.org/abs/2006.15704, without its hooks, since an adapter's gradients are small.
+Every process holds the whole model and takes its share of the passes of each step; the gradients are added up before
+they are clipped, so that each does the same optimizer step: data parallelism as in Li et al., "PyTorch Distributed",
+https://arxiv.org/abs/2006.15704, without its hooks, since an adapter's gradients are small. A model in shards
+(sharding.py) adds up its gradients itself.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others: the first may prepare a model or measure for hours. What ends is noticed by
 other means."""
+EXCHANGE = 16_000_000
+"""Numbers that processes add up at once: the gradients of all weights of a model would be copied whole otherwise."""
 _LOOK_S = 0.5
 _GRACE_S = 5.0
 """Seconds that a process has to end by itself when another has ended."""
@@ -132,17 +135,18 @@ class GroupRanks(Ranks):
         self._left.set()
 
     def add(self, tensors: Sequence[Tensor]) -> None:
-        """See Ranks.add. One exchange in float32 for all of them, in their order."""
+        """See Ranks.add. In float32 and in their order, many small ones in one exchange."""
         import torch
         from torch import distributed
 
         kind = torch.float64 if any(each.dtype == torch.float64 for each in tensors) else torch.float32
-        flat = torch.cat([each.detach().reshape(-1).to(kind) for each in tensors])
-        with self._together():
-            distributed.all_reduce(flat)
-        with torch.no_grad():
-            for each, part in zip(tensors, flat.split([each.numel() for each in tensors]), strict=True):
-                each.copy_(part.view_as(each))
+        for many in _exchanges(tensors):
+            flat = torch.cat([each.detach().reshape(-1).to(kind) for each in many])
+            with self._together():
+                distributed.all_reduce(flat)
+            with torch.no_grad():
+                for each, part in zip(many, flat.split([each.numel() for each in many]), strict=True):
+                    each.copy_(part.view_as(each))
 
     def any(self, here: bool) -> bool:
         import torch
@@ -220,6 +224,20 @@ class GroupRanks(Ranks):
                 f"Process {self.rank + 1} of {self.world} lost another one of the run: it has ended.",
                 todo="Read the log for its last words, and resume the run: it continues from its last checkpoint.",
             ) from error
+
+
+def _exchanges(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in their order, in groups of at most EXCHANGE numbers or of one."""
+    group: list[Tensor] = []
+    numbers = 0
+    for each in tensors:
+        if group and numbers + each.numel() > EXCHANGE:
+            yield group
+            group, numbers = [], 0
+        group.append(each)
+        numbers += each.numel()
+    if group:
+        yield group
 
 
 def listen() -> tuple[Any, int]:

@@ -22,7 +22,7 @@ from engine.models.chat_template import ChatTemplate
 from engine.training import stop_rules, watched_probes
 from engine.training.estimate import MEASUREMENTS
 from engine.training.stop_rules import Measurement
-from engine.training.worker import adapter_files, live, packing
+from engine.training.worker import adapter_files, live, packing, sharding
 from engine.training.worker.contracts import TrainingJob
 from engine.training.worker.packing import Pack
 from store.records import Probe
@@ -35,10 +35,16 @@ _KEPT_BYTES = 256 * 1024**2
 
 
 def probe_sets(job: TrainingJob) -> dict[str, list[Probe]]:
-    """The probes that this run asks, by set: those kept in its folder. Only the first process asks them."""
-    if not job.ranks.first:
+    """The probes that this run asks, by set: those kept in its folder. Only the first process asks them, or all of them
+    together where the model is sharded."""
+    if not _measures(job):
         return {}
     return watched_probes.from_json(read_json(job.out / watched_probes.FILE, optional=True))
+
+
+def _measures(job: TrainingJob) -> bool:
+    """Whether this process measures: the first one does it for all, unless none can without the others."""
+    return job.ranks.first or job.config.shard
 
 
 class Drift:
@@ -109,13 +115,15 @@ class Watcher:
     def measure(self, step: int) -> str:
         """Measure, report, keep the best weights; returns why the run ends now, "" when it goes on."""
         val_loss = self._validate(step)
-        if not self._job.ranks.first:
-            return ""  # the first process measures for all
+        if not _measures(self._job):
+            return ""
         if not self.active or (self.seen and self.seen[-1].step >= step):
             return ""
         began = time.monotonic()
         drift = self._drift.measure() if self._drift else None
         passed = self._ask()
+        if self._job.config.shard:  # all of them must come to the same decisions
+            drift, passed = self._job.ranks.from_first(lambda: (drift, passed))
         now = Measurement(step, val_loss, drift, passed)
         self.seen.append(now)
         self.seconds += time.monotonic() - began
@@ -124,7 +132,8 @@ class Watcher:
         self._job.reporter.say(f"Step {step}: {_words(now, self._probes)}", step=step, phase="training")
         if self._job.config.result != "last" and stop_rules.best(self._job.config.result, self.seen) is now:
             self._keep_best(now)
-        write_json(self._job.out / _STATE, {"seen": [asdict(each) for each in self.seen]})
+        if self._job.ranks.first:
+            write_json(self._job.out / _STATE, {"seen": [asdict(each) for each in self.seen]})
         return stop_rules.reason_to_stop(self._job.config.stop_when, self.seen)
 
     def best_step(self, step: int) -> int:
@@ -164,10 +173,13 @@ class Watcher:
         return found
 
     def _keep_best(self, now: Measurement) -> None:
+        weights = sharding.trained_weights(self._model, self._job.ranks.first)
+        if not self._job.ranks.first:
+            return
         part, final = self._job.out / f"{_BEST}.part", self._job.out / _BEST
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700)
-        adapter_files.write(self._model, part)
+        adapter_files.write(self._model, part, weights)
         write_json(part / "step.json", {"step": now.step})
         shutil.rmtree(final, ignore_errors=True)
         part.replace(final)
@@ -193,10 +205,11 @@ class Watcher:
     def _remember(self) -> None:
         """What earlier attempts saw, up to the step that this one continues from."""
         resumed = self._job.resume_from
-        if not self._job.ranks.first:
+        if not _measures(self._job):
             return
         if resumed is None:
-            (self._job.out / _STATE).unlink(missing_ok=True)
+            if self._job.ranks.first:
+                (self._job.out / _STATE).unlink(missing_ok=True)
             return
         step = int(read_json(resumed / "manifest.json", optional=True).get("step", 0))
         for each in read_json(self._job.out / _STATE, optional=True).get("seen", ()):

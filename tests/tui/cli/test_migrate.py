@@ -166,6 +166,41 @@ def test_what_changes_its_meaning_is_told(tf: Cli, write: Write) -> None:
     assert "leaves these to TRL, which takes:" in changed and "alpha 32" in changed
 
 
+FSDP = """\
+fsdp_version: 2
+fsdp_config:
+  offload_params: true
+  reshard_after_forward: true
+  transformer_layer_cls_to_wrap: LlamaDecoderLayer
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (AXOLOTL.replace("load_in_4bit: true\nadapter: qlora\n", "") + FSDP, "fsdp_config.offload_params"),
+        (AXOLOTL.replace("load_in_4bit: true\nadapter: qlora", "adapter: lora") + "fsdp:\n  - full_shard\n", "fsdp"),
+        (LLAMA_FACTORY + "fsdp: full_shard auto_wrap\n", "fsdp"),
+    ],
+    ids=["axolotl, full", "axolotl, lora", "llamafactory"],
+)
+def test_a_sharded_model_stays_one(tf: Cli, write: Write, text: str, key: str) -> None:
+    found = tf.json("migrate", write("theirs.yaml", text))
+    config = found["config"]
+    assert (config["launcher"], config["processes"], config["shard"]) == ("torchrun", 2, True)
+    changed = "\n".join(found["changed"])
+    assert f"{key} became shard" in changed and "does not say how many: set processes" in changed
+    assert ("nothing is moved to the CPU's memory" in changed) == ("offload" in text)
+    assert not [each for each in found["no_counterpart"] if "fsdp" in each["key"]]
+
+
+def test_what_is_not_sharded_here_says_so(tf: Cli, write: Write) -> None:
+    found = tf.json("migrate", write("a.yaml", AXOLOTL + FSDP))
+    assert "shard" not in found["config"] and "launcher" not in found["config"]
+    assert "no counterpart for the method qlora" in "\n".join(found["changed"])
+    assert "fsdp_config.offload_params" in {each["key"] for each in found["no_counterpart"]}
+
+
 @pytest.mark.parametrize(("key", "objective"), [("temperature", "grpo"), ("normalize_advantages", "rloo")])
 def test_trl_is_known_by_what_only_its_loss_takes(tf: Cli, write: Write, key: str, objective: str) -> None:
     text = f"model_name_or_path: org/Base-1B\nuse_peft: true\nnum_generations: 8\n{key}: 1\n"

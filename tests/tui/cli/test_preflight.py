@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.tui.cli.conftest import Cli
 
 
@@ -28,6 +30,19 @@ def test_data_that_a_run_would_refuse(tf: Cli, facts: str, small: str) -> None:
     assert result.exit_code == 2 and json.loads(result.stdout)["ok"] is False
     error = json.loads(result.stderr)
     assert "max length of 12 tokens" in error["what"] and error["where"] == f"dataset {facts}"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--objective", "grpo"), "--reward"),
+        (("--targets", "nothing_proj"), "--targets"),
+        (("--modules-to-save", "nothing"), "--modules-to-save"),
+    ],
+)
+def test_a_refusal_names_the_option(tf: Cli, facts: str, small: str, words: tuple[str, ...], option: str) -> None:
+    for command in (("preflight",), ("train",), ("train", "--dry-run")):
+        assert tf.error(*command, "--dataset", facts, "--model", small, *words)["where"] == option
 
 
 def test_a_row_is_named_with_the_file_it_came_from(tf: Cli, facts: str, small: str) -> None:

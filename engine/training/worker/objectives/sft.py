@@ -20,7 +20,7 @@ from engine.training.config import TrainConfig
 from engine.training.estimate import estimate, machine, total_steps
 from engine.training.model_facts import model_facts
 from engine.training.preflight import judge, template_of, tokenise
-from engine.training.worker import error_messages, fused, loading, packing, rate_trial, recovery
+from engine.training.worker import error_messages, fused, loading, packing, rate_trial, recovery, sharding
 from engine.training.worker.callbacks import RunCallback, StepNumbers, refuse_broken
 from engine.training.worker.contracts import Diverged, Outcome, Reporter, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -54,7 +54,7 @@ def train(job: TrainingJob) -> Outcome:
     packer = choose_packer(config, loaded, template, job.reporter)
     job.ranks.require_same(_facts(loaded))
     packer.remember(job, loaded.model)
-    if where == "cpu":
+    if where == "cpu" and not config.shard:  # what is fused keeps whole weights
         say(fuse(loaded, packer))
     pace.ready()
     total = total_steps(config, len(rows.train))
@@ -63,12 +63,17 @@ def train(job: TrainingJob) -> Outcome:
     own = OwnAnswers(job, loaded.model, template, str(loaded.dtype)) if asks else None
     if many := config.rehearsed(len(train_rows)):
         train_rows += job.ranks.from_first(lambda: own.to_rehearse(many) if own else [])
-    drift = Drift(loaded.model, where, packer(own.to_measure())) if own and config.drift else None
+    measured_rows = list(own.to_measure()) if own and config.drift else []
+    if config.shard:  # no process can measure without the others
+        measured_rows = job.ranks.from_first(lambda: measured_rows)
+    drift = Drift(loaded.model, where, packer(measured_rows)) if measured_rows else None
     val_rows = list(rows.val.values())
     shared.begin(job, loaded)  # after the base's own answers, before any step
     rate = job.ranks.from_first(lambda: rate_trial.rate_of(job, loaded.model, where, packer, train_rows, val_rows))
+    if config.shard:
+        sharding.shard(loaded.model, where, job.ranks.world)
     val_packs = packer.spread(val_rows, job.ranks.world) if val_rows else []
-    validation = Validation(loaded.model, where, val_packs, job.reporter, job.ranks)
+    validation = Validation(loaded.model, where, val_packs, job.reporter, job.ranks, config.shard)
     say(f"Training on {len(rows.train)} rows, {found.trained_tokens:,} trained tokens", phase="training")
     measured_on = list((rows.val or rows.train).values())
     trainable = [weight for weight in loaded.model.parameters() if weight.requires_grad]
@@ -133,10 +138,16 @@ class Validation:
     the passes."""
 
     def __init__(
-        self, model: Any, device: str, packs: Sequence[Pack], reporter: Reporter, ranks: Ranks = ALONE
+        self,
+        model: Any,
+        device: str,
+        packs: Sequence[Pack],
+        reporter: Reporter,
+        ranks: Ranks = ALONE,
+        sharded: bool = False,
     ) -> None:
         self._model, self._device, self._packs, self._reporter = model, device, packs, reporter
-        self._ranks = ranks
+        self._ranks, self._sharded = ranks, sharded
         self._step, self._loss = 0, None
 
     @torch.no_grad()
@@ -145,8 +156,10 @@ class Validation:
         if not self._packs or step == self._step:
             return self._loss
         with packing.evaluating(self._model):
-            mine = self._ranks.share(self._packs)
-            losses = [packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p in mine]
+            mine = _mine(self._packs, self._ranks, self._sharded)
+            losses = [
+                counts * packing.loss_sum(self._model, packing.to_device(p, self._device)).item() for p, counts in mine
+            ]
         total = torch.tensor([sum(losses)], dtype=torch.float64)
         self._ranks.add([total])
         self._step, self._loss = step, total.item() / sum(pack.trained for pack in self._packs)
@@ -159,6 +172,20 @@ def _packed(packer: Passes, rows: Sequence[Example], batch: int, over: int = 1) 
     batches = [rows[at : at + batch] for at in range(0, len(rows), batch)]
     packs = [pack for each in batches for pack in packer.spread(each, -(-over // len(batches)))]
     return packs if over == 1 else sorted(packs, key=lambda pack: -pack.computed)
+
+
+def _mine(packs: Sequence[Pack], ranks: Ranks, sharded: bool) -> list[tuple[Pack, float]]:
+    """This process's share of some passes, each with what its loss counts. On a sharded model all processes compute
+    equally often, as the weights of each layer come from all of them: one that has a pass less repeats the last one for
+    nothing.
+
+    >>> packs = ["a", "b", "c"]
+    >>> _mine(packs, Ranks(1, 2), False), _mine(packs, Ranks(1, 2), True)
+    ([('b', 1.0)], [('b', 1.0), ('c', 0.0)])
+    """
+    mine = [(pack, 1.0) for pack in ranks.share(packs)]
+    idle = -(-len(packs) // ranks.world) - len(mine) if sharded else 0
+    return mine + [(packs[-1], 0.0)] * idle
 
 
 class RowNumbers(Dataset[int]):
@@ -227,15 +254,17 @@ class SftTrainer(RunTrainer, Trainer):
             try:
                 total = self._backward(model, packs)
             except (RuntimeError, MemoryError) as error:
-                if not error_messages.is_out_of_memory(error):
-                    raise
+                if not error_messages.is_out_of_memory(error) or self._job.config.shard:
+                    raise  # within a step of a sharded model the others wait for this process
                 failed = error.with_traceback(None)  # the frames hold what is to be freed
             if not ranks.any(failed is not None):
                 break
             model.zero_grad()
             if not self._packer.smaller(self._job, model, rows, step):
                 raise failed or MemoryError("Another process of the run is out of memory.")
-        if ranks.world > 1:
+        if self._job.config.shard:
+            ranks.add([total])  # gradients are added up on their way back
+        elif ranks.world > 1:
             trained = [weight for weight in model.parameters() if weight.requires_grad]
             ranks.add([*zeros_for_missing(trained), total])
         refuse_broken(step, total.item(), "loss")
@@ -246,8 +275,8 @@ class SftTrainer(RunTrainer, Trainer):
         """Backward over this process's share of a step's packs, by the trained tokens of all of them."""
         trained = sum(pack.trained for pack in packs)
         total = torch.zeros((), device=self.args.device)
-        for pack in self._job.ranks.share(packs):
-            loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) / trained
+        for pack, counts in _mine(packs, self._job.ranks, self._job.config.shard):
+            loss = packing.loss_sum(model, packing.to_device(pack, self.args.device)) * counts / trained
             self.accelerator.backward(loss)
             total += loss.detach()
         return total

@@ -3,8 +3,9 @@ Nothing here knows an objective's data or loss."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from transformers import TrainingArguments
 from engine.core.files import is_disk_full
 from engine.models.chat_template import ChatTemplate, Example
 from engine.models.saved_files import manifest_of
-from engine.training.worker import adapter_files, checkpoints, four_bit, loading, optim, recovery
+from engine.training.worker import adapter_files, checkpoints, four_bit, loading, optim, recovery, sharding
 from engine.training.worker.callbacks import RunCallback
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.loading import Loaded
@@ -42,20 +43,33 @@ class RunTrainer(_Trainer):
 
     patient = True
     """Whether a checkpoint waits for space on a full disk."""
+    _weights: dict[str, torch.Tensor] | None = None
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As the trainer does it, in the first process of a run; on a full disk the run pauses."""
-        if not self.run.job.ranks.first:
-            return
+        """As the trainer does it, in the first process of a run; on a full disk the run pauses. The others give it
+        their part of what is sharded."""
+        first = self.run.job.ranks.first
         made = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         save = super()._save_checkpoint
-        if self.patient:
-            recovery.write_patiently(self.run.job, made, lambda: save(model, trial))
-        else:
-            save(model, trial)
+        with self._whole(first):
+            if first and self.patient:
+                recovery.write_patiently(self.run.job, made, lambda: save(model, trial))
+            elif first:
+                save(model, trial)
+
+    @contextlib.contextmanager
+    def _whole(self, keep: bool) -> Iterator[None]:
+        """While inside, weights and optimizer state are whole in processes that `keep` them."""
+        self._weights = sharding.trained_weights(self.model, keep)
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        try:
+            with contextlib.nullcontext() if self._weights is None else optimizer.gathered(keep):
+                yield
+        finally:
+            self._weights = None
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)))
+        adapter_files.write(self.model, Path(str(output_dir or self.args.output_dir)), self._weights)
 
     def create_model_card(self, *args: Any, **named: Any) -> None:
         """TRL's own card is not kept: exports write one."""
@@ -76,6 +90,8 @@ class RunTrainer(_Trainer):
         self.patient = False
         try:
             self._save_checkpoint(self.model, None)
+            if not job.ranks.first:
+                return
             made = Path(str(self.args.output_dir)) / f"checkpoint-{step}"
             adapter_files.seal(made, job, step, step, self.measure_loss(step), converted=False)
             checkpoints.place(made, folder / checkpoints.END)
@@ -89,7 +105,12 @@ class RunTrainer(_Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """As saved, but for the next step's rate: in a run with more steps it follows the schedule over all of them."""
         peaks = list(self.lr_scheduler.base_lrs)  # of this attempt: a run may have gone back to half its rate
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint and sharding.is_sharded(self.model):  # the whole would not fit: a part of each tensor is read
+            state = torch.load(Path(checkpoint) / "optimizer.pt", map_location="cpu", mmap=True, weights_only=True)
+            self.optimizer.load_state_dict(state)
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
             self.lr_scheduler.base_lrs = peaks
             share = self.curve(self.lr_scheduler.last_epoch)
@@ -151,7 +172,8 @@ def announce(job: TrainingJob, loaded: Loaded, total: int, peak: float) -> None:
     all of them from then on."""
     facts = loading.environment() | {"device": loaded.device, "dtype": str(loaded.dtype).removeprefix("torch.")}
     ranks = job.ranks
-    place = {} if ranks.launcher == "local" else {"launcher": ranks.launcher, "processes": ranks.world}
+    place: dict[str, Any] = {} if ranks.launcher == "local" else {"launcher": ranks.launcher, "processes": ranks.world}
+    place |= {"sharded": True} if job.config.shard else {}
     job.reporter.total(total, facts | place)
     before = manifest_of(job.resume_from) if job.resume_from else {}
     if before.get("total_steps", total) == total:
@@ -186,12 +208,13 @@ def train_to_end(
             four_bit.settle(job, loaded, packer, measured_on)
 
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
-    step = trainer.state.global_step
+    step, ranks = trainer.state.global_step, job.ranks
     if not trainer.run.stopped:
         trainer.measure_loss(step)
-    job.ranks.leave()
-    if not job.ranks.first:
-        return Outcome(job.out, "stopped" if trainer.run.stopped else "succeeded", step)
+    if trainer.run.stopped or not job.config.shard:
+        ranks.leave()
+        if not ranks.first:
+            return Outcome(job.out, "stopped" if trainer.run.stopped else "succeeded", step)
     if trainer.run.stopped:
         settle()
         return Outcome(checkpoints.saved(job.out / "checkpoints")[-1][1], "stopped", step)
@@ -203,6 +226,10 @@ def train_to_end(
     else:
         adapter = adapter_files.finish(loaded.model, job, template, step, total)
         trainer.keep_end(job)
+    if job.config.shard:
+        ranks.leave()
+        if not ranks.first:
+            return Outcome(job.out, "succeeded", step)
     watcher.forget_best()
     shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
     if pace is not None:
