@@ -18,6 +18,7 @@ from textual import on, work
 from textual.app import App
 from textual.binding import BindingsMap
 from textual.command import CommandPalette
+from textual.css.query import NoMatches
 from textual.notifications import Notification, Notify, SeverityLevel
 from textual.signal import Signal
 
@@ -299,6 +300,11 @@ class TuningforkApp(App[int]):
         fail on one that is gone, and leave a traceback in the terminal."""
         self.workers.cancel_all()
         await super()._close_all()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A screen that was opened as the app ended finds no widgets: that is no error to end with."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
 
     @work(group="quit", exclusive=True)
     async def _ask_to_quit(self, notices: list[str]) -> None:
