@@ -60,8 +60,8 @@ _PLUGINS = (
     "square_oauth.SquareOAuthDetector", "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector",
     "twilio.TwilioKeyDetector",
 )  # fmt: skip
-"""The detectors of detect-secrets for the keys of one vendor each. Those that guess by words or entropy "
-"accuse code."""
+"""The detectors of detect-secrets for the keys of one vendor each. Those that guess by words or entropy
+accuse code."""
 
 RULES = {
     "card number": "card", "bank account": "card", "identity card number": "id-number",
