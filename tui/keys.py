@@ -203,6 +203,7 @@ PROBLEMS = (
 STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of another model", bar=True),)
 
 SNAPSHOTS = (
+    Key("snapshots.new", "n", "freeze", "Freeze", "Freeze the listed dataset as it is now", bar=True),
     Key("snapshots.mark", "space", "mark", "Mark", "Mark it; Enter on another one compares the two", bar=True),
     Key("snapshots.restore", "r", "restore", "Restore", "Make a dataset of it; u on Data undoes that", bar=True),
     Key("snapshots.export", "x", "export", "Export", "Write the rows of this snapshot to a file", bar=True),

@@ -46,7 +46,7 @@ MEANS = {
     "n": (
         "a new one, or the next one",
         "data.new compare.new votes.train train.new export.new evaluate.new probes.new lane.next_match"
-        " tokens.next_change duplicates.next turns.new",
+        " tokens.next_change duplicates.next turns.new snapshots.new",
     ),
     "N": ("the one before", "lane.previous_match tokens.previous_change duplicates.previous"),
     "o": (
