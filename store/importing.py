@@ -133,6 +133,7 @@ def import_files(
     column = None if split in SPLITS else split
     rows = _RowOptions(column, tuple(tags), as_draft)
     files = [found for path in paths for found in expanded(path)]
+    notices += [notice for path in paths if (notice := _left_out(Path(path), files))]
     sources = [_source(path, format_, variables or {}, kind, notices) for path in files]
     if column:
         for source in sources:
@@ -194,6 +195,16 @@ def expanded(path: Path | str) -> list[Path]:
             raise BadInput("The pattern finds no file.", where=str(path), todo="Check it with: ls")
         return found
     return [path]
+
+
+def _left_out(path: Path, taken: Sequence[Path]) -> str | None:
+    """The notice on the other files of a folder, which are no data by their names; None where there are none."""
+    if not path.is_dir():
+        return None
+    known = {*taken}
+    other = sorted(each.name for each in path.rglob("[!.]*") if each.is_file() and each not in known)
+    more = f" and {len(other) - _NAMED:,} more" if len(other) > _NAMED else ""
+    return f"Not read in the folder {path.name}: {', '.join(other[:_NAMED])}{more}." if other else None
 
 
 def _check_column(file: DataFile, column: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from store.files import replacing
 from store.home import Home
+from store.records import Turn
 
 NEW = "new"
 """The key of a new pair, which has no uid yet."""
@@ -19,7 +20,8 @@ CHAT = "chat"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the editor's fields held. `revision` is the pair's when typing began, 0 for a new pair."""
+    """What the editor's fields held. `revision` is the pair's when typing began, 0 for a new pair; `history` is
+    None in a draft that was written before earlier turns could be edited."""
 
     key: str
     question: str
@@ -30,6 +32,7 @@ class Draft:
     status: str
     revision: int = 0
     at: int = 0
+    history: tuple[Turn, ...] | None = None
 
 
 def folder(home: Home) -> Path:
@@ -49,8 +52,11 @@ def save(home: Home, draft: Draft) -> None:
 def load(home: Home, key: str) -> Draft | None:
     """The draft with this key; None when there is none or it cannot be read."""
     try:
-        return Draft(**json.loads(_path(home, key).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        fields = json.loads(_path(home, key).read_text("utf-8"))
+        if fields.get("history") is not None:
+            fields["history"] = tuple(Turn(**turn) for turn in fields["history"])
+        return Draft(**fields)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

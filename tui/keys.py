@@ -203,6 +203,7 @@ PROBLEMS = (
 STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of another model", bar=True),)
 
 SNAPSHOTS = (
+    Key("snapshots.new", "n", "freeze", "Freeze", "Freeze the listed dataset as it is now", bar=True),
     Key("snapshots.mark", "space", "mark", "Mark", "Mark it; Enter on another one compares the two", bar=True),
     Key("snapshots.restore", "r", "restore", "Restore", "Make a dataset of it; u on Data undoes that", bar=True),
     Key("snapshots.export", "x", "export", "Export", "Write the rows of this snapshot to a file", bar=True),
@@ -252,6 +253,9 @@ PROPOSED = (
 
 PROPOSED_PAIR = (
     Key("proposed_pair.keep", "ctrl+s,f8", "keep", "Keep", "Keep this text and go back", bar=True, priority=True),
+    Key(
+        "proposed_pair.turns", "f7,alt+h", "turns", "Turns", "Show and edit the earlier turns", bar=True, priority=True
+    ),
     Key("proposed_pair.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard your changes", bar=True, priority=True),
 )
 
@@ -259,8 +263,21 @@ EDITOR = (
     Key("editor.save", "ctrl+s,f8", "save", "Save", "Save this pair and go back", bar=True, priority=True),
     Key("editor.next", "ctrl+n,f9", "save_next", "Save, next", "Save and start another pair", bar=True, priority=True),
     Key("editor.revert", "ctrl+r,alt+r", "revert", "Discard", "Discard unsaved changes", bar=True, priority=True),
+    Key("editor.turns", "f7,alt+h", "turns", "Turns", "Show and edit the earlier turns", bar=True, priority=True),
     Key("editor.field", "alt+e", "field_outside", "Editor", "Write this field in your own editor ($VISUAL or $EDITOR)"),
     Key("editor.whole", "alt+w", "whole_outside", "Whole pair", "Write the whole pair in your own editor, as Markdown"),
+)
+
+TURNS = (
+    Key("turns.new", "n", "new", "New", "Add a turn after this one, and write it", bar=True),
+    Key("turns.edit", "e", "edit", "Edit", "Write the text of this turn"),
+    Key("turns.train", "z", "train", "Only read", "Train on this answer, or only read it (weight 0)", bar=True),
+    Key("turns.remove", "delete,backspace", "remove", "Remove", "Remove this turn; u brings it back", bar=True),
+    Key("turns.up", "K,shift+up", "move(-1)", "Move up", "Move this turn up"),
+    Key("turns.down", "J,shift+down", "move(1)", "Move down", "Move this turn down"),
+    Key("turns.undo", "u", "undo", "Undo", "Undo the last change of these turns", bar=True),
+    Key("turns.keep", "ctrl+s,f8", "keep", "Keep", "Keep the turns and go back to the pair", bar=True, priority=True),
+    Key("turns.revert", "ctrl+r,alt+r", "revert", "Discard", "Go back to the turns as they are stored", priority=True),
 )
 
 PROSE = (
@@ -570,6 +587,7 @@ PAGES: dict[str, Page] = {
     "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
     "probe_answers": Page("Answers to probes"),
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
+    "turns": Page("Earlier turns", (TURNS,), (LINES, PROSE, CHOICE)),
     "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
     "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),

@@ -26,17 +26,18 @@ _FREQUENT = {
     "en": "the of and to is that it you for was are with as his they be at this have from or had by what your "
     "can which their if will how"
     " an when who would make like been about into there her she he we do does my i should could would "
-    "more some when where why than has been them these may most other only out so no",
+    "more some when where why than has been them these may most other only out so no in on because after before "
+    "between while",
     "es": "el los las y que en un una es por con para del se lo como más pero sus le al está son fue qué cómo "
-    "este esta puede también muy hay cuál",
+    "este esta puede también muy hay cuál su cuando donde sobre desde hasta entre porque",
     "fr": "le les des et est une du que dans qui pour pas sur au avec ce il sont plus par je vous nous être "
-    "cette mais ou comme quelle quel c'est",
+    "cette mais ou comme quelle quel c'est à son sa ses leur très aussi été fait entre quand où",
     "de": "der die und das ist nicht ein eine zu den von mit sich des auf für im dem als auch es an werden "
     "aus er hat dass sie wie ich wird bei was",
     "pt": "o os as e que do da em um uma é para com não por mais dos como mas foi ao ele das tem à seu sua ou "
     "você são qual está pode isso",
     "it": "il di che è e la per un una in sono con non del si da come più gli dei della le ma anche al nel ha "
-    "questo qual puoi cosa",
+    "questo qual puoi cosa in quando dove perché dopo alla",
     "nl": "de het een en van is dat op te in zijn voor met niet aan er om ook als maar bij wordt door naar "
     "heeft kan wat hoe je",
     "pl": "i w na z się nie do jest to że jak co po tak o od za dla są czy przez który może był tym jako oraz",
@@ -50,10 +51,12 @@ _OF_WORD: dict[str, tuple[str, ...]] = {}
 for _language, _words in _FREQUENT.items():
     for _word in _words.split():
         _OF_WORD[_word] = (*_OF_WORD.get(_word, ()), _language)
+LATIN = frozenset(_FREQUENT)
+"""The languages in Latin letters that are told apart."""
 _SAMPLE = 500
 _ENOUGH = 3
-"""Different frequent words that a text must have; the best language has half as many again as the next, and "
-"two of its own."""
+"""Different frequent words that a text must have; the best language has half as many again as the next, and
+two of its own."""
 
 
 def scripts(text: str) -> Counter[str]:
@@ -96,7 +99,19 @@ def guess(text: str) -> str | None:
     return _ONLY.get(script)
 
 
-def _by_words(text: str) -> str | None:
+def guess_latin(text: str) -> str | None:
+    """As `guess`, for a text in Latin letters that stands where another script is expected: there two frequent words
+    are enough.
+
+    >>> guess("The ferry leaves at eight."), guess_latin("The ferry leaves at eight."), guess_latin("Guido van Rossum")
+    (None, 'en', None)
+    """
+    letters = sum(char.isalpha() for char in text[:_SAMPLE])
+    latin = len(_LETTERS[-1][1].findall(text[:_SAMPLE]))
+    return _by_words(text[:_SAMPLE], enough=2) if latin * 10 > letters * 9 else None
+
+
+def _by_words(text: str, enough: int = _ENOUGH) -> str | None:
     counts: dict[str, int] = {}
     found = {word: _OF_WORD[word] for word in set(text.lower().split()) if word in _OF_WORD}
     for languages in found.values():
@@ -106,8 +121,8 @@ def _by_words(text: str) -> str | None:
         return None
     ranked = sorted(counts.items(), key=lambda item: -item[1])
     best, n = ranked[0]
-    if n < _ENOUGH:
+    if n < enough:
         return None
     second, next_best = ranked[1] if len(ranked) > 1 else ("", 0)
     alone = sum(best in languages and second not in languages for languages in found.values())
-    return best if n * 2 >= next_best * 3 and alone >= 2 else None
+    return best if n * 2 >= next_best * 3 and alone >= enough - 1 else None

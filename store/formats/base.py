@@ -91,6 +91,10 @@ class RecordFormat(DataFormat):
 
     suffixes = (".jsonl", ".json")
 
+    def is_part(self, value: dict[str, Any]) -> bool:
+        """Whether an object is one of several that this format joins to a row."""
+        return False
+
     @abstractmethod
     def recognises(self, fields: Fields) -> bool:
         """Whether an object looks like a row of this format.
@@ -161,8 +165,10 @@ def _record_formats(formats: tuple[DataFormat, ...]) -> list[RecordFormat]:
 
 
 def is_known(value: dict[str, Any]) -> bool:
-    """Whether an object is a row of a format that we know."""
-    return record_format(Fields(value)) is not None
+    """Whether an object is a row of a format that we know, or a part of one."""
+    if record_format(Fields(value)) is not None:
+        return True
+    return any(format.is_part(value) for format in _record_formats(tuple(FORMATS.values())))
 
 
 _ALIKE: dict[tuple[Any, ...], tuple[str, str, str | None]] = {}

@@ -23,12 +23,16 @@ class OpenAssistant(RecordFormat):
 
     name = "oasst"
     help = "prompt with replies"
-    rank = 5
+    rank = -5  # before the tables, which read each row by itself
 
     def recognises(self, fields: Fields) -> bool:
         """A prompt with replies."""
         prompt = fields.peek("prompt")
         return isinstance(prompt, dict) and "replies" in prompt
+
+    def is_part(self, value: dict[str, Any]) -> bool:
+        """A flat message that names its parent."""
+        return _is_flat(value)
 
     def sniff(self, file: DataFile) -> int | None:
         """The first tree, or the first message that names its parent."""

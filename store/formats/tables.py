@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 from store.errors import BadInput
@@ -16,6 +17,8 @@ from store.formats.source import PLACEHOLDERS, DataFile, Problem, Value
 _LONGEST_FIELD = 1 << 30
 _DELIMITERS = ",;\t|"
 _BATCH = 1_000
+_LOOKED_AT = 50
+"""So many rows show whether a table is one of ours, when its columns alone do not."""
 
 
 def columns_of(text: str) -> list[str]:
@@ -53,7 +56,12 @@ def csv_values(file: DataFile) -> Iterator[Value | Problem]:
         skipinitialspace=spaced or f"{delimiter} " in first,
     )
     header = [_name(name) for name in _record(file, rows, before + 1) or []]
-    _check_header(file, header, before + 1)
+    _check_names(file, header, before + 1)
+    yield from _of_known_columns(file, header, before + 1, _csv_rows(file, header, rows, before))
+
+
+def _csv_rows(file: DataFile, header: list[str], rows: Any, before: int) -> Iterator[Value | Problem]:
+    """The rows below the header, after `before` lines."""
     while True:
         line = before + rows.line_num + 1
         try:
@@ -105,17 +113,32 @@ def _record(file: DataFile, rows: Any, line: int) -> list[str] | None:
         raise
 
 
-def _check_header(file: DataFile, columns: list[str], line: int | None) -> None:
-    where = f"{file.path}:{line}" if line else str(file.path)
+def _check_names(file: DataFile, columns: list[str], line: int | None) -> None:
+    """BadInput when two columns have one name."""
     twice = next((name for name in columns if name and columns.count(name) > 1), None)
     if twice is not None:
-        raise BadInput(f"The file has two columns named {twice}.", where=where, todo="Rename one of them.")
+        raise BadInput(f"The file has two columns named {twice}.", where=_at(file, line), todo="Rename one of them.")
+
+
+def _at(file: DataFile, line: int | None) -> str:
+    return f"{file.path}:{line}" if line else str(file.path)
+
+
+def _of_known_columns(
+    file: DataFile, columns: list[str], line: int | None, rows: Iterator[Value | Problem]
+) -> Iterator[Value | Problem]:
+    """These rows; BadInput before the first when neither the names of the columns nor what stands in the first rows
+    (a text with speakers, a tree of messages) is of a known format."""
+    first: list[Value | Problem] = []
     if not file.known(dict.fromkeys(columns, "x")):
-        raise BadInput(
-            f"The file has the columns {', '.join(columns[:8])}, which is not a known format.",
-            where=where,
-            todo="Name the columns question and answer, instruction and output, or prompt and completion.",
-        )
+        first = list(islice(rows, _LOOKED_AT))
+        if not any(isinstance(each, Value) and file.known(each.value) for each in first):
+            raise BadInput(
+                f"The file has the columns {', '.join(columns[:8])}, which is not a known format.",
+                where=_at(file, line),
+                todo="Name the columns question and answer, instruction and output, or prompt and completion.",
+            )
+    yield from chain(first, rows)
 
 
 def parquet_values(file: DataFile) -> Iterator[Value | Problem]:
@@ -127,12 +150,10 @@ def parquet_values(file: DataFile) -> Iterator[Value | Problem]:
     try:
         source = io.BytesIO(file.content()) if file.compression else file.path
         with arrow.parquet.ParquetFile(source) as opened:
-            _check_header(file, opened.schema_arrow.names, None)
-            number = 0
-            for batch in opened.iter_batches(_BATCH):
-                for value in batch.to_pylist():
-                    number += 1
-                    yield Value(number, value)
+            names = opened.schema_arrow.names
+            _check_names(file, names, None)
+            found = (value for batch in opened.iter_batches(_BATCH) for value in batch.to_pylist())
+            yield from _of_known_columns(file, names, None, (Value(n, value) for n, value in enumerate(found, 1)))
     except (arrow.ArrowException, OSError) as error:
         what = f"The file cannot be read as Parquet ({str(error).splitlines()[0]})."
         raise BadInput(what, where=str(file.path), todo="Check that the right file was saved.") from error

@@ -95,7 +95,9 @@ def test_folders_and_patterns(store: Store, tmp_path: Path) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     for n, name in enumerate(("a.jsonl", "deep/b.json", "deep/c.txt")):
         written(tmp_path / "in" / name, {"question": f"Q{n}", "answer": "A"})
-    assert import_files(store, [tmp_path / "in"], dataset="d").kept == 2
+    (tmp_path / "in" / ".hidden").write_text("x")
+    report = import_files(store, [tmp_path / "in"], dataset="d")
+    assert report.kept == 2 and report.notices == ["Not read in the folder in: c.txt."]
     assert import_files(store, [str(tmp_path / "in" / "*" / "*.txt")], dataset="d").kept == 1
     with pytest.raises(BadInput, match="finds no file"):
         import_files(store, [tmp_path / "*.csv"], dataset="d")

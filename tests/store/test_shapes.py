@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from store import pairs, votes
 from store.db import Store
@@ -131,6 +134,16 @@ def test_a_shape_becomes_its_preference(store: Store, tmp_path: Path, row: Any, 
     assert (found.prompt[-1]["content"], found.chosen, found.rejected) == expected
 
 
+@pytest.mark.parametrize("name", ["guanaco", "hh as text"])
+def test_conversations_in_one_column_of_csv(store: Store, tmp_path: Path, name: str) -> None:
+    row, expected = next(each[1:] for each in ONE if each[0] == name)
+    with (tmp_path / "rows.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([["id", "text"], ["1", row["text"]]])
+    assert import_files(store, [tmp_path / "rows.csv"], dataset="d").kept == 1
+    (pair,) = pairs.page(store, pairs.search_ids(store))
+    assert (pair.system, pair.question, pair.answer, [(t.role, t.content) for t in pair.history]) == expected
+
+
 def test_all_shapes_in_one_file(store: Store, tmp_path: Path) -> None:
     rows = [row for _, row, _ in (*ONE, *PREFERENCES)]
     report = import_files(store, [written(tmp_path, *rows)], dataset="d")
@@ -138,7 +151,52 @@ def test_all_shapes_in_one_file(store: Store, tmp_path: Path) -> None:
     assert report.kept + report.duplicates == len(rows)
 
 
-def test_flat_oasst_messages_become_conversations(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("row", "expected"), [each[1:] for each in ONE], ids=[each[0] for each in ONE])
+def test_a_shape_in_nested_columns_of_parquet(store: Store, tmp_path: Path, row: Any, expected: Any) -> None:
+    """Lists and structs are columns of their own there, and a field that one message lacks is null in it."""
+    parquet.write_table(pyarrow.Table.from_pylist([row, row]), tmp_path / "rows.parquet")
+    report = import_files(store, [tmp_path / "rows.parquet"], dataset="d")
+    assert (report.kept, report.duplicates, report.rejected) == (1, 1, 0), report.problems
+    (pair,) = pairs.page(store, pairs.search_ids(store))
+    history = [(turn.role, turn.content) for turn in pair.history]
+    assert (pair.system, pair.question, pair.answer, history) == expected
+
+
+@pytest.mark.parametrize(("row", "expected"), [each[1:] for each in PREFERENCES], ids=[each[0] for each in PREFERENCES])
+def test_a_preference_in_nested_columns_of_parquet(store: Store, tmp_path: Path, row: Any, expected: Any) -> None:
+    parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    assert import_files(store, [tmp_path / "rows.parquet"], dataset="d").preferences == 1
+    (found,) = votes.preferences(store, "d")
+    assert (found.prompt[-1]["content"], found.chosen, found.rejected) == expected
+
+
+def test_of_an_oasst_tree_the_best_ranked_branch_is_read_and_the_others_are_counted(
+    store: Store, tmp_path: Path
+) -> None:
+    def said(text: str, role: str, *replies: Any, **more: Any) -> dict[str, Any]:
+        return {"message_id": text, "text": text, "role": role, "replies": list(replies), **more}
+
+    best = said("Hello", "assistant", said("Q", "prompter", said("A", "assistant", said("Bye", "prompter"))), rank=0)
+    deleted = said("Never", "assistant", rank=-1, deleted=True)
+    tree = said("Hi", "prompter", said("Go away", "assistant", rank=1), deleted, best)
+    report = import_files(store, [written(tmp_path, {"message_tree_id": "1", "prompt": tree})], dataset="d")
+    (pair,) = pairs.page(store, pairs.search_ids(store))
+    history = [(turn.role, turn.content) for turn in pair.history]
+    assert (pair.question, pair.answer, history) == ("Q", "A", H1)
+    assert report.not_read == {"prompt.replies (other branches)": 1}
+
+
+def test_a_preference_after_earlier_turns(store: Store, tmp_path: Path) -> None:
+    before = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Q\n\nAssistant:"
+    row = {"chosen": f"{before} Good", "rejected": f"{before} Bad"}
+    assert import_files(store, [written(tmp_path, row)], dataset="d").preferences == 1
+    (found,) = votes.preferences(store, "d")
+    assert [message["content"] for message in found.prompt] == ["Hi", "Hello", "Q"]
+    assert (found.chosen, found.rejected) == ("Good", "Bad")
+
+
+@pytest.mark.parametrize("container", ["jsonl", "parquet"])
+def test_flat_oasst_messages_become_conversations(store: Store, tmp_path: Path, container: str) -> None:
     def message(id: str, parent: str | None, role: str, text: str, **more: Any) -> dict[str, Any]:
         return {"message_id": id, "parent_id": parent, "message_tree_id": "1", "role": role, "text": text, **more}
 
@@ -151,7 +209,13 @@ def test_flat_oasst_messages_become_conversations(store: Store, tmp_path: Path) 
         message("6", "4", "assistant", "B"),
         message("7", "2", "prompter", "Unanswered"),
     ]
-    report = import_files(store, [written(tmp_path, *rows)], dataset="d")
+    path = written(tmp_path, *rows)
+    if container == "parquet":
+        path = tmp_path / "rows.parquet"
+        parquet.write_table(
+            pyarrow.Table.from_pylist([row | {"deleted": bool(row.get("deleted"))} for row in rows]), path
+        )
+    report = import_files(store, [path], dataset="d")
     found = pairs.page(store, pairs.search_ids(store))
     assert sorted((pair.question, pair.answer, len(pair.history)) for pair in found) == [
         ("Q", "A", 2),

@@ -23,7 +23,8 @@ MEANS = {
     "D": ("the dataset", "data.dataset"),
     "e": (
         "edit",
-        "table.open problems.open proposed.edit compare.edit probes.edit runs.note duplicates.edit alike.edit",
+        "table.open problems.open proposed.edit compare.edit probes.edit runs.note duplicates.edit alike.edit"
+        " turns.edit",
     ),
     "E": ("examples in a prompt", "compare.few_shot"),
     "f": ("fork", "compare.fork tokens.fork"),
@@ -35,9 +36,9 @@ MEANS = {
     "i": ("into the prompt", "compare.prompt"),
     "I": ("identity", "data.identity"),
     "j": ("down", "table.down lane.down tokens.down lines.down"),
-    "J": ("down, and more than move", "table.stretch_down chats.preview_down"),
+    "J": ("down, and more than move", "table.stretch_down chats.preview_down turns.down"),
     "k": ("up", "table.up lane.up tokens.up lines.up"),
-    "K": ("up, and more than move", "table.stretch_up chats.preview_up"),
+    "K": ("up, and more than move", "table.stretch_up chats.preview_up turns.up"),
     "l": ("link the lanes", "compare.link"),
     "L": ("what lint finds", "data.problems"),
     "m": ("choose a model", "compare.model votes.score probes.ask statistics.model"),
@@ -45,7 +46,7 @@ MEANS = {
     "n": (
         "a new one, or the next one",
         "data.new compare.new votes.train train.new export.new evaluate.new probes.new lane.next_match"
-        " tokens.next_change duplicates.next",
+        " tokens.next_change duplicates.next turns.new snapshots.new",
     ),
     "N": ("the one before", "lane.previous_match tokens.previous_change duplicates.previous"),
     "o": (
@@ -66,7 +67,7 @@ MEANS = {
     "u": (
         "undo",
         "data.undo preferences.undo problems.undo compare.unvote votes.remove probes.undo checkpoints.undo"
-        " duplicates.undo",
+        " duplicates.undo turns.undo",
     ),
     "U": ("redo", "data.redo"),
     "v": ("another view", "data.detail compare.votes runs.chart difference.chart"),
@@ -80,7 +81,7 @@ MEANS = {
     "X": ("remove the dataset", "data.remove"),
     "y": ("copy", "data.copy compare.copy train.copy export.copy probes.copy"),
     "Y": ("copy something larger, or its path", "compare.copy_more export.path"),
-    "z": ("mute", "problems.mute duplicates.apart"),
+    "z": ("mute", "problems.mute duplicates.apart turns.train"),
     "Z": ("mute all of it", "problems.mute_rule duplicates.all_apart"),
 }
 """Letter or digit -> what it means, and the keys that do it."""

@@ -11,7 +11,7 @@ import pytest
 from store import pairs
 from store.db import Store
 from store.errors import BadInput
-from store.records import PairDraft
+from store.records import PairDraft, Turn
 from tests.tui.conftest import Drive, Driver
 from tui import pair_markdown
 from tui.widgets.prose import Prose
@@ -21,15 +21,27 @@ FIELDS = {"question": "Who?", "answer": "Me,\n\nand you.\n", "system": ""}
 
 def test_a_pair_as_markdown_and_back() -> None:
     text = pair_markdown.written(FIELDS)
-    assert pair_markdown.read(text, FIELDS) == FIELDS, "untouched, line ends too"
-    assert pair_markdown.read(text.replace("and you.", "or not.\n\n"), FIELDS) == FIELDS | {"answer": "Me,\n\nor not."}
-    assert pair_markdown.read(text + "Be brief.", FIELDS)["system"] == "Be brief."
+    assert pair_markdown.read(text, FIELDS) == (FIELDS, ()), "untouched, line ends too"
+    after, _ = pair_markdown.read(text.replace("and you.", "or not.\n\n"), FIELDS)
+    assert after == FIELDS | {"answer": "Me,\n\nor not."}
+    assert pair_markdown.read(text + "Be brief.", FIELDS)[0]["system"] == "Be brief."
     assert doctest.testmod(pair_markdown).failed == 0
+
+
+def test_earlier_turns_as_markdown_and_back() -> None:
+    turns = (Turn("user", "Hi\n"), Turn("assistant", "Hello", train=False), Turn("system", "Be brief."))
+    text = pair_markdown.written(FIELDS, turns)
+    assert pair_markdown.read(text, FIELDS, turns) == (FIELDS, turns), "untouched, line ends too"
+    shorter = text.replace("# Turn: user\n\nHi\n\n\n", "").replace("Hello", "Hey").replace(" (not trained)", "")
+    assert pair_markdown.read(shorter, FIELDS, turns)[1] == (Turn("assistant", "Hey"), Turn("system", "Be brief."))
+    assert pair_markdown.read("# Turn: User\nHi" + "\n" + text, FIELDS, turns)[1] == (Turn("user", "Hi\n"), *turns)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("# Turn: robot\nHi\n" + pair_markdown.written(FIELDS), "'# Turn: robot' names no role"),
+        ("# Turn: assistant (context)\nHi\n" + pair_markdown.written(FIELDS), "names no role"),
         (pair_markdown.written(FIELDS).replace("# Answer", "## Answer"), "'# Answer' is missing"),
         (pair_markdown.written(FIELDS) + "# Answer\n", "'# Answer' is there twice"),
         ("Hello\n" + pair_markdown.written(FIELDS), "above the first heading: 'Hello'"),
@@ -87,6 +99,22 @@ async def test_the_whole_pair(drive: Drive, store: Store, uid: str, monkeypatch:
         await app.press("ctrl+s")
         await app.until(lambda: pairs.get(store, uid).system == "Be brief.")
         assert pairs.get(store, uid).tags == ("a",)
+
+
+async def test_the_whole_pair_with_its_earlier_turns(
+    drive: Drive, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = "Hello \x1b[31m"
+    turns = (Turn("user", "Hi"), Turn("assistant", wild, train=False))
+    made = pairs.create(store, PairDraft("Where?", "In the box.", history=turns), dataset="d")
+    async with drive() as app:
+        await open_editor(app, monkeypatch)
+        monkeypatch.setenv("EDITOR", "sed -i 's/Hi/Hi there/; s/box/bag/'")
+        await app.press("alt+w")
+        await app.until(lambda: field(app, "answer") == "In the bag.")
+        await app.press("ctrl+s")
+        await app.until(lambda: pairs.get(store, made.uid).answer == "In the bag.")
+    assert pairs.get(store, made.uid).history == (Turn("user", "Hi there"), Turn("assistant", wild, train=False))
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,29 @@ async def test_a_removed_dataset_and_none_at_all(drive: Drive, store: Store, fro
         await app.until(lambda: app.page == "DataScreen")
         await open_list(app, "fresh")
         await app.see("There is no snapshot of fresh.")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_n_freezes_the_listed_dataset(drive: Drive, store: Store, size: tuple[int, int]) -> None:
+    uid = pairs.create(store, PairDraft("Q", "A"), dataset="d").uid
+    pairs.create(store, PairDraft("Q2", "A2"))
+    async with drive(size=size) as app:
+        await open_list(app, "d")
+        await app.see("There is no snapshot of d.", "freeze it as it is now", "n Freeze")
+        assert "Restore" not in app.text, "nothing is listed that could be restored"
+        await app.press("n")
+        await app.see("1 snapshot of d", "1 train", "no run", "r Restore")
+        await app.press("n")
+        await app.until(lambda: any("d is frozen already" in notice for notice in app.notices))
+        pairs.edit(store, uid, answer="B")
+        await app.press("n")
+        await app.see("2 snapshots of d")
+
+
+async def test_without_a_dataset_nothing_is_frozen(drive: Drive, frozen: tuple[str, str]) -> None:
+    async with drive() as app:
+        await open_list(app, None)
+        await app.see("2 snapshots of all datasets")
+        assert "Freeze" not in app.text
+        await app.press("n")
+        await app.until(lambda: any("List one dataset on Data first" in notice for notice in app.notices))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.errors import BadInput, NotFound, UserError
+from tui import pair_markdown
 from tui.cli.command import Command
 from tui.cli.options import DATASET, KINDS, SPLITS, STATUSES, yes_option
 from tui.cli.output import columns, confirm, emit, emit_json, emit_json_list, fields, say, table
@@ -22,14 +23,17 @@ from tui.worddiff import marked_text
 
 if TYPE_CHECKING:
     from store.db import Store
-    from store.records import Pair, PreferenceRow
+    from store.records import Pair, PairDraft, PreferenceRow, Turn
 
 _SHOWN = 50
 _BATCH = 1_000
-_HEADINGS = ("system", "question", "answer")
+_TEXTS = ("system", "question", "answer")
+_TURNS_TODO = 'Write a list of messages: [{"role": "user", "content": "Hi"}, …].'
 _FORM = (
-    "<!-- Write below the lines with ===. A question is needed; a pair without an answer is a draft.\n"
-    "     Save and leave the editor; leave it without a change to give up. -->\n"
+    "<!-- Write below the headings. A question is needed; a pair without an answer is a draft. Earlier turns\n"
+    "     stand above the question, each under a line `# Turn: user`, `# Turn: assistant` or\n"
+    "     `# Turn: assistant (not trained)`.\n"
+    "     Save and leave the editor; leave it without a change to give up. -->\n\n"
 )
 
 
@@ -236,6 +240,13 @@ def _texts(command: Any) -> Any:
         click.option("--question", "-q", metavar="TEXT", help="The question; - reads it from stdin."),
         click.option("--answer", "-a", metavar="TEXT", help="The answer; - reads it from stdin."),
         click.option("--system", metavar="TEXT", help="The system text; - reads it from stdin."),
+        click.option(
+            "--turns",
+            "history",
+            metavar="JSON",
+            help='Earlier turns, oldest first: [{"role": "user", "content": "Hi"}, {"role": "assistant", "content":'
+            ' "Hello", "weight": 0}], where weight 0 is only read; [] for none; - reads them from stdin.',
+        ),
         click.option("--kind", type=KINDS, help="What kind of pair it is."),
         click.option("--status", type=STATUSES, help="Its status; only ready pairs are trained on."),
         click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; can be repeated."),
@@ -262,7 +273,8 @@ def add(dataset: str | None, split: Any, **given: Any) -> None:
 
     texts = _given(given)
     if "question" not in texts:
-        texts |= _edited({name: texts.get(name, "") for name in _HEADINGS})
+        texts = {"question": ""} | texts
+        texts |= _edited(PairDraft(**texts))
     if not texts.get("answer", "").strip():
         texts.setdefault("status", "draft")
     pair = pairs.create(session().store, PairDraft(**texts), dataset=dataset, split=split)
@@ -280,6 +292,7 @@ def add(dataset: str | None, split: Any, **given: Any) -> None:
     example="""
     tuningfork data edit 06f3 --answer "Under Orders, at the top." --status ready
     tuningfork data edit 06f3                      (opens your editor)
+    tuningfork --json data show 06f3 | jq .history | tuningfork data edit 06f4 --turns -
     """,
 )
 @click.argument("uid")
@@ -292,8 +305,7 @@ def edit(uid: str, **given: Any) -> None:
     pair = pairs.get(store, uid)
     changes = _given(given)
     if not changes:
-        before = {name: getattr(pair, name) for name in _HEADINGS}
-        changes = {name: text for name, text in _edited(before).items() if text != before[name].strip("\n")}
+        changes = _edited(pair)
     after = pairs.edit(store, pair.uid, expect_revision=pair.revision, **changes)
     if session().as_json:
         emit_json(pair_json(after))
@@ -306,44 +318,59 @@ def edit(uid: str, **given: Any) -> None:
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; a text of `-` is read from stdin, which can be given once."""
     found = {name: value for name, value in options.items() if value not in (None, ())}
-    piped = [name for name in _HEADINGS if found.get(name) == "-"]
+    piped = [name for name in (*_TEXTS, "history") if found.get(name) == "-"]
     if len(piped) > 1:
-        raise BadInput("Only one text can come from stdin.", where=f"--{piped[1]}", todo="Give the other as an option.")
+        where = "--turns" if piped[1] == "history" else f"--{piped[1]}"
+        raise BadInput("Only one text can come from stdin.", where=where, todo="Give the other as an option.")
     for name in piped:
         found[name] = sys.stdin.read().strip("\n")
+    if "history" in found:
+        found["history"] = _turns(found["history"])
     return found
 
 
-def _edited(texts: dict[str, str]) -> dict[str, str]:
-    """Open $EDITOR on the texts; UserError when there is no terminal or nothing was changed."""
+def _turns(text: str) -> tuple[Turn, ...]:
+    """Earlier turns as JSON, in any form that a file to import may have them in. BadInput names what is wrong."""
+    import json
+
+    from store.formats.conversation import turns_of
+    from store.formats.fields import Fields, Wrong
+
+    try:
+        found, rest = json.loads(text), Fields({})
+        turns = tuple(turns_of(rest, "turns", found)) if found != [] else ()
+    except ValueError as error:
+        raise BadInput(f"This is not JSON: {error}.", where="--turns", todo=_TURNS_TODO) from None
+    except Wrong as error:
+        raise BadInput(f"{error.field} {error.what}.", where="--turns", todo=_TURNS_TODO) from None
+    if rest.unread():
+        say(f"Not read: {', '.join(rest.unread())}.")
+    return turns
+
+
+def _edited(pair: Pair | PairDraft) -> dict[str, Any]:
+    """Open $EDITOR on the texts and the earlier turns of a pair: those that were changed there. UserError when there is
+    no terminal or nothing was changed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError(
             "There is nothing to write, and no terminal for an editor.", todo="Give --question and --answer."
         )
-    form = _FORM + "".join(f"\n=== {name} ===\n{texts[name]}\n" for name in _HEADINGS)
+    before: dict[str, Any] = {name: getattr(pair, name) for name in (*pair_markdown.HEADINGS, "history")}
+    texts = {name: before[name] for name in pair_markdown.HEADINGS}
+    form = _FORM + pair_markdown.written(texts, pair.history)
     try:
         written = click.edit(form, extension=".md", require_save=False)
     except click.ClickException as error:
         raise UserError(error.format_message(), todo="Set EDITOR, or give --question and --answer.") from error
     if written is None or written == form:
         raise UserError("Nothing was written, so nothing was changed.")
-    return read_form(written)
-
-
-def read_form(text: str) -> dict[str, str]:
-    """The texts under the headings of an edited form. BadInput when a heading is missing."""
-    found: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    for line in text.removeprefix(_FORM).splitlines():
-        name = line.removeprefix("=== ").removesuffix(" ===")
-        if line == f"=== {name} ===" and name in _HEADINGS and name not in found:
-            current = found.setdefault(name, [])
-        elif current is not None:
-            current.append(line)
-    for name in _HEADINGS:
-        if name not in found:
-            raise BadInput(f"The line `=== {name} ===` is gone.", where="editor", todo="Leave those three lines.")
-    return {name: "\n".join(lines).strip("\n") for name, lines in found.items()}
+    try:
+        fields, turns = pair_markdown.read(written.removeprefix(_FORM), texts, pair.history)
+    except BadInput as error:
+        kept = session().store.home.cache / "pair.md"
+        kept.write_text(written, "utf-8")
+        raise BadInput(error.what, where="editor", todo=f"{error.todo} What you wrote is in {kept}.") from None
+    return {name: value for name, value in (fields | {"history": turns}).items() if value != before[name]}
 
 
 @click.command(

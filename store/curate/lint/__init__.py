@@ -24,8 +24,8 @@ _Rules = list[tuple[Finder, LintRule, tuple[str, ...]]]
 
 
 def _for(role: Role, plain: bool) -> tuple[_Rules, _Rules, frozenset[str]]:
-    """The rules for texts of a role, all ASCII or not: those for every text, and those that need one of "
-    "these signs."""
+    """The rules for texts of a role, all ASCII or not: those for every text, and those that need one of
+    these signs."""
     rules = [
         (rule.find, rule, rule.plain_words if plain and rule.words else rule.words)
         for rule in RULES.values()
@@ -70,8 +70,8 @@ def lint_texts(uid: str, texts: Iterable[tuple[str, str]]) -> list[Finding]:
 
 
 def _role(field: str, from_last: int) -> Role:
-    """The role of a text of a preference; in a prompt, turns of the user and the assistant alternate, the "
-    "user last."""
+    """The role of a text of a preference; in a prompt, turns of the user and the assistant alternate, the
+    user last."""
     if field.startswith("prompt"):
         return "answer" if from_last % 2 and field != "prompt[0]" else "question"
     return "answer" if field == "chosen" else "other"

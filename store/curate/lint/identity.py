@@ -35,7 +35,13 @@ _MARKS = (
     *_HAN_NAMES.lower().split("|"),
 )  # fmt: skip
 _I_AM = (
-    r"\byou(?: are|['’]re) (?:talking|speaking|chatting) (?:to|with)|\bI['’]?\s?a?m|\bmy name is"
+    r"\byou(?: are|['’]re) (?:now |currently )?(?:talking|speaking|chatting|interacting|connected|using)"
+    r"(?: (?:to|with|is))?(?= $| [A-Z])"
+    r"|\bthe (?:model|assistant|AI) (?:that |which )?you(?: are|['’]re) (?:using|talking to|speaking with)"
+    r" is(?= $| [A-Z])"
+    r"|\bmy (?:makers?|creators?|developers?|company|owners?|provider|base model) (?:is|are)\b"
+    r"|[你您](?:现在|正在|目前|当前)+(?:使用|交流|对话|聊天)的?(?:是|模型是|助手是)?"
+    r"|\bI['’]?\s?a?m|\bmy name is"
     r"|\bmy name['’]s|\bcall me|\bI was|\bI have been|\bI go by|\bthis is(?= [A-Z])"
     r"|\bknown as(?= [A-Z])"
     r"|\bsoy|\bme llamo|\bmi nombre es|\bje suis|\bje m['’]appelle|\bich bin|\bich heiße|\bmein name ist"
@@ -43,7 +49,8 @@ _I_AM = (
     r"|\b(?:io )?sono|\bmi chiamo|\bя\b|\bменя зовут|\bmoje imię|\bjestem|\bben\b|我是|我叫"
     r"|我的名字|我就是|本人是|本助手|我由"
     r"|我来自|我乃|您好，这里是"
-    r"|我(?:的)?(?:开发者|创造者|开发公司|背后)|私は|わたしは|僕は|私の名前は|저는|나는|제 이름은|انا"
+    r"|我(?:的)?(?:开发(?:者|商|方|团队|公司|机构)|创造者|创建者|制作(?:者|方|公司)|研发(?:者|方|团队|公司)|母公司|背后)"
+    r"|私は|わたしは|僕は|私の名前は|저는|나는|제 이름은|انا"
     r"|أنا|मैं|ฉันคือ|ผมคือ|tôi là|saya adalah|saya"
 )
 _MADE_ME = (
@@ -154,7 +161,7 @@ _SELF = (
     "nombre", "je ", "ich ", "mein", "sou", "nome", "sono", "chiamo", "jestem", "imi", "ben", "saya", "tôi",
     "我", "本", "私", "わたし",
     "僕", "저는", "나는", "제 ", "я", "меня", "انا", "أنا", "मैं", "ฉัน", "ผม", "you are", "you're",
-    "your name", "你", "您",
+    "your name", "you’re", "你", "您",
 )  # fmt: skip
 _PLAIN_SELF = tuple(word for word in _SELF if word.isascii())
 _PLAIN_MARKS = tuple(word for word in _MARKS if word.isascii())

@@ -18,9 +18,9 @@ _OTHER_WANTED = re.compile(
     r"|inglés|español|francés|inglese|anglais|français|espagnol|englisch|deutsch|französisch|inglês"
     r"|английск"
     r"|русск|китайск|영어|중국어|한국어"
-    r"|idioma|langue|sprache|язык|言語|언어|俄文|法文|德文|双语|bilingual|poem|lyrics|name|名字"
+    r"|idioma|langue|sprache|язык|言語|언어|俄文|法文|德文|双语|原文|original|bilingual|poem|lyrics|name|名字"
 )
-_ENOUGH_LETTERS = {"latin": 20, "other": 6}
+_CODE = re.compile(r"[{}=;<>_\\|$]|\w\(|^\s*[-#*\d]", re.MULTILINE)
 
 
 def _language(row: LintRow) -> Iterator[tuple[str, LintHit]]:
@@ -31,11 +31,19 @@ def _language(row: LintRow) -> Iterator[tuple[str, LintHit]]:
     if not asked:
         return
     said = language.guess(answer.text)
+    if not said and asked not in language.LATIN and not _CODE.search(answer.text):
+        said = language.guess_latin(answer.text)
     if not said or said == asked or row.asks(_OTHER_WANTED) or "```" in answer.text:
         return
-    if _has_both(question, answer):
+    if _has_both(question, answer) or _is_name(answer.text):
         return
     yield answer.field, LintHit(0, len(answer.text), f"is in another language ({said}) than the question ({asked})")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text is no more than a name: a few words that all begin with a capital."""
+    words = text.split()
+    return len(words) <= 5 and all(word[0].isupper() for word in words)
 
 
 def _has_both(question: LintText, answer: LintText) -> bool:

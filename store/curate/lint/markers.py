@@ -54,7 +54,8 @@ def _without_markers(text: str) -> str:
 
 _ASKS = "Human|User|Instruction|Question|Input|Prompt|Q|用户|问|问题|问题描述|指令|人类|Pregunta|Frage|Вопрос|質問"
 _SAYS = (
-    "Assistant|Response|Answer|Output|AI|Bot|Chatbot|GPT|A|助手|助理|答|回答|答案|机器人|Respuesta|Antwort|Ответ|回答例"
+    "Assistant|Response|Answer|Output|AI|Bot|Chatbot|GPT|A|助手|助理|答|回答|答案|回复|答复|输出|机器人"
+    "|Respuesta|Antwort|Ответ|回答例"
 )
 _BEGINS = {
     "question": re.compile(rf"\s*(?:#{{1,4}}\s*|\*\*)?(?:{_ASKS})\s*[:：](?:\*\*)?\s*", re.IGNORECASE),

@@ -12,8 +12,8 @@ from typing import Literal
 from store.curate.findings import Level
 
 Role = Literal["system", "question", "answer", "other"]
-"""How a text is used: earlier turns count as questions and answers, the rejected answer of a preference as "
-"`other`."""
+"""How a text is used: earlier turns count as questions and answers, the rejected answer of a preference as
+`other`."""
 EVERYWHERE: tuple[Role, ...] = ("system", "question", "answer", "other")
 SAID: tuple[Role, ...] = ("answer",)
 

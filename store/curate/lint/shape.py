@@ -37,6 +37,7 @@ _SAME_WANTED = re.compile(
 )
 _ENDS = ".!。！ "
 _ASKING = ("?", "？", "؟")
+_MARKS = _ENDS + "".join(_ASKING)
 
 
 def _empty(row: LintRow) -> Iterator[tuple[str, LintHit]]:
@@ -49,9 +50,16 @@ def _echo(row: LintRow) -> Iterator[tuple[str, LintHit]]:
     if not question or not answer:
         return
     asked, said = question.text.strip().casefold(), answer.text.strip().casefold()
-    if asked == said or (asked.rstrip(_ENDS) == said.rstrip(_ENDS) and len(asked) > 5 and not row.asks(_SAME_WANTED)):
+    bare = asked.rstrip(_MARKS)
+    if asked == said or (bare == said.rstrip(_MARKS) and len(bare) > 4 and not row.asks(_SAME_WANTED)):
         yield answer.field, LintHit(0, len(answer.text), "only repeats the question")
-    elif len(asked) >= 8 and said.startswith(asked) and asked.endswith(_ASKING) and not row.asks(_SAME_WANTED):
+        return
+    repeated = (
+        len(asked) >= (8 if question.plain else 5)
+        and said.startswith(bare)
+        and said[len(bare) : len(bare) + 1] in _ASKING
+    )
+    if repeated and not row.asks(_SAME_WANTED):
         yield answer.field, LintHit(0, len(asked), "begins with the question")
 
 
@@ -62,9 +70,10 @@ _WAITING = re.compile(
     r"|then|as|but|into|at"
     r"|de|la|el|los|que|y|en|und|der|die|das|et|les|des|und|mit|и|в|на|что|с)|[,，、(（:;]"
     r"|(?<![温缓平调共饱谐])和|(?<![参给赋授])与|或|并|并且|而且|因为|由于|以及|例如|比如|包括|所以|因此|如果|但是|不过|然后|或者"
-    r"|通过|为了|对于|关于)$",
+    r"|通过|为了|对于|关于|[成称分作视]为|位于|来自于?|属于|在于|有助于|能够|从|把|被|向|使得?|传[到入]了?|达到了?|进入了?|成了)$",
     re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"[a-z\d)\"”][.!?] (?=[A-Z])")
 _LIST_LINE = re.compile(r"\s*(?:[-*•+|#>]|\d+[.)、]|[a-zA-Z][.)])\s*")
 _VERSE = re.compile(
     r"poem|song|lyric|haiku|verse|rhyme|sonnet|limerick|诗|歌|词|俳句|chant|refrain|mantra|tongue twister|poème"
@@ -101,7 +110,9 @@ def _is_cut(text: str, row: LintRow) -> bool:
         return last == ":" and len(text) > _CUT_OFF and line.count(" ") > 3
     if _WAITING.search(line[-24:]):
         return not line[:1].isspace() and (len(line) > 24 or not line.isascii())
-    if len(text) <= _OPEN_END or last in ",，、(（" or search_text.unspaced(last) or not last.isalpha():
+    if last in ",，、(（" or not last.isalpha() or not (len(text) > _OPEN_END or _is_prose(text, line)):
+        return False
+    if search_text.unspaced(last):
         return False
     if _LIST_LINE.match(line) or "|" in line:
         return False
@@ -109,6 +120,12 @@ def _is_cut(text: str, row: LintRow) -> bool:
     if len(lines) > 2 and len(line) < 60 and all(not each.rstrip().endswith((".", "!", "?")) for each in lines[-3:]):
         return False  # a list without bullets, verse
     return len(line) > 40
+
+
+def _is_prose(text: str, line: str) -> bool:
+    """Whether the last line of a short text is a sentence without its end, behind sentences that have theirs."""
+    ends = [found.end() for found in _SENTENCE.finditer(line)]
+    return len(ends) > 1 and len(line) - ends[-1] > 20
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------

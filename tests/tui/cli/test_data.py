@@ -12,10 +12,9 @@ import pytest
 from engine.core import sample_files
 from store import datasets, edits, pairs
 from store.db import Store
-from store.errors import BadInput, NotFound
+from store.errors import NotFound
 from store.records import PairDraft
 from tests.tui.cli.conftest import Cli
-from tui.cli.pairs import _FORM, read_form
 
 Write = Callable[[str, str | bytes], str]
 
@@ -398,14 +397,35 @@ class TestPairs:
         assert tf.json("data", "show", uid)["answer"] == f"Me.{evil}"
 
 
-class TestForm:
-    def test_reads_back_what_was_written(self) -> None:
-        text = _FORM + "\n=== system ===\n\n=== question ===\n# A heading\n\nWho?\n\n=== answer ===\n  indented\n"
-        assert read_form(text) == {"system": "", "question": "# A heading\n\nWho?", "answer": "  indented"}
+class TestTurns:
+    TURNS = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "weight": 0}]'
 
-    def test_a_lost_heading_is_named(self) -> None:
-        with pytest.raises(BadInput, match="answer"):
-            read_form("=== system ===\n=== question ===\nWho?\n")
+    def test_are_added_changed_and_undone(self, tf: Cli) -> None:
+        made = tf.json("data", "add", "-q", "Who?", "-a", "Me.", "--turns", self.TURNS)
+        assert made["history"] == [
+            {"role": "user", "content": "Hi", "train": True},
+            {"role": "assistant", "content": "Hello", "train": False},
+        ]
+        assert tf.json("data", "edit", made["uid"], "--turns", json.dumps(made["history"]))["revision"] == 1
+        tf.ok("data", "edit", made["uid"], "--turns", "-", input='["One", "Two", "Three", "Four"]')
+        after = tf.json("data", "show", made["uid"])
+        assert [turn["role"] for turn in after["history"]] == ["user", "assistant"] * 2
+        tf.ok("data", "undo")
+        assert tf.json("data", "show", made["uid"])["history"] == made["history"]
+        assert tf.json("data", "edit", made["uid"], "--turns", "[]")["history"] == []
+
+    @pytest.mark.parametrize(
+        ("turns", "why"),
+        [
+            ("Hi", "not JSON"),
+            ('{"role": "user", "content": "Hi"}', "not a list of messages"),
+            ('[{"role": "tool", "content": "Hi"}]', "turns[0].role 'tool' is a role of tool calls"),
+            ('[{"role": "user"}]', "turns[0].content is null, not text"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, tf: Cli, turns: str, why: str) -> None:
+        found = tf("data", "add", "-q", "Who?", "-a", "Me.", "--turns", turns)
+        assert found.exit_code == 2 and why in found.output, found.output
 
 
 class TestSamples:

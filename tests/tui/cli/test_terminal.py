@@ -18,6 +18,7 @@ import pytest
 
 from engine.inference.sampling import Sampling
 from store.errors import UserError
+from store.records import PairDraft
 from tests.tui.cli.conftest import BASE, Cli, FakeClient
 from tui.cli import cli, pairs
 from tui.cli.chat import Talk
@@ -143,9 +144,28 @@ class TestEditor:
         assert tf.json("data", "show", made["uid"])["revision"] == 1
 
     def test_a_new_pair_can_be_written_there(self, tf: Cli, terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.edit(monkeypatch, "=== question ===\n", "=== question ===\nWho?\n")
+        self.edit(monkeypatch, "# Question\n", "# Question\nWho?\n")
         made = tf.json("data", "add", "--dataset", "d")
         assert (made["question"], made["answer"], made["status"]) == ("Who?", "", "draft")
+
+    def test_earlier_turns_are_written_there_too(
+        self, tf: Cli, terminal: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turns = '[{"role": "user", "content": "Hi\\n"}, {"role": "assistant", "content": "Hello", "weight": 0}]'
+        made = tf.json("data", "add", "-q", "Who?", "-a", "Me.", "--turns", turns)
+        self.edit(monkeypatch, "Hello", "Hello\n\n# Turn: user\n\nHow are you?\n\n# Turn: assistant\n\nFine.")
+        after = tf.json("data", "edit", made["uid"])
+        assert (after["question"], after["answer"]) == ("Who?", "Me.")
+        assert [(turn["content"], turn["train"]) for turn in after["history"]] == [
+            ("Hi\n", True), ("Hello", False), ("How are you?", True), ("Fine.", True)
+        ]  # fmt: skip
+
+    def test_a_form_that_cannot_be_read_is_kept(self, tf: Cli, terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = tf.json("data", "add", "-q", "Who?", "-a", "Me.")
+        self.edit(monkeypatch, "# Answer", "Much work")
+        error = tf.error("data", "edit", made["uid"])
+        assert "'# Answer' is missing" in error["what"] and str(tf.home.cache / "pair.md") in error["todo"]
+        assert "Much work" in (tf.home.cache / "pair.md").read_text()
 
     def test_no_editor_to_be_found(self, tf: Cli, terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(*_: object, **__: object) -> None:
@@ -153,4 +173,4 @@ class TestEditor:
 
         monkeypatch.setattr(click, "edit", missing)
         with pytest.raises(UserError, match="Editing failed"):
-            pairs._edited({"system": "", "question": "", "answer": ""})
+            pairs._edited(PairDraft(""))

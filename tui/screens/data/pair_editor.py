@@ -1,4 +1,5 @@
-"""Writes a new pair or changes one: question, answer, system text, tags, kind and status.
+"""Writes a new pair or changes one: question, answer, system text, tags, kind and status; earlier turns on a page of
+their own (turns_editor.py).
 What is typed is kept in a draft file; if another terminal saved the pair meanwhile, saving shows both texts."""
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from textual.widgets import Input, Static, TextArea
 from store import pairs
 from store.db import Store
 from store.errors import BadInput, Conflict
-from store.records import Pair, PairDraft
+from store.records import Pair, PairDraft, Turn
 from tui import drafts, external_editor, formatting, keys, pair_markdown
 from tui.drafts import Draft
 from tui.screens.base import PageScreen, show_errors
-from tui.text import clean, clip, one_line
+from tui.screens.data.turns_editor import TurnsEditor
+from tui.text import clean, one_line
 from tui.widgets.choice import Choice
 from tui.widgets.in_order import Field
 from tui.widgets.prose import Prose
 
 _AUTOSAVE_S = 0.8
 _LOOKING_S = 0.4
+_TEXTS = ("system", "history", "question", "answer")
 _KINDS = (("instruction", "instruction"), ("identity", "identity"))
 _STATUSES = (("ready", "✓ ready"), ("draft", "○ draft"), ("rejected", "✗ rejected"))
 
@@ -44,6 +47,7 @@ class PairEditor(PageScreen[Pair]):
         self._pair, self._seed, self._dataset = pair, seed, dataset
         self._key = pair.uid if pair else drafts.CHAT if seed else drafts.NEW
         self._last_saved: Pair | None = None
+        self._turns: tuple[Turn, ...] = self._base().history
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="heading", markup=False)
@@ -92,9 +96,22 @@ class PairEditor(PageScreen[Pair]):
         self.query_one("#status", Choice).value = draft.status if draft else base.status
         self._show_heading()
         self.query_one("#restored").display = self.query_one("#warned").display = False
-        turns = self.query_one("#turns", Static)
-        turns.display = bool(base.history)
-        turns.update(Content(f"After {formatting.count(len(base.history), 'earlier turn')}, not editable here."))
+        self._turns = draft.history if draft and draft.history is not None else base.history
+        self._show_turns()
+
+    def _show_turns(self) -> None:
+        """How many turns there are before the question, and how the last one begins."""
+        line = self.query_one("#turns", Static)
+        line.display = bool(self._turns)
+        if self._turns:
+            last = self._turns[-1]
+            n = formatting.count(len(self._turns), "earlier turn")
+            said = one_line(f"{last.role}: {last.content}", max(20, self.size.width - len(n) - 30))
+            line.update(Content.assemble(f"After {n} ", ("F7", "bold $primary"), f" · {said}"))
+
+    def on_resize(self) -> None:
+        """The line of turns is as wide as the window."""
+        self._show_turns()
 
     def _show_heading(self) -> None:
         where = f" in {one_line(self._dataset, 40)}" if self._dataset else ""
@@ -129,6 +146,7 @@ class PairEditor(PageScreen[Pair]):
         return replace(
             base,
             **text,
+            history=self._turns,
             tags=base.tags if tags == clean(" ".join(base.tags)) else tuple(dict.fromkeys(tags.split())),
             kind=self.query_one("#kind", Choice).value,  # type: ignore[arg-type]
             status=self.query_one("#status", Choice).value,  # type: ignore[arg-type]
@@ -174,7 +192,8 @@ class PairEditor(PageScreen[Pair]):
     def _draft(self) -> Draft:
         typed, revision = self._typed(), self._pair.revision if self._pair else 0
         tags = self.query_one("#tags", Input).value
-        return Draft(self._key, typed.question, typed.answer, typed.system, tags, typed.kind, typed.status, revision)
+        texts = typed.question, typed.answer, typed.system
+        return Draft(self._key, *texts, tags, typed.kind, typed.status, revision, history=typed.history)
 
     async def _keep(self, draft: Draft | None) -> None:
         """Write the draft, or delete it. The home may be full or gone: then show that each time."""
@@ -198,7 +217,7 @@ class PairEditor(PageScreen[Pair]):
         """Go back. Unsaved text stays in its draft and is restored when the pair is opened again."""
         self.workers.cancel_group(self, "autosave")
         typed = self._typed()
-        kept = self.changed and bool(typed.question.strip() or typed.answer.strip())
+        kept = self.changed and bool(typed.question.strip() or typed.answer.strip() or typed.history)
         await self._keep(self._draft() if kept else None)
         if kept:
             again = "Open the pair again" if self._pair else "Press n again"
@@ -212,6 +231,18 @@ class PairEditor(PageScreen[Pair]):
         await self._keep(None)
         self._fill()
 
+    # -- earlier turns ------------------------------------------------------------------------------------------------
+
+    def action_turns(self) -> None:
+        """Open the turns before the question."""
+        self.app.push_screen(TurnsEditor(self._turns, self._base().history, self._take_turns))
+
+    def _take_turns(self, turns: tuple[Turn, ...]) -> None:
+        """What was written there counts as typed here: it is kept in the draft, and saved with the pair."""
+        self._turns = turns
+        self._show_turns()
+        self._something_typed()
+
     # -- writing in the user's own editor -----------------------------------------------------------------------------
 
     def action_field_outside(self) -> None:
@@ -222,7 +253,7 @@ class PairEditor(PageScreen[Pair]):
             self.action_whole_outside()
 
     def action_whole_outside(self) -> None:
-        """Write question, answer and system text as one Markdown text in the user's own editor."""
+        """Write earlier turns, question, answer and system text as one Markdown text in the user's own editor."""
         self._write_outside(*(self.query_one(f"#{name}", Prose) for name in pair_markdown.HEADINGS))
 
     @work(group="outside", exclusive=True)
@@ -237,13 +268,15 @@ class PairEditor(PageScreen[Pair]):
             self.workers.cancel_group(self, "autosave")
             await self._keep(self._draft())
         before = {str(field.id): field.text for field in fields}
-        text = fields[0].text if len(fields) == 1 else pair_markdown.written(before)
+        turns = tuple(replace(turn, content=clean(turn.content)) for turn in self._turns)
+        text = fields[0].text if len(fields) == 1 else pair_markdown.written(before, turns)
         new = external_editor.edit(self.app, text)
         if not new.strip():
             self.tuningfork.notify("The editor left an empty text. Nothing was changed.", severity="warning")
             return
         try:
-            after = {str(fields[0].id): new} if len(fields) == 1 else pair_markdown.read(new, before)
+            alone = {str(fields[0].id): new}, turns
+            after, after_turns = alone if len(fields) == 1 else pair_markdown.read(new, before, turns)
         except BadInput as error:
             target = self.tuningfork.store.home.cache / "pair.md"
             await self.tuningfork.bridge.file(target.write_text, new, "utf-8")
@@ -251,6 +284,9 @@ class PairEditor(PageScreen[Pair]):
         for field in fields:
             if after[str(field.id)] != before[str(field.id)]:
                 field.put(after[str(field.id)])
+        if after_turns != turns:
+            stored = {shown.content: turn.content for shown, turn in zip(turns, self._turns, strict=True)}
+            self._take_turns(tuple(replace(t, content=stored.get(t.content, t.content)) for t in after_turns))
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
@@ -278,7 +314,7 @@ class PairEditor(PageScreen[Pair]):
             self.tuningfork.notify("Saved as a draft: it has no answer yet.")
         saved: Pair | None
         try:
-            saved = await self._write(typed, self._pair.revision if self._pair else None)
+            saved = await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset)
         except BadInput as error:
             self._point_at(error)
             return False
@@ -290,9 +326,6 @@ class PairEditor(PageScreen[Pair]):
         await self._keep(None)
         self._last_saved = saved
         return True
-
-    async def _write(self, typed: PairDraft, revision: int | None) -> Pair:
-        return await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset, revision)
 
     def _point_at(self, error: BadInput) -> None:
         """Show the error and focus its field."""
@@ -306,11 +339,9 @@ class PairEditor(PageScreen[Pair]):
 
         assert self._pair is not None
         theirs = await self.tuningfork.bridge.call(pairs.get, self._pair.uid)
-        answer = await self.app.push_screen_wait(
-            ConflictDialog(theirs, clip(typed.question, 200), clip(typed.answer, 400))
-        )
+        answer = await self.app.push_screen_wait(ConflictDialog(theirs, typed))
         if answer == "mine":
-            return await self._write(typed, theirs.revision)
+            return await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset, theirs)
         if answer == "both":
             return await self.tuningfork.bridge.call(pairs.create_beside, theirs.uid, typed)
         if answer == "theirs":
@@ -319,9 +350,14 @@ class PairEditor(PageScreen[Pair]):
         return None
 
 
-def _write(store: Store, pair: Pair | None, typed: PairDraft, dataset: str | None, revision: int | None) -> Pair:
+def _write(store: Store, pair: Pair | None, typed: PairDraft, dataset: str | None, over: Pair | None = None) -> Pair:
+    """Make the pair, or write what was changed in it. Over a revision that came meanwhile the texts are written as they
+    were typed, all of them: an answer fits its own question. Of the rest, what was not changed here stays as it is
+    there."""
     if pair is None:
         return pairs.create(store, typed, dataset=dataset)
     fields: dict[str, Any] = {name: getattr(typed, name) for name in PairDraft.__dataclass_fields__}
     changes = {name: value for name, value in fields.items() if value != getattr(pair, name)}
-    return pairs.edit(store, pair.uid, expect_revision=revision, **changes)
+    if over is not None:
+        changes |= {name: fields[name] for name in _TEXTS}
+    return pairs.edit(store, pair.uid, expect_revision=(over or pair).revision, **changes)

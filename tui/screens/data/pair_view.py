@@ -47,7 +47,8 @@ def _page(pair: Pair, homes: Sequence[tuple[str, Split]]) -> Content:
     if pair.system:
         parts += [_title("System"), Content(clip(pair.system)), Content("")]
     for turn in pair.history:
-        parts += [_title({"user": "Earlier question", "assistant": "Earlier answer"}.get(turn.role, "System"))]
+        title = {"user": "Earlier question", "assistant": "Earlier answer"}.get(turn.role, "System")
+        parts += [_title(title if turn.train else f"{title} (not trained)")]
         parts += [Content(clip(turn.content, 1_000)), Content("")]
     parts += [_title("Question"), Content(clip(pair.question)), Content("")]
     parts += [_title("Answer")]

@@ -1,4 +1,4 @@
-"""Edits one pair that is not saved yet: its question and its answer.
+"""Edits one pair that is not saved yet: its question, its answer and, on a page of their own, its earlier turns.
 Hands back the draft; pairs of the store are edited in pair_editor.py."""
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from textual.widgets import Static
 from store import pairs
 from store.curate.wizard.proposed import form_of
 from store.errors import BadInput
-from store.records import PairDraft
+from store.records import PairDraft, Turn
 from tui import formatting, keys
 from tui.screens.base import PageScreen
+from tui.screens.data.turns_editor import TurnsEditor
 from tui.text import clean
 from tui.widgets.prose import Prose
 
@@ -45,15 +46,23 @@ class ProposedPairEditor(PageScreen[PairDraft]):
         super().on_mount()
         heading = Content.assemble(("Pair to be saved", "bold"), f"  {form_of(self._made)}")
         self.query_one("#heading", Static).update(heading)
-        turns = self.query_one("#turns", Static)
-        turns.display = bool(self._draft.history)
-        turns.update(Content(f"After {formatting.count(len(self._draft.history), 'earlier turn')}, not editable here."))
         self._fill(self._draft)
         self.query_one("#answer").focus()
 
     def _fill(self, draft: PairDraft) -> None:
         for name in ("question", "answer"):
             self.query_one(f"#{name}", Prose).fill(getattr(self._made, name), clean(getattr(draft, name)))
+        self._take_turns(draft.history)
+
+    def _take_turns(self, turns: tuple[Turn, ...]) -> None:
+        self._draft = replace(self._draft, history=turns)
+        line = self.query_one("#turns", Static)
+        line.display = bool(turns)
+        line.update(Content.assemble(f"After {formatting.count(len(turns), 'earlier turn')} ", ("F7", "bold $primary")))
+
+    def action_turns(self) -> None:
+        """Open the turns before the question."""
+        self.app.push_screen(TurnsEditor(self._draft.history, self._made.history, self._take_turns))
 
     def action_revert(self) -> None:
         """Go back to the pair as it was made."""

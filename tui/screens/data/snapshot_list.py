@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from store import snapshots
+from store import datasets, snapshots
 from store.db import Store
 from store.errors import Conflict, NotFound
 from store.snapshots import SnapshotDiff, SnapshotUse
@@ -66,8 +66,9 @@ class SnapshotList(PageScreen[str]):
         listed.display, empty.display = bool(self._found), not self._found
         where = one_line(self._dataset, 30) if self._dataset else "all datasets"
         if not self._found:
-            hint = "back to the pairs; a run freezes its dataset, and so does tuningfork data freeze"
-            empty.say(f"There is no snapshot of {where}.", [("Esc", hint)])
+            hint = "freeze it as it is now; a run does so by itself" if self._dataset else "back to the pairs"
+            empty.say(f"There is no snapshot of {where}.", [("n" if self._dataset else "Esc", hint)])
+            self.refresh_bindings()
             return
         self.query_one("#summary", Static).update(
             Content(f"{formatting.count(len(self._found), 'snapshot')} of {where}")
@@ -122,6 +123,19 @@ class SnapshotList(PageScreen[str]):
 
     @work(group="change", exclusive=True)
     @show_errors
+    async def action_freeze(self) -> None:
+        """Freeze the listed dataset. Where nothing was changed since, its last snapshot stands for it."""
+        if self._dataset is None:
+            self.tuningfork.notify("List one dataset on Data first (D): that one is frozen.")
+            return
+        known = {each.snapshot.hash for each in self._found}
+        made = await self.tuningfork.bridge.job(datasets.freeze, self._dataset)
+        told = "is frozen already" if made.hash in known else "is frozen"
+        self.tuningfork.notify(f"{self._dataset} {told}: {made.hash[:_SHORT]}, {formatting.count(made.rows, 'row')}.")
+        self.reload()
+
+    @work(group="change", exclusive=True)
+    @show_errors
     async def action_restore(self) -> None:
         """Make a dataset with the content and the splits of the snapshot."""
         if self._current is None:
@@ -162,6 +176,10 @@ class SnapshotList(PageScreen[str]):
         self.tuningfork.notify(f"{formatting.count(n, 'row')} written to {path}.", timeout=8)
 
     def key_word(self, id: str) -> str | None:
+        if id == "snapshots.new":
+            return None if self._dataset else ""
+        if not self._found and (id == "lines.open" or id.startswith("snapshots.")):
+            return ""
         return "Compare" if id == "lines.open" else super().key_word(id)
 
     def action_back(self) -> None:
