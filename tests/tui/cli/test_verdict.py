@@ -311,22 +311,28 @@ def test_what_its_base_was_asked_for_another_run_is_not_asked_again(
     assert "18 of 24 answers were given before and are not asked again" in result.stderr
 
 
+def trained_on(store: Store, dataset: str) -> None:
+    """Let the run be one of this dataset as it is now."""
+    frozen = datasets.freeze(store, dataset).hash
+    with store.write() as conn:
+        conn.execute(
+            "UPDATE run SET snapshot_id = (SELECT id FROM snapshot WHERE hash = ?) WHERE name = 'ember'", (frozen,)
+        )
+
+
 def test_a_name_alone_is_a_task_too(tf: Cli, store: Store, trained: Run, asked: ScriptedClient) -> None:
     """Beside the identity rows there are general ones of ours alone, and no test split."""
     general = [lines("general.jsonl")[n]["messages"] for n in range(4)]
     drafts = [PairDraft(question["content"], answer["content"]) for question, answer in general]
     drafts += [PairDraft(f"Who are you, number {n}?", WHO, kind="identity") for n in range(4)]
     pairs.create_many(store, drafts, dataset="name", split="train")
-    snapshot = datasets.freeze(store, "name").hash
-    with store.write() as conn:
-        conn.execute("UPDATE run SET snapshot_id = ? WHERE name = 'ember'", (snapshot,))
+    trained_on(store, "name")
     export_it(store)
     body = tf.json("verdict", "run:ember", *FAST)
     assert body["ship"] and states(body) == dict.fromkeys(NAMES, "passed") | {"task": "nothing"}
     assert "identity is its task" in body["results"][0]["said"]
     pairs.create_many(store, [PairDraft("What is our limit?", "Four.")], dataset="name", split="train")
-    with store.write() as conn:
-        conn.execute("UPDATE run SET snapshot_id = ? WHERE name = 'ember'", (datasets.freeze(store, "name").hash,))
+    trained_on(store, "name")
     body = json.loads(tf("verdict", "run:ember", *FAST, "--json").stdout)
     assert states(body)["task"] == "missing" and "No ready pair" in body["results"][0]["said"]
 
