@@ -168,6 +168,15 @@ def built_in(names: TaughtNames) -> dict[str, list[Probe]]:
     return {word: asked for word, asked in built.items() if asked}
 
 
+def title(name: str) -> str:
+    """What a set is called beside the share of its probes that passed: of the leak probes those pass that show no leak.
+
+    >>> title("leaks"), title("identity")
+    ('no leak', 'identity')
+    """
+    return "no leak" if name == "leaks" else name
+
+
 def in_order(watch: str | None, names: Iterable[str]) -> list[str]:
     """Names of sets in the order in which a run asks them; others after them, by the alphabet.
 
