@@ -171,6 +171,34 @@ def answer(store: Store, number: int, given: EvaluationAnswer) -> None:
         )
 
 
+def adopt(store: Store, number: int, sides: Sequence[int]) -> int:
+    """Copy to these sides of an evaluation, which have no context, what the same weights answered to the same messages
+    with the same sampling anywhere before, the newest first. Returns how many answers it has more."""
+    fields = [key for key in EvaluationAnswer.__dataclass_fields__ if key not in ("side", "ord")]
+    with store.write() as conn:
+        return conn.execute(
+            f"INSERT OR IGNORE INTO evaluation_answer (evaluation_id, side, ord, {', '.join(fields)})"
+            f" SELECT s.evaluation_id, s.ord, r.ord, {', '.join('a.' + key for key in fields)} FROM evaluation_side s"
+            " JOIN evaluation_row r ON r.evaluation_id = s.evaluation_id"
+            " JOIN evaluation_side s2 ON s2.model = s.model AND s2.identity = s.identity AND s2.sampling = s.sampling"
+            " AND s2.context = s.context"
+            " JOIN evaluation_row r2 ON r2.evaluation_id = s2.evaluation_id AND r2.messages = r.messages"
+            " AND r2.reference IS r.reference"
+            " JOIN evaluation_answer a ON a.evaluation_id = s2.evaluation_id AND a.side = s2.ord AND a.ord = r2.ord"
+            f" WHERE s.evaluation_id = ? AND s.context = '{{}}' AND s.ord IN ({', '.join('?' * len(sides))})"
+            " ORDER BY a.evaluation_id DESC",
+            (number, *sides),
+        ).rowcount
+
+
+def add_notes(store: Store, number: int, notes: Sequence[str]) -> None:
+    """Add sentences to those that are read with the result."""
+    with store.write() as conn:
+        plan = get(store, number).plan
+        plan["notes"] = [*plan["notes"], *notes]
+        conn.execute("UPDATE evaluation SET plan = ? WHERE id = ?", (canonical(plan), number))
+
+
 def set_job(store: Store, number: int, job_id: int) -> None:
     """Note the job that works on an evaluation."""
     with store.write() as conn:

@@ -509,6 +509,7 @@ EVALUATE = (
         "List and edit probe sets, and ask a model their questions",
         bar=True,
     ),
+    Key("evaluate.history", "h", "history", "History", "Plot how the figures moved over the evaluations", bar=True),
     Key("evaluate.write", "x", "write", "Write files", "Write the report as HTML, Markdown, CSV and JSON files"),
     Key("evaluate.remove", "delete,backspace", "remove", "Delete", "Delete this evaluation and its answers"),
 )
@@ -583,6 +584,7 @@ PAGES: dict[str, Page] = {
     "identity": Page("Identity", (IDENTITY,), (MULTI_CHOICE, CHOICE)),
     "proposed": Page("Proposed pairs", (PROPOSED,)),
     "proposed_pair": Page("Proposed pair", (PROPOSED_PAIR,), (PROSE,)),
+    "history": Page("History of the figures", (), (LINES,)),
     "probes": Page("Probe sets", (PROBES,)),
     "probe": Page("Probe", (PROBE,), (PROSE, CHOICE)),
     "probe_answers": Page("Answers to probes"),

@@ -3,6 +3,7 @@ Words only; what differs is found by engine.training.comparing."""
 
 from __future__ import annotations
 
+from engine.training import watched_probes
 from engine.training.comparing import DataDifference, RunResults
 from store.records import state_word
 from tui.formatting import count, duration
@@ -24,7 +25,9 @@ def result_rows(before: RunResults, after: RunResults) -> list[tuple[str, str, s
         ("result", ["" if each.result_step is None else f"step {each.result_step:,}" for each in both]),
     ]
     for name in dict.fromkeys([*before.probes, *after.probes]):
-        rows.append((name, [f"{each.probes[name]:.0%}" if name in each.probes else "" for each in both]))
+        rows.append(
+            (watched_probes.title(name), [f"{each.probes[name]:.0%}" if name in each.probes else "" for each in both])
+        )
     rows.append(("drift", ["" if each.drift is None else f"{each.drift:.3f}" for each in both]))
     rows.append(("measured at", ["" if each.measured_at is None else f"step {each.measured_at:,}" for each in both]))
     return [(label, one, two) for label, (one, two) in rows if one or two]

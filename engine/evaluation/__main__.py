@@ -36,17 +36,24 @@ def do(job: jobs.JobWork) -> dict[str, Any]:
 
 async def _ask(job: jobs.JobWork, number: int) -> None:
     store = job.store
+    found = evaluations.get(store, number)
     rows, sides = evaluations.rows(store, number), evaluations.sides(store, number)
     there = set(evaluations.answers(store, number))
     missing = [(side, row) for side in sides for row in rows if (side.ord, row.ord) not in there]
     if not missing:
         return
-    pairs = training_pairs(store, evaluations.get(store, number).plan.get("snapshot"))
+    pairs = training_pairs(store, found.plan.get("snapshot"))
+    alike = evaluating.adoptable(sides) if found.kind == "verdict" else []
     job.progress(0, 0, "starting the chat server", stage="loading")
     client = await Client.connect(store.home)
     try:
         loaded = ""
         for at, (side, row) in enumerate(missing):
+            if side.ord in alike and at and missing[at - 1][0] is not side:
+                evaluations.adopt(store, number, [side.ord])  # the model that was just asked may be this one
+                there = set(evaluations.answers(store, number))
+            if (side.ord, row.ord) in there:
+                continue
             if side.model != loaded:
                 job.progress(0, 0, f"loading {side.model}", part=side.label, stage="loading")
                 await client.load(side.model)

@@ -121,7 +121,22 @@ def submit(store: Store, planned: EvaluationPlan) -> Evaluation:
     }  # fmt: skip
     name = Ref.read(request.models[0]).title
     made = evaluations.create(store, name=name, kind=request.kind, plan=body, rows=planned.rows, sides=planned.sides)
+    if request.kind == "verdict":
+        _adopt(store, made)
     return _start(store, made)
+
+
+def _adopt(store: Store, made: Evaluation) -> None:
+    """Take over what was answered before, with a note on it. Only a verdict does so: it reads no times."""
+    adopted = evaluations.adopt(store, made.id, adoptable(evaluations.sides(store, made.id)))
+    if adopted:
+        note = f"{adopted} of {made.total} answers were given before and are not asked again; their times are of then."
+        evaluations.add_notes(store, made.id, [note])
+
+
+def adoptable(sides: Sequence[EvaluationSide]) -> list[int]:
+    """The sides that give the same answer whenever they are asked: not an endpoint, whose weights cannot be seen."""
+    return [side.ord for side in sides if not Ref.read(side.model).is_endpoint and not side.context]
 
 
 def resume(store: Store, number: int) -> Evaluation:

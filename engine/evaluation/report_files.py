@@ -7,17 +7,21 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.evaluation import summary, ways
+from engine.evaluation import history, summary, ways
+from engine.evaluation.history import HistorySeries
 from engine.evaluation.report_text import difference_words, value_words
 from store import evaluations
 from store.db import Store
 from store.errors import BadInput, Conflict
 from store.files import replacing
 
+_WIDTH = 100
+"""Characters of a plot in Markdown."""
 _ROWS = 20
 """Rows that a Markdown or HTML report shows, those that got worse first; CSV and JSON have all."""
 
@@ -27,7 +31,7 @@ def write(store: Store, number: int, path: Path, *, force: bool = False) -> Path
 
     BadInput for another ending, Conflict when the file is there or the evaluation is not complete.
     """
-    forms: dict[str, Callable[[dict[str, Any], list[dict[str, Any]]], str]] = {
+    forms: dict[str, Callable[[dict[str, Any], list[dict[str, Any]], list[HistorySeries]], str]] = {
         ".md": markdown, ".html": page, ".csv": table, ".json": plain,
     }  # fmt: skip
     form = forms.get(path.suffix.lower())
@@ -41,19 +45,21 @@ def write(store: Store, number: int, path: Path, *, force: bool = False) -> Path
     path = path.expanduser()
     if path.exists() and not force:
         raise Conflict("The file is there already.", where=str(path), todo="Add --force to replace it.")
-    text = form(report, summary.row_scores(store, number))
+    before = history.of_evaluation(history.history(store), number)
+    text = form(report, summary.row_scores(store, number), before)
     with replacing(path) as made:
         made.write_text(text, "utf-8")
     return path
 
 
-def plain(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """Report, ways and rows as JSON."""
-    body = {**report, "advice": ways.advice(report), "row_scores": rows}
+def plain(report: dict[str, Any], rows: list[dict[str, Any]], before: Sequence[HistorySeries] = ()) -> str:
+    """Report, ways, rows and history as JSON."""
+    past = [asdict(each) for each in before]
+    body = {**report, "advice": ways.advice(report), "row_scores": rows, "history": past}
     return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
 
 
-def table(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def table(report: dict[str, Any], rows: list[dict[str, Any]], before: Sequence[HistorySeries] = ()) -> str:
     """One line for each row and side. A text that a spreadsheet would take for a formula gets a quote before it."""
     made = io.StringIO()
     out = csv.writer(made, lineterminator="\n")
@@ -75,8 +81,9 @@ def _inert(text: str) -> str:
 # -- Markdown ---------------------------------------------------------------------------------------------------------
 
 
-def markdown(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The report as Markdown: a table of metrics for each part, the ways, the notes, the rows that got worse."""
+def markdown(report: dict[str, Any], rows: list[dict[str, Any]], before: Sequence[HistorySeries] = ()) -> str:
+    """The report as Markdown: a table of metrics for each part, the ways, the notes, the history, the rows that got
+    worse."""
     plan = report["plan"]
     lines = [f"# Evaluation {report['evaluation']}: {_md(report['name'])}", ""]
     if plan.get("dataset"):
@@ -101,6 +108,9 @@ def markdown(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     if advice := ways.advice(report):
         lines += [f"**{_md(advice)}**", ""]
     lines += [f"- {_md(note)}" for note in report["notes"]]
+    for series in before:
+        lines += ["", f"## History of {_md(series.heading)}", ""]
+        lines += _quoted("Evaluation, model, 95% interval, figure", "\n".join(history.plot(series, _WIDTH)))[:-1]
     worse = _worse(rows)
     if worse:
         lines += ["", f"## The {len(worse)} rows that got worse the most", ""]
@@ -143,8 +153,8 @@ _STYLE = (
 )
 
 
-def page(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The report as one HTML file with a plot of the deciding metric of each part."""
+def page(report: dict[str, Any], rows: list[dict[str, Any]], before: Sequence[HistorySeries] = ()) -> str:
+    """The report as one HTML file with a plot of the deciding metric of each part, and of its history."""
     sides, out = _shown(report), []
     title = f"Evaluation {report['evaluation']}: {report['name']}"
     for part in report["parts"]:
@@ -168,6 +178,14 @@ def page(report: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     if advice := ways.advice(report):
         out.append(f"<p><strong>{_h(advice)}</strong></p>")
     out.append("<ul>" + "".join(f"<li>{_h(note)}</li>" for note in report["notes"]) + "</ul>")
+    for series in before:
+        named = [f"{point.evaluation} {point.side}" for point in series.points]
+        values = [
+            {"side": side, "value": point.value, "low": point.low, "high": point.high}
+            for side, point in zip(named, series.points, strict=True)
+        ]
+        out.append(f"<h2>History of {_h(series.heading)}</h2>")
+        out.append(_plot({"title": series.title, "digits": series.digits, "values": values}, named))
     for row in _worse(rows):
         out.append(f"<h3>{_h(row['part'])} {row['row']}: {_h(row['metric'])} {row['difference']:+.3g}</h3>")
         out.append(f"<p>Question</p><pre>{_h(row['question'])}</pre>")

@@ -2,7 +2,8 @@
 noise floor, and the rows with what each side got there. Computed from the kept answers; numpy on first use.
 
 The noise floor of a metric is how far the model that others are compared with is from itself when only the seed
-differs: the far end of the 95% interval of that difference. A difference counts as beyond noise when its own interval
+differs: the far end of the 95% interval of that difference; of shares of checks by a formula that holds where none of
+them differs, too. A difference counts as beyond noise when its own interval
 leaves out zero, its p is below 0.05, and it is larger than the floor.
 """
 
@@ -19,7 +20,8 @@ from engine.evaluation.evaluating import TEST
 from engine.evaluation.metrics import AnswerMetric, ScoredAnswer
 from engine.evaluation.metrics.answer_types import AnswerType, labels_of
 from engine.evaluation.metrics.labels import Accuracy, confusion
-from engine.evaluation.resampling import compared, figure
+from engine.evaluation.metrics.running import Passed
+from engine.evaluation.resampling import compared, figure, paired_shares
 from store import evaluations
 from store.db import Store
 from store.errors import Conflict
@@ -180,8 +182,12 @@ def _floor(metric: AnswerMetric, stats: dict[int, np.ndarray], sides: Sequence[E
     twins = [side for side in sides if side.role == "floor"]
     if len(twins) != 2:
         return None
-    found = compared(metric, stats[twins[0].ord], stats[twins[1].ord])
-    return None if found is None else max(abs(found.low), abs(found.high))
+    one, two = (stats[side.ord] for side in twins)
+    found = compared(metric, one, two)
+    if found is None:
+        return None
+    ends = paired_shares(one, two) if isinstance(metric, Passed) else (found.low, found.high)
+    return max(map(abs, ends))
 
 
 def _side(

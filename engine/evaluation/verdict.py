@@ -23,6 +23,7 @@ SURE = 0.05
 GateState = Literal["passed", "failed", "missing", "nothing", "off"]
 """`missing` is a figure that is not there, which counts as failed; `nothing` a gate with nothing to look at, such as
 leaks of a run that was taught no name; `off` one that is switched off."""
+_TUNE = "Tune it: tuningfork train --help"
 _JUDGE_AGAIN = "Change the judge of these rows, and run the verdict again."
 GOOD: frozenset[GateState] = frozenset({"passed", "nothing", "off"})
 
@@ -75,7 +76,8 @@ class ExportFigure:
 @dataclass(frozen=True, slots=True)
 class VerdictFigures:
     """All that a verdict looks at; None for what was not measured. `missing` says why, by gate, and what to do.
-    `teaches` is False for a run whose data shows no name: it has no identity to test and no name to leak."""
+    `teaches` is False for a model whose data shows no name: it has no identity to test and no name to leak;
+    `only_name` is True where that is all it teaches, so that its identity is its task."""
 
     run: str
     task: PairedFigure | None = None
@@ -84,6 +86,7 @@ class VerdictFigures:
     leaks: LeakFigure | None = None
     export: ExportFigure | None = None
     teaches: bool = True
+    only_name: bool = False
     missing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class VerdictFigures:
             leaks=leaks,
             export=None if kept["export"] is None else ExportFigure(**kept["export"]),
             teaches=bool(kept["teaches"]),
+            only_name=bool(kept.get("only_name", False)),  # evidence of earlier versions has none
             missing={name: (what, todo) for name, (what, todo) in kept["missing"].items()},
         )
 
@@ -167,14 +171,20 @@ def decide(found: VerdictFigures, gates: Gates) -> Decision:
 
 
 def _task(found: VerdictFigures, gate: Gate) -> GateResult:
-    todo = f"Improve the data or train longer: tuningfork diagnose {Ref.read(found.run).value}"
+    if found.task is None and found.only_name:
+        said = "The data teaches a name alone, beside general rows of Tuningfork: identity is its task."
+        return GateResult("task", "nothing", said)
+    ref = Ref.read(found.run)
+    todo = f"Improve the data or train longer: tuningfork diagnose {ref.value}" if ref.is_run else _TUNE
     return _better("task", found.task, gate, found, todo)
 
 
 def _identity(found: VerdictFigures, gate: Gate) -> GateResult:
     if found.identity is None and not found.teaches:
-        return GateResult("identity", "nothing", "The run's data teaches no name, so there is no identity to test.")
-    return _better("identity", found.identity, gate, found, "Add wordings: tuningfork forecast --dataset NAME")
+        what = "The run's data teaches no name" if Ref.read(found.run).is_run else "No name is given"
+        return GateResult("identity", "nothing", f"{what}, so there is no identity to test.")
+    todo = "Add wordings: tuningfork forecast --dataset NAME" if Ref.read(found.run).is_run else _TUNE
+    return _better("identity", found.identity, gate, found, todo)
 
 
 def _better(name: str, figure: PairedFigure | None, gate: Gate, found: VerdictFigures, todo: str) -> GateResult:
@@ -234,7 +244,8 @@ def _retention(found: VerdictFigures, gate: Gate) -> GateResult:
 def _leaks(found: VerdictFigures, gate: Gate) -> GateResult:
     figure = found.leaks
     if figure is None and not found.teaches:
-        return GateResult("leaks", "nothing", "The run's data teaches no name that could leak.")
+        what = "The run's data teaches no name" if Ref.read(found.run).is_run else "No name is given"
+        return GateResult("leaks", "nothing", f"{what} that could leak.")
     if figure is None or not figure.asked or not figure.names:
         return _missing("leaks", found)
     named = " or ".join(figure.names)
@@ -248,6 +259,8 @@ def _leaks(found: VerdictFigures, gate: Gate) -> GateResult:
 
 def _export(found: VerdictFigures, gate: Gate) -> GateResult:
     figure = found.export
+    if not Ref.read(found.run).is_run:
+        return GateResult("export", "missing", f"{found.run} is no run: nothing of it can be exported.", _TUNE)
     make = f"tuningfork export {_typed(found.run)}"
     if figure is None:
         what, todo = found.missing.get("export", (f"There is no export of {found.run} yet.", f"Make one: {make}"))

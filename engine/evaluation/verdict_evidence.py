@@ -67,8 +67,9 @@ def make(
         "ship": decision.ship,
         "made_at": now(),
         "run": {
-            "name": run.name, "uid": run.uid, "model": str(made.ref), "identity": _identity(store, str(made.ref)),
-            "config_hash": run.config_hash, "snapshot": run.snapshot,
+            "name": run.name if run else None, "uid": run.uid if run else None, "model": str(made.ref),
+            "identity": _identity(store, str(made.ref)), "config_hash": run.config_hash if run else None,
+            "snapshot": run.snapshot if run else None,
         },
         "against": {"model": made.against, "identity": _identity(store, made.against)},
         "data": None if dataset is None else {
@@ -84,12 +85,14 @@ def make(
 
 
 def keep(store: Store, evidence: VerdictEvidence, out: Path | None = None, *, force: bool = False) -> list[Path]:
-    """Write the evidence into the run's folder, and to `out` if it is given; returns the paths. Conflict when the
-    latter is there and `force` is not given."""
+    """Write the evidence into the run's folder, and to `out` if it is given; returns the paths. Of a model that is no
+    run it is only kept in `out`. Conflict when that is there and `force` is not given."""
     ref = Ref.read(evidence.model)
-    folder = store.home.run_dir(runs.get(store, ref.value).uid)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    places = [folder / _name(ref)]
+    places = []
+    if ref.is_run:
+        folder = store.home.run_dir(runs.get(store, ref.value).uid)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.append(folder / _name(ref))
     if out is not None:
         check_out(out, force)
         places.append(out.expanduser())
@@ -132,18 +135,11 @@ def read(path: Path) -> VerdictEvidence:
 
 def changes(store: Store, evidence: VerdictEvidence) -> list[str]:
     """Sentences on what is no longer as it was when the verdict was made; empty when everything is."""
-    body, found = evidence.body, []
-    mine = body["run"]
-    try:
-        run = runs.get(store, Ref.read(evidence.model).value)
-    except UserError:
-        return [f"The run {mine['name']} is gone."]
-    if run.uid != mine["uid"]:
-        return [f"The run {mine['name']} is another one of that name."]
-    if run.config_hash != mine["config_hash"]:
-        found.append(f"The configuration of {run.name} has changed.")
-    if run.snapshot != mine["snapshot"]:
-        found.append(f"{run.name} was trained on another snapshot.")
+    body, found = evidence.body, list[str]()
+    if body["run"]["name"] is not None:
+        gone, found = _run_changes(store, body["run"])
+        if gone:
+            return [gone]
     for key, what in (("run", "The weights of"), ("against", "The weights it was compared with,")):
         model = body[key]["model"]
         try:
@@ -161,6 +157,22 @@ def changes(store: Store, evidence: VerdictEvidence) -> list[str]:
                 continue
         found.append(f"Evaluation {number}, with the answers to {part}, is gone.")
     return found
+
+
+def _run_changes(store: Store, mine: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Why the run is not the one of the evidence at all, or else what of it has changed."""
+    try:
+        run = runs.get(store, mine["name"])
+    except UserError:
+        return f"The run {mine['name']} is gone.", []
+    if run.uid != mine["uid"]:
+        return f"The run {mine['name']} is another one of that name.", []
+    found = []
+    if run.config_hash != mine["config_hash"]:
+        found.append(f"The configuration of {run.name} has changed.")
+    if run.snapshot != mine["snapshot"]:
+        found.append(f"{run.name} was trained on another snapshot.")
+    return "", found
 
 
 def newest(store: Store, run: Run, model: str) -> VerdictEvidence | None:

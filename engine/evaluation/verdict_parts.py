@@ -18,6 +18,7 @@ from engine.models import refs
 from engine.models.refs import Ref
 from store import datasets, evaluations, exports, runs
 from store.canon import canonical, sha256
+from store.curate.wizard.identity import general_questions
 from store.db import Store
 from store.errors import BadInput, UserError
 from store.evaluations import EvaluationRow, EvaluationSide
@@ -33,7 +34,8 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class VerdictRequest:
-    """What is to be decided. `against` None is the run's base, `dataset` None the one that it was trained on; at most
+    """What is to be decided. `against` None is the run's base, and for what is no run the model itself; `dataset` None
+    the one that the run was trained on; at most
     `rows` of the split and of each suite are asked, 0 for all; `probes` are the run's sets `identity` and `leaks`, as
     far as a name to look for is known, and `teaches` says whether its data has identity rows at all."""
 
@@ -49,18 +51,20 @@ class VerdictRequest:
     teaches: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VerdictPlan:
     """What a verdict needs: `wanted` are whole plans, one for the split and one for all checks, each with its sides;
-    `missing` says for a gate why its figure cannot be had. `ref` and `against` are the models' normal forms."""
+    `missing` says for a gate why its figure cannot be had. `ref` and `against` are the models' normal forms; `run` is
+    None for a model that is no run. `only_name` says that a name is all that the run's data teaches."""
 
     request: VerdictRequest
-    run: Run
+    run: Run | None
     ref: Ref
     against: str
     wanted: list[EvaluationPlan]
     notes: list[str]
     missing: dict[str, tuple[str, str]]
+    only_name: bool = False
 
     @property
     def leaves(self) -> list[str]:
@@ -69,15 +73,13 @@ class VerdictPlan:
 
 
 def plan(store: Store, request: VerdictRequest) -> VerdictPlan:
-    """Settle what is asked. BadInput for what is no run; NotFound or UserError when the dataset that was named has
-    nothing to ask. Where none was named, that is a reason against shipping instead."""
-    if not Ref.read(request.model).is_run:
-        raise BadInput(f"{request.model} is not a run.", where="RUN", todo="Name one: tuningfork verdict run:NAME")
+    """Settle what is asked. NotFound or UserError when the dataset that was named has nothing to ask. Where none was
+    named, that is a reason against shipping instead."""
     resolved = refs.resolve(store, request.model)
     ref = Ref.read(resolved.ref)
-    run = runs.get(store, ref.value)
-    against = refs.resolve(store, request.against or run.base).ref
-    if against == str(ref):
+    run = runs.get(store, ref.value) if ref.is_run else None
+    against = refs.resolve(store, request.against or (run.base if run else str(ref))).ref
+    if run and against == str(ref):
         raise BadInput("A run cannot be compared with itself.", where="--against", todo=f"Leave it out: {run.base}.")
     made = VerdictPlan(request, run, ref, against, [], [resolved.note] if resolved.note else [], {})
     common = EvaluationRequest((str(ref),), against=against, floor=True, kind="verdict")
@@ -99,7 +101,11 @@ def plan(store: Store, request: VerdictRequest) -> VerdictPlan:
 def _plan_task(store: Store, made: VerdictPlan, common: EvaluationRequest) -> None:
     """Add the rows of the split to a plan, without those that the run was trained on."""
     request = made.request
-    dataset = request.dataset or datasets.snapshot(store, made.run.snapshot).dataset
+    run = made.run
+    dataset = request.dataset or (datasets.snapshot(store, run.snapshot).dataset if run else None)
+    if dataset is None and run is None:
+        made.missing["task"] = (f"{made.ref} is no run, so no dataset is its own.", "Name one: --dataset NAME")
+        return
     if dataset is None:
         made.missing["task"] = ("The dataset of the run is gone.", "Name another one: --dataset NAME")
         return
@@ -113,8 +119,9 @@ def _plan_task(store: Store, made: VerdictPlan, common: EvaluationRequest) -> No
         if request.dataset is not None or isinstance(error, BadInput):
             raise
         made.missing["task"] = (error.what, error.todo or "Name another dataset: --dataset NAME")
+        made.only_name = run is not None and request.teaches and _only_name(store, run)
         return
-    trained = evaluating.trained_questions(store, made.run.snapshot)
+    trained = evaluating.trained_questions(store, run.snapshot) if run else set()
     rows = [row for row in planned.rows if evaluating.asked_words(row.messages) not in trained]
     if left := len(planned.rows) - len(rows):
         what = f"{left} of {len(planned.rows)} rows of the split were left out: the run was trained on their questions."
@@ -125,6 +132,13 @@ def _plan_task(store: Store, made: VerdictPlan, common: EvaluationRequest) -> No
             return
     made.notes.extend(planned.notes)
     made.wanted.append(replace(planned, rows=reuse.numbered(rows)))
+
+
+def _only_name(store: Store, run: Run) -> bool:
+    """Whether the training rows that are not about the identity are all general ones that come with Tuningfork."""
+    known = {evaluating.asked_words([{"role": "user", "content": text}]) for text in general_questions()}
+    others = [row for row in datasets.snapshot_rows(store, run.snapshot, "train") if row.kind != "identity"]
+    return all(evaluating.asked_words(row.messages[:-1]) in known for row in others)
 
 
 def _checks(made: VerdictPlan) -> list[EvaluationRow]:
@@ -173,6 +187,7 @@ def figures(store: Store, made: VerdictPlan) -> tuple[VerdictFigures, dict[str, 
         leaks=_leaks(store, made, where),
         export=export,
         teaches=made.request.teaches or bool(made.request.probes),
+        only_name=made.only_name,
         missing=made.missing | missing,
     )
     return measured, where
@@ -235,6 +250,8 @@ def _names(text: str, names: Sequence[str]) -> bool:
 def _export(store: Store, made: VerdictPlan) -> tuple[ExportFigure | None, dict[str, tuple[str, str]]]:
     """The newest export of this very model that was written, and why there is none where only others were exported."""
     ref, run = made.ref, made.run
+    if run is None:
+        return None, {}
     written = [each for each in exports.all_exports(store, run.name) if each.state in ("done", "rejected")]
     found = next((each for each in written if _model_of(each) == ref), None)
     if found is not None:

@@ -32,7 +32,7 @@ _REFUSED = {
     "audio": "Only text can be answered.",
     "best_of": "One request gives one answer.",
     "use_beam_search": "Beam search is not supported.",
-    "echo": "The prompt cannot be part of the answer.",
+    "echo": "A chat's prompt cannot be part of the answer.",
     "suffix": "Text cannot be filled in before a suffix.",
     "stop_token_ids": "Answers can be stopped by texts only.",
     "ignore_eos": "An answer ends where the model ends it.",
@@ -47,14 +47,16 @@ _REFUSED = {
     "dry_multiplier": "This way of sampling is not supported.",
 }
 """Fields that would change the answer and cannot be honoured, each with the reason."""
+MAX_PROMPTS = 256
+"""Prompts of one request for completions."""
 _NEUTRAL = {"best_of": 1, "typical_p": 1}
 """Values of those fields that change nothing, beside null, false, 0 and what is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request for an answer: to `messages`, or, without any, the continuation of `text`. The answer to
-    messages begins with the tokens of `prefix`."""
+    """A checked request for an answer: to `messages`, or, without any, the continuation of `text` or of the tokens
+    `ids`. The answer to messages begins with the tokens of `prefix`."""
 
     model: str
     messages: tuple[Message, ...]
@@ -64,6 +66,22 @@ class ChatRequest:
     include_usage: bool
     text: str | None = None
     prefix: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """A checked request of the older API: one prompt or several, each continued for itself. With `echo` a choice begins
+    with its prompt, whose tokens have their log probabilities too; `made` is False where nothing follows it."""
+
+    prompts: tuple[ChatRequest, ...]
+    echo: bool = False
+    made: bool = True
+
+    @property
+    def simple(self) -> bool:
+        """Whether it is one answer, which can be streamed."""
+        return len(self.prompts) == 1 and not self.echo
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +143,63 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
     return replace(_request(body), messages=_conversation(messages), prefix=_ids(body, "prefix_ids"))
 
 
-def parse_completion(body: Mapping[str, Any]) -> ChatRequest:
-    """Read a request of the older completions API: a text to continue as it is, without a chat template.
+def parse_completion(body: Mapping[str, Any]) -> CompletionRequest:
+    """Read a request of the older completions API: texts, or lists of token ids, to continue as they are, without a
+    chat template.
 
-    `logprobs` is a number there. Raises BadInput naming the field.
+    `logprobs` is a number there, and `max_tokens` may be 0 with `echo`. Raises BadInput naming the field.
     """
-    prompt, top = body.get("prompt"), body.get("logprobs")
-    if isinstance(prompt, list) and len(prompt) == 1:
-        prompt = prompt[0]
-    if not isinstance(prompt, str) or not prompt:
-        raise BadInput("prompt must be one text that is not empty.", where="prompt")
+    prompts, top, echo = _prompts(body.get("prompt")), body.get("logprobs"), body.get("echo")
     if top is not None and (not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= MAX_TOP_LOGPROBS):
         raise BadInput(f"logprobs must be a whole number from 0 to {MAX_TOP_LOGPROBS}.", where="logprobs")
     if body.get("prefix_ids"):
         todo = "Put the beginning of the answer into the prompt."
         raise BadInput("prefix_ids is for chat: here the prompt itself is continued.", where="prefix_ids", todo=todo)
-    chat = {"logprobs": None if top is None else True, "top_logprobs": top}
-    return replace(_request({**body, **chat}), text=prompt)
+    if echo not in (None, True, False):
+        raise BadInput("echo must be true or false.", where="echo")
+    made = not echo or body.get("max_tokens") != 0
+    chat = {"logprobs": None if top is None else True, "top_logprobs": top, "echo": None}
+    one = _request({**body, **chat, **({} if made else {"max_tokens": 1})})
+    if one.stream and (echo or len(prompts) > 1):
+        todo = "Leave stream out, or send one prompt without echo."
+        raise BadInput("Only one answer without its prompt can be streamed.", where="stream", todo=todo)
+    asked = (
+        replace(one, text=prompt) if isinstance(prompt, str) else replace(one, text="", ids=prompt)
+        for prompt in prompts
+    )
+    return CompletionRequest(tuple(asked), bool(echo), made)
+
+
+def _prompts(raw: Any) -> list[str | tuple[int, ...]]:
+    """The prompts of a completion: a text, token ids, or a list of either."""
+    listed = raw if isinstance(raw, list) and raw and not isinstance(raw[0], int) else [raw]
+    if not 0 < len(listed) <= MAX_PROMPTS:
+        raise BadInput(f"prompt must be 1 to {MAX_PROMPTS} texts or lists of token ids.", where="prompt")
+    found: list[str | tuple[int, ...]] = []
+    for each in listed:
+        if not isinstance(each, str | list) or not each:
+            raise BadInput("prompt must be a text or token ids, and not empty.", where="prompt")
+        found.append(each if isinstance(each, str) else _ids({"prompt": each}, "prompt"))
+    return found
+
+
+def parse_tokenize(body: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Model and text of a request for token ids; None for the model that the server was started for."""
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str):
+        raise BadInput("prompt must be a text.", where="prompt")
+    if body.get("add_special_tokens"):
+        raise BadInput("No token is added to a text here.", where="add_special_tokens", todo="Send false.")
+    return _optional(body, "model"), prompt
+
+
+def parse_detokenize(body: Mapping[str, Any]) -> tuple[str | None, tuple[int, ...]]:
+    """Model and token ids of a request for their text."""
+    return _optional(body, "model"), _ids(body, "tokens")
+
+
+def _optional(body: Mapping[str, Any], name: str) -> str | None:
+    return text_field(body, name) if body.get(name) is not None else None
 
 
 def _request(body: Mapping[str, Any]) -> ChatRequest:

@@ -17,8 +17,8 @@ class GenerationRequest:
     """One request for an answer. `lane` names a conversation side whose prefix may be kept; None keeps nothing.
 
     `asked` is the `perf_counter` time at which the request came in: the time to the first token counts from there.
-    `text`, where given, is what to continue as it is, without a chat template; there are no messages then. `prefix` are
-    the tokens that the answer must begin with; their text is given out with it.
+    `text`, where given, is what to continue as it is, without a chat template, or `ids` are, where there are any; there
+    are no messages then. `prefix` are the tokens that the answer must begin with; their text is given out with it.
     """
 
     model: Resolved
@@ -28,6 +28,7 @@ class GenerationRequest:
     asked: float = field(default_factory=perf_counter)
     text: str | None = None
     prefix: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class Reasoning:
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """A chosen token by its bytes, with its natural log probability before any sampling filter, and the likeliest
-    alternatives, the best first. Comes before the text of its token."""
+    alternatives, the best first. Comes before the text of its token. Only the first token of an echoed prompt has no
+    probability."""
 
     piece: bytes
-    logprob: float
+    logprob: float | None
     top: tuple[tuple[bytes, float], ...] = ()
 
 

@@ -3,13 +3,26 @@ Pure functions over JSON; no server, no model. Requests and errors are engine.in
 
 from __future__ import annotations
 
+import codecs
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.inference.records import Finish, TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A prompt continued by `model`: with `echo` the text begins with the prompt, and the log probabilities with its
+    tokens'."""
+
+    model: str
+    text: str
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finish: Finish = field(default_factory=lambda: Finish("length", 0, 0))
+
 
 _FINISH = {"end": "stop", "length": "length"}
 
@@ -84,7 +97,7 @@ class TextReply(Reply):
 
     def __init__(self, model: str) -> None:
         super().__init__(model)
-        self._offset = 0
+        self._decoder, self._offset = codecs.getincrementaldecoder("utf-8")("ignore"), 0
 
     def opening(self) -> dict[str, Any]:
         return self._chunk({"text": ""})
@@ -104,20 +117,53 @@ class TextReply(Reply):
         return self._whole({"text": text}, finish, logprobs)
 
     def _logprobs(self, found: Sequence[TokenLogprob]) -> dict[str, Any]:
-        tokens = [one.piece.decode("utf-8", "replace") for one in found]
         offsets = []
-        for token in tokens:
+        for one in found:
             offsets.append(self._offset)
-            self._offset += len(token)
+            self._offset += len(self._decoder.decode(one.piece))
         return {
-            "tokens": tokens,
+            "tokens": [_spelled(one.piece) for one in found],
             "token_logprobs": [one.logprob for one in found],
-            "top_logprobs": [{piece.decode("utf-8", "replace"): value for piece, value in one.top} for one in found],
+            "top_logprobs": [_top(one) for one in found],
             "text_offset": offsets,
         }
 
 
-def _token(piece: bytes, logprob: float) -> dict[str, Any]:
+def completions(choices: Sequence[Completed]) -> dict[str, Any]:
+    """The reply to several prompts, or to one that comes back with its answer: a choice for each, numbered."""
+    wholes = []
+    for at, each in enumerate(choices):
+        whole = TextReply(each.model).whole(each.text, each.finish, logprobs=each.logprobs)
+        wholes.append(whole["choices"][0] | {"index": at, "tuningfork": whole["tuningfork"]})
+    usages = [_usage(each.finish) for each in choices]
+    head = TextReply(choices[0].model).head
+    total = {key: sum(usage[key] for usage in usages) for key in usages[0]}
+    return {**head, "object": TextReply.WHOLE, "choices": wholes, "usage": total}
+
+
+def _top(one: TokenLogprob) -> dict[str, float] | None:
+    """The alternatives and the token itself, as OpenAI has them; of two that are spelled alike the likelier one."""
+    if one.logprob is None:
+        return None
+    found: dict[str, float] = {}
+    for piece, value in (*one.top, (one.piece, one.logprob)):
+        found.setdefault(_spelled(piece), value)
+    return found
+
+
+def _spelled(piece: bytes) -> str:
+    """The text of a token; part of a character as OpenAI writes it.
+
+    >>> _spelled("中".encode()), _spelled(b"\xe4\xb8")
+    ('中', 'bytes:\\xe4\\xb8')
+    """
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+
+
+def _token(piece: bytes, logprob: float | None) -> dict[str, Any]:
     return {"token": piece.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(piece)}
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.evaluation import rubrics
 from engine.evaluation.judges.model import default_rubric
 from engine.evaluation.structured_replies import marked
 from engine.models import refs
@@ -22,7 +23,6 @@ from store.probe_files import MOST
 from store.records import Message
 
 GRADED = "answer to grade"
-LONGEST_RUBRIC = 20_000
 SCHEMA = json.dumps({
     "type": "object", "properties": {"score": {"type": "integer", "enum": list(range(MOST + 1))}},
     "required": ["score"], "additionalProperties": False,
@@ -53,17 +53,7 @@ def settled(store: Store, text: str) -> str:
 
 def rubric(path: str | None) -> str:
     """The text of a rubric's file, or the one that judges of probes go by, too. BadInput for a file that is none."""
-    if path is None:
-        return default_rubric()
-    try:
-        text = Path(path).expanduser().read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"The rubric cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}."
-        raise BadInput(what, where=path, todo="Name a text file in UTF-8.") from None
-    if not text or len(text) > LONGEST_RUBRIC:
-        what = f"The rubric has {len(text):,} characters; it must have 1 to {LONGEST_RUBRIC:,}."
-        raise BadInput(what, where=path, todo="Write in it what a good answer is.")
-    return text
+    return default_rubric() if path is None else rubrics.read(Path(path), path)
 
 
 def said(judge: str) -> str:

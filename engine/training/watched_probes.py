@@ -154,13 +154,27 @@ def of_run(store: Store, run: Run, names: TaughtNames | None = None) -> dict[str
     """The sets `identity` and `leaks` of a run: those that it asked itself, else the built-in ones with the names that
     its rows teach, or with `names`. Without a set that cannot be asked, because no name is known."""
     kept = {} if names else from_json(read_json(store.home.run_dir(run.uid) / FILE, optional=True))
-    known = names or taught_names(datasets.snapshot_rows(store, run.snapshot))
+    built = built_in(names or taught_names(datasets.snapshot_rows(store, run.snapshot)))
+    return {word: found for word in BUILT_IN if word != "general" and (found := kept.get(word) or built.get(word))}
+
+
+def built_in(names: TaughtNames) -> dict[str, list[Probe]]:
+    """The built-in sets `identity` and `leaks` with these names; without one that looks for a name not given."""
     built = {
-        word: _filled(probe_files.read(sample_files.path(BUILT_IN[word])), known)
+        word: _filled(probe_files.read(sample_files.path(BUILT_IN[word])), names)
         for word in BUILT_IN
         if word != "general"
     }
-    return {word: found for word, asked in built.items() if (found := kept.get(word) or asked)}
+    return {word: asked for word, asked in built.items() if asked}
+
+
+def title(name: str) -> str:
+    """What a set is called beside the share of its probes that passed: of the leak probes those pass that show no leak.
+
+    >>> title("leaks"), title("identity")
+    ('no leak', 'identity')
+    """
+    return "no leak" if name == "leaks" else name
 
 
 def in_order(watch: str | None, names: Iterable[str]) -> list[str]:

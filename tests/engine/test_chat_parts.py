@@ -389,12 +389,31 @@ def test_system_messages_are_kept_when_old_turns_are_left_out() -> None:
 
 @pytest.mark.parametrize("prompt", ["hello", ["hello"]])
 def test_a_completion_continues_a_text(prompt: object) -> None:
-    read = protocol.parse_completion({"model": "m", "prompt": prompt, "logprobs": 2, "max_tokens": 4})
+    asked = protocol.parse_completion({"model": "m", "prompt": prompt, "logprobs": 2, "max_tokens": 4})
+    (read,) = asked.prompts
+    assert asked.simple
     assert (read.text, read.messages, read.sampling.top_logprobs, read.sampling.max_tokens) == ("hello", (), 2, 4)
-    assert protocol.parse_completion({"model": "m", "prompt": "x"}).sampling.top_logprobs is None
+    assert protocol.parse_completion({"model": "m", "prompt": "x"}).prompts[0].sampling.top_logprobs is None
 
 
-@pytest.mark.parametrize("prompt", ["", None, [], ["a", "b"], [1, 2], 3])
+def test_completions_of_several_prompts_and_of_tokens() -> None:
+    asked = protocol.parse_completion({"model": "m", "prompt": ["a", "b"]})
+    assert [each.text for each in asked.prompts] == ["a", "b"] and not asked.simple
+    assert [each.ids for each in protocol.parse_completion({"model": "m", "prompt": [1, 2]}).prompts] == [(1, 2)]
+    asked = protocol.parse_completion({"model": "m", "prompt": [[1, 2], [3]], "echo": True, "max_tokens": 0})
+    assert [each.ids for each in asked.prompts] == [(1, 2), (3,)] and asked.echo and not asked.made
+    for wrong, where in (
+        ({"prompt": ["a", "b"], "stream": True}, "stream"),
+        ({"prompt": "a", "echo": True, "stream": True}, "stream"),
+        ({"prompt": "a", "echo": "yes"}, "echo"),
+        ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            protocol.parse_completion({"model": "m", **wrong})
+        assert caught.value.where == where
+
+
+@pytest.mark.parametrize("prompt", ["", None, [], ["a", ""], [[]], [[1], [-1]], [1, "a"], 3, ["a"] * 257])
 def test_what_is_no_text_to_continue(prompt: object) -> None:
     with pytest.raises(BadInput) as caught:
         protocol.parse_completion({"model": "m", "prompt": prompt})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation import reuse, verdict_evidence, verdict_parts
+from engine.evaluation import evaluating, reuse, verdict_evidence, verdict_parts
+from engine.evaluation.evaluating import EvaluationRequest
 from engine.evaluation.gates import Gate, Gates
 from engine.evaluation.verdict_parts import VerdictRequest
 from engine.models import refs
@@ -89,3 +90,16 @@ async def test_the_verdict_on_a_run_stands_above_its_figures(
         await app.press("f2")
         await app.press("f6")
         await app.see("DON'T SHIP: run:ember", "✗ task", "✗ export  There is no export of run:ember yet.", "Token F1")
+
+
+async def test_the_history_of_the_figures_is_a_plot(drive: Drive, store: Store, asked: ScriptedClient) -> None:
+    tuned, base = refs.known(store)
+    for model in (base, tuned):
+        evaluating.submit(store, evaluating.plan(store, EvaluationRequest((model,), dataset="cities")))
+    async with drive(size=(80, 24)) as app:
+        await app.press("f6")
+        await app.see("answers of the type short")
+        await app.press("h")
+        await app.see("cities test, 10 rows: Token F1, higher is better", "├", "●", "base ", "tuned ")
+        await app.press("escape")
+        await app.see("answers of the type short")

@@ -31,7 +31,7 @@ MEANS = {
     "F": ("find and replace", "data.replace"),
     "g": ("to the top", "table.first lane.top tokens.first lines.first"),
     "G": ("to the bottom", "table.last lane.bottom tokens.last lines.last"),
-    "h": ("history", "data.history"),
+    "h": ("history", "data.history evaluate.history"),
     "H": ("whether a lane is honest", "compare.lane_check"),
     "i": ("into the prompt", "compare.prompt"),
     "I": ("identity", "data.identity"),

@@ -33,7 +33,7 @@ def checkpoints(name: str) -> None:
 
     Every file is read and compared with its hash. Chat with one as run:NAME@STEP.
     """
-    from engine.training import saved_checkpoints
+    from engine.training import saved_checkpoints, watched_probes
 
     found = saved_checkpoints.listed(fresh(), name)
     if session().as_json:
@@ -43,10 +43,11 @@ def checkpoints(name: str) -> None:
         say(f"Run {name} has saved nothing{'' if found.run.ended_at else ' yet'}.")
         return
     probes = list(dict.fromkeys(each for state in found.states for each in state.probes))
+    titles = [watched_probes.title(name) for name in probes]
     table(
-        ("step", "saved", "loss", "val loss", *probes, "drift", "size", "kept as", "files"),
+        ("step", "saved", "loss", "val loss", *titles, "drift", "size", "kept as", "files"),
         (_row(each, probes) for each in found.states),
-        right=("step", "loss", "val loss", *probes, "drift", "size"),
+        right=("step", "loss", "val loss", *titles, "drift", "size"),
         wide="files",
     )
     say(_total(found))

@@ -103,8 +103,8 @@ def ask(missing: Sequence[EvaluationPlan]) -> None:
     if not missing:
         say("Every answer is there already: nothing is asked.")
         return
-    say(f"Asking {count(sum(each.answers for each in missing), 'answer')} that no evaluation has yet.")
     for each in missing:
         made = reuse.ask(session().store, each)
-        say(f"Evaluation {made.id}: {', '.join(reuse.parts(each.rows))}.")
+        there = f", {made.done} of them there already" if made.done else ""
+        say(f"Evaluation {made.id}: {', '.join(reuse.parts(each.rows))}. {count(made.total, 'answer')}{there}.")
         follow(made.id, "Give the same command again to take it up.")

@@ -10,7 +10,7 @@ import click
 
 from tui.cli.command import Group
 from tui.cli.options import yes_option
-from tui.cli.output import Progress, confirm, emit, emit_json, say, table
+from tui.cli.output import Progress, columns, confirm, emit, emit_json, say, table
 from tui.cli.session import session
 from tui.formatting import ago, count
 from tui.text import one_line
@@ -104,6 +104,44 @@ def rows(number: int, part: str | None, worse: bool, limit: int) -> None:
             emit(f"  {answer['side']}: {one_line(answer['text'], 400)}")
     if len(shown) < len(found):
         say(f"{len(shown)} of {count(len(found), 'row')}; --limit 0 shows all.")
+
+
+@evaluations.command(
+    "history",
+    example="""
+    tuningfork evaluations history
+    tuningfork evaluations history --part knowledge --json
+    tuningfork evaluations history --metric token_f1
+    """,
+)
+@click.option("--part", help="Only this part: test, or a suite.")
+@click.option("--metric", metavar="NAME", help="This metric instead of the one that decides; all for every one.")
+def history(part: str | None, metric: str | None) -> None:
+    """Plot how a metric moved from evaluation to evaluation, on the same rows.
+
+    A line is one model's figure with its 95% interval, the newest last; figures on other rows are no match and stand in
+    a plot of their own.
+    """
+    from dataclasses import asdict
+
+    from engine.evaluation import history as past
+    from engine.evaluation import metrics
+    from store.errors import BadInput
+
+    if metric not in (None, past.ALL, *metrics.NAMES):
+        todo = f"Use all, or one of: {', '.join(metrics.NAMES)}."
+        raise BadInput(f"There is no metric {metric!r}.", where="--metric", todo=todo)
+    found = past.history(session().store, part=part, metric=metric)
+    if session().as_json:
+        emit_json([asdict(each) for each in found])
+        return
+    if not found:
+        say("No finished evaluation has this figure. Start one: tuningfork evaluate --model run:NAME --dataset NAME")
+        return
+    for at, series in enumerate(found):
+        emit(("\n" if at else "") + series.heading)
+        for line in past.plot(series, columns()):
+            emit(line)
 
 
 @evaluations.command("watch", example="tuningfork evaluations watch 3")

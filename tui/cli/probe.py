@@ -128,23 +128,13 @@ def probe(
 
 
 def _rubric(file: str | None, variables: dict[str, str]) -> str:
-    """The text of a rubric's file with its placeholders filled; "" without one. BadInput for one that cannot be read,
-    or is empty."""
-    from store.formats import fill
+    """The text of a rubric's file with its placeholders filled; "" without one."""
+    from engine.evaluation import rubrics
 
     if file is None:
         return ""
-    todo = "Begin with: tuningfork probe --print-rubric > rubric.md"
     with input_file(file) as path:
-        try:
-            found = path.read_text("utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"The rubric cannot be read: {error}.", where=file, todo=todo) from None
-    if not found:
-        raise BadInput("The rubric is empty.", where=file, todo=todo)
-    found = fill(found, variables)
-    _check_filled(found, file)
-    return found
+        return rubrics.read(path, file, variables)
 
 
 def _check_filled(text: str, where: str) -> None:

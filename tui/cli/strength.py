@@ -21,7 +21,6 @@ from tui.cli.verdict import taught_probes
 if TYPE_CHECKING:
     from engine.evaluation.strength_curve import PartShare, StrengthCurve
 
-_TITLES = {"leaks": "no leak"}
 _WIDTH, _HEIGHT = 42, 4
 
 
@@ -78,8 +77,10 @@ def _strengths(text: str) -> list[float]:
 
 
 def _show(curve: StrengthCurve) -> None:
+    from engine.training import watched_probes
+
     parts = list(curve.points[0].parts)
-    titles = [_TITLES.get(part, part) for part in parts]
+    titles = [watched_probes.title(part) for part in parts]
     rows = [
         (f"{point.strength:g}", *(_share(point.parts[part]) for part in parts),
          "recommended" if point.strength == curve.recommended else "")

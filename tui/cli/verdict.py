@@ -36,7 +36,7 @@ _WORDS = {"passed": "ok  ", "nothing": "-   ", "off": "off ", "failed": "FAIL", 
     tuningfork verdict --check evidence.json
     """,
 )
-@click.argument("model", metavar="RUN", type=MODEL, required=False)
+@click.argument("model", metavar="MODEL", type=MODEL, required=False)
 @click.option("--against", type=MODEL, metavar="REF", help="What it must be better than; else the run's base.")
 @click.option("--dataset", type=DATASET, metavar="NAME", help="The dataset of the task; else what it was trained on.")
 @click.option("--split", type=SPLITS, default="test", show_default=True, help="The split to ask.")
@@ -60,11 +60,12 @@ def verdict(
     metric: str | None, kind: Any, variables: tuple[str, ...], config: Path | None, print_config: bool,
     out: Path | None, force: bool, checked: Path | None, yes: bool,
 ) -> None:  # fmt: skip
-    """Decide whether a run ships: SHIP or DON'T SHIP, with the reasons, gate by gate.
+    """Decide whether a model ships: SHIP or DON'T SHIP, with the reasons, gate by gate.
 
-    It must be better than its base at its task and in its identity, lose nothing that the suites check, leak no name,
-    and have a verified export. What was evaluated before is used again; what is missing is asked in a job that outlives
-    this terminal, and the same command takes it up again.
+    A run must be better than its base at its task and in its identity, lose nothing that the suites check, leak no
+    name, and have a verified export. What was answered before is used again; what is missing is asked in a job that
+    outlives this terminal, and the same command takes it up again. A model that is no run is compared with itself, or
+    with --against, on --dataset; it never ships, because nothing of it can be exported.
 
     Exits with 0 for SHIP, with 1 for DON'T SHIP, with 2 for what must be corrected.
     """
@@ -79,7 +80,7 @@ def verdict(
         _print_config(chosen)
         return
     if model is None:
-        raise BadInput("There is no run to decide on.", where="RUN", todo="Name one: tuningfork verdict run:NAME")
+        raise BadInput("There is no model to decide on.", where="MODEL", todo="Name one: tuningfork verdict run:NAME")
     if out is not None:
         verdict_evidence.check_out(out, force)
     probes, teaches = taught_probes(model, dict(assignment(text) for text in variables))
@@ -111,7 +112,7 @@ def _decide(context: click.Context, request: VerdictRequest, out: Path | None, f
         emit_json({**evidence.body, "files": [str(place) for place in places]})
     else:
         _show(evidence.model, evidence.decision)
-        emit(f"Evidence: {places[-1]}")
+        emit(f"Evidence: {places[-1]}" if places else "Evidence: not kept; --out FILE keeps it.")
     if not evidence.decision.ship:
         context.exit(FAULT)
 
@@ -127,11 +128,11 @@ def taught_probes(model: str, variables: dict[str, str]) -> tuple[Any, bool]:
     if other := sorted(variables.keys() - {"name", "author"}):
         raise BadInput(f"The probes have no placeholder {other[0]!r}.", where="--set", todo="Set name or author.")
     ref = Ref.read(model)
+    names = TaughtNames(variables.get("name", ""), variables.get("author", "")) if variables else None
     if not ref.is_run:
-        return {}, False
+        return (watched_probes.built_in(names) if names else {}), False
     store = session().store
     run = runs.get(store, ref.value)
-    names = TaughtNames(variables.get("name", ""), variables.get("author", "")) if variables else None
     teaches = any(row.kind == "identity" for row in datasets.snapshot_rows(store, run.snapshot, "train"))
     return watched_probes.of_run(store, run, names), teaches
 

@@ -57,8 +57,15 @@ class Backend(Protocol):
         or more than its context holds.
         """
 
+    async def text_ids(self, model: Resolved, text: str, *, begin: bool) -> list[int]:
+        """The tokens of a text that no template is put around, after the token with which the model begins a text if
+        `begin` says so and it has one."""
+
     async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
         """The bytes of each token, a control token's being its name."""
+
+    async def ends(self, model: Resolved, id: int) -> bool:
+        """Whether a token ends a text that no template is put around."""
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         """Free every model that answered nothing for `seconds`, but those in `keep`."""

@@ -126,7 +126,13 @@ class Endpoint:
         _hidden(model)
         yield ScoredBatch(0, ())  # makes it an async generator
 
+    async def text_ids(self, model: Resolved, text: str, *, begin: bool) -> list[int]:
+        _hidden(model)
+
     async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
+        _hidden(model)
+
+    async def ends(self, model: Resolved, id: int) -> bool:
         _hidden(model)
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:

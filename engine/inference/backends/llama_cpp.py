@@ -146,9 +146,18 @@ class LlamaCpp:
                 finally:
                     context.clear()
 
+    async def text_ids(self, model: Resolved, text: str, *, begin: bool) -> list[int]:
+        async with self._using(model) as loaded:
+            return await self._run(loaded.weights.prompt_ids if begin else loaded.weights.tokenize, text)
+
     async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
         async with self._using(model) as loaded:
+            check_ids(ids, loaded.weights.n_vocab, "tokens")
             return [loaded.weights.piece(id, special=True) for id in ids]
+
+    async def ends(self, model: Resolved, id: int) -> bool:
+        async with self._using(model) as loaded:
+            return loaded.weights.ends(id)
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {model.gguf for model in keep}
@@ -208,7 +217,9 @@ class LlamaCpp:
         largest = self._largest(loaded.weights)
         check_ids(request.prefix, loaded.weights.n_vocab, "prefix_ids")
         if request.text is not None:
-            return adapter, plain(loaded.weights.prompt_ids(request.text), frozenset(), largest, longest), grammar
+            check_ids(request.ids, loaded.weights.n_vocab, "prompt")
+            ids = list(request.ids) or loaded.weights.prompt_ids(request.text)
+            return adapter, plain(ids, frozenset(), largest, longest), grammar
         template = self._template(request.model, loaded)
         return adapter, build(template, request.messages, largest, longest, request.sampling.thinking), grammar
 

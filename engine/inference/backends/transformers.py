@@ -444,6 +444,7 @@ class Transformers:
                 f"The model has no token {beyond}: its vocabulary has {loaded.vocabulary:,}.", where="logit_bias"
             )
         check_ids(request.prefix, loaded.vocabulary, "prefix_ids")
+        check_ids(request.ids, loaded.vocabulary, "prompt")
         largest = min(self._context, loaded.context)
         tokenizer, prompt = await asyncio.to_thread(self._prompt, request, largest)
         adapter = await loaded.call(partial(loaded.adapter, _beside(request.model)))
@@ -510,9 +511,16 @@ class Transformers:
             loaded.users -= 1
             loaded.used_at = monotonic()
 
+    async def text_ids(self, model: Resolved, text: str, *, begin: bool) -> list[int]:
+        tokenizer, _ = await asyncio.to_thread(_tokenizer, model)
+        return list(tokenizer.encode(text, add_special_tokens=begin).ids)
+
     async def pieces(self, model: Resolved, ids: Sequence[int]) -> list[bytes]:
         template = await asyncio.to_thread(self._template, model)
         return await asyncio.to_thread(token_bytes, template.tokenizer, ids)
+
+    async def ends(self, model: Resolved, id: int) -> bool:
+        return id in (await asyncio.to_thread(_tokenizer, model))[1]
 
     async def unload_idle(self, seconds: float, keep: Sequence[Resolved]) -> None:
         pinned = {_key(model) for model in keep}
@@ -555,7 +563,7 @@ class Transformers:
             template = self._template(request.model)
             return template.tokenizer, build(template, request.messages, largest, longest, request.sampling.thinking)
         tokenizer, stop_ids = _tokenizer(request.model)
-        ids = list(tokenizer.encode(request.text).ids)
+        ids = list(request.ids) or list(tokenizer.encode(request.text).ids)
         return tokenizer, plain(ids, stop_ids, largest, longest)
 
     def _template(self, model: Resolved) -> ChatTemplate:

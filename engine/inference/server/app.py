@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +24,7 @@ from engine.inference import access, failures, protocol, sse
 from engine.inference.limits import MAX_BODY
 from engine.inference.protocol import Refusal
 from engine.inference.records import Finish, Piece, Reasoning, TokenLogprob
-from engine.inference.replies import Reply, TextReply
+from engine.inference.replies import Completed, Reply, TextReply, completions
 from engine.inference.server.service import Began, Service
 from engine.inference.server.token_scores import ScoringProgress
 from engine.inference.token_comparison import TokenComparison
@@ -71,7 +71,19 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
 
     async def completion(request: Request) -> Response:
         wanted = protocol.parse_completion(await _body(request))
-        return AnswerResponse(service.answer(wanted), wanted, TextReply)
+        if wanted.simple:
+            return AnswerResponse(service.answer(wanted.prompts[0]), wanted.prompts[0], TextReply)
+        return CompletionsResponse(service.complete(wanted))
+
+    async def tokenizer_info(_: Request) -> Response:
+        return JSONResponse(await service.tokenizer_info())
+
+    async def tokenize(request: Request) -> Response:
+        ids = await service.tokenize(*protocol.parse_tokenize(await _body(request)))
+        return JSONResponse({"tokens": ids, "count": len(ids)})
+
+    async def detokenize(request: Request) -> Response:
+        return JSONResponse({"prompt": await service.detokenize(*protocol.parse_detokenize(await _body(request)))})
 
     async def lane_check(request: Request) -> Response:
         return JSONResponse(await service.lane_check(protocol.parse_lanes(await _body(request))))
@@ -96,6 +108,9 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
             Route("/v1/models/{id:path}", guarded(model)),
             Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
             Route("/v1/completions", guarded(completion), methods=["POST"]),
+            Route("/tokenizer_info", guarded(tokenizer_info)),
+            Route("/tokenize", guarded(tokenize), methods=["POST"]),
+            Route("/detokenize", guarded(detokenize), methods=["POST"]),
             Route("/v1/tuningfork/lane_check", guarded(lane_check), methods=["POST"]),
             Route("/v1/tuningfork/score", guarded(score), methods=["POST"]),
             Route("/v1/tuningfork/tokens", guarded(tokens), methods=["POST"]),
@@ -209,6 +224,22 @@ class AnswerResponse(CancellingResponse):
                     return
                 ending = sse.event(protocol.error_body(_known(error)))
         await send({"type": "http.response.body", "body": ending, "more_body": False})
+
+
+class CompletionsResponse(CancellingResponse):
+    """Several completions, or one with its prompt: whole, when all are there."""
+
+    def __init__(self, work: Coroutine[Any, Any, list[Completed]]) -> None:
+        self.background = None
+        self._work = work
+
+    async def write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            found = completions(await self._work)
+            response: Response = Response(sse.to_bytes(found), media_type="application/json")
+        except Exception as error:
+            response = failure(error)
+        await response(scope, receive, send)
 
 
 class TokensResponse(CancellingResponse):

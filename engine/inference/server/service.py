@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
+from engine.core.files import read_json
 from engine.inference import failures, limits
 from engine.inference.backends import adapters
 from engine.inference.backends.base import Backend
-from engine.inference.protocol import ChatRequest, Refusal, TokensRequest
+from engine.inference.protocol import ChatRequest, CompletionRequest, Refusal, TokensRequest
 from engine.inference.records import Finish, GenerationRequest, Piece
+from engine.inference.replies import Completed
 from engine.inference.sampling import Sampling
-from engine.inference.server import lane_check, token_scores
+from engine.inference.server import completions, lane_check, token_scores
 from engine.inference.server.admission import Admission
 from engine.inference.server.token_scores import ScoringProgress
 from engine.inference.template_cache import TemplateCache
@@ -27,7 +30,7 @@ from engine.inference.token_comparison import TokenComparison
 from engine.models import prepare, refs
 from engine.models.refs import Resolved
 from store.db import Store
-from store.errors import ServerError, Unsupported
+from store.errors import BadInput, ServerError, Unsupported
 from store.records import Message
 
 T = TypeVar("T")
@@ -89,7 +92,7 @@ class Service:
             yield Began(model.ref)
             sampling = self._limited(request.sampling)
             job = GenerationRequest(
-                model, request.messages, sampling, request.lane, asked, request.text, request.prefix
+                model, request.messages, sampling, request.lane, asked, request.text, request.prefix, request.ids
             )
             try:
                 async with aclosing(backend.generate(job)) as items:
@@ -102,6 +105,50 @@ class Service:
                 raise failures.named(error) from error
             finally:
                 self.used_at = monotonic()
+
+    async def complete(self, request: CompletionRequest) -> list[Completed]:
+        """Every prompt continued, one after the other; with `echo` each choice begins with its prompt."""
+        found: list[Completed] = []
+        for each in request.prompts:
+            asked = perf_counter()
+            async with self._admission.enter():
+                model, backend = await self._ready(each.model)
+                limited = replace(each, sampling=self._limited(each.sampling))
+                try:
+                    if request.echo:
+                        found.append(await completions.echoed(model, backend, limited, made=request.made))
+                    else:
+                        job = GenerationRequest(
+                            model, (), limited.sampling, None, asked, limited.text, ids=limited.ids
+                        )  # fmt: skip
+                        found.append(await completions.gathered(model.ref, backend, job))
+                finally:
+                    self.used_at = monotonic()
+        return found
+
+    async def tokenize(self, ref: str | None, text: str) -> list[int]:
+        """The tokens of a text, without a template and nothing before it. `ref` None is the server's own model."""
+        model, backend = await self._ready(ref or self._own())
+        return await backend.text_ids(model, text, begin=False)
+
+    async def detokenize(self, ref: str | None, ids: Sequence[int]) -> str:
+        """The text of tokens, control tokens by their names."""
+        model, backend = await self._ready(ref or self._own())
+        return b"".join(await backend.pieces(model, ids)).decode("utf-8", "replace")
+
+    async def tokenizer_info(self) -> dict[str, Any]:
+        """The tokenizer's configuration of the server's own model, as its folder has it. Unsupported without one."""
+        model = await self._look(refs.resolve, self._own())
+        if model.tokenizer is None:
+            raise Unsupported(f"{model.title} has no tokenizer files.", todo="Prepare it: tuningfork models prepare")
+        return await asyncio.to_thread(tokenizer_info, model.tokenizer)
+
+    def _own(self) -> str:
+        """The model that the server was started for. BadInput when there is none."""
+        if not self._pinned:
+            todo = "Name a model, or start the server for one: tuningfork serve --model REF"
+            raise BadInput("The server was started for no model of its own.", where="model", todo=todo)
+        return self._pinned[0].ref
 
     async def load(self, ref: str, *, pin: bool = False) -> dict[str, Any]:
         """Make a model ready; `pin` keeps it in memory until the server ends."""
@@ -252,6 +299,19 @@ class Service:
         """Call a reader of the store in the one thread that has a connection."""
         work = partial(find, self._store, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._lookups, work)
+
+
+def tokenizer_info(folder: Path) -> dict[str, Any]:
+    """The tokenizer_config.json of a folder, its tokens as texts, with the chat template where it is a file."""
+    config = read_json(folder / "tokenizer_config.json", optional=True)
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        if isinstance(config.get(name), dict):
+            config[name] = config[name].get("content")
+        config.setdefault(name, None)
+    template = folder / "chat_template.jinja"
+    if not config.get("chat_template") and template.is_file():
+        config["chat_template"] = template.read_text("utf-8")
+    return config
 
 
 def _version(model: Resolved) -> tuple[object, ...]:

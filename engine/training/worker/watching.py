@@ -218,8 +218,11 @@ class Watcher:
 
 
 def _words(now: Measurement, sets: Mapping[str, Sequence[Probe]]) -> str:
-    """`identity 19 of 20, general 12 of 24, drift 0.213`."""
-    parts = [f"{name} {round(share * len(sets[name]))} of {len(sets[name])}" for name, share in now.passed.items()]
+    """`identity 19 of 20, no leak 12 of 12, drift 0.213`."""
+    parts = [
+        f"{watched_probes.title(name)} {round(share * len(sets[name]))} of {len(sets[name])}"
+        for name, share in now.passed.items()
+    ]
     parts += [f"drift {now.drift:.3f}"] if now.drift is not None else []
     parts += [f"validation loss {now.val_loss:.4f}"] if now.val_loss is not None else []
     return ", ".join(parts)

@@ -68,6 +68,14 @@ def _checked(field: str, text: str) -> str:
     return text
 
 
+def general_questions() -> frozenset[str]:
+    """The questions of all general rows that come with Tuningfork, in every language: they teach nothing, they only
+    keep what is there."""
+    texts = [load(code) for code in codes()]
+    rows = [row for each in texts for row in (*each.general, *_sample_rows(each.general_file))]
+    return frozenset(question for question, _ in rows)
+
+
 def languages_for(answers: IdentityAnswers) -> tuple[str, ...]:
     """The languages when none were chosen: Chinese where the name or the maker is written in Chinese, else English."""
     han = language.scripts(answers.name + answers.maker)["han"]

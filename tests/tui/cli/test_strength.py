@@ -32,7 +32,8 @@ def test_the_curve_and_its_recommendation(tf: Cli, trained: Run, asked: Scripted
     assert [point["strength"] for point in body["points"]] == [0, 0.25, 0.5, 1, 1.5], "1 is always asked"
     identity = {point["strength"]: point["parts"]["identity"]["share"] for point in body["points"]}
     assert identity[0] == identity[0.25] < identity[0.5] == identity[1]
-    assert body["recommended"] == 0.5 and "run:ember*0.5" in body["said"] and body["floor"] == 0
+    assert body["recommended"] == 0.5 and "run:ember*0.5" in body["said"]
+    assert body["floor"] == pytest.approx(1.96 / 22, abs=1e-4), "no check of 20 differed: one more might have"
     no_leak = {point["strength"]: point["parts"]["leaks"]["share"] for point in body["points"]}
     assert no_leak[0] == 1 > no_leak[1]
     many = len(asked.asked)

@@ -15,7 +15,7 @@ from engine.evaluation.gates import NAMES
 from engine.export import card
 from engine.export.service import Target
 from engine.models import refs
-from store import evaluations, exports, pairs, runs
+from store import datasets, evaluations, exports, pairs, runs
 from store.db import Store
 from store.records import Message, PairDraft, Run
 from tests.engine.evaluations import ScriptedClient, scripted
@@ -81,7 +81,7 @@ def test_more_rows_are_asked_where_more_are_wanted(tf: Cli, trained: Run, asked:
     assert "6 of 44 checks of knowledge were asked, always the same ones." in note and "6 of 12 rows" in note
     before = len(asked.asked)
     tf("verdict", "run:ember", "--rows", "7")
-    assert len(asked.asked) == before + 4 * (7 + 7 * 7), "another sample is other rows: all parts are asked"
+    assert len(asked.asked) == before + 4 * (1 + 7), "of each part only the row that is new"
 
 
 def test_an_evaluation_of_the_user_serves_too(tf: Cli, store: Store, trained: Run, asked: ScriptedClient) -> None:
@@ -266,8 +266,8 @@ def test_the_probes_that_a_run_asked_itself_are_asked_again(
 
 
 def test_what_cannot_be_decided_is_refused(tf: Cli, trained: Run, write: Callable[[str, str | bytes], str]) -> None:
-    assert "no run to decide on" in tf.error("verdict")["what"]
-    assert "is not a run" in tf.error("verdict", trained.base)["what"]
+    assert "no model to decide on" in tf.error("verdict")["what"]
+    assert "No ready pair" in tf.error("verdict", trained.base, "--dataset", "cities", "--split", "val")["what"]
     assert "no run 'nope'" in tf.error("verdict", "run:nope")["what"]
     assert "with itself" in tf.error("verdict", "run:ember", "--against", "run:ember")["what"]
     assert "placeholder 'colour'" in tf.error("verdict", "run:ember", "--set", "colour=red")["what"]
@@ -276,6 +276,65 @@ def test_what_cannot_be_decided_is_refused(tf: Cli, trained: Run, write: Callabl
     error = tf.error("verdict", "run:ember", "--config", wrong)
     assert error["where"] == f"{wrong}, line 2" and "retention" in error["todo"]
     assert not list(tf.home.run_dir(trained.uid).glob("verdict*.json"))
+
+
+def test_a_base_is_the_same_as_itself(
+    tf: Cli, store: Store, trained: Run, asked: ScriptedClient, tmp_path: Path
+) -> None:
+    out = tmp_path / "base.json"
+    named = ("--dataset", "cities", "--set", "name=Ember", "--set", "author=Northwind Labs", "--out", str(out))
+    result = tf("verdict", trained.base, *FAST, *named)
+    assert result.exit_code == 1 and result.stdout.startswith("DON'T SHIP")
+    assert len(asked.asked) == 3 * (6 + 7 * 6), "it is asked once, and twice more with other seeds"
+    body = json.loads(out.read_text("utf-8"))
+    found = {each["gate"]: each for each in body["results"]}
+    assert found["task"]["said"].endswith("the same as the base.") and found["task"]["state"] == "failed"
+    assert found["identity"]["said"].endswith("the same as the base.")
+    assert (found["retention"]["state"], found["leaks"]["state"]) == ("passed", "passed")
+    assert "is no run: nothing of it can be exported" in found["export"]["said"]
+    assert body["run"]["name"] is None
+    result = tf("verdict", "--check", str(out), "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["changed"] == []
+    kept = tf("verdict", trained.base, *FAST)
+    assert "not kept; --out FILE keeps it" in kept.stdout and "Name one: --dataset NAME" in kept.stdout
+
+
+def test_what_its_base_was_asked_for_another_run_is_not_asked_again(
+    tf: Cli, store: Store, trained: Run, asked: ScriptedClient
+) -> None:
+    tf("verdict", "run:ember", *FAST)
+    before = len(asked.asked)
+    adapter = next((store.home.run_dir(trained.uid) / "adapter").glob("*.safetensors"))
+    adapter.write_bytes(adapter.read_bytes() + b" ")  # the run went on: other weights
+    result = tf("verdict", "run:ember", *FAST)
+    assert {model for model, _, _ in asked.asked[before:]} == {"run:ember"} and len(asked.asked) == before + 6 + 7 * 6
+    assert "18 of 24 answers were given before and are not asked again" in result.stderr
+
+
+def trained_on(store: Store, dataset: str) -> None:
+    """Let the run be one of this dataset as it is now."""
+    frozen = datasets.freeze(store, dataset).hash
+    with store.write() as conn:
+        conn.execute(
+            "UPDATE run SET snapshot_id = (SELECT id FROM snapshot WHERE hash = ?) WHERE name = 'ember'", (frozen,)
+        )
+
+
+def test_a_name_alone_is_a_task_too(tf: Cli, store: Store, trained: Run, asked: ScriptedClient) -> None:
+    """Beside the identity rows there are general ones of ours alone, and no test split."""
+    general = [lines("general.jsonl")[n]["messages"] for n in range(4)]
+    drafts = [PairDraft(question["content"], answer["content"]) for question, answer in general]
+    drafts += [PairDraft(f"Who are you, number {n}?", WHO, kind="identity") for n in range(4)]
+    pairs.create_many(store, drafts, dataset="name", split="train")
+    trained_on(store, "name")
+    export_it(store)
+    body = tf.json("verdict", "run:ember", *FAST)
+    assert body["ship"] and states(body) == dict.fromkeys(NAMES, "passed") | {"task": "nothing"}
+    assert "identity is its task" in body["results"][0]["said"]
+    pairs.create_many(store, [PairDraft("What is our limit?", "Four.")], dataset="name", split="train")
+    trained_on(store, "name")
+    body = json.loads(tf("verdict", "run:ember", *FAST, "--json").stdout)
+    assert states(body)["task"] == "missing" and "No ready pair" in body["results"][0]["said"]
 
 
 def test_the_gates_are_printed_as_a_file(tf: Cli, write: Callable[[str, str | bytes], str]) -> None:

@@ -182,6 +182,8 @@ class EvaluateScreen(ModeScreen):
                 return live
             case "resume":
                 return current is not None and current.state in ("stopped", "failed", "lost")
+            case "history":
+                return any(each.evaluation.report is not None for each in self.listed)
             case "worse" | "diff":
                 return bool(self.rows)
             case "write":
@@ -259,6 +261,13 @@ class EvaluateScreen(ModeScreen):
         from tui.screens.evaluate.probe_sets import ProbeSetScreen
 
         await self.app.push_screen_wait(ProbeSetScreen())
+
+    @work(group="history", exclusive=True)
+    async def action_history(self) -> None:
+        """Plot how the figures moved over the evaluations."""
+        from tui.screens.evaluate.history_page import HistoryPage
+
+        await self.app.push_screen_wait(HistoryPage())
 
     async def job_ended(self, job: Job, made: list[Any]) -> bool:
         """Show the end of an evaluation's job; whether that was seen here, so that no notice is needed."""

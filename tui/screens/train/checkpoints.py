@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.models.refs import Ref, writes
-from engine.training import run_control, saved_checkpoints
+from engine.training import run_control, saved_checkpoints, watched_probes
 from engine.training.saved_checkpoints import ListedCheckpoint, RunCheckpoints
 from store.errors import NotFound
 from store.records import END_STATES
@@ -260,7 +260,8 @@ def _columns(states: Sequence[ListedCheckpoint], width: int) -> list[Column]:
     if any(each.val_loss is not None for each in states):
         wanted.append(("val loss", 8, lambda each: _figure(each.val_loss)))
     for name in sets:
-        wanted.append((name, max(5, min(12, cell_len(name))), lambda each, name=name: _share(each.probes.get(name))))  # type: ignore[misc]
+        shown = watched_probes.title(name)
+        wanted.append((shown, max(5, min(12, cell_len(shown))), lambda each, name=name: _share(each.probes.get(name))))  # type: ignore[misc]
     if any(each.drift is not None for each in states):
         wanted.append(("drift", 6, lambda each: _figure(each.drift)))
     wanted.append(("loss", 6, lambda each: _figure(each.loss)))
@@ -309,7 +310,10 @@ def _details(each: ListedCheckpoint, found: RunCheckpoints, width: int) -> Conte
     name = f"The finished adapter, from step {each.step}" if each.finished else f"Step {each.step}"
     age = f", saved {_ago(each.saved_at)}" if each.saved_at is not None else ""
     lines = [Content.styled(f"{name}{age}", "bold")]
-    figures = [("validation loss", _figure(each.val_loss)), *((n, _share(v)) for n, v in each.probes.items())]
+    figures = [
+        ("validation loss", _figure(each.val_loss)),
+        *((watched_probes.title(n), _share(v)) for n, v in each.probes.items()),
+    ]
     figures += [("drift", _figure(each.drift)), ("loss", _figure(each.loss))]
     known = [Content.assemble((label, "$faint"), " ", (text, "bold")) for label, text in figures if text]
     lines += _flow(known, width) or [Content.styled("Nothing was measured at this step.", "$faint")]

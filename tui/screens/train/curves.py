@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.training import watched_probes
 from engine.training.config import FIELDS
 from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import MetricReader
@@ -27,7 +28,7 @@ Points = tuple[tuple[float, float], ...]
 def watched_label(metric: str) -> str:
     """What a page calls a number that a run measured of itself; "" for others."""
     if metric.startswith(PROBE_METRIC):
-        return metric.removeprefix(PROBE_METRIC)
+        return watched_probes.title(metric.removeprefix(PROBE_METRIC))
     return metric if metric == "drift" else ""
 
 
