@@ -23,6 +23,8 @@ from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.notifications import Notification, Notify, SeverityLevel
 from textual.signal import Signal
+from textual.widget import Widget
+from textual.widgets import Button
 from textual.worker import WorkerFailed, active_worker
 
 from store.db import Store
@@ -239,6 +241,24 @@ class TuningforkApp(App[int]):
             return
         pages = [getattr(screen, "PAGE", "") for screen in reversed(self.screen_stack)]
         self.push_screen(HelpScreen(next(filter(None, pages), "data")))
+
+    def action_jump(self) -> None:
+        """Label what can have the focus, and go to what is chosen; the key ends it, too. The palette has one field."""
+        from tui.screens.dialogs.jump import JumpScreen, in_view
+
+        if isinstance(self.screen, JumpScreen):
+            self.screen.dismiss(None)
+        elif not isinstance(self.screen, CommandPalette):
+            if targets := in_view(self.screen):
+                self.push_screen(JumpScreen(targets, self.size), self._jump_to)
+            else:
+                self.notify("There is nothing here to jump to.")
+
+    def _jump_to(self, chosen: Widget | None) -> None:
+        if chosen is not None and chosen.focusable:
+            chosen.focus()
+            if isinstance(chosen, Button):
+                chosen.press()
 
     def action_help_quit(self) -> None:
         """Ctrl+C copies in a field; elsewhere it shows which key quits."""

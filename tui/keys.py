@@ -69,6 +69,14 @@ HELP = (
 )
 
 APP = (
+    Key(
+        "app.jump",
+        "ctrl+l,alt+l",
+        "jump",
+        "Jump",
+        "Label all fields, lists and buttons in view; type a label to go there",
+        priority=True,
+    ),
     Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
     Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
     Key("app.suspend", "ctrl+z,alt+z", "suspend_process", "Suspend", "Go to the shell; fg comes back"),

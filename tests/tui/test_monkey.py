@@ -18,12 +18,14 @@ from tests.seeds import seeds
 from tests.tui.comparing import WORDS, tokens_of
 from tests.tui.conftest import Drive, Driver
 from tests.tui.fake_exports import a_run, an_export, install, planned
+from tests.tui.pastes import PIECES
 from tests.tui.scripted import ScriptedClient, by_model
 from tui import modes
 from tui.screens.compare import rendering as view
 from tui.screens.compare.lane_panel import LanePanel
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.screen import CompareScreen
+from tui.terminal_input import TerminalParser
 
 pytestmark = pytest.mark.slow
 PRESSES = 150
@@ -79,7 +81,9 @@ async def test_random_keys_end_nothing(
     monkeypatch.setattr("tui.screens.train.report.launch", lambda store, *_: a_run(store, f"ember-{len(pressed)}"))
     run = a_run(store)
     an_export(store, planned(store, run.name), run.name)
-    chance, pressed = random.Random(seed), list[str]()
+    chance, pressed, sent = random.Random(seed), list[str](), list[str]()
+    send = PromptArea.action_send
+    monkeypatch.setattr(PromptArea, "action_send", lambda self: (sent.append(pressed[-1]), send(self)))
     try:
         async with drive(size=SIZES[seed % len(SIZES)]) as app:
             await app.press("f4")
@@ -96,7 +100,12 @@ async def test_random_keys_end_nothing(
                     width, height = chance.choice(SIZES)
                     pressed.append(f"<{width}x{height}>")
                     await app.pilot.resize_terminal(width, height)
-                elif act < 0.25:
+                elif act < 0.14:
+                    pressed.append("<paste>")
+                    for event in TerminalParser().feed(f"\x1b[200~{''.join(chance.choices(PIECES, k=9))}\x1b[201~"):
+                        app.app.post_message(event)
+                    await app.idle()
+                elif act < 0.27:
                     pressed.append("f4")
                     await app.press("f4")
                 else:
@@ -112,6 +121,7 @@ async def test_random_keys_end_nothing(
                     if isinstance(app.app.screen, CompareScreen):
                         lanes_show_what_is(app)
             assert app.app.is_running
+            assert set(sent) <= {"<ask>", "enter"}, "nothing else sends a prompt"
     except BaseException:
         print("pressed:", " ".join(pressed))
         raise

@@ -165,6 +165,7 @@ class PairEditor(PageScreen[Pair]):
         self._look_for_the_same()
 
     @work(group="warn", exclusive=True)
+    @show_errors
     async def _look_for_the_same(self) -> None:
         """Warn when another pair asks the same: an equal one teaches nothing new, a contradicting one harm."""
         await asyncio.sleep(_LOOKING_S)
@@ -185,6 +186,7 @@ class PairEditor(PageScreen[Pair]):
         line.display = bool(what)
 
     @work(group="autosave", exclusive=True)
+    @show_errors
     async def _autosave(self) -> None:
         await asyncio.sleep(_AUTOSAVE_S)
         await self._keep(self._draft() if self.changed else None)
