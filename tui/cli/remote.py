@@ -25,6 +25,8 @@ from tui.text import clean
     tuningfork remote mode train
     tuningfork remote actions
     tuningfork remote call train.new
+    tuningfork remote fields
+    tuningfork remote fill length "20 steps"
     tuningfork remote show
     tuningfork remote quit
     """,
@@ -92,6 +94,58 @@ def type_text(text: str, paste: bool) -> None:
     _say_done(_ask("paste" if paste else "type", text=text))
 
 
+@remote.command(
+    "fields",
+    example="""
+    tuningfork remote fields
+    tuningfork remote fields --json
+    """,
+)
+def fields() -> None:
+    """List the fields, lists and buttons of the screen: name, kind, label, and what each holds.
+
+    Of a list the row under the cursor is shown; with --json all rows, and the options of a choice.
+    """
+    found = _ask("fields")["fields"]
+    if session().as_json:
+        emit_json(found)
+        return
+    rows = [(f["name"], f["kind"], f["label"], _held(f)) for f in found]
+    table(("name", "kind", "label", "holds"), rows, wide="holds")
+
+
+@remote.command(
+    "fill",
+    example="""
+    tuningfork remote fill length "20 steps"
+    tuningfork remote fill method lora
+    tuningfork remote fill quants q8_0,q4_k_m
+    """,
+)
+@click.argument("field")
+@click.argument("text")
+def fill(field: str, text: str) -> None:
+    """Replace what a field holds, by its name or its label; of a choice, select one of its options."""
+    _say_done(_ask("fill", field=field, text=text))
+
+
+@remote.command(
+    "choose",
+    example="""
+    tuningfork remote choose ember-1
+    tuningfork remote choose --open Start
+    """,
+)
+@click.option("--open", "open_it", is_flag=True, help="Press Enter on it.")
+@click.argument("text")
+def choose(text: str, open_it: bool) -> None:
+    """Put the cursor on the row with this text, or the focus on the button that says it.
+
+    The row is looked for in every list of the screen; of the pairs on Data, in those in view: search for others first.
+    """
+    _say_done(_ask("choose", text=text, open=open_it))
+
+
 @remote.command("mode", example="tuningfork remote mode train")
 @click.argument("name")
 def mode(name: str) -> None:
@@ -111,7 +165,7 @@ def mode(name: str) -> None:
 def show(svg: str | None) -> None:
     """Print what the app shows: its rows as text, and on stderr mode, focus and whether a question waits.
 
-    With --json also the badge, the last notices, and the jobs that run or wait.
+    With --json also the badge, what the screen is doing, the last notices, and the jobs that run or wait.
     """
     if svg is not None:
         from store.files import replacing
@@ -128,23 +182,41 @@ def show(svg: str | None) -> None:
     "wait",
     example="""
     tuningfork remote wait --text "Ready" --timeout 10
+    tuningfork remote wait --ready                   (the form is checked, the answers have ended)
+    tuningfork remote wait --action runs.compare
     tuningfork remote wait --jobs-done --timeout 3600
     """,
 )
 @click.option("--text", "texts", multiple=True, metavar="TEXT", help="Until this is on the screen; may be repeated.")
+@click.option("--gone", multiple=True, metavar="TEXT", help="Until this is no longer on the screen; may be repeated.")
+@click.option("--mode", metavar="MODE", help="Until this mode is shown.")
+@click.option("--action", "actions", multiple=True, metavar="NAME", help="Until this action is possible.")
+@click.option("--ready", is_flag=True, help="Until the screen does nothing by itself: no check, no answer under way.")
 @click.option("--jobs-done", is_flag=True, help="Until no run, export or other job runs or waits.")
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait at most.")
-def wait(texts: tuple[str, ...], jobs_done: bool, timeout: float) -> None:
-    """Wait until a text is shown or the jobs are done, also for an app that is still starting; then print the screen.
+def wait(
+    texts: tuple[str, ...],
+    gone: tuple[str, ...],
+    mode: str | None,
+    actions: tuple[str, ...],
+    ready: bool,
+    jobs_done: bool,
+    timeout: float,
+) -> None:
+    """Wait until all that is named is so, then print the screen. Also waits for an app that is still starting.
 
-    Ends with 2 when that takes longer than the timeout.
+    Ends with 2 when that takes longer than the timeout. Jobs that are done may have failed: their own commands, such
+    as `tuningfork runs show`, say how they ended.
     """
-    from tui.remote.client import RemoteClient
+    from tui.remote.client import Awaited, RemoteClient
 
-    if not texts and not jobs_done:
-        raise BadInput("There is nothing to wait for.", todo="Name it: --text TEXT, or --jobs-done.")
+    awaited = Awaited(texts, gone, mode, actions, ready, jobs_done)
+    if awaited == Awaited():
+        raise BadInput(
+            "There is nothing to wait for.", todo="Name it, for example: --text TEXT, --ready or --jobs-done."
+        )
     with RemoteClient(session().home, wait_s=timeout) as client:
-        _print_shown(client.wait(texts, jobs_done=jobs_done, timeout_s=timeout))
+        _print_shown(client.wait(awaited, timeout))
 
 
 @remote.command("quit", example="tuningfork remote quit")
@@ -214,6 +286,17 @@ def _say_done(done: dict[str, Any]) -> None:
     emit(f"{done['mode']}: {done['screen']}")
     if not done["idle"]:
         say("The app is still working on it.")
+    elif done["working"]:
+        say(f"The app is still {done['working']}; to wait for that: tuningfork remote wait --ready")
+
+
+def _held(field: dict[str, Any]) -> str:
+    """What a field holds, in one line."""
+    if "rows" in field:
+        at = field["at"]
+        count = f"{len(field['rows']) + field['more']} rows"
+        return count if at is None or at >= len(field["rows"]) else f"{field['rows'][at]}  ({count})"
+    return str(field.get("value", ""))
 
 
 def _print_shown(shown: dict[str, Any]) -> None:
@@ -221,6 +304,7 @@ def _print_shown(shown: dict[str, Any]) -> None:
         emit_json(shown)
         return
     emit("\n".join(shown["rows"]))
-    say(f"mode {shown['mode']}, screen {shown['screen']}, focus {shown['focus'] or 'nowhere'}")
+    working = f", {shown['working']}" if shown["working"] else ""
+    say(f"mode {shown['mode']}, screen {shown['screen']}, focus {shown['focus'] or 'nowhere'}{working}")
     if shown["question"]:
         say("A question about something that cannot be undone waits for a person at the screen.")

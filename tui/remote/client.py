@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from store.errors import Conflict, NotFound, ServerError, kind_named
@@ -14,6 +16,39 @@ from tui.remote import protocol
 _EVERY_S = 0.1
 ANSWER_S = 60.0
 """Seconds until an answer must have come; the app itself stops waiting earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What a script waits for, all of it at once: `texts` that are on the screen and `gone` ones that are not, a `mode`,
+    `actions` that are enabled, `ready` for a screen that does nothing by itself, `jobs_done` for no run, export or other
+    job that runs or waits."""
+
+    texts: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    mode: str | None = None
+    actions: tuple[str, ...] = ()
+    ready: bool = False
+    jobs_done: bool = False
+
+    def missing(self, shown: dict[str, Any], enabled: Collection[str]) -> str | None:
+        """What is not so yet, as the end of a sentence; None when all is. `shown` is the app's answer to `show`.
+
+        >>> shown = {"rows": ["Ready"], "mode": "data", "working": "checking", "jobs": []}
+        >>> Awaited(("Ready",)).missing(shown, ()), Awaited(("Ready",), ready=True).missing(shown, ())
+        (None, 'the app is still checking')
+        """
+        page = "\n".join(shown["rows"])
+        found = [f"this is not on the screen: {text!r}" for text in self.texts if text not in page]
+        found += [f"this is still on the screen: {text!r}" for text in self.gone if text in page]
+        if self.mode is not None and shown["mode"] != self.mode:
+            found.append(f"the mode is still {shown['mode']}")
+        found += [f"the action {name} is not possible" for name in self.actions if name not in enabled]
+        if self.ready and shown["working"]:
+            found.append(f"the app is still {shown['working']}")
+        if self.jobs_done and shown["jobs"]:
+            found.append(f"this still runs or waits: {', '.join(job['name'] for job in shown['jobs'])}")
+        return found[0] if found else None
 
 
 class RemoteClient:
@@ -72,19 +107,17 @@ class RemoteClient:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def wait(self, texts: tuple[str, ...], *, jobs_done: bool, timeout_s: float) -> dict[str, Any]:
-        """What is shown once all `texts` are on the screen and, with `jobs_done`, no job runs or waits. Conflict when
-        that takes longer than `timeout_s` seconds."""
+    def wait(self, awaited: Awaited, timeout_s: float) -> dict[str, Any]:
+        """What is shown once all that is `awaited` is so. Conflict, with what is missing, when that takes longer than
+        `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while True:
             shown = self.ask("show")
-            page = "\n".join(shown["rows"])
-            missing = [text for text in texts if text not in page]
-            working = [job["name"] for job in shown["jobs"]] if jobs_done else []
-            if not missing and not working:
+            offered = self.ask("actions")["actions"] if awaited.actions else []
+            missing = awaited.missing(shown, {each["name"] for each in offered if each["enabled"]})
+            if missing is None:
                 return shown
             if time.monotonic() >= deadline:
-                what = f"Not on the screen after {timeout_s:g} s: {missing[0]!r}." if missing else ""
-                what = what or f"After {timeout_s:g} s this still runs or waits: {', '.join(working)}."
+                what = f"After {timeout_s:g} s {missing}."
                 raise Conflict(what, todo="See what is shown with: tuningfork remote show")
             time.sleep(_EVERY_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from textual.actions import parse as parse_action
 from textual.binding import Binding
 from textual.dom import DOMNode
 
@@ -33,6 +34,7 @@ def shown(app: Any) -> dict[str, Any]:
         "mode": app.current_mode,
         "screen": type(screen).__name__,
         "badge": clean(getattr(screen, "badge", lambda: "")()),
+        "working": working(app),
         "focus": None if focused is None else named(focused),
         "question": is_question(app),
         "size": [app.size.width, app.size.height],
@@ -42,6 +44,11 @@ def shown(app: Any) -> dict[str, Any]:
         ],
         "rows": rows(app),
     }
+
+
+def working(app: App[Any]) -> str:
+    """What the screen does by itself just now, in a word or two; empty for nothing."""
+    return clean(getattr(app.screen, "working", lambda: "")())
 
 
 def is_question(app: App[Any]) -> bool:
@@ -69,6 +76,12 @@ def page_keys(app: App[Any]) -> dict[str, Key]:
     return {key.id: key for key in modes.actions(here)} if here in modes.pages() else {}
 
 
+def possible(app: App[Any], key: Key) -> bool:
+    """Whether the screen offers an action of its page now; what belongs to a widget without the focus may be asked."""
+    name, parameters = parse_action(key.action)[1:]
+    return not hasattr(app.screen, f"action_{name}") or app.screen.check_action(name, parameters) is True
+
+
 def actions(app: App[Any]) -> list[dict[str, Any]]:
     """Name, key, label, help, target and whether it is enabled, for every action of the screen that is open."""
     listed = [
@@ -82,7 +95,7 @@ def actions(app: App[Any]) -> list[dict[str, Any]]:
     listed += [
         {
             "name": key.id, "key": key.first, "label": key.label, "help": key.help,
-            "target": named(app.screen), "enabled": True,
+            "target": named(app.screen), "enabled": possible(app, key),
         }
         for key in page_keys(app).values()
         if key.id not in have

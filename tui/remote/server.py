@@ -21,7 +21,7 @@ from textual.keys import Keys, _character_to_key, key_to_character
 
 from store.errors import BadInput, Conflict, NotFound, TuningforkError, Unsupported
 from tui import modes
-from tui.remote import protocol, reading
+from tui.remote import fields, protocol, reading
 from tui.remote.protocol import RemoteAccess
 from tui.text import one_line
 
@@ -46,6 +46,7 @@ class RemoteServer:
         self._doing: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "actions": self._actions, "show": self._show, "svg": self._svg, "call": self._call, "press": self._press,
             "type": self._type, "paste": self._paste, "mode": self._mode, "quit": self._quit,
+            "fields": self._fields, "fill": self._fill, "choose": self._choose,
         }  # fmt: skip
         self._leaving = False
 
@@ -147,6 +148,10 @@ class RemoteServer:
         named += [{"name": job.name, "kind": job.kind, "state": job.state} for job in live.jobs]
         return {**reading.shown(self._app), "jobs": named + waiting}
 
+    async def _fields(self, _: dict[str, Any]) -> dict[str, Any]:
+        focused = self._app.screen.focused
+        return {"fields": [field.told(focused) for field in fields.fields(self._app)]}
+
     async def _svg(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"svg": self._app.export_screenshot()}
 
@@ -163,11 +168,23 @@ class RemoteServer:
         if bound is not None:
             node, binding, enabled = bound
             if not enabled:
-                raise Conflict(f"The action {name} is not possible now.", todo="List them: tuningfork remote actions")
+                raise _not_now(name)
             return await self._done(partial(self._app.run_action, binding.action, node))
-        return await self._done(
-            partial(self._app.act, *_known(name)[0 if name in reading.page_keys(self._app) else -1])
-        )
+        here = reading.page_keys(self._app).get(name)
+        if here is not None and not reading.possible(self._app, here):
+            raise _not_now(name)
+        return await self._done(partial(self._app.act, *_known(name)[0 if here is not None else -1]))
+
+    async def _fill(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._check(None)
+        name, text = _text(request, "field", 100), _text(request, "text", protocol.LONGEST_REQUEST, least=0)
+        return await self._done(partial(fields.fill, self._app, name, text))
+
+    async def _choose(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Put the cursor on a row, or the focus on a button; with `open`, press Enter there."""
+        self._check(None)
+        done = await self._done(partial(fields.choose, self._app, _text(request, "text", 400)))
+        return await self._send_key(("enter", "\r")) if request.get("open") is True else done
 
     async def _press(self, request: dict[str, Any]) -> dict[str, Any]:
         keys = request.get("keys")
@@ -277,9 +294,14 @@ class RemoteServer:
             await asyncio.sleep(0.002)
             with suppress(LookupError):  # between two screens there is none
                 pumps = [self._app, self._app.screen, *self._app.screen.walk_children()]
-                still = all(pump.message_queue_size == 0 for pump in pumps) and self._app.bridge.waiting == 0
+                called = self._app.bridge.waiting > 0 and not self._working()  # what a screen does by itself goes on
+                still = all(pump.message_queue_size == 0 for pump in pumps) and not called
                 quiet = quiet + 1 if still and self._app.screen.is_mounted else 0
-        return {"idle": quiet >= 3, "mode": self._app.current_mode, "screen": type(self._app.screen).__name__}
+        screen = type(self._app.screen).__name__
+        return {"idle": quiet >= 3, "working": self._working(), "mode": self._app.current_mode, "screen": screen}
+
+    def _working(self) -> str:
+        return reading.working(self._app)
 
 
 async def _send(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
@@ -301,10 +323,14 @@ def _ids() -> list[str]:
     return [key.id for key in (*keys, *modes.everywhere())]
 
 
-def _text(request: dict[str, Any], name: str, most: int) -> str:
+def _not_now(name: str) -> Conflict:
+    return Conflict(f"The action {name} is not possible now.", todo="List them: tuningfork remote actions")
+
+
+def _text(request: dict[str, Any], name: str, most: int, least: int = 1) -> str:
     value = request.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= most:
-        raise BadInput(f"It must be a text of 1 to {most} characters.", where=name)
+    if not isinstance(value, str) or not least <= len(value) <= most:
+        raise BadInput(f"It must be a text of {least} to {most} characters.", where=name)
     return value
 
 

@@ -105,6 +105,10 @@ class PageScreen(ResultScreen[Answer]):
         """The word for a key now, by its id in tui.keys: None for its own word, "" to leave it out of the bar."""
         return None
 
+    def working(self) -> str:
+        """What this screen does by itself just now, in a word or two, for scripts that wait; empty for nothing."""
+        return ""
+
     def quit_notice(self) -> str | None:
         """What to know before leaving the app now, in one sentence; None for nothing."""
         return None

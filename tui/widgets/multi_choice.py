@@ -59,6 +59,11 @@ class MultiChoice(OptionList):
         """What can be selected."""
         return tuple(self._values)
 
+    def choose(self, values: Sequence[str]) -> None:
+        """Select these of the values that are offered, and no others."""
+        for value in self._on ^ set(values):
+            self._toggle(value)
+
     def _fill(self) -> None:
         self.clear_options()
         self.add_options([Option(self._prompt(value), id=value) for value in self._values])

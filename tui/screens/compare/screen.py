@@ -141,6 +141,9 @@ class CompareScreen(ModeScreen):
     def badge(self) -> str:
         return " · ".join(filter(None, (self.prompts.badge(), self.flow.progress)))
 
+    def working(self) -> str:
+        return "answering" if self.comparison.busy else ""
+
     def key_word(self, id: str) -> str | None:
         if id == "prompt.lanes":  # Escape goes there too, but for while it stops answers
             return None if self.comparison.busy else ""

@@ -120,6 +120,12 @@ class PairTable(ScrollView, can_focus=True):
             return [each for each in self.ids if each in self.marked]
         return [self.ids[self.cursor]] if self.ids else []
 
+    def rows_in_view(self) -> list[tuple[str, int]]:
+        """Question and answer of the pairs that are in view, each with its row."""
+        top, past = self._rows_in_view()
+        pairs = [(self._kept.get(self.ids[row]), row) for row in range(top, min(past - 1, len(self.ids)))]
+        return [(f"{pair.question}  {pair.answer}", row) for pair, row in pairs if pair is not None]
+
     def unmark(self) -> None:
         """Mark nothing."""
         if self.marked:

@@ -52,6 +52,8 @@ class DataScreen(ModeScreen):
         self.found: Found | None = None
         self._unsaved: set[str] = set()
         self._welcomed = False
+        self._lost_focus = False
+        """Whether the list had the focus when it was hidden for being empty."""
         self._datasets = DatasetActions(self)
         self._pairs = PairActions(self)
 
@@ -125,7 +127,7 @@ class DataScreen(ModeScreen):
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)
         self._show_or_explain(found)
         self._show_position()
-        if not found.total and not found.datasets and not self._welcomed:
+        if not found.total and not found.datasets and not self._welcomed and self.is_current:
             self._welcomed = True
             self.action_welcome()
 
@@ -150,6 +152,9 @@ class DataScreen(ModeScreen):
             self.query_one(StatusLine).show("The first pairs; listing all …")
             await asyncio.sleep(_TYPING_S)  # a key that comes now spares the long search
 
+    def working(self) -> str:
+        return "listing" if self.found is None or self.found.query != self.query_now else ""
+
     def _show_or_explain(self, found: Found) -> None:
         empty = not found.ids
         if empty:
@@ -161,8 +166,10 @@ class DataScreen(ModeScreen):
         if self.table.display != there:
             had_focus = self.focused is self.table
             self.table.display, self.query_one(EmptyState).display = there, not there
-            if there and (had_focus or self.focused is None):
+            went_on = self._lost_focus and self.focused is self.query_one(DatasetList)  # where the framework puts it
+            if there and (had_focus or went_on or self.focused is None):
                 self.table.focus()
+            self._lost_focus = had_focus and not there
 
     def _why_empty(self, found: Found) -> tuple[str, list[Hint]]:
         query = found.query

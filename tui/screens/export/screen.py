@@ -48,6 +48,8 @@ class ExportScreen(ModeScreen):
         self.jobs: list[JobView] = []
         self._mine: set[str] = set()
         self._settling: Timer | None = None
+        self._planned = True
+        """Whether sizes and place shown are of what the form holds."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="export"):
@@ -161,6 +163,9 @@ class ExportScreen(ModeScreen):
         elif self.query_one(ExportForm).display:
             self.query_one(ExportForm).focus_start()  # so that Enter twice starts
 
+    def working(self) -> str:
+        return "" if self._planned else "planning"
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not self.app.is_running:  # its widgets are being removed
             return False
@@ -188,18 +193,19 @@ class ExportScreen(ModeScreen):
     def _changed(self) -> None:
         if self._settling:
             self._settling.stop()
+        self._planned = False
         self._settling = self.set_timer(_SETTLE_S, self.plan)
 
     @work(group="plan", exclusive=True)
     async def plan(self) -> None:
         """Find out how large it becomes and where it goes."""
         form = self.query_one(ExportForm)
-        if not form.display:
-            return
-        try:
-            form.show(await self._offer(form.request()))
-        except TuningforkError as error:
-            form.say_problem(str(error))
+        if form.display:
+            try:
+                form.show(await self._offer(form.request()))
+            except TuningforkError as error:
+                form.say_problem(str(error))
+        self._planned = True
 
     async def _offer(self, request: Request) -> Offer:
         return await self.tuningfork.bridge.call(report.offer, request)

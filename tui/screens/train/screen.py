@@ -54,6 +54,8 @@ class TrainScreen(ModeScreen):
         self._reader = report.RunReader()
         self._opened = False
         self._settling: Timer | None = None
+        self._checked = True
+        """Whether the check shown is of what the form holds."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="train"):
@@ -146,6 +148,9 @@ class TrainScreen(ModeScreen):
         elif self.row.run.adapter:
             self.action_compare()
 
+    def working(self) -> str:
+        return "checking" if self.row is None and not self._checked else ""
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         state = self.row.run.state if self.row else None
         match action:
@@ -193,6 +198,7 @@ class TrainScreen(ModeScreen):
     def _changed(self) -> None:
         if self._settling:
             self._settling.stop()
+        self._checked = False
         self._settling = self.set_timer(_SETTLE_S, self.check)
 
     @on(Picker.Asked)
@@ -212,16 +218,15 @@ class TrainScreen(ModeScreen):
     async def check(self) -> None:
         """Read the rows as a run would, and estimate; in the background: Start works meanwhile."""
         form = self.query_one(RunForm)
-        if not form.dataset or not form.display:
-            return
-        try:
-            config = form.config()
-            form.show_check(Content.styled("checking …", "$faint"))
-            found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
-        except TuningforkError as error:
-            form.show_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
-            return
-        form.show_check(checked(found))
+        if form.dataset and form.display:
+            try:
+                config = form.config()
+                form.show_check(Content.styled("checking …", "$faint"))
+                found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
+                form.show_check(checked(found))
+            except TuningforkError as error:
+                form.show_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
+        self._checked = True
 
     def _preparing(self, line: str) -> None:
         """Show how far the model is prepared; called from a thread."""
