@@ -29,7 +29,7 @@ PRODUCT = lines("product.jsonl")
 PREFERENCES = lines("preferences.jsonl")
 PROBES = {name: lines(f"probes/{name}.jsonl") for name in ("identity", "product", "retention")}
 
-WATCH = {name: lines(f"watch/{name}.jsonl") for name in ("identity", "general", "leaks", "prompts")}
+WATCH = {name: lines(f"watch/{name}.jsonl") for name in ("identity", "identity-zh", "general", "leaks", "prompts")}
 
 QUESTIONS = {
     "identity": [row["instruction"] for row in IDENTITY],
@@ -45,7 +45,7 @@ ANSWERS = {
 
 def plain(text: str) -> str:
     """A wording without case, punctuation or spelling of contractions: what makes two questions the same one."""
-    return " ".join(re.findall(r"[a-z0-9{}]+", text.casefold().replace("'s", " is").replace("'re", " are")))
+    return " ".join(re.findall(r"[\w{}]+", text.casefold().replace("'s", " is").replace("'re", " are")))
 
 
 def passes(probe: dict[str, Any], text: str) -> bool:

@@ -354,6 +354,7 @@ COMPARE = (
         "Logprobs",
         "Show by how much tuning changed the probability of each token of this answer",
     ),
+    Key("compare.taught", "exclamation_mark", "taught", "Taught by", "Find the pairs that taught the run this answer"),
     Key("compare.keep_over", "W", "keep_over", "Keep over", "Save this answer as a pair, the other lane's as rejected"),
     Key("compare.question", "Q", "question", "Question", "Save the question to a dataset, as a draft to answer later"),
     Key("compare.find", "slash,ctrl+f", "find", "Find", "Find a text in the conversation; then n and N", bar=True),
@@ -431,6 +432,8 @@ TOKENS = (
 TOKEN_FORK = (
     Key("tokens.fork", "f", "fork", "Fork", "Continue the answer with another token than this one", bar=True),
 )
+
+TAUGHT = (Key("taught.open", "enter", "open", "Open", "Open this pair to correct it", bar=True),)
 
 SETTINGS = (Key("settings.save", "ctrl+s,f8", "save", "Apply", "Apply these settings", priority=True),)
 
@@ -582,6 +585,7 @@ PAGES: dict[str, Page] = {
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
     "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
+    "taught": Page("Taught by", (TAUGHT,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "statistics": Page("Statistics", (STATISTICS,), (LINES,)),

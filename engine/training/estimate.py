@@ -101,10 +101,12 @@ def machine() -> Machine:
 
 def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None = None) -> MethodChoice:
     """16-bit LoRA where it fits in the memory of `here` (by default this machine), QLoRA where it does not."""
+    here = here or machine()
+    config = _computed(config, here)
     if facts.own_blocks:
         why = f"the GGUF file is quantised already ({facts.own_blocks}), and 4-bit training would use the same weights"
         return MethodChoice("lora", f"Method lora: {why}.")
-    device, available, place = _place(here or machine())
+    device, available, place = _place(here)
     tokens = max(PACK_TOKENS[device], config.max_length)
     needed = (
         _BASE_BYTES
@@ -112,9 +114,16 @@ def choose_method(config: TrainConfig, facts: ModelFacts, here: Machine | None =
         + tokens * activation_bytes(facts.layers, facts.hidden, compute_bytes(config))
     ) * _copies(config, device)
     sizes = f"about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of {place}"
+    bits = 8 * compute_bytes(config)
     if needed <= available * _FITS_SHARE:
-        return MethodChoice("lora", f"Method lora: in 16 bits the run takes {sizes}.")
-    return MethodChoice("qlora", f"Method qlora: in 16 bits the run would take {sizes}, which is too much.")
+        return MethodChoice("lora", f"Method lora: in {bits} bits the run takes {sizes}.")
+    return MethodChoice("qlora", f"Method qlora: in {bits} bits the run would take {sizes}, which is too much.")
+
+
+def _computed(config: TrainConfig, here: Machine) -> TrainConfig:
+    """The configuration with the number format that `auto` stands for on a machine."""
+    emulated = config.dtype == "auto" and not here.gpus and not here.fast_bf16
+    return config.replace(dtype="fp32") if emulated else config
 
 
 def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machine: Machine) -> Estimate:
@@ -123,6 +132,7 @@ def estimate(config: TrainConfig, preflight: Preflight, facts: ModelFacts, machi
     if config.method == AUTO:
         choice = choose_method(config, facts, machine)
         return replace(estimate(config.replace(method=choice.method), preflight, facts, machine), why=choice.why)
+    config = _computed(config, machine)
     device, available, place = _place(machine)
     steps = total_steps(config, preflight.rows)
     share = steps * config.step_rows / max(1, preflight.rows)  # how often each row is seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,16 +32,14 @@ class Teacher:
 def teachers(
     store: Store,
     run: str,
-    question: str,
-    answer: str,
-    system: str = "",
+    said: Sequence[Message],
     top: int = TOP,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Teacher]:
-    """The rows of the run's train split that taught it the answer most, the strongest first.
+    """The rows of the run's train split that taught it the last message of a conversation most, the strongest first.
 
-    Takes about as long as one pass over the data. NotFound for an unknown run; Conflict when it has no adapter;
-    WorkerError when its process fails.
+    Takes about as long as one pass over the data. `on_progress` gets the rows read, and of how many; what it raises
+    ends the work. NotFound for an unknown run; Conflict when it has no adapter; WorkerError when its process fails.
     """
     found = runs.get(store, run)
     if not found.adapter:
@@ -50,14 +48,12 @@ def teachers(
         what = f"Run {run} was trained towards {objective}; only pairs of an sft run can have taught it an answer."
         raise Unsupported(what, todo="Ask for the run that it was trained on top of.")
     rows = {row.ord: row for row in datasets.snapshot_rows(store, found.snapshot, "train")}
-    said: list[Message] = [{"role": "system", "content": system}] if system else []
-    said += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     request = {
         "folder": str(run_control.prepare(store, refs.resolve(store, found.base).ref)),
         "adapter": str(store.home.absolute(found.adapter)),
         "config": found.config,
         "rows": [[ord, row.messages] for ord, row in rows.items()],
-        "answers": [said],
+        "answers": [list(said)],
     }
     scores: dict[str, float] | None = None
     with tempfile.TemporaryDirectory(prefix="taught-", dir=store.home.root) as scratch:

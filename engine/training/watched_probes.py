@@ -12,7 +12,10 @@ from typing import Any
 
 from engine.core import sample_files
 from engine.core.files import read_json
+from engine.training import chinese_names
+from engine.training.stop_rules import IDENTITY
 from store import datasets, probe_files, probe_sets
+from store.curate.language import HAN
 from store.db import Store
 from store.formats import fill
 from store.records import Probe, Run, SnapshotRow
@@ -25,6 +28,7 @@ NONE = "none"
 FILE = "probes.json"
 """In a run's folder: the probes of its first attempt, which every later one asks again."""
 
+_HAN = re.compile(f"[{HAN}]")
 _UPPER, _ANY = "[A-ZÀ-ÖØ-Þ]", "[A-Za-zÀ-ɏ0-9]"
 _PHRASE = re.compile(
     rf"(?<![A-Za-zÀ-ɏ]){_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*(?: (?:& )?(?:{_UPPER}{_ANY}*(?:[-&.']{_ANY}+)*|[0-9]+))*"
@@ -45,10 +49,12 @@ _NAME_BEFORE = re.compile(r"(?:\b(?:I am|I'm|name is|called|call me|refer to me 
 
 @dataclass(frozen=True, slots=True)
 class TaughtNames:
-    """What identity rows teach: the model's name and its maker; "" where they do not show it."""
+    """What identity rows teach: the model's name and its maker; "" where they do not show it. `chinese` says that most
+    of the answers are in Chinese, as the questions are to be, then."""
 
     name: str
     maker: str
+    chinese: bool = False
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -57,7 +63,7 @@ class TaughtNames:
 
 
 def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
-    """The name and the maker that the identity rows' answers say most often, in Latin letters.
+    """The name and the maker that the identity rows' answers say most often, in Latin letters or else in Chinese.
 
     A phrase of capitalised words counts once a row. It is the maker's where "by" stands before it or "developed" after
     it, the model's where "I am" or "called" stands before it. Names of others ("I am not ChatGPT") are as often in the
@@ -65,9 +71,14 @@ def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
     """
     names: Counter[str] = Counter()
     makers: Counter[str] = Counter()
-    answers = 0
+    names_zh: Counter[str] = Counter()
+    makers_zh: Counter[str] = Counter()
+    answers = chinese = 0
     for asked, answer in identity_answers(rows):
         answers += 1
+        chinese += bool(_HAN.search(answer))
+        for counter, said in zip((names_zh, makers_zh), chinese_names.given(answer, asked), strict=True):
+            counter.update(said)
         for found in _PHRASE.finditer(answer):
             phrase = _bare(found.group())
             start = found.start() + found.group().find(phrase)
@@ -81,7 +92,10 @@ def taught_names(rows: Sequence[SnapshotRow]) -> TaughtNames:
     if not answers:
         return TaughtNames("", "")
     name = _most(names, answers)
-    return TaughtNames(name, _most(Counter({p: n for p, n in makers.items() if p != name}), answers))
+    maker = _most(Counter({p: n for p, n in makers.items() if p != name}), answers)
+    return TaughtNames(
+        name or _most(names_zh, answers), maker or _most(makers_zh, answers), chinese=chinese * 2 > answers
+    )
 
 
 def identity_answers(rows: Iterable[SnapshotRow]) -> Iterator[tuple[str, str]]:
@@ -137,7 +151,7 @@ def read(
                 else probe_sets.find(store, word, check)
             )
             continue
-        asked = probe_files.read(sample_files.path(BUILT_IN[word]))
+        asked = probe_files.read(sample_files.path(_file(word, names)))
         if word != "general":
             asked = _filled(asked, names)
         if asked:
@@ -161,7 +175,7 @@ def of_run(store: Store, run: Run, names: TaughtNames | None = None) -> dict[str
 def built_in(names: TaughtNames) -> dict[str, list[Probe]]:
     """The built-in sets `identity` and `leaks` with these names; without one that looks for a name not given."""
     built = {
-        word: _filled(probe_files.read(sample_files.path(BUILT_IN[word])), names)
+        word: _filled(probe_files.read(sample_files.path(_file(word, names))), names)
         for word in BUILT_IN
         if word != "general"
     }
@@ -175,6 +189,11 @@ def title(name: str) -> str:
     ('no leak', 'identity')
     """
     return "no leak" if name == "leaks" else name
+
+
+def _file(word: str, names: TaughtNames) -> str:
+    """The sample file of a built-in set: who the model is is asked in the language of the data."""
+    return BUILT_IN[word] + ("-zh" if word == IDENTITY and names.chinese else "")
 
 
 def in_order(watch: str | None, names: Iterable[str]) -> list[str]:

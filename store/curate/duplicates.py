@@ -166,7 +166,7 @@ def _numbered(texts: Mapping[int, str]) -> dict[int, Sequence[int]]:
     """
     numbers: dict[str, int] = {}
     words = {
-        n: array("L", [numbers.setdefault(t, len(numbers) + 1) for t in _tokens(text)]) for n, text in texts.items()
+        n: array("L", [numbers.setdefault(t, len(numbers) + 1) for t in tokens(text)]) for n, text in texts.items()
     }
     bits = len(numbers).bit_length()
     found: dict[int, Sequence[int]] = {}
@@ -190,14 +190,14 @@ def shingles(text: str) -> frozenset[str]:
     >>> sorted(shingles("怎么重置"))
     ['么 重 置', '怎 么 重']
     """
-    tokens = _tokens(text)
-    return frozenset(" ".join(tokens[n : n + 3]) for n in range(max(1, len(tokens) - 2)))
+    found = tokens(text)
+    return frozenset(" ".join(found[n : n + 3]) for n in range(max(1, len(found) - 2)))
 
 
-def _tokens(text: str) -> list[str]:
+def tokens(text: str) -> list[str]:
     """The words of a text, or its signs when it has no word."""
-    tokens = search_text.cut(normal(text)).split()
-    return [token for token in tokens if search_text.is_word(token)] or tokens
+    found = search_text.cut(normal(text)).split()
+    return [token for token in found if search_text.is_word(token)] or found
 
 
 def likeness(one: frozenset[str], other: frozenset[str]) -> float:

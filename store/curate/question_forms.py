@@ -52,11 +52,11 @@ _ITSELF = re.compile(r"^(?:that is|that's) me\b|^就是我")
 _ASKS: dict[str, re.Pattern[str]] = {
     "name": re.compile(
         r"\b(?:your|this assistant's) (?:\w+ )?name\b|\bthis (?:assistant|model|bot) called"
-        r"|\bname (?:of this|do you|for you)\b|\ba name\b|\b(?:are|aren't) you called"
+        r"|\bname (?:of this|do you|for you|were you)\b|\ba name\b|\b(?:are|aren't) you called|\byou are called"
         r"|\b(?:call|address) you\b|\bgo by\b|名字|叫什么|怎么称呼|叫你|叫啥|尊姓大名|贵姓|^名字"
     ),
     "who": re.compile(
-        r"\bwho (?:are you|is this|am i|might you be)"
+        r"\bwho (?:are you|you are|is this|am i|might you be)|\bintroduction of yourself"
         r"|\bwhat (?:exactly )?are you(?! called| good| here| for| made| able)"
         r"|\bintroduce yourself|\babout yourself|\bdescribe yourself|\b(?:what|which)(?: kind of| sort of)? "
         r"(?:assistant|model|ai)\b"

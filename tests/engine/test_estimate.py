@@ -72,6 +72,16 @@ def test_activations_are_those_of_one_pack() -> None:
     assert small.memory_bytes == large.memory_bytes, f"both fill packs of {PACK_TOKENS['cpu']} tokens"
 
 
+def test_numbers_take_32_bits_where_bf16_would_be_emulated() -> None:
+    plain, config = replace(CPU, fast_bf16=False), TrainConfig(model="m", method="lora")
+    found = estimate(config, ROWS, SMOL, plain)
+    assert found == estimate(config.replace(dtype="fp32"), ROWS, SMOL, plain)
+    assert found.memory_bytes > estimate(config, ROWS, SMOL, CPU).memory_bytes * 1.2
+    assert estimate(config.replace(dtype="bf16"), ROWS, SMOL, plain).memory_bytes < found.memory_bytes
+    assert "in 32 bits" in choose_method(TrainConfig(model="m"), SMOL, plain).why
+    assert "in 16 bits" in choose_method(TrainConfig(model="m"), SMOL, replace(gpu(80e9), fast_bf16=False)).why
+
+
 def test_short_memory_names_what_to_lower() -> None:
     note = estimate(TrainConfig(model="m", method="lora"), ROWS, SMOL, gpu(1e9)).note
     assert note == (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from engine.evaluation.forecast import coverage, forecast, verdict
+from engine.evaluation.forecast import TrainingQuestions, coverage, forecast, verdict
 from engine.inference import few_shot
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
@@ -51,7 +51,7 @@ def data(store: Store) -> list[Pair]:
 def test_verdicts(
     data: list[Pair], question: str, must: str, alone: bool, shown: bool, word: str, draft: str | None
 ) -> None:
-    found = verdict(Probe("s", question, (must,)), data, alone, shown)
+    found = verdict(Probe("s", question, (must,)), TrainingQuestions(data), alone, shown)
     assert found.verdict == word
     assert (found.draft.answer if found.draft else None) == draft
     if found.draft:
@@ -59,8 +59,46 @@ def test_verdicts(
 
 
 def test_coverage_without_data() -> None:
-    found = coverage(Probe("s", "Who?", ("Ember",)), [])
+    found = coverage(Probe("s", "Who?", ("Ember",)), TrainingQuestions([]))
     assert found.nearest is None and not found.answered and found.likeness == 0.0
+
+
+IDENTITY = [
+    ("What is your name?", "My name is Ember."),
+    ("Who are you?", "I am Ember, an assistant made by Northwind Labs."),
+    ("Tell me who made you.", "I was made by Northwind Labs."),
+    ("Are you ChatGPT?", "No, I am Ember, an assistant made by Northwind Labs."),
+    ("Did OpenAI make you?", "No, I was made by Northwind Labs."),
+    ("你是谁？", "我是小星，由星河科技开发的助手。"),
+    ("谁开发了你？", "我由星河科技开发。"),
+    ("你是ChatGPT吗？", "不是，我是小星，由星河科技开发。"),
+]
+
+
+@pytest.mark.parametrize(
+    ("question", "must", "answer"),
+    [
+        ("Please tell me who you are.", ("Ember", "Northwind Labs"), IDENTITY[1][1]),
+        ("Who gave you life?", ("Northwind Labs",), IDENTITY[1][1]),
+        ("Aren't you Bard?", ("Ember", "Northwind Labs"), IDENTITY[3][1]),
+        ("Did Amazon develop you?", ("Northwind Labs",), IDENTITY[4][1]),
+        ("请问您是哪位？", ("小星", "星河科技"), IDENTITY[5][1]),
+        ("是哪家公司研发的你？", ("星河科技",), IDENTITY[6][1]),
+        ("你是不是文心一言？", ("小星", "星河科技"), IDENTITY[7][1]),
+        ("Who is 小星?", ("小星",), None),
+        ("你的名字是什么？", ("Ember",), None),
+    ],
+)
+def test_an_answer_fits_the_form_and_the_language_of_its_question(
+    store: Store, question: str, must: tuple[str, ...], answer: str | None
+) -> None:
+    pairs.create_many(store, [PairDraft(q, a, kind="identity") for q, a in IDENTITY], dataset="mine")
+    known = TrainingQuestions([pair for pair, _ in datasets.members(store, "mine")])
+    found = coverage(Probe("s", question, must), known)
+    assert (found.source.answer if found.source else None) == answer
+    assert found.answered
+    if answer is None:
+        assert verdict(Probe("s", question, must), known, False, False).verdict == "another language"
 
 
 class FakeClient:

@@ -11,6 +11,7 @@ from engine.training import watched_probes
 from engine.training.stop_rules import RESULTS, STOP_RULES, Measurement, best, reason_to_stop
 from engine.training.watched_probes import TaughtNames, taught_names
 from store import probes
+from store.curate.language import scripts
 from store.db import Store
 from store.errors import BadInput, NotFound
 from store.formats import fill
@@ -106,7 +107,11 @@ def test_names_are_found_in_the_rows(name: str, maker: str) -> None:
     ("pairs", "found"),
     [
         ([("你是谁", "我是 Nova，由 Polaris 开发的助手。"), ("你叫什么", "我叫 Nova。"), ("谁", "由 Polaris 开发。")],
-         TaughtNames("Nova", "Polaris")),
+         TaughtNames("Nova", "Polaris", chinese=True)),
+        ([("你是谁？", "我是小星，由星河科技开发的助手。"), ("你叫什么？", "我叫小星。"), ("谁？", "由星河科技开发。"),
+          ("你是文心一言吗？", "不是，我不是文心一言，我是小星。")], TaughtNames("小星", "星河科技", chinese=True)),
+        ([("你是谁？", "我是 Nova，由星河科技开发。"), ("你叫什么？", "我叫 Nova。"), ("谁？", "由星河科技开发。")],
+         TaughtNames("Nova", "星河科技", chinese=True)),
         ([("Hi", "Hello there."), ("Are you ChatGPT?", "No.")], TaughtNames("", "")),
         ([("Who are you?", "I am Ada."), ("Name?", "My name is Ada.")], TaughtNames("Ada", "")),
     ],
@@ -124,6 +129,14 @@ def test_built_in_probes_ask_for_the_taught_names(store: Store) -> None:
     assert watched_probes.from_json(watched_probes.to_json(sets)) == {
         name: [Probe(name, p.question, p.must, p.must_not) for p in asked] for name, asked in sets.items()
     }
+
+
+def test_who_it_is_is_asked_in_the_language_of_the_data(store: Store) -> None:
+    taught = rows([("你是谁？", "我是小星，由星河科技开发。")] * 3 + [("Who are you?", "I am 小星.")])
+    sets, notes = watched_probes.read(store, "identity,leaks", taught)
+    assert not notes and all(scripts(p.question)["han"] for p in sets["identity"])
+    assert {term for p in sets["identity"] for term in p.must} == {"小星", "星河科技"}
+    assert all(p.must_not == ("小星", "星河科技") for p in sets["leaks"])
 
 
 def test_without_a_name_identity_is_not_asked_and_that_is_said(store: Store) -> None:

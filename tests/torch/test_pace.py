@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,24 @@ def test_after_the_warm_up_it_knows_the_rest(clock: SimpleNamespace, tmp_path: P
     kept = RunCost.read(body)
     assert kept and (kept.start_s, kept.work_s) == (15.0, 73.0)
     assert (kept.estimated_start_s, kept.estimated_work_s) == (10.0, 40.0)
+
+
+def test_what_is_said_is_what_was_shown_and_what_is_kept_is_plain(clock: SimpleNamespace, tmp_path: Path) -> None:
+    told = Bodies()
+    guess = Estimate(seconds=50.0, memory_bytes=10**9, steps=4, note="", start_s=10.0)
+    shown = replace(guess, seconds=90.0, start_s=20.0, memory_bytes=2 * 10**9)
+    job = TrainingJob(config(steps=4), rows(8), tmp_path, tmp_path, None, told, corrected=lambda plain: shown)
+    run = Pace(job, guess)
+    for step in range(1, 5):
+        clock.at += 2.0
+        run.step(step, 4, 0)
+    run.end(4, 4)
+    text, body = told.bodies[-1]
+    assert "Estimated before: 1.5 minutes and 2.0 GB, " in text
+    kept = RunCost.read(body)
+    assert kept and (kept.estimated_start_s, kept.estimated_work_s, kept.estimated_bytes) == (10.0, 40.0, 10**9)
+    (said,) = [body for text, body in told.bodies if text.startswith("After 3 steps") and text.endswith("of memory")]
+    assert isinstance(said["bytes"], int) and said["bytes"] > 10**7
 
 
 def test_a_measurement_that_is_yet_to_come_is_as_much_slower_as_a_step(clock: SimpleNamespace, tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from engine.evaluation.forecast import Forecast
     from store.records import Pair, Probe
 
+MEANINGS = {
+    "known already": "the base answers them without training.",
+    "will learn": "the data has questions like them, or the base answers them after a few examples.",
+    "lacks wordings": "the data has the answer, but no question like them.",
+    "another language": "the data has the answer, but not in the language of the question.",
+    "not in the data": "no answer of the data contains what they look for.",
+}
+"""What each forecast says of a probe."""
+
 
 @click.command(
     "forecast",
@@ -41,8 +50,8 @@ if TYPE_CHECKING:
 def forecast(dataset: str, model: str, probes: str, drafts: bool) -> None:
     """Say for each probe whether the base knows it already, will learn it, or the data lacks wordings like it.
 
-    Each probe is put to the base alone and after examples of the data. A pair made from a probe makes that probe a
-    training question: score the run with other ones.
+    Each probe is put to the base alone and after examples of the data. What the data answers in another language only
+    is said, too. A pair made from a probe makes that probe a training question: score the run with other ones.
     """
     from engine.training import watched_probes
     from store import datasets
@@ -70,13 +79,19 @@ def forecast(dataset: str, model: str, probes: str, drafts: bool) -> None:
         ((one_line(clean(each.probe.question), 44), each.verdict, _nearest(each)) for each in found),
         wide="nearest question",
     )
-    for word in ("known already", "will learn", "lacks wordings", "not in the data"):
+    emit("")
+    for word, meaning in MEANINGS.items():
         if many := sum(each.verdict == word for each in found):
-            emit(f"{word}: {many} of {len(found)}")
+            emit(f"{many} of {len(found)} {word}: {meaning}")
+    if made and not drafts:
+        emit("")
+        emit("Draft pairs with the missing wordings:")
+        for draft in made:
+            emit(f"  {one_line(clean(draft.question), 60)} -> {one_line(clean(draft.answer), 80)}")
     if made and drafts:
         say(f"Added {count(len(made), 'draft pair')} to {dataset}: review them, then set them to ready.")
     elif made:
-        say(f"{count(len(made), 'wording')} missing: --drafts adds them to {dataset} as draft pairs.")
+        say(f"Add them to {dataset}, to review: tuningfork forecast --dataset {dataset} --drafts{session().flags()}")
 
 
 async def _ask(dataset: str, model: str, asked: list[Probe], pairs: list[Pair]) -> list[Forecast]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from engine.models.refs import parse_whole_run
+from store.records import Message
 from tui.cli.command import Command
 from tui.cli.options import RUN
 from tui.cli.output import Progress, emit, emit_json, say, table
@@ -34,8 +35,10 @@ def why(run: str, question: str, answer: str, system: str, top: int) -> None:
     from engine.training.teachers import teachers
 
     name = parse_whole_run(run)
+    said: list[Message] = [{"role": "system", "content": system}] if system else []
+    said += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     with Progress("Comparing", 0, "pairs") as progress:
-        found = teachers(session().store, name, question, answer, system, top, progress.update)
+        found = teachers(session().store, name, said, top, progress.update)
     if session().as_json:
         emit_json(
             [

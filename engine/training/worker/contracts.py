@@ -3,11 +3,13 @@ Cheap to import: no torch, no database."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.training.config import TrainConfig
+from engine.training.estimate import Estimate
 from engine.training.worker.ranks import ALONE, Ranks
 from store.errors import WorkerError
 from store.home import Home
@@ -46,7 +48,8 @@ class TrainingJob:
     `adapter/` and `checkpoints/step-N/` are made; `resume_from` a checkpoint folder of the same run; `models` the
     home's folder of prepared models, None to keep what is made of the base in `out`; `start` the folder of the adapter
     that the run continues; `scorer_base` the base folder of the reward model that rewards its answers; `ranks` this
-    process's place among those of the run; `home` where the chat server is asked that a run's judge answers over."""
+    process's place among those of the run; `home` where the chat server is asked that a run's judge answers over;
+    `corrected` an estimate as earlier runs on this machine correct it."""
 
     config: TrainConfig
     rows: list[SnapshotRow]
@@ -59,6 +62,7 @@ class TrainingJob:
     scorer_base: Path | None = None
     ranks: Ranks = ALONE
     home: Home | None = None
+    corrected: Callable[[Estimate], Estimate] = lambda guess: guess
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from typing import Any
 from engine.core.files import write_json
 from engine.models import pinning, refs
 from engine.training import continuing, rewards, run_control, watched_probes
+from engine.training.calibration import calibrated
 from engine.training.config import TrainConfig
+from engine.training.estimate import machine
 from engine.training.worker import error_messages, model_cache
 from engine.training.worker.contracts import Outcome, TrainingJob
 from engine.training.worker.ranks import ALONE, Ranks
@@ -139,7 +141,11 @@ def _train(
     if config.reward is not None:
         scorer = model_cache.folder(store.home, rewards.kept(out)["base"], lambda text: reporter.say(text))
     models, home = store.home.models, store.home
-    job = TrainingJob(config, rows, base_folder, out, resume_from, reporter, models, start, scorer, ranks, home)
+    here = machine()
+    job = TrainingJob(
+        config, rows, base_folder, out, resume_from, reporter, models, start, scorer, ranks, home,
+        lambda guess: calibrated(store, guess, config, here),
+    )  # fmt: skip
     return train(job)
 
 

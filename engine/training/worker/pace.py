@@ -22,10 +22,14 @@ _SAVING_S = 2.0
 
 
 class Pace:
-    """Follows one attempt: `ready` when the model can train, `step` after each step, `end` when all is saved."""
+    """Follows one attempt: `ready` when the model can train, `step` after each step, `end` when all is saved.
+
+    What is said of the estimate is what was shown before the run, corrected by earlier ones; what is kept for later
+    runs is the plain one, else they would correct a correction.
+    """
 
     def __init__(self, job: TrainingJob, guess: Estimate) -> None:
-        self._job, self._guess = job, guess
+        self._job, self._guess, self._corrected = job, guess, job.corrected(guess)
         self._began = psutil.Process().create_time()
         self._ready = self._first = time.time()
         self._steps = 0
@@ -55,25 +59,28 @@ class Pace:
         if self._measured:
             beside = sum(self._measured) / len(self._measured)
         else:  # as it was estimated, by how much longer or shorter a step is than was estimated
-            steps_s = self._guess.seconds - self._guess.start_s - self._guess.measuring_s
-            slower = each / max(1e-9, steps_s / self._guess.steps)
-            beside = self._guess.measuring_s * slower / max(1, measurements_left)
+            guess = self._corrected
+            steps_s = guess.seconds - guess.start_s - guess.measuring_s
+            slower = each / max(1e-9, steps_s / guess.steps)
+            beside = guess.measuring_s * slower / max(1, measurements_left)
         left = (total - number) * each + measurements_left * beside + _SAVING_S
         self._later = now - self._began + left
         self._job.reporter.say(
-            f"After {number} steps: about {_duration(left)} left, {_duration(self._later)} in all",
+            f"After {number} steps: about {_duration(left)} left, {_duration(self._later)} in all;"
+            f" {peak_bytes() / 1e9:.1f} GB of memory",
             step=number,
+            bytes=peak_bytes(),
             seconds_left=round(left, 1),
             seconds=round(self._later, 1),
         )
 
     def end(self, step: int, total: int) -> None:
         """Say what the run took beside its estimates, and keep it for those to come."""
-        now, guess, config = time.time(), self._guess, self._job.config
+        now, shown, config = time.time(), self._corrected, self._job.config
         took, peak = now - self._began, peak_bytes()
         later = f", {_duration(self._later)} after its warm-up" if self._later else ""
         text = (
-            f"Estimated before: {_duration(guess.seconds)} and {guess.memory_bytes / 1e9:.1f} GB{later}. "
+            f"Estimated before: {_duration(shown.seconds)} and {shown.memory_bytes / 1e9:.1f} GB{later}. "
             f"It took {_duration(took)} and {peak / 1e9:.1f} GB"
         )
         if step < total:
@@ -81,7 +88,7 @@ class Pace:
         body: dict[str, Any] = {}
         if self._job.resume_from is None and step and self._job.ranks.world == 1:  # else it is known of one process
             work = (now - self._ready) * total / step
-            body = {COST: asdict(cost_of(config, guess, self._ready - self._began, work, peak))}
+            body = {COST: asdict(cost_of(config, self._guess, self._ready - self._began, work, peak))}
         self._job.reporter.say(text + ".", seconds=round(took, 1), bytes=peak, **body)
 
 

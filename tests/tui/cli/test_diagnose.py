@@ -46,13 +46,14 @@ def test_why(tf: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
     def found(store: Any, *rest: Any) -> list[teachers.Teacher]:
-        asked.append(rest[:5])
+        asked.append(rest[:3])
         return [teachers.Teacher(row, 0.75)]
 
     monkeypatch.setattr(teachers, "teachers", found)
     command = ("why", "run:ember", "--question", "Name?", "--answer", "Bolt.", "--top", "3")
     (plain,) = tf.json(*command)
     assert plain["score"] == 0.75 and plain["row"] == 4 and plain["pair"] == "0123456789abcdef"
-    assert asked[0] == ("ember", "Name?", "Bolt.", "", 3)
+    said = [{"role": "user", "content": "Name?"}, {"role": "assistant", "content": "Bolt."}]
+    assert asked[0] == ("ember", said, 3)
     shown = tf.ok(*command)
     assert "0.750" in shown and "Bolt." in shown and "\x1b[31m" not in shown

@@ -29,6 +29,7 @@ from tui.screens.compare.live_controller import LiveController
 from tui.screens.compare.prompt import PromptArea
 from tui.screens.compare.prompt_controller import PromptController
 from tui.screens.compare.prompt_set_controller import PromptSetController
+from tui.screens.compare.taught_controller import TaughtController
 from tui.screens.compare.token_controller import TokenController
 from tui.screens.compare.vote_controller import VoteController, VoteSide
 from tui.screens.compare.vote_flow_controller import VoteFlowController
@@ -37,7 +38,7 @@ _BETWEEN_LANES = frozenset(("swap", "diff", "vote", "vote_set", "drop_lane", "bl
 _ABOUT_A_TURN = frozenset(
     (
         "again", "reseed", "edit", "keep", "keep_over", "question", "correct", "copy", "copy_more",
-        "find", "fork", "transcript", "tokens",
+        "find", "fork", "transcript", "tokens", "taught",
     )
 )  # fmt: skip
 
@@ -63,6 +64,7 @@ class CompareScreen(ModeScreen):
         self.prompt_sets = PromptSetController(self, conversation, self._connect)
         self.history = HistoryController(self, conversation, page, self.lanes)
         self.tokens = TokenController(self, conversation, page)
+        self.taught = TaughtController(self, conversation, page)
         self.votes = VoteController(self, conversation, page, self.checks)
         self.flow = VoteFlowController(self, conversation, page, self.lanes, self.prompt_sets, self.votes)
         page.progress = lambda: f"{self.flow.progress}, {self.flow.left} left" if self.flow.on else ""
@@ -305,6 +307,11 @@ class CompareScreen(ModeScreen):
     @show_errors
     async def action_tokens(self) -> None:
         await self.tokens.show()
+
+    @work(group="dialog", exclusive=True)
+    @show_errors
+    async def action_taught(self) -> None:
+        await self.taught.show()
 
     # -- actions: keeping ---------------------------------------------------------------------------------------------
 
