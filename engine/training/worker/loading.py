@@ -22,7 +22,7 @@ from engine.training.worker.methods import ADAPTERS
 from store.errors import BadInput, Unsupported
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_KEEP_BYTES = 1 << 30
+_KEEP_BYTES, _GIVE_BACK_BYTES = 1 << 30, 1 << 17
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,13 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|bitsandbytes)\b.*")
 
 
-def set_up_process(threads: int | None, card: int = 0) -> int:
+def set_up_process(threads: int | None, card: int = 0, *, give_back: bool = False) -> int:
     """Set torch's threads, take one of the cards and keep freed memory in the process; returns the number of threads.
     `card` counts those that the user lets us see.
 
     A training step allocates and frees the same large blocks hundreds of times. glibc gives each back to the system,
-    which then has to clear it again: a quarter of a step on a small model.
+    which then has to clear it again: a quarter of a step on a small model. With `give_back` it does: the layers of a
+    sharded model, gathered one after the other, would leave more holes between blocks than sharding saves.
     """
     seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", str(card)).split(",") if each]
     os.environ["CUDA_VISIBLE_DEVICES"] = seen[min(card, len(seen) - 1)] if seen else ""  # one is enough
@@ -59,7 +60,8 @@ def set_up_process(threads: int | None, card: int = 0) -> int:
         torch.set_num_threads(threads)
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        for option, value in ((_M_MMAP_THRESHOLD, _KEEP_BYTES), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_ARENA_MAX, 1)):
+        kept = _GIVE_BACK_BYTES if give_back else _KEEP_BYTES
+        for option, value in ((_M_MMAP_THRESHOLD, kept), (_M_TRIM_THRESHOLD, kept), (_M_ARENA_MAX, 1)):
             libc.mallopt(option, value)
     return torch.get_num_threads()
 

@@ -13,7 +13,7 @@ from engine.training.worker.objectives import TRAINERS
 
 def run(job: TrainingJob) -> Outcome:
     """Train to the end or to a wanted stop. Raises BadInput, Conflict, Unsupported or WorkerError."""
-    loading.set_up_process(job.ranks.threads(job.config.threads), job.ranks.local)
+    loading.set_up_process(job.ranks.threads(job.config.threads), job.ranks.local, give_back=job.config.shard)
     loading.quiet()
     job.ranks.join()
     if job.ranks.world > 1:
