@@ -156,7 +156,7 @@ def parse_completion(body: Mapping[str, Any]) -> CompletionRequest:
         todo = "Put the beginning of the answer into the prompt."
         raise BadInput("prefix_ids is for chat: here the prompt itself is continued.", where="prefix_ids", todo=todo)
     if echo not in (None, True, False):
-        raise BadInput("echo must be true or false.", where="echo")
+        raise BadInput("The field echo must be true or false.", where="echo")
     made = not echo or body.get("max_tokens") != 0
     chat = {"logprobs": None if top is None else True, "top_logprobs": top, "echo": None}
     one = _request({**body, **chat, **({} if made else {"max_tokens": 1})})

@@ -154,8 +154,8 @@ def _top(one: TokenLogprob) -> dict[str, float] | None:
 def _spelled(piece: bytes) -> str:
     """The text of a token; part of a character as OpenAI writes it.
 
-    >>> _spelled("中".encode()), _spelled(b"\xe4\xb8")
-    ('中', 'bytes:\\xe4\\xb8')
+    >>> _spelled("中".encode()), _spelled("中".encode()[:2])
+    ('中', 'bytes:\\\\xe4\\\\xb8')
     """
     try:
         return piece.decode()
