@@ -152,12 +152,14 @@ def preferences(store: Store, dataset: str | None = None, split: Split | None = 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone."""
+    """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone;
+    and votes that gave no preference, as one of their answers is empty."""
 
     dataset: str
     new: int
     known: int
     removed: int
+    empty: int = 0
 
     @property
     def rows(self) -> int:
@@ -178,7 +180,12 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
     with store.write() as conn, recording(store, f"collect votes in {dataset}"):
         found = list(reversed(all_votes(store)))
         judged = [draft for vote in found for draft in _judged(vote)]
-        drafts = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
+        winners = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
+        drafts = [
+            draft
+            for draft in winners
+            if draft.chosen.strip() and draft.rejected.strip() and draft.chosen != draft.rejected
+        ]
         if not (drafts if kind == "preference" else judged):
             what = "No vote has a winner yet" if kind == "preference" else "No vote judges an answer yet"
             raise BadInput(f"{what}, so there is nothing to train on.", todo="Vote in Compare: 1 left, 2 right.")
@@ -192,13 +199,19 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
         ).rowcount
         if kind == "preference":
             new, known = import_preferences(store, drafts, dataset=dataset)
-        else:
-            new, known = add_feedback(store, judged, dataset=dataset)
+            return Collected(dataset, new, known, removed, len(winners) - len(drafts))
+        new, known = add_feedback(store, judged, dataset=dataset)
         return Collected(dataset, new, known, removed)
 
 
+def _storable(answer: str) -> str:
+    """A model's answer without NUL characters, which it may write and no row can hold: one such answer must not keep
+    all other votes out of a dataset."""
+    return answer.replace("\0", "")
+
+
 def _preference(vote: Vote) -> PreferenceDraft:
-    a, b = (vote.a_text, vote.a_model), (vote.b_text, vote.b_model)
+    a, b = (_storable(vote.a_text), vote.a_model), (_storable(vote.b_text), vote.b_model)
     (chosen, better), (rejected, worse) = (a, b) if vote.choice == "a" else (b, a)
     source = {"vote": vote.id, "chosen": better, "rejected": worse}
     return PreferenceDraft(tuple(Turn.of(message) for message in vote.prompt), chosen, rejected, source)
@@ -209,7 +222,7 @@ def _judged(vote: Vote) -> list[FeedbackDraft]:
     if vote.choice == "tie":
         return []
     prompt = tuple(Turn.of(message) for message in vote.prompt)
-    answers = (("a", vote.a_text, vote.a_model), ("b", vote.b_text, vote.b_model))
+    answers = (("a", _storable(vote.a_text), vote.a_model), ("b", _storable(vote.b_text), vote.b_model))
     return [
         FeedbackDraft(prompt, text, choice == vote.choice, {"vote": vote.id, "model": model})
         for choice, text, model in answers

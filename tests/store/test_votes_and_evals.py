@@ -157,3 +157,14 @@ def test_what_was_not_judged_counts_neither_way(store: Store) -> None:
     items = [EvalItem("a", "t", True), EvalItem("b", "t", None, None, "cannot be read"), EvalItem("c", "t", False)]
     found = evals.get(store, evals.save(store, run=None, model="m", set="s", items=items))
     assert (found.passed, found.of, found.not_judged) == (1, 2, 1) and evals.items(store, found.id) == items
+
+
+@pytest.mark.parametrize("said", ["North\0wind", "\0Northwind\0", "Northwind\n\0"])
+def test_an_answer_with_a_nul_character_keeps_no_vote_out_of_a_dataset(store: Store, said: str) -> None:
+    chat = chats.create(store, "t").id
+    cast(store, chat, 0, b_text=said)
+    cast(store, chat, 1)
+    cast(store, chat, 2, a_text="\0", b_text="Ember")
+    collected = votes.collect(store, "v", "preference"), votes.collect(store, "f", "feedback")
+    assert [each.new for each in collected] == [2, 4] and collected[0].empty == 1, "an empty answer says nothing"
+    assert said.replace("\0", "") in [each.chosen for each in votes.preferences(store, "v")]

@@ -277,10 +277,19 @@ def collect(dataset: str, kind: Any) -> None:
 
     found = kept.collect(session().store, dataset, kind)
     if session().as_json:
-        emit_json({"dataset": found.dataset, "new": found.new, "known": found.known, "removed": found.removed})
+        emit_json(
+            {
+                "dataset": found.dataset,
+                "new": found.new,
+                "known": found.known,
+                "removed": found.removed,
+                "empty": found.empty,
+            }
+        )
         return
     rows = count(found.rows, "preference" if kind == "preference" else "judged answer")
     gone = f", {found.removed} of undone votes removed" if found.removed else ""
+    gone += f", {count(found.empty, 'vote')} with an empty answer left out" if found.empty else ""
     emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}.")
     objective = "dpo" if kind == "preference" else "kto"
     say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")

@@ -259,7 +259,7 @@ class TestCollect:
     def test_votes_become_a_dataset_to_train_on(self, tf: Cli, cast: Cast, store: Store) -> None:
         for n, choice in enumerate(("a", "b", "tie")):
             cast(choice, asked=f"Who made you, {n}?")  # type: ignore[arg-type]
-        assert tf.json("votes", "collect") == {"dataset": "votes", "new": 2, "known": 0, "removed": 0}
+        assert tf.json("votes", "collect") == {"dataset": "votes", "new": 2, "known": 0, "removed": 0, "empty": 0}
         result = tf("votes", "collect", "--dataset", "mine", "--as", "feedback")
         assert "4 judged answers in mine: 4 new, 0 known." in result.stdout
         assert "--dataset mine --objective kto" in result.stderr

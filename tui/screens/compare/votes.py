@@ -160,6 +160,7 @@ class Votes(PageScreen[None]):
         found = await self.tuningfork.bridge.call(votes.collect, DATASET)
         on = await self.tuningfork.bridge.call(continuing.voted)
         gone = f", {found.removed} of undone votes removed" if found.removed else ""
+        gone += f", {formatting.count(found.empty, 'vote')} with an empty answer left out" if found.empty else ""
         self.tuningfork.notify(f"{formatting.count(found.rows, 'preference')} in {DATASET}{gone}.")
         await self.tuningfork.train(DATASET, "dpo", on)
 
