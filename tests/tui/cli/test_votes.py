@@ -264,7 +264,7 @@ class TestCollect:
         assert "4 judged answers in mine: 4 new, 0 known." in result.stdout
         assert "--dataset mine --objective kto" in result.stderr
         tf.ok("votes", "rm", "1")
-        assert tf.json("votes", "collect") == {"dataset": "votes", "new": 0, "known": 1, "removed": 1}
+        assert tf.json("votes", "collect") == {"dataset": "votes", "new": 0, "known": 1, "removed": 1, "empty": 0}
 
     def test_without_votes_it_says_how_to_vote(self, tf: Cli) -> None:
         error = tf.error("votes", "collect")
