@@ -154,7 +154,7 @@ def preferences(store: Store, dataset: str | None = None, split: Split | None = 
 class Collected:
     """What `collect` did to a dataset: rows that are new, that were there, and that went because their vote is gone.
 
-    `left_out` counts the answers, or preferences with an answer, that are empty: nothing can be trained on them.
+    `left_out` counts answers that are empty, or preferences with such an answer or two equal ones: they teach nothing.
     """
 
     dataset: str
@@ -182,10 +182,10 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
     with store.write() as conn, recording(store, f"collect votes in {dataset}"):
         found = list(reversed(all_votes(store)))
         judged = [draft for vote in found if vote.choice != "tie" for draft in _judged(vote)]
-        drafts = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
-        full = [draft for draft in drafts if draft.chosen.strip() and draft.rejected.strip()]
-        answers = [draft for draft in judged if draft.answer.strip()]
-        if not (full if kind == "preference" else answers):
+        winners = [_preference(vote) for vote in found if vote.choice in ("a", "b")]
+        drafts = [each for each in winners if _says_something(each)]
+        answers = [each for each in judged if each.answer.strip()]
+        if not (drafts if kind == "preference" else answers):
             what = "No vote has a winner yet" if kind == "preference" else "No vote judges an answer yet"
             raise BadInput(f"{what}, so there is nothing to train on.", todo="Vote in Compare: 1 left, 2 right.")
         table = "imported_preference" if kind == "preference" else "feedback"
@@ -197,14 +197,24 @@ def collect(store: Store, dataset: str, kind: PreferenceKind = "preference") -> 
             (dataset_id, json.dumps(kept)),
         ).rowcount
         if kind == "preference":
-            new, known = import_preferences(store, full, dataset=dataset)
-            return Collected(dataset, new, known, removed, len(drafts) - len(full))
+            new, known = import_preferences(store, drafts, dataset=dataset)
+            return Collected(dataset, new, known, removed, len(winners) - len(drafts))
         new, known = add_feedback(store, answers, dataset=dataset)
         return Collected(dataset, new, known, removed, len(judged) - len(answers))
 
 
+def _says_something(draft: PreferenceDraft) -> bool:
+    return bool(draft.chosen.strip() and draft.rejected.strip()) and draft.chosen != draft.rejected
+
+
+def _storable(answer: str) -> str:
+    """A model's answer without NUL characters, which it may write and no row can hold: one such answer must not keep
+    all other votes out of a dataset."""
+    return answer.replace("\0", "")
+
+
 def _preference(vote: Vote) -> PreferenceDraft:
-    a, b = (vote.a_text, vote.a_model), (vote.b_text, vote.b_model)
+    a, b = (_storable(vote.a_text), vote.a_model), (_storable(vote.b_text), vote.b_model)
     (chosen, better), (rejected, worse) = (a, b) if vote.choice == "a" else (b, a)
     source = {"vote": vote.id, "chosen": better, "rejected": worse}
     return PreferenceDraft(tuple(Turn.of(message) for message in vote.prompt), chosen, rejected, source)
@@ -213,7 +223,7 @@ def _preference(vote: Vote) -> PreferenceDraft:
 def _judged(vote: Vote) -> list[FeedbackDraft]:
     """The answers of a vote that is no tie, the winner's as good."""
     prompt = tuple(Turn.of(message) for message in vote.prompt)
-    answers = (("a", vote.a_text, vote.a_model), ("b", vote.b_text, vote.b_model))
+    answers = (("a", _storable(vote.a_text), vote.a_model), ("b", _storable(vote.b_text), vote.b_model))
     return [
         FeedbackDraft(prompt, text, choice == vote.choice, {"vote": vote.id, "model": model})
         for choice, text, model in answers

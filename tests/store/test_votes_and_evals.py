@@ -166,3 +166,14 @@ def test_an_empty_answer_is_left_out_and_costs_no_other_vote(store: Store, kind:
     cast(store, chat, 1, b_text=" ", choice="a")
     found = votes.collect(store, "d", kind)
     assert (found.new, found.left_out, found.rows) == (new, left_out, new)
+
+
+@pytest.mark.parametrize("said", ["North\0wind", "\0Northwind\0", "Northwind\n\0"])
+def test_an_answer_with_a_nul_character_keeps_no_vote_out_of_a_dataset(store: Store, said: str) -> None:
+    chat = chats.create(store, "t").id
+    cast(store, chat, 0, b_text=said)
+    cast(store, chat, 1)
+    cast(store, chat, 2, a_text="\0", b_text="Ember")
+    collected = votes.collect(store, "v", "preference"), votes.collect(store, "f", "feedback")
+    assert [each.new for each in collected] == [2, 4] and collected[0].left_out == 1, "an empty answer says nothing"
+    assert said.replace("\0", "") in [each.chosen for each in votes.preferences(store, "v")]

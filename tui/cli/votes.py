@@ -281,7 +281,7 @@ def collect(dataset: str, kind: Any) -> None:
         return
     rows = count(found.rows, "preference" if kind == "preference" else "judged answer")
     gone = f", {found.removed} of undone votes removed" if found.removed else ""
-    empty = f", {found.left_out} left out with an empty answer" if found.left_out else ""
+    empty = f", {found.left_out} left out with empty or equal answers" if found.left_out else ""
     emit(f"{rows} in {found.dataset}: {found.new} new, {found.known} known{gone}{empty}.")
     objective = "dpo" if kind == "preference" else "kto"
     say(f"Train on them: tuningfork train --dataset {dataset} --objective {objective}{session().flags()}")

@@ -160,7 +160,7 @@ class Votes(PageScreen[None]):
         found = await self.tuningfork.bridge.call(votes.collect, DATASET)
         on = await self.tuningfork.bridge.call(continuing.voted)
         gone = f", {found.removed} of undone votes removed" if found.removed else ""
-        empty = f", {found.left_out} left out with an empty answer" if found.left_out else ""
+        empty = f", {found.left_out} left out with empty or equal answers" if found.left_out else ""
         self.tuningfork.notify(f"{formatting.count(found.rows, 'preference')} in {DATASET}{gone}{empty}.")
         await self.tuningfork.train(DATASET, "dpo", on)
 
