@@ -11,6 +11,7 @@ from store import pairs
 from store.db import Store
 from store.records import Pair, PairDraft, Turn
 from tests.tui.conftest import Drive, Driver
+from tui import drafts
 from tui.screens.data import turns_editor
 
 WILD = "It is\u202e here."
@@ -122,9 +123,8 @@ async def test_turns_are_kept_in_the_draft_while_they_are_written(drive: Drive, 
         await app.press("ctrl+r", "ctrl+s")
         await app.see("After 2 earlier turns")
         await app.press("escape")
-        await app.see("1 pair")
-        assert "unsaved" not in app.text
-    assert pairs.get(store, pair.uid).revision == 1
+        await app.until(lambda: "1 pair" in app.text and "unsaved" not in app.text)
+    assert pairs.get(store, pair.uid).revision == 1 and not drafts.keys(store.home)
 
 
 async def test_a_conflict_shows_the_turns_and_saves_all_texts(drive: Drive, store: Store, pair: Pair) -> None:
