@@ -103,7 +103,7 @@ def _outcome(found: Evidence) -> list[str]:
             said.append(f"{1 - last:.0%} of the general questions are answered with the taught names.")
         else:
             change = "" if len(points) < 2 else f", {first:.0%} at step {points[0][0]}"
-            said.append(f"{last:.0%} of the probes {set_name} pass{change}.")
+            said.append(f"{last:.0%} of the {set_name} probes pass{change}.")
     if drift := found.metrics.get("drift"):
         said.append(f"Drift from the base is {drift[-1][1]:.3f} nats per token.")
     if not said:

@@ -142,7 +142,7 @@ def test_a_system_text_that_questions_lack(system: str) -> None:
 def test_the_outcome_is_said() -> None:
     found = diagnose(evidence(metrics={"probe_identity": [0.2, 0.5], "probe_general": [0.6, 0.5], "drift": [0.1, 0.4]}))
     assert any("did not stick: 50%" in line for line in found.outcome)
-    assert any("50% of the probes general pass, 60% at step 1" in line for line in found.outcome)
+    assert any("50% of the general probes pass, 60% at step 1" in line for line in found.outcome)
     assert "asked itself nothing" in diagnose(evidence()).outcome[0]
 
 

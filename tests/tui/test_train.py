@@ -353,6 +353,20 @@ async def test_diagnosis_names_the_cause_and_starts_the_fix(
     assert bool(started) is known
 
 
+@pytest.mark.parametrize(("share", "size"), [(0.1, (80, 24)), (0.1, (120, 40)), (1.0, (80, 24))])
+async def test_a_run_whose_identity_did_not_stick_names_the_key(
+    training: Any, ember: str, store: Store, share: float, size: tuple[int, int]
+) -> None:
+    _, token = a_run(store)
+    worker.record(store, token, 20, {"loss": 0.5, "probe_identity": share})
+    worker.finish(store, token, "succeeded", adapter="runs/ember-1/adapter")
+    async with training(size) as app:
+        await app.press("down")
+        await app.see(
+            "The identity did not stick (10%): ! says why." if share < 0.95 else "o compares it with its base."
+        )
+
+
 @pytest.mark.parametrize("repeats", [True, False])
 async def test_resume_is_not_offered_where_it_must_fail_again(
     training: Any, ember: str, store: Store, repeats: bool

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from engine.models.refs import writes
 from engine.training.run_control import RunStatus
+from engine.training.stop_rules import IDENTITY, LEARNED
 from store.records import LIVE_STATES, state_word
 from tui import formatting
 from tui.screens.train.log_tail import LogTail
@@ -200,5 +201,8 @@ def _note(report: RunReport) -> str:
         return "r starts it again from the beginning."
     if not writes(report.run):
         return f"It scores answers: tuningfork score run:{report.run.name} --dataset NAME"
+    identity = dict(report.figures).get(IDENTITY, LEARNED)
+    if identity < LEARNED:
+        return f"The identity did not stick ({identity:.0%}): ! says why."
     before = "the run before it" if report.run.config.get("on") else "its base"
     return f"o compares it with {before}." if report.run.adapter else ""
