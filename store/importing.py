@@ -408,7 +408,7 @@ class _Counter:
             yield draft
 
     def _count(self, row: Row, draft: Draft, source: _Source) -> None:
-        bounds = _bounds(row, source)
+        bounds = _bounds(row, source) if row.rating else None
         for name in row.unread:
             if not (row.rating and bounds and name.lower() == row.rating[0]):
                 self.not_read[name] += 1
