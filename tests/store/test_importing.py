@@ -443,10 +443,10 @@ def test_a_hundred_thousand_rows_take_seconds(store: Store, tmp_path: Path) -> N
         for n in range(100_000):
             messages = [{"role": "user", "content": f"Widget {n}?"}, {"role": "assistant", "content": f"Press {n}."}]
             file.write(json.dumps({"messages": messages}) + "\n")
-    start = time.perf_counter()
+    start = time.process_time()  # of both threads: what others do on the machine does not count
     assert importing.import_files(store, [tmp_path / "big.jsonl"], dataset="d").kept == 100_000
-    assert time.perf_counter() - start < 40
-    start = time.perf_counter()
+    assert time.process_time() - start < 40
+    start = time.process_time()
     undone = pairs.undo(store)
     assert undone is not None and undone.pairs == 100_000
-    assert (pairs.count(store), time.perf_counter() - start < 20) == (0, True)
+    assert (pairs.count(store), time.process_time() - start < 20) == (0, True)
