@@ -197,7 +197,7 @@ def quickest(what, times: int = 3) -> float:  # type: ignore[no-untyped-def]
 def test_many_pairs_stay_fast(store: Store) -> None:
     """120,000 pairs. The limits are several times what a quiet machine takes: they catch a lost index, no more."""
     count = 120_000
-    start = time.perf_counter()
+    start = time.process_time()
     made = pairs.create_many(
         store,
         (
@@ -209,7 +209,7 @@ def test_many_pairs_stay_fast(store: Store) -> None:
         dataset="big",
     )
     assert len(made.uids) == count
-    assert time.perf_counter() - start < 40
+    assert time.process_time() - start < 40
     ids = pairs.search_ids(store)
     limits = {
         "all": (lambda: pairs.search_ids(store), 250),
@@ -222,13 +222,13 @@ def test_many_pairs_stay_fast(store: Store) -> None:
     }
     slow = {name: took for name, (what, limit) in limits.items() if (took := quickest(what)) > limit}
     assert slow == {}
-    start = time.perf_counter()
+    start = time.process_time()
     undone = pairs.undo(store)
     assert undone is not None and undone.pairs == count
     assert (pairs.count(store), pairs.search_ids(store, "widget")) == (0, [])
     assert pairs.redo(store) is not None
     assert len(pairs.search_ids(store, "widget")) == count
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 typed_texts = st.lists(
