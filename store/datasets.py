@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from store.rows import pair_from
 from store.search_text import script_of
 from store.suggest import hint
 
+_BATCH = 5_000
+"""So many pairs are frozen with one statement."""
 _SPLITS = "sum(m.split = 'train') AS train, sum(m.split = 'val') AS val, sum(m.split = 'test') AS test"
 
 
@@ -308,33 +311,36 @@ def freeze(store: Store, name: str) -> Snapshot:
     """
     with store.write() as conn:
         dataset_id = get_id(store, name)
-        splits, digest = _contents(store, dataset_id)
+        splits, digest, ids = _contents(store, dataset_id)
         if not splits["train"]:
             raise _nothing_to_freeze(store, get(store, name), splits.total())
         if not store.scalar("SELECT 1 FROM snapshot WHERE hash = ?", (digest,)):
-            _keep_snapshot(store, conn, dataset_id, digest, splits)
+            _keep_snapshot(conn, dataset_id, digest, splits, ids)
         return snapshot(store, digest)
 
 
 _READY = (
-    " FROM dataset_pair d JOIN pair p ON p.id = d.pair_id WHERE d.dataset_id = ? AND p.deleted_at IS NULL"
-    " AND p.status = 'ready' ORDER BY d.split, p.content_hash, p.kind, p.id"
+    "SELECT d.split, p.content_hash, p.kind, p.id FROM dataset_pair d JOIN pair p ON p.id = d.pair_id"
+    " WHERE d.dataset_id = ? AND p.deleted_at IS NULL AND p.status = 'ready'"
+    " ORDER BY d.split, p.content_hash, p.kind, p.id"
 )
 """The pairs of a dataset that are frozen, in the order of a snapshot's rows."""
 
 
-def _contents(store: Store, dataset_id: int) -> tuple[Counter[str], str]:
-    """How many pairs of a dataset are to be frozen in each split, and their hash: that of [[split, content hash, kind],
-    …] as canonical JSON, row by row."""
+def _contents(store: Store, dataset_id: int) -> tuple[Counter[str], str, array[int]]:
+    """How many pairs of a dataset are to be frozen in each split; their hash: that of [[split, content hash, kind], …]
+    as canonical JSON, row by row; and their ids in that order."""
     splits: Counter[str] = Counter()
+    ids = array("q")
     hashed = hashlib.sha256(b"[")
     comma = b""
-    for rows in store.batches(f"SELECT d.split, p.content_hash, p.kind{_READY}", (dataset_id,)):
-        splits.update(row[0] for row in rows)
-        hashed.update(comma + canonical([tuple(row) for row in rows])[1:-1].encode())
+    for rows in store.batches(_READY, (dataset_id,)):
+        splits.update([row[0] for row in rows])
+        ids.extend([row[3] for row in rows])
+        hashed.update(comma + canonical([row[:3] for row in rows])[1:-1].encode())
         comma = b","
     hashed.update(b"]")
-    return splits, hashed.hexdigest()
+    return splits, hashed.hexdigest(), ids
 
 
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
@@ -362,28 +368,28 @@ _BODY = """'[' || iif(p.system = '', '', json_object('content', p.system, 'role'
 """The messages of a pair (`Pair.training_messages`) as JSON."""
 
 
-def _keep_snapshot(store: Store, conn: sqlite3.Connection, dataset_id: int, digest: str, splits: Counter[str]) -> None:
+def _keep_snapshot(
+    conn: sqlite3.Connection, dataset_id: int, digest: str, splits: Counter[str], ids: array[int]
+) -> None:
     """Writes a snapshot and the contents that no other has yet, in the order of their hashes: so both tables grow at
     their ends, or nearly."""
     snapshot_id = conn.execute(
         "INSERT INTO snapshot (hash, dataset_id, n_rows, splits, created_at) VALUES (?, ?, ?, ?, ?)",
         (digest, dataset_id, splits.total(), canonical(splits), now()),
     ).lastrowid
-    ord = 0
-    for rows in store.batches(f"SELECT p.id{_READY}", (dataset_id,)):
-        ids = json.dumps([row[0] for row in rows])
+    for first in range(0, len(ids), _BATCH):
+        batch = json.dumps(ids[first : first + _BATCH].tolist())
         conn.execute(
             f"INSERT INTO content (hash, body) SELECT p.content_hash, {_BODY}"
             " FROM json_each(?) j CROSS JOIN pair p ON p.id = j.value WHERE true ON CONFLICT DO NOTHING",
-            (ids,),
+            (batch,),
         )
         conn.execute(
             "INSERT INTO snapshot_row (snapshot_id, ord, split, content_hash, kind, pair_id, pair_revision)"
             " SELECT ?1, ?2 + j.key, d.split, p.content_hash, p.kind, p.id, p.revision FROM json_each(?3) j"
             " CROSS JOIN pair p ON p.id = j.value CROSS JOIN dataset_pair d ON d.dataset_id = ?4 AND d.pair_id = p.id",
-            (snapshot_id, ord, ids, dataset_id),
+            (snapshot_id, first, batch, dataset_id),
         )
-        ord += len(rows)
 
 
 def snapshot(store: Store, hash: str) -> Snapshot:

@@ -420,7 +420,7 @@ class _Counter:
             yield draft, split
 
     def _count(self, row: Row, draft: Draft, source: _Source) -> None:
-        bounds = _bounds(row, source)
+        bounds = _bounds(row, source) if row.rating else None
         column = (self.rows.split_column or "").strip().lower()
         for name in row.unread:
             if name.lower() != column and not (row.rating and bounds and name.lower() == row.rating[0]):

@@ -12,12 +12,12 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from store import datasets
-from store.canon import canonical, content_hash, new_uids
+from store.canon import canonical, hash_of, new_uids, said_by
 from store.curate import duplicates
 from store.db import Store, now
 from store.edits import PAIR_STATE, edits, join_range, keep_revisions, recording, redo, undo
 from store.errors import BadInput, Conflict, NotFound
-from store.records import KINDS, ROLES, STATUSES, Message, Pair, PairDraft, PlacedDraft, Split, Status
+from store.records import KINDS, ROLES, STATUSES, Pair, PairDraft, PlacedDraft, Split, Status
 from store.rows import pair_from
 from store.search import asking, count, page, search_ids
 from store.search_text import indexed_conversation
@@ -491,11 +491,12 @@ def revisions(store: Store, uid: str) -> list[Pair]:
 
 
 def _hash(draft: PairDraft) -> str:
-    messages: list[Message] = [{"role": "system", "content": draft.system}] if draft.system else []
+    said = [said_by("system", draft.system)] if draft.system else []
     if draft.history:
-        messages += [turn.message() for turn in draft.history]
-    messages += [{"role": "user", "content": draft.question}, {"role": "assistant", "content": draft.answer}]
-    return content_hash(messages)
+        said += [
+            said_by(turn.role, turn.content, trained=turn.train or turn.role != "assistant") for turn in draft.history
+        ]
+    return hash_of([*said, said_by("user", draft.question), said_by("assistant", draft.answer)])
 
 
 def _columns(draft: PairDraft) -> tuple[str, ...]:

@@ -205,12 +205,39 @@ def compile_regex(pattern: str, *, ignore_case: bool = False, start: int = 0, en
 def words(text: str) -> str:
     """The text of a query that is to be found, without its filters: what is highlighted. "" when it cannot be read."""
     try:
-        return " ".join(term.values[0] for term in parse(text) if not term.name and not term.negated)
+        return _to_find(parse(text))
     except BadQuery:
         return ""
 
 
 # -- searching ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query that was read, by how each of its parts is looked for: the text to find, conditions of SQL, phrases that
+    must not be there together, regular expressions."""
+
+    found: str
+    conditions: list[Condition]
+    without: list[list[tuple[str, bool]]]
+    patterns: list[tuple[Any, SearchTerm]]
+
+
+def _read(store: Store, text: str, dataset: str | None) -> _Query:
+    terms = parse(text)
+    scope = _scope(store, terms, dataset)
+    refused = [search_text.phrases(term.values[0]) for term in terms if not term.name and term.negated]
+    return _Query(
+        _to_find(terms),
+        [_condition(store, term, scope) for term in terms if term.name not in ("", "/")],
+        [phrases for phrases in refused if phrases],
+        [(compiled(term), term) for term in terms if term.name == "/"],
+    )
+
+
+def _to_find(terms: Iterable[SearchTerm]) -> str:
+    return " ".join(term.values[0] for term in terms if not term.name and not term.negated)
 
 
 def search_ids(
@@ -226,14 +253,12 @@ def search_ids(
 
     BadQuery points to what is wrong with the query.
     """
-    terms = parse(text)
-    found = " ".join(term.values[0] for term in terms if not term.name and not term.negated)
-    rest = [term for term in terms if term.name not in ("", "/") or (not term.name and term.negated)]
-    scope = _scope(store, terms, dataset)
-    conditions = [condition for term in rest if (condition := _condition(store, term, scope))]
-    ids = search.search_ids(store, found, dataset=dataset, status=status, kind=kind, split=split, conditions=conditions)
-    patterns = [term for term in terms if term.name == "/"]
-    return list(_matching(store, ids, patterns)) if patterns else ids
+    asked = _read(store, text, dataset)
+    conditions = [*asked.conditions, *map(_without, asked.without)]
+    ids = search.search_ids(
+        store, asked.found, dataset=dataset, status=status, kind=kind, split=split, conditions=conditions
+    )
+    return list(_matching(store, ids, asked.patterns)) if asked.patterns else ids
 
 
 def first_ids(
@@ -249,27 +274,17 @@ def first_ids(
     """The first `limit` ids of what `search_ids` finds: what a screen shows while a search is typed, at once also among
     very many pairs.
     """
-    terms = parse(text)
-    found = " ".join(term.values[0] for term in terms if not term.name and not term.negated)
-    scope = _scope(store, terms, dataset)
-    filters = [term for term in terms if term.name not in ("", "/")]
-    conditions = [condition for term in filters if (condition := _condition(store, term, scope))]
-    without = [words for term in terms if not term.name and term.negated for words in [_phrases(term)] if words]
-    patterns = [(compiled(term), term) for term in terms if term.name == "/"]
+    asked = _read(store, text, dataset)
 
     def fits(row: Any, body: str) -> bool:
-        if any(all(search_text.holds(body, words)) for words in without):
+        if any(all(search_text.holds(body, phrases)) for phrases in asked.without):
             return False
-        return not patterns or _all_say(search.page(store, [row["id"]])[0], patterns)
+        return not asked.patterns or _all_say(search.page(store, [row["id"]])[0], asked.patterns)
 
     return search.first_ids(
-        store, found, limit=limit, dataset=dataset, status=status, kind=kind, split=split, conditions=conditions,
-        fits=fits if without or patterns else None,
+        store, asked.found, limit=limit, dataset=dataset, status=status, kind=kind, split=split,
+        conditions=asked.conditions, fits=fits if asked.without or asked.patterns else None,
     )  # fmt: skip
-
-
-def _phrases(term: SearchTerm) -> list[tuple[str, bool]]:
-    return search_text.phrases(term.values[0])
 
 
 def uids(store: Store, text: str = "", **filters: Any) -> list[str]:
@@ -286,19 +301,17 @@ def _scope(store: Store, terms: Sequence[SearchTerm], dataset: str | None) -> li
     return ids
 
 
-def _condition(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition | None:
-    if term.name:
-        sql, values = FILTERS[term.name].condition(store, term, scope)
-    else:
-        match = search_text.expression(term.values[0])
-        if match is None:
-            return None
-        sql, values = "p.id IN (SELECT rowid FROM pair_fts WHERE pair_fts MATCH ?)", (match,)
+def _condition(store: Store, term: SearchTerm, scope: Sequence[int]) -> Condition:
+    sql, values = FILTERS[term.name].condition(store, term, scope)
     return (f"NOT ({sql})" if term.negated else f"({sql})"), values
 
 
-def _matching(store: Store, ids: Sequence[int], terms: Sequence[SearchTerm]) -> Iterator[int]:
-    wanted = [(compiled(term), term) for term in terms]
+def _without(phrases: Sequence[tuple[str, bool]]) -> Condition:
+    sql = "p.id NOT IN (SELECT rowid FROM pair_fts WHERE pair_fts MATCH ?)"
+    return sql, (search_text.expression_of(phrases),)
+
+
+def _matching(store: Store, ids: Sequence[int], wanted: Sequence[tuple[Any, SearchTerm]]) -> Iterator[int]:
     for start in range(0, len(ids), _BATCH):
         for pair in search.page(store, ids[start : start + _BATCH]):
             if _all_say(pair, wanted):

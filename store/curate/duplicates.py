@@ -50,8 +50,10 @@ def normal(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.translate(_WIDTHS))
     text = _MARKS.sub("", text.casefold())
-    lines = [_spaced(line) for line in text.splitlines()]
-    return "\n".join([line for line in lines if line]).strip()
+    lines = text.splitlines()
+    if len(lines) == 1:  # most texts: no indentation to keep
+        return " ".join(text.split())
+    return "\n".join([spaced for line in lines if (spaced := _spaced(line))]).strip()
 
 
 def _spaced(line: str) -> str:
@@ -62,8 +64,14 @@ def _spaced(line: str) -> str:
     return line[: len(line) - len(line.lstrip())] + words
 
 
+_ALONE = ("", ())
+"""The place of most questions: one for all of them."""
+
+
 def _place(pair: PairLike) -> Hashable:
     """What a question means depends on: the system text and the earlier turns."""
+    if not pair.system and not pair.history:
+        return _ALONE
     return normal(pair.system), tuple((turn.role, normal(turn.content)) for turn in pair.history)
 
 

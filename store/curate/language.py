@@ -113,7 +113,7 @@ def guess_latin(text: str) -> str | None:
 
 def _by_words(text: str, enough: int = _ENOUGH) -> str | None:
     counts: dict[str, int] = {}
-    found = {word: _OF_WORD[word] for word in set(text.lower().split()) if word in _OF_WORD}
+    found = {word: _OF_WORD[word] for word in _OF_WORD.keys() & text.lower().split()}
     for languages in found.values():
         for language in languages:
             counts[language] = counts.get(language, 0) + 1

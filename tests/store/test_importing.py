@@ -443,7 +443,7 @@ def test_a_hundred_thousand_rows_take_seconds(store: Store, tmp_path: Path) -> N
         for n in range(100_000):
             messages = [{"role": "user", "content": f"Widget {n}?"}, {"role": "assistant", "content": f"Press {n}."}]
             file.write(json.dumps({"messages": messages}) + "\n")
-    start = time.process_time()
+    start = time.process_time()  # of both threads: what others do on the machine does not count
     assert importing.import_files(store, [tmp_path / "big.jsonl"], dataset="d").kept == 100_000
     assert time.process_time() - start < 40
     start = time.process_time()

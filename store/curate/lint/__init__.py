@@ -3,7 +3,9 @@ A new rule is a `LintRule` in the `RULES` of its topic; command line, app and do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 
 from store.curate.findings import Finding, PairLike, texts
@@ -19,24 +21,23 @@ RULES: dict[str, LintRule] = {
 }  # fmt: skip
 """Every rule by its name, in the order in which a row's findings are listed."""
 
-_ROLES: tuple[Role, ...] = ("system", "question", "answer", "other")
-_Rules = list[tuple[Finder, LintRule, tuple[str, ...]]]
+_SIGNS = frozenset(chain.from_iterable(rule.signs for rule in RULES.values()))
+_LOOKED_FOR = re.compile(f"[{re.escape(''.join(sorted(_SIGNS)))}]")
+_LOOKED_FOR_IN_PLAIN = re.compile(f"[{re.escape(''.join(sorted(filter(str.isascii, _SIGNS))))}]")
 
 
-def _for(role: Role, plain: bool) -> tuple[_Rules, _Rules, frozenset[str]]:
-    """The rules for texts of a role, all ASCII or not: those for every text, and those that need one of
-    these signs."""
-    rules = [
+@lru_cache(maxsize=2_000)
+def _rules(role: Role, plain: bool, signs: frozenset[str]) -> list[tuple[Finder, LintRule, tuple[str, ...]]]:
+    """The rules for texts of a role, all ASCII or not, that have these of the signs: first the rules that need one."""
+    found = [
         (rule.find, rule, rule.plain_words if plain and rule.words else rule.words)
         for rule in RULES.values()
-        if rule.find and role in rule.roles and not (plain and (rule.foreign or (rule.words and not rule.plain_words)))
-    ]
-    with_signs = [each for each in rules if each[1].signs]
-    signs = frozenset(chain.from_iterable(rule.signs for _, rule, _ in with_signs))
-    return [each for each in rules if not each[1].signs], with_signs, signs
+        if rule.find and role in rule.roles and not (rule.signs and rule.signs.isdisjoint(signs))
+        and not (plain and (rule.foreign or (rule.words and not rule.plain_words)))
+    ]  # fmt: skip
+    return sorted(found, key=lambda each: not each[1].signs)
 
 
-_OF_ROLE = {(role, plain): _for(role, plain) for role in _ROLES for plain in (True, False)}
 _OF_ROW = [rule for rule in RULES.values() if rule.find_in_row]
 
 
@@ -91,12 +92,9 @@ def _lint(
 
 
 def _of_text(uid: str, text: LintText, row: LintRow) -> Iterator[Finding]:
-    always, with_signs, signs = _OF_ROLE[text.role, text.plain]
-    rules = always if signs.isdisjoint(text.chars) else (*with_signs, *always)
-    lower, chars = text.lower, text.chars
-    for find, rule, words in rules:
-        if rule.signs and rule.signs.isdisjoint(chars):
-            continue
+    looked_for = _LOOKED_FOR_IN_PLAIN if text.plain else _LOOKED_FOR
+    lower = text.lower
+    for find, rule, words in _rules(text.role, text.plain, frozenset(looked_for.findall(text.text))):
         # Most rules stop here in most texts, so there is no call for each.
         for word in words:
             if word in lower:

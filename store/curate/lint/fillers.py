@@ -61,7 +61,7 @@ _CHOICE = re.compile(
     r"|identify|extract|quant"
 )
 _ABOUT_WORDS = re.compile(r"translat|翻译|stands? for|\bmeans?\b|define|abbreviat|synonym|缩写|意思")
-_BRACKETS = frozenset("[<【{(")
+_BRACKETS = re.compile(r"[\[<【{(]")
 _LOREM = re.compile(r"lorem ipsum dolor", re.IGNORECASE)
 _SLOT = (
     r"names?|company|e-?mail|address|date|year|month|time|title|phone|number|city|country|state|location|price|amount"
@@ -119,7 +119,7 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
         if not row.asks(_TEMPLATE):
             yield LintHit(found.start(), found.end(), "holds the filler text 'Lorem ipsum'")
     elif (
-        (not _BRACKETS.isdisjoint(text.chars) or text.has("我是", "我叫", "my name is"))
+        (_BRACKETS.search(text.text) or text.has("我是", "我叫", "my name is"))
         and (found := _BRACKETED.search(text.prose))
         and not row.asks(_TEMPLATE)
     ):

@@ -32,13 +32,12 @@ class LintHit:
 class LintText:
     """One text of a row: its field (`answer`, `history[0]` …), its role, and what rules ask of it again and again."""
 
-    __slots__ = ("_prose", "chars", "field", "lower", "plain", "role", "text")
+    __slots__ = ("_prose", "field", "lower", "plain", "role", "text")
 
     def __init__(self, field: str, role: Role, text: str) -> None:
         self.field, self.role, self.text = field, role, text
         self.lower = text.lower()
         self.plain = text.isascii()
-        self.chars = frozenset(text)
         self._prose: str | None = None
 
     @property
