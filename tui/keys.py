@@ -101,7 +101,8 @@ PICK = (
 )
 
 PATHS = (
-    Key("paths.down", "down", "move(1)", "Down", "Go to the path below"),
+    Key("paths.complete", "tab", "complete", "Complete", "Complete the path, or go to the next one", bar=True),
+    Key("paths.down", "down", "move(1)", "Pick, then Enter", "Go to the path below; Enter picks it", bar=True),
     Key("paths.up", "up", "move(-1)", "Up", "Go to the path above"),
 )
 
@@ -212,6 +213,7 @@ STATISTICS = (Key("statistics.model", "m", "model", "Model", "Count tokens of an
 
 SNAPSHOTS = (
     Key("snapshots.mark", "space", "mark", "Mark", "Mark it; Enter on another one compares the two", bar=True),
+    Key("snapshots.freeze", "n", "freeze", "Freeze", "Freeze the listed dataset as it is now", bar=True),
     Key("snapshots.restore", "r", "restore", "Restore", "Make a dataset of it; u on Data undoes that", bar=True),
     Key("snapshots.export", "x", "export", "Export", "Write the rows of this snapshot to a file", bar=True),
 )

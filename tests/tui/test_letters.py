@@ -44,7 +44,7 @@ MEANS = {
     "M": ("as Markdown", "compare.markdown"),
     "n": (
         "a new one, or the next one",
-        "data.new compare.new votes.train train.new export.new evaluate.new probes.new lane.next_match"
+        "data.new compare.new votes.train train.new export.new evaluate.new probes.new snapshots.freeze lane.next_match"
         " tokens.next_change duplicates.next",
     ),
     "N": ("the one before", "lane.previous_match tokens.previous_change duplicates.previous"),

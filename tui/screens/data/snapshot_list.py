@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from store import snapshots
+from store import datasets, snapshots
 from store.db import Store
 from store.errors import Conflict, NotFound
 from store.snapshots import SnapshotDiff, SnapshotUse
@@ -66,7 +66,7 @@ class SnapshotList(PageScreen[str]):
         listed.display, empty.display = bool(self._found), not self._found
         where = one_line(self._dataset, 30) if self._dataset else "all datasets"
         if not self._found:
-            hint = "back to the pairs; a run freezes its dataset, and so does tuningfork data freeze"
+            hint = "back to the pairs; a run freezes its dataset, and n freezes the listed one"
             empty.say(f"There is no snapshot of {where}.", [("Esc", hint)])
             return
         self.query_one("#summary", Static).update(
@@ -119,6 +119,20 @@ class SnapshotList(PageScreen[str]):
             self.tuningfork.notify(f"{what} compare the two.", severity="warning")
             return
         await self.app.push_screen_wait(SnapshotDiffPage(found))
+
+    @work(group="change", exclusive=True)
+    @show_errors
+    async def action_freeze(self) -> None:
+        """Freeze the listed dataset as it is now; the same content is the same snapshot."""
+        if self._dataset is None:
+            self.tuningfork.notify("Choose a dataset first: Esc, then D.", severity="warning")
+            return
+        before = {each.snapshot.hash for each in self._found}
+        made = await self.tuningfork.bridge.job(datasets.freeze, self._dataset)
+        told = "is frozen already" if made.hash in before else "is frozen"
+        what = f"{one_line(self._dataset, 40)} {told}: {made.hash[:_SHORT]}, {formatting.count(made.rows, 'row')}."
+        self.tuningfork.notify(what)
+        self.reload()
 
     @work(group="change", exclusive=True)
     @show_errors
