@@ -4,8 +4,8 @@ Measured on the cells as they are drawn; the 16-colour theme is the terminal's o
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from rich.color import Color
-from textual._context import visible_screen_stack
 from textual.theme import Theme
 
 from store import datasets
@@ -24,7 +24,7 @@ WAY = [
     ("escape", "DataScreen"), ("delete", "Confirm"), ("escape", "DataScreen"),
     ("f3", "TrainScreen"), ("down", "TrainScreen"),
     ("f4", "CompareScreen"), ("f5", "ExportScreen"), ("down", "ExportScreen"), ("f6", "EvaluateScreen"),
-    ("P", "ProbeSetScreen"), ("escape", "EvaluateScreen"), ("ctrl+p", "CommandPalette"),
+    ("P", "ProbeSetScreen"),
 ]  # fmt: skip
 """Keys, and the screen that each leads to."""
 
@@ -48,9 +48,13 @@ def _luminance(color: Color) -> float:
 def unreadable(app: Driver, faint: str) -> dict[tuple[str, str, float], str]:
     """Colour, ground and contrast of each text that is hard to read, with the text."""
     found = {}
-    visible_screen_stack.set([])  # what a dialog dims is not read
-    for strip in app.app.screen._compositor.render_strips(app.app.size):
+    screen = app.app.screen
+    for y, strip in enumerate(screen._compositor.render_strips(app.app.size)):
+        x = 0
         for text, style, _ in strip:
+            start, x = x, x + cell_len(text)
+            if screen.is_modal and not any(each.region.contains(start, y) for each in screen.children):
+                continue  # what a dialog dims is not read
             if style is None or style.color is None or style.bgcolor is None or not any(map(str.isalnum, text)):
                 continue
             ink, ground = (style.bgcolor, style.color) if style.reverse else (style.color, style.bgcolor)

@@ -18,7 +18,6 @@ _RIGHT = ("back", "app.help")
 _SIGN = {
     "information": ("•", "bold $accent"), "warning": ("!", "bold $warning"), "error": ("✗", "bold $error"),
 }  # fmt: skip
-_ARROWS = ("up", "down", "left", "right")
 _MOST, _LINES = 3, 3
 """Notices at a time, and lines of each; Alt+N lists them whole."""
 
@@ -68,8 +67,6 @@ class KeyBar(Widget):
 
     def _is_typed(self, binding: Binding) -> bool:
         """Whether the focused field takes the key as text. Textual handles letters itself, but not `slash`."""
-        if binding.key in _ARROWS:  # drawn as one character, which no key types
-            return False
         shown, focused = display(binding.key), self.screen.focused
         return len(shown) == 1 and focused is not None and focused.check_consume_key(binding.key, shown)
 
