@@ -15,13 +15,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
+from textual._context import active_message_pump
 from textual.app import App
 from textual.binding import BindingsMap
 from textual.command import CommandPalette
+from textual.css.query import NoMatches
+from textual.dom import DOMNode
 from textual.notifications import Notification, Notify, SeverityLevel
 from textual.signal import Signal
 from textual.widget import Widget
 from textual.widgets import Button
+from textual.worker import WorkerFailed, active_worker
 
 from store.db import Store
 from store.errors import TuningforkError
@@ -314,6 +318,17 @@ class TuningforkApp(App[int]):
         screens = [screen for stack in self._screen_stacks.values() for screen in stack]
         return notices + [text for screen in screens if (text := getattr(screen, "quit_notice", lambda: None)())]
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Without what a node does not find because it is on its way out: one that is left while it is being built gets
+        no children, and its handlers still run. For the framework that is a crash, and a traceback in the terminal."""
+        cause: BaseException = error
+        node: object = active_message_pump.get(None)
+        if isinstance(error, WorkerFailed):
+            cause, node = error.error, active_worker.get().node
+        leaving = self._exit or not self.is_running or _is_leaving(node)
+        if not (leaving and isinstance(cause, NoMatches)):
+            super()._handle_exception(error)
+
     async def _close_all(self) -> None:
         """End what still reads before the framework takes the widgets away that it reads for; in that order it would
         fail on one that is gone, and leave a traceback in the terminal."""
@@ -366,6 +381,10 @@ class TuningforkApp(App[int]):
                 if save is not None:
                     with suppress(OSError, TimeoutError):  # the other screens' texts still have a chance
                         save()
+
+
+def _is_leaving(node: object) -> bool:
+    return isinstance(node, DOMNode) and any(above._pruning or above._closing for above in node.ancestors_with_self)
 
 
 def _live_jobs(store: Store) -> LiveJobs:

@@ -478,17 +478,20 @@ def test_a_lost_terminal_or_a_sigterm_keeps_what_was_typed(store: Store, some_pa
 
 
 def test_first_paint_on_a_real_terminal_is_quick(store: Store, some_pairs: list[str]) -> None:
-    """The goal is under a second on an idle machine. Other tests may share the cores: best of three, and some room."""
-    best = 99.0
-    for _ in range(3):
-        began = time.monotonic()
-        terminal = Terminal(store.home.root)
-        terminal.see("12 pairs")
-        best = min(best, time.monotonic() - began)
-        terminal.process.terminate()
-        terminal.process.wait(timeout=10)
-        os.close(terminal.master)
-    assert best < 1.5
+    """In processor time from start to end, against what the framework alone costs: other tests share the cores."""
+    framework = _processor_time(subprocess.Popen([sys.executable, "-c", "import textual.app"]))
+    terminal = Terminal(store.home.root)
+    terminal.see("12 pairs")
+    terminal.process.terminate()
+    assert _processor_time(terminal.process) < 7 * framework  # an import of torch would add 6
+    os.close(terminal.master)
+
+
+def _processor_time(process: subprocess.Popen[bytes]) -> float:
+    """Seconds, of a process that ends by itself."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("width", [60, 80])

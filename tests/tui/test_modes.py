@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from textual import events
@@ -12,11 +13,14 @@ from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.widgets import Input, Static
 
+from store.db import Store
 from tests.tui.conftest import Drive
 from tui import keys, modes, terminal_input
+from tui.app import TuningforkApp
 from tui.keys import Key, Page
 from tui.modes import Mode
-from tui.screens.base import ModeScreen, show_errors
+from tui.screens.base import ModeScreen, PageScreen
+from tui.screens.data.welcome import WelcomeScreen
 
 TOY_KEYS = (Key("toy.ring", "b", "ring", "Ring", "Ring the bell of the toy", bar=True),)
 
@@ -112,14 +116,26 @@ def test_every_mode_has_a_screen_of_its_name_and_a_page_of_help() -> None:
         assert len(text(mode.name)) > 100
 
 
-@pytest.mark.parametrize("pruning", [True, False])
-async def test_what_comes_after_a_screen_was_left_is_no_error(pruning: bool) -> None:
-    class Left:
-        _pruning = pruning
+@pytest.mark.parametrize("name", ["welcome", *(mode.name for mode in modes.registered())])
+async def test_a_screen_may_be_left_while_it_is_being_built(store: Store, name: str) -> None:
+    """At any moment of it: quitting fails nowhere, and a screen that is closed leaves the app as it was."""
+    made: dict[str, Callable[[], PageScreen[Any]]] = {mode.name: mode.make for mode in modes.registered()}
+    for moment in (*range(6), 18, 19):  # the first are before its widgets are there, the last before they are built
+        app = TuningforkApp(store)
+        async with app.run_test():
+            screen = made.get(name, WelcomeScreen)()
+            app.push_screen(screen)
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            if moment % 2:
+                app.exit(0)
+            else:
+                await screen.dismiss(None)
+        assert app.return_code in (0, None), moment
 
-        @show_errors
-        async def late(self) -> None:
-            raise NoMatches("No nodes match '#preview'")
 
-    with contextlib.nullcontext() if pruning else pytest.raises(NoMatches):
-        await Left().late()
+async def test_a_widget_that_a_screen_in_use_lacks_is_still_an_error(drive: Drive) -> None:
+    with pytest.raises(NoMatches):
+        async with drive() as app:
+            app.app.call_later(app.app.screen.query_one, "#nowhere")
+            await app.until(lambda: not app.app.is_running)

@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
-from textual.css.query import NoMatches
 from textual.events import ScreenResume
 from textual.screen import Screen
 
@@ -27,8 +26,7 @@ P = ParamSpec("P")
 
 
 def show_errors(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """For coroutine methods of screens and widgets: an error of ours is shown as a notice and goes no further. What
-    comes too late, when the screen was left and its widgets are being removed, has no one to show it to."""
+    """For coroutine methods of screens and widgets: an error of ours is shown as a notice and goes no further."""
 
     @wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -37,9 +35,6 @@ def show_errors(method: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[N
         except TuningforkError as error:
             node: Any = args[0]
             services(node).notify_error(error)
-        except NoMatches:
-            if not getattr(args[0], "_pruning", False):
-                raise
 
     return run
 
