@@ -101,7 +101,8 @@ PICK = (
 )
 
 PATHS = (
-    Key("paths.down", "down", "move(1)", "Down", "Go to the path below"),
+    Key("paths.complete", "tab", "complete", "Complete", "Complete the path, or go to the next one", bar=True),
+    Key("paths.down", "down", "move(1)", "Down", "Go to the path below; Enter picks it"),
     Key("paths.up", "up", "move(-1)", "Up", "Go to the path above"),
 )
 

@@ -63,7 +63,7 @@ LIGHT = Theme(
         "faint": "#676b74",
         "hairline": "#cfc9bc",
         "lift": "#dfd9cb",
-        "block-cursor-blurred-background": "#e2ddd1",
+        "block-cursor-blurred-background": "#e6e1d6",
         "block-cursor-blurred-foreground": "#23262c",
         "block-cursor-background": "#d5e0f0",
         "block-cursor-foreground": "#101216",

@@ -17,7 +17,8 @@ Marked = list[tuple[str, bool]]
 
 @dataclass(frozen=True, slots=True)
 class WordDiff:
-    """Both texts in marked pieces. `alike` is the share of words that both have in the same order, 0 to 1."""
+    """Both texts in marked pieces. `alike` is the share of words that both have in the same order, 0 to 1; signs count
+    only where neither text has a word, so that two answers that share a full stop are not alike."""
 
     a: Marked
     b: Marked
@@ -32,13 +33,25 @@ def word_diff(a: str, b: str) -> WordDiff:
         return WordDiff([(a, not same)], [(b, not same)], 1.0 if same else 0.0)
     matcher = SequenceMatcher(None, [w for w, _ in one], [w for w, _ in two], autojunk=False)
     marks_a, marks_b = [True] * len(one), [True] * len(two)
-    common = 0
     for start_a, start_b, size in matcher.get_matching_blocks():
-        common += size
         marks_a[start_a : start_a + size] = [False] * size
         marks_b[start_b : start_b + size] = [False] * size
-    longest = max(len(one), len(two))
-    return WordDiff(_joined(one, marks_a), _joined(two, marks_b), common / longest if longest else 1.0)
+    return WordDiff(_joined(one, marks_a), _joined(two, marks_b), _alike(one, two, marks_a))
+
+
+def _alike(one: list[tuple[str, str]], two: list[tuple[str, str]], only_one: list[bool]) -> float:
+    """The share of words that both texts have. 1 only for texts without any difference.
+
+    >>> word_diff("Yes, it is.", "No. Never.").alike, word_diff("I am Ember.", "I am Bolt.").alike
+    (0.0, 0.6666666666666666)
+    """
+    words = [word[0].isalnum() or word[0] == "_" for word, _ in one]
+    longest = max(sum(words), sum(word[0].isalnum() or word[0] == "_" for word, _ in two))
+    counted = words if longest else [True] * len(one)
+    longest = longest or max(len(one), len(two))
+    common = sum(is_word and not only for is_word, only in zip(counted, only_one, strict=True))
+    same = [word.strip() for word, _ in one] == [word.strip() for word, _ in two]
+    return 1.0 if same else min(common / longest, 0.999)
 
 
 def _words(text: str) -> list[tuple[str, str]]:

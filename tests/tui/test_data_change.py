@@ -193,6 +193,26 @@ async def test_a_conflict_shows_both_texts_and_lets_choose(
     assert answers == ["Answer 11: look under the cup.", "Theirs", *mine]
 
 
+async def test_a_conflict_opens_the_revisions_that_it_names(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    async with drive(size=(80, 24)) as app:
+        await app.see("12 pairs")
+        await app.press("enter")
+        await app.see_page("PairEditor")
+        await app.press("ctrl+end")
+        await app.type(" Mine")
+        pairs.edit(store, some_pairs[-1], answer="Theirs", actor="import")
+        await app.press("ctrl+s")
+        await app.see_page("ConflictDialog")
+        await app.press("ctrl+l")
+        await app.see_page("JumpScreen")
+        await app.press("s")  # the second button
+        await app.see("History of the pair", "revision 2", "revision 1")
+        assert "Restore" not in app.text
+        await app.press("escape")
+        await app.see_page("ConflictDialog")
+        assert pairs.get(store, some_pairs[-1]).answer == "Theirs"
+
+
 async def test_sets_a_status_and_moves_to_the_next(drive: Drive, store: Store, some_pairs: list[str]) -> None:
     async with drive() as app:
         await app.see("12 pairs", "1/12")

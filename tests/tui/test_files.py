@@ -254,3 +254,22 @@ async def test_a_file_name_that_steers_the_terminal_is_shown_clean_and_still_fou
         await app.see("1 pair, alpaca")
         assert app.app.screen.query_one(PathField).value.endswith("evil\x1b[31m.json")
         assert "\x1b" not in app.text
+
+
+async def test_tab_completes_a_path_and_then_goes_to_the_next_one(drive: Drive, store: Store, tmp_path: Path) -> None:
+    for name in ("pairs-one.jsonl", "pairs-two.jsonl"):
+        (tmp_path / name).write_text('{"question": "Who?", "answer": "Ember."}\n')
+    async with drive(size=(120, 36)) as app:
+        await app.see("Try it with sample data")
+        await app.press("2")
+        await app.see_page("ImportScreen")
+        field = app.app.screen.query_one(PathField)
+        await app.type(f"{tmp_path}/pa")
+        await app.see("pairs-one.jsonl", "Tab Complete")
+        await app.press("tab")
+        await app.until(lambda: field.value == f"{tmp_path}/pairs-")
+        await app.press("tab", "tab", "enter")
+        await app.until(lambda: field.value == f"{tmp_path}/pairs-two.jsonl")
+        await app.until(lambda: "Tab Complete" not in app.text)
+        await app.press("tab")
+        await app.until(lambda: not field.has_focus_within)

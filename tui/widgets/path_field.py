@@ -1,8 +1,10 @@
-"""A field for a path with the matching files below it: Down selects, Enter takes it, a folder lists what is in it.
+"""A field for a path with the matching files below it: Tab completes, Down selects, Enter
+takes it, a folder lists what is in it.
 Reads folders in a thread; knows nothing of what is in a file."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
@@ -79,11 +81,13 @@ class PathField(Vertical):
         options.clear_options()
         options.add_options([Option(Content(clean(path))) for path in self._paths])
         options.display = bool(self._paths) and self.query_one(Input).has_focus
+        self.refresh_bindings()
 
     def hide(self) -> bool:
         """Close the list; False when it was closed."""
         options = self.query_one(OptionList)
         was_open, options.display = bool(options.display), False
+        self.refresh_bindings()
         return was_open
 
     def on_descendant_blur(self) -> None:
@@ -96,6 +100,23 @@ class PathField(Vertical):
             return
         at = -1 if options.highlighted is None else options.highlighted
         options.highlighted = max(0, min(len(self._paths) - 1, at + by))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tab is offered while there is something to complete; else it goes to the next field, as everywhere."""
+        return action != "complete" or bool(self.query_one(OptionList).display)
+
+    def action_complete(self) -> None:
+        """Type what all listed paths begin with; where that adds nothing, take the only one or go to the next."""
+        typed, shown = self.query_one(Input).value, [clean(path) for path in self._paths]
+        common = os.path.commonprefix(shown)  # noqa: RUF071 - by characters, as shells do
+        if len(self._paths) == 1:
+            self._select(self._paths[0])
+        elif common.startswith(typed) and len(common) > len(typed):
+            self.query_one(Input).value = common
+            self.query_one(Input).cursor_position = len(common)
+        else:
+            options = self.query_one(OptionList)
+            options.highlighted = 0 if options.highlighted is None else (options.highlighted + 1) % len(self._paths)
 
     @on(Input.Submitted)
     def _enter(self, event: Input.Submitted) -> None:

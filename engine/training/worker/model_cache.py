@@ -73,11 +73,19 @@ def alone(out: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another process is preparing this model; waiting for it.")
+            say(f"The model is being prepared already{_by(handle)}; waiting for it.")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _by(handle: int) -> str:
+    """Which process has the lock, as far as it has said so: a check before a run, a run, or a command."""
+    pid = os.pread(handle, 20, 0).decode("ascii", "replace")
+    return f", by process {pid} of Tuningfork" if pid.isdigit() else ""
 
 
 def _sweep(out: Path) -> None:

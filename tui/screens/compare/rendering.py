@@ -213,8 +213,8 @@ def figures(comparison: Comparison, position: int, meter: Meter | None, width: i
 
 def _coming(meter: Meter | None, *, hidden: bool) -> Content:
     if meter is None or meter.first is None:
-        waited = f" {meter.waited:.0f} s" if meter and meter.waited >= 1 else ""
-        return Content.assemble(("● ", "$accent"), f"reading the prompt{waited}")
+        waited = f" · {meter.waited:.0f} s" if meter and meter.waited >= 1 else ""
+        return Content.assemble(("● ", "$accent"), f"waiting for the first token{waited}")  # it loads, queues or reads
     if hidden:
         return Content.assemble(("● ", "$accent"), "answering")
     rate = f" · {meter.rate:.0f} tok/s" if meter.rate else ""
@@ -228,12 +228,13 @@ def _cost(stats: Stats, width: int) -> str:
     if stats.tokens_per_s:
         parts.append(f"{stats.tokens_per_s:.0f} tok/s")
     if stats.ttft_ms is not None:
-        parts.append(f"first {stats.ttft_ms:.0f} ms")
+        slow = stats.ttft_ms >= 10_000
+        parts.append(f"first {stats.ttft_ms / 1000:.0f} s" if slow else f"first {stats.ttft_ms:.0f} ms")
     if stats.context_used:
         parts.append(f"context {stats.context_used:,}" + (f"/{stats.context_size:,}" if stats.context_size else ""))
     parts.append(ends.get(stats.stop, clean(stats.stop)))
     if sum(map(len, parts)) + 3 * len(parts) > width:
-        parts = [part.replace("first ", "").replace("context ", "ctx ") for part in parts]
+        parts = [part.replace("context ", "ctx ") for part in parts]
     while len(parts) > 2 and len(" · ".join(parts)) > width - 1:
         del parts[-2]
     return " · ".join(parts)

@@ -3,7 +3,7 @@ What is stored always stays as a revision; what was typed is discarded only when
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from textual.app import ComposeResult
 from textual.widgets import Button, Static
@@ -13,12 +13,12 @@ from tui import formatting
 from tui.screens.dialogs.base import Dialog, button, text
 from tui.text import clip, content, one_line
 
-Choice = Literal["mine", "theirs", "both"]
+Choice = Literal["mine", "theirs", "both", "history"]
 
 
 class ConflictDialog(Dialog[Choice]):
     """`mine`: save what was typed. `theirs`: keep what is stored. `both`: save what was typed as a
-    pair beside it. None: keep editing."""
+    pair beside it. `history`: look at the revisions first. None: keep editing."""
 
     def __init__(self, theirs: Pair, typed: PairDraft) -> None:
         super().__init__("This pair was changed while you edited it")
@@ -33,18 +33,19 @@ class ConflictDialog(Dialog[Choice]):
         yield Static(content(f"Typed here\n{_shown(typed, pair)}"), classes="mine")
         yield text(
             "Save mine: theirs stays as an earlier revision. Keep theirs: your text is discarded. "
-            "Keep both: yours becomes a pair of its own in the same datasets.",
+            "History: what changed in each revision. Keep both: yours becomes a pair of its own in the same datasets.",
             "hint",
         )
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Cancel", "back")
+        yield button("History", "history")
         yield button("Keep theirs", "theirs")
         yield button("Keep both", "both")
         yield button("Save mine", "mine", "primary")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        choices: dict[str | None, Choice] = {"mine": "mine", "theirs": "theirs", "both": "both"}
+        choices: dict[str | None, Choice] = {each: each for each in get_args(Choice)}
         self.dismiss(choices.get(event.button.id))
 
 

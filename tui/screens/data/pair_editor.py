@@ -338,10 +338,16 @@ class PairEditor(PageScreen[Pair]):
     async def _settle(self, typed: PairDraft) -> Pair | None:
         """The pair was changed in another terminal: let the user choose. None: continue editing."""
         from tui.screens.data.conflict import ConflictDialog
+        from tui.screens.data.revisions import RevisionsDialog
 
         assert self._pair is not None
         theirs = await self.tuningfork.bridge.call(pairs.get, self._pair.uid)
-        answer = await self.app.push_screen_wait(ConflictDialog(theirs, typed))
+        while True:
+            answer = await self.app.push_screen_wait(ConflictDialog(theirs, typed))
+            if answer != "history":
+                break
+            states = await self.tuningfork.bridge.call(pairs.revisions, theirs.uid)
+            await self.app.push_screen_wait(RevisionsDialog([*states], read_only=True))
         if answer == "mine":
             return await self.tuningfork.bridge.call(_write, self._pair, typed, self._dataset, theirs)
         if answer == "both":

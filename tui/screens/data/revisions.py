@@ -18,11 +18,12 @@ from tui.text import clip
 
 
 class RevisionsDialog(Dialog[int]):
-    """The number of the revision to restore, or None. `states` are all that the pair ever was, oldest first."""
+    """The number of the revision to restore, or None. `states` are all that the pair ever was, oldest
+    first. `read_only` offers no restoring."""
 
-    def __init__(self, states: list[Pair]) -> None:
+    def __init__(self, states: list[Pair], *, read_only: bool = False) -> None:
         super().__init__(f"History of the pair {states[-1].uid}")
-        self._states = list(reversed(states))
+        self._states, self._read_only = list(reversed(states)), read_only
 
     def compose_body(self) -> ComposeResult:
         yield OptionList(*[Option(_line(each)) for each in self._states], compact=True, markup=False)
@@ -30,7 +31,8 @@ class RevisionsDialog(Dialog[int]):
 
     def compose_buttons(self) -> ComposeResult:
         yield button("Close", "cancel")
-        yield button("Restore", "go", "primary")
+        if not self._read_only:
+            yield button("Restore", "go", "primary")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -47,7 +49,7 @@ class RevisionsDialog(Dialog[int]):
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
-        self.query_one("#go", Button).focus()
+        self.query(Button).last().focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         at = self.query_one(OptionList).highlighted

@@ -124,14 +124,15 @@ class SnapshotList(PageScreen[str]):
     @work(group="change", exclusive=True)
     @show_errors
     async def action_freeze(self) -> None:
-        """Freeze the listed dataset. Where nothing was changed since, its last snapshot stands for it."""
+        """Freeze the listed dataset as it is now; the same content is the same snapshot."""
         if self._dataset is None:
-            self.tuningfork.notify("List one dataset on Data first (D): that one is frozen.")
+            self.tuningfork.notify("Choose a dataset first: Esc, then D.", severity="warning")
             return
-        known = {each.snapshot.hash for each in self._found}
+        before = {each.snapshot.hash for each in self._found}
         made = await self.tuningfork.bridge.job(datasets.freeze, self._dataset)
-        told = "is frozen already" if made.hash in known else "is frozen"
-        self.tuningfork.notify(f"{self._dataset} {told}: {made.hash[:_SHORT]}, {formatting.count(made.rows, 'row')}.")
+        told = "is frozen already" if made.hash in before else "is frozen"
+        what = f"{one_line(self._dataset, 40)} {told}: {made.hash[:_SHORT]}, {formatting.count(made.rows, 'row')}."
+        self.tuningfork.notify(what)
         self.reload()
 
     @work(group="change", exclusive=True)
