@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from textual.color import Color
 from textual.theme import Theme
 
 DARK = Theme(
@@ -122,7 +123,8 @@ def _from_palette(
     blue: str, gold: str, green: str, orange: str, red: str,
 ) -> Theme:  # fmt: skip
     """A theme in the colours of a known palette: from the ground up, then the text, then what has a meaning."""
-    cursor = {"block-cursor-background": blue, "block-cursor-foreground": base, "block-cursor-text-style": "bold"}
+    ground = Color.parse(base).blend(Color.parse(blue), 0.18).hex  # faint text is read on it, too
+    cursor = {"block-cursor-background": ground, "block-cursor-foreground": text, "block-cursor-text-style": "bold"}
     blurred = {"block-cursor-blurred-background": lift, "block-cursor-blurred-foreground": text}
     bars = {f"scrollbar-background{state}": surface for state in ("", "-hover", "-active")}
     return Theme(
