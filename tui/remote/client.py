@@ -20,9 +20,9 @@ ANSWER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """What a script waits for, all of it at once: `texts` that are on the screen and `gone` ones that are not, a `mode`,
-    `actions` that are enabled, `ready` for a screen that does nothing by itself, `jobs_done` for no run, export or other
-    job that runs or waits."""
+    """What a script waits for, all of it at once: `texts` that are on the screen and `gone` ones that are not, a
+    `mode`, `actions` that are enabled, `ready` for a screen that does nothing by itself, `jobs_done` for no run, export
+    or other job that runs or waits."""
 
     texts: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
