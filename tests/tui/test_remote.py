@@ -213,6 +213,17 @@ async def test_keys_text_actions_and_modes_act_as_at_the_keyboard(opened: Open, 
         assert (await app.ask("call", action="data.search"))["mode"] == "data"  # an action of another mode opens it
 
 
+async def test_a_field_is_filled_once_and_replaced(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.ask("call", action="data.new")
+        await app.see("New pair")
+        for text in ("First.", "Who?"):
+            await app.ask("fill", field="question", text=text)
+            held = {each["name"]: each.get("value") for each in (await app.ask("fields"))["fields"]}
+            assert held["question"] == text
+
+
 async def test_an_action_of_the_mode_below_closes_what_covers_it(opened: Open) -> None:
     async with opened() as app:
         await app.see("Try it with sample data")

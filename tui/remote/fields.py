@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textual import events
 from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList, Static, TextArea
 
@@ -149,8 +148,7 @@ def _write(field: RemoteField, widget: Input | TextArea, text: str) -> None:
         return
     if widget.read_only:
         raise Unsupported(f"The field {field.name} cannot be changed.", where=field.name)
-    widget.select_all()
-    widget.post_message(events.Paste(text)) if text else widget.clear()
+    widget.replace(text, (0, 0), widget.document.end)
 
 
 def _option(field: RemoteField, text: str, offered: list[tuple[str, str]]) -> str:
