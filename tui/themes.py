@@ -158,7 +158,7 @@ GRUVBOX = _from_palette(
     faint="#bdae93", text="#ebdbb2", blue="#93b8a9", gold="#fabd2f", green="#b8bb26", orange="#fe8019", red="#fc8274",
 )  # fmt: skip
 SOLARIZED_LIGHT = _from_palette(
-    "solarized-light", dark=False, base="#fdf6e3", surface="#fffaf0", panel="#eee8d5", lift="#ddd6c1", line="#b9b7a6",
+    "solarized-light", dark=False, base="#fdf6e3", surface="#fffaf0", panel="#eee8d5", lift="#e4decb", line="#b9b7a6",
     faint="#4f656c", text="#073642", blue="#1b6497", gold="#7a5c00", green="#5a6600", orange="#a53f12", red="#b8211f",
 )  # fmt: skip
 CONTRAST = _from_palette(
