@@ -468,6 +468,20 @@ RUNS = (
     Key("runs.note", "e", "note", "Note", "Write or change your note on this run", bar=True),
     Key("runs.find", "slash,ctrl+f", "find", "Find", "Find a run by its name or its note", bar=True),
     Key("runs.difference", "d", "difference", "Diff", "Show its settings, and what differs from another run", bar=True),
+    Key("runs.log", "h", "log", "Log", "Read the log of this run as its process wrote it", bar=True),
+)
+
+LOG_TEXT = (
+    Key("log.up", "k", "scroll_up", "Up", "Scroll up one line"),
+    Key("log.down", "j", "scroll_down", "Down", "Scroll down one line"),
+    Key("log.first", "home,g", "first", "First", "Go to the oldest line"),
+    Key("log.last", "end,G", "bottom", "Newest", "Go to the newest line and follow it", bar=True),
+)
+
+RUN_LOG = (
+    Key("log.find", "slash,ctrl+f", "find", "Find", "Find a text in the log; then n and N", bar=True),
+    Key("log.next", "n", "match(1)", "Next match", "In a search: go to the next match", bar=True),
+    Key("log.previous", "N", "match(-1)", "Previous", "In a search: go to the match before", bar=True),
 )
 
 DIFFERENCE = (
@@ -604,6 +618,7 @@ PAGES: dict[str, Page] = {
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "turns": Page("Earlier turns", (TURNS,), (LINES, PROSE, CHOICE)),
     "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
+    "run_log": Page("Log of a run", (RUN_LOG,), (LOG_TEXT,)),
     "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),
     "welcome": Page("Welcome", (WELCOME,)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.errors import BadInput, NotFound
+from store.errors import BadInput
 from store.records import state_word
 from tui.cli import checkpoints, run_diff
 from tui.cli.command import Group
@@ -380,14 +380,9 @@ def note(name: str, text: str | None) -> None:
 @click.argument("name", type=RUN)
 def log(name: str) -> None:
     """Print the log of the run's latest process."""
-    from store import runs as kept
+    from engine.training import run_log
 
-    store = fresh()
-    run = kept.get(store, name)
-    tried = kept.attempts(store, run.id)
-    path = store.home.absolute(tried[-1].log_path) if tried else None
-    if path is None or not path.exists():
-        raise NotFound(f"Run {name} has no log yet.")
+    path = run_log.latest(fresh(), name)
     text = path.read_text("utf-8", "replace")
     if session().as_json:
         emit_json({"run": name, "log": str(path), "text": text})

@@ -163,7 +163,7 @@ class TrainScreen(ModeScreen):
             case "compare":
                 saved = self.row is not None and bool(self.row.run.adapter or self.row.checkpoints)
                 return saved and self.row is not None and writes(self.row.run)
-            case "chart" | "checkpoints" | "difference" | "note":
+            case "chart" | "checkpoints" | "difference" | "log" | "note":
                 return self.row is not None
             case "find":
                 return bool(self.query_one(RunList).rows)
@@ -380,6 +380,13 @@ class TrainScreen(ModeScreen):
 
         if self.row is not None:
             self.app.push_screen(CheckpointsPage(self.row.run.name))
+
+    def action_log(self) -> None:
+        """Show the log file of the run under the cursor."""
+        from tui.screens.train.log_page import LogPage
+
+        if self.row is not None:
+            self.app.push_screen(LogPage(self.row.run.name))
 
     def action_difference(self) -> None:
         """Show the settings of the run under the cursor, and what differs from the run before it."""
