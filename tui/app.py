@@ -39,6 +39,7 @@ from tui.widgets.key_bar import KeyBar
 
 if TYPE_CHECKING:
     from textual.command import Provider
+    from textual.screen import Screen
 
     from tui.remote.protocol import RemoteAccess
 
@@ -269,6 +270,17 @@ class TuningforkApp(App[int]):
         from tui.screens.dialogs.notices import NoticesDialog
 
         self.push_screen(NoticesDialog(tuple(self.notices)))
+
+    def action_models(self) -> None:
+        """List the models; add, prepare and remove them."""
+        from tui.screens.models.page import ModelsPage
+
+        self._open_once(ModelsPage)
+
+    def _open_once(self, page: type[Screen[None]]) -> None:
+        """Open a page that belongs to no mode, unless it is open here already."""
+        if not any(isinstance(screen, page) for screen in self.screen_stack):
+            self.push_screen(page())
 
     def action_jobs(self) -> None:
         """List what runs and what has ended."""

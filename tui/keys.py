@@ -78,6 +78,7 @@ APP = (
         priority=True,
     ),
     Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
+    Key("app.models", "alt+m", "models", "Models", "List the models; add, prepare or remove one"),
     Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
     Key("app.suspend", "ctrl+z,alt+z", "suspend_process", "Suspend", "Go to the shell; fg comes back"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
@@ -484,6 +485,12 @@ RUN_LOG = (
     Key("log.previous", "N", "match(-1)", "Previous", "In a search: go to the match before", bar=True),
 )
 
+MODELS = (
+    Key("models.new", "n", "new", "Add", "Add a model: a folder, a .gguf file, org/name or an address", bar=True),
+    Key("models.stop", "s", "stop", "Stop", "Stop preparing; the next try continues there", bar=True),
+    Key("models.remove", "delete,backspace", "remove", "Remove", "Remove it from the list; its files stay", bar=True),
+)
+
 DIFFERENCE = (
     Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
     Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
@@ -618,6 +625,7 @@ PAGES: dict[str, Page] = {
     "editor": Page("Pair", (EDITOR,), (PROSE, CHOICE)),
     "turns": Page("Earlier turns", (TURNS,), (LINES, PROSE, CHOICE)),
     "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
+    "models": Page("Models", (MODELS,), (LINES,)),
     "run_log": Page("Log of a run", (RUN_LOG,), (LOG_TEXT,)),
     "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),

@@ -24,6 +24,11 @@ from store import errors
 from store.errors import TuningforkError, WorkerError
 
 _NOISE = 300  # characters of the last line
+_LOOK_S = 0.1  # between two looks at whether the work is still wanted
+
+
+class ChildStopped(Exception):
+    """Who wanted the work wants it no more: the child was killed. No error, and shown to no one."""
 
 
 class Child:
@@ -61,10 +66,10 @@ class Child:
     ) -> None:
         self.close()
 
-    def messages(self) -> Iterator[dict[str, Any]]:
+    def messages(self, stopped: Callable[[], bool] | None = None) -> Iterator[dict[str, Any]]:
         """What the child sends, until it has ended. Raises the error that it sent, as what it was; WorkerError when it
-        ended badly without one, with the last line of its noise."""
-        while (message := self._messages.get()) is not None:
+        ended badly without one, with the last line of its noise; ChildStopped soon after `stopped` says so."""
+        while (message := self._next(stopped)) is not None:
             if "error" in message:
                 self._process.wait()
                 raise _error(message, self._what)
@@ -73,6 +78,14 @@ class Child:
         if code != 0:
             how = f"exit code {code}" if code > 0 else f"signal {-code}"
             raise WorkerError(f"{self._what} failed ({how}).", todo=self._noise or None)
+
+    def _next(self, stopped: Callable[[], bool] | None) -> dict[str, Any] | None:
+        if stopped is None:
+            return self._messages.get()
+        while not stopped():
+            with contextlib.suppress(queue.Empty):
+                return self._messages.get(timeout=_LOOK_S)
+        raise ChildStopped
 
     def wait(self) -> None:
         """Wait for the end of a child that sends nothing but an error. Raises what `messages` raises."""
@@ -107,10 +120,11 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> None:
     """Run a child to its end; `on_message` gets what it sends. Raises what `Child.messages` raises."""
     with Child(argv, what, env=env, cwd=cwd) as child:
-        for message in child.messages():
+        for message in child.messages(stopped):
             if on_message is not None:
                 on_message(message)
 

@@ -79,6 +79,22 @@ def test_an_interrupt_ends_the_child() -> None:
 # ---------------------------------------------------------------- files
 
 
+def test_work_that_is_not_wanted_any_more_ends_the_silent_child() -> None:
+    begun: list[int] = []
+    code = "import os\nchild.send({'pid': os.getpid()})\ntime.sleep(600)"
+    started = time.monotonic()
+    with pytest.raises(child.ChildStopped):
+        child.run(
+            python(code),
+            "Counting",
+            lambda message: begun.append(int(str(message["pid"]))),
+            env=process.environment(),
+            stopped=lambda: bool(begun),
+        )
+    assert not psutil.pid_exists(begun[0])
+    assert time.monotonic() - started < 60
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "settings.json"
     files.write_whole(path, "old")

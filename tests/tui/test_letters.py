@@ -46,7 +46,7 @@ MEANS = {
     "n": (
         "a new one, or the next one",
         "data.new compare.new votes.train train.new export.new evaluate.new probes.new lane.next_match"
-        " tokens.next_change duplicates.next turns.new snapshots.new log.next",
+        " tokens.next_change duplicates.next turns.new snapshots.new log.next models.new",
     ),
     "N": ("the one before", "lane.previous_match tokens.previous_change duplicates.previous log.previous"),
     "o": (
@@ -60,7 +60,7 @@ MEANS = {
     "Q": ("keep the question", "compare.question"),
     "r": ("resume, or restore", "runs.resume evaluate.resume checkpoints.resume snapshots.restore"),
     "R": ("rename", "data.rename"),
-    "s": ("stop", "runs.stop jobs.stop export.cancel evaluate.stop"),
+    "s": ("stop", "runs.stop jobs.stop export.cancel evaluate.stop models.stop"),
     "S": ("stop now", "runs.kill"),
     "t": ("list only some", "data.status evaluate.worse duplicates.share"),
     "T": ("the tokens of an answer", "compare.tokens"),

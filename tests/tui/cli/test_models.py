@@ -17,7 +17,7 @@ import pytest
 
 from engine import doctor
 from engine.inference import access
-from engine.training import run_control
+from engine.models import listed_models
 from store.errors import NoSpace
 from store.home import Home
 from tests.tui.cli.conftest import BASE, Cli
@@ -59,7 +59,7 @@ class TestModels:
         def prepare(*_: object, **__: object) -> None:
             raise NoSpace("There is no room for it.", where=str(tf.home.models), todo="Free 1 GB.")
 
-        monkeypatch.setattr(run_control, "prepare", prepare)
+        monkeypatch.setattr(listed_models, "prepare", prepare)
         assert tf.error("models", "add", BASE) == {
             "error": "NoSpace", "what": "There is no room for it.", "where": str(tf.home.models), "todo": "Free 1 GB."
         }  # fmt: skip

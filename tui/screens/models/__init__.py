@@ -1,0 +1,1 @@
+"""Models, on top of any mode: list, add, prepare and remove them."""
