@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -69,6 +69,16 @@ def examine(home: Home, *, environ: Mapping[str, str] = os.environ) -> Iterator[
             )
         except Exception as error:  # one failing check must not hide the others
             yield Diagnosis(name, "fail", f"This check itself failed: {type(error).__name__}: {error}", "Report this.")
+
+
+def verdict(found: Sequence[Diagnosis]) -> str:
+    """What the checks come to, in one sentence.
+
+    >>> verdict([Diagnosis("python", "ok", "3.12"), Diagnosis("disk", "fail", "It is full.")])
+    'Something must be fixed: disk.'
+    """
+    failed = [check.name for check in found if check.mark == "fail"]
+    return f"Something must be fixed: {', '.join(failed)}." if failed else "Tuningfork can run here."
 
 
 def _python() -> Diagnosis:

@@ -277,6 +277,12 @@ class TuningforkApp(App[int]):
 
         self._open_once(ModelsPage)
 
+    def action_doctor(self) -> None:
+        """Check what is needed on this machine."""
+        from tui.screens.doctor.page import DoctorPage
+
+        self._open_once(DoctorPage)
+
     def _open_once(self, page: type[Screen[None]]) -> None:
         """Open a page that belongs to no mode, unless it is open here already."""
         if not any(isinstance(screen, page) for screen in self.screen_stack):

@@ -79,6 +79,7 @@ APP = (
     ),
     Key("app.jobs", "alt+j,f11", "jobs", "Jobs", "List running and finished jobs; stop one"),
     Key("app.models", "alt+m", "models", "Models", "List the models; add, prepare or remove one"),
+    Key("app.doctor", "alt+c", "doctor", "Doctor: check this machine", "Check what Tuningfork needs on this machine"),
     Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
     Key("app.suspend", "ctrl+z,alt+z", "suspend_process", "Suspend", "Go to the shell; fg comes back"),
     Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
@@ -491,6 +492,8 @@ MODELS = (
     Key("models.remove", "delete,backspace", "remove", "Remove", "Remove it from the list; its files stay", bar=True),
 )
 
+DOCTOR = (Key("doctor.again", "ctrl+r,alt+r", "again", "Again", "Check everything again", bar=True),)
+
 DIFFERENCE = (
     Key("difference.other", "d", "other_run", "Other run", "Choose the run that it is compared with", bar=True),
     Key("difference.chart", "v", "chart", "Chart", "Draw the next of loss, probes, drift, rate and tokens/s", bar=True),
@@ -626,6 +629,7 @@ PAGES: dict[str, Page] = {
     "turns": Page("Earlier turns", (TURNS,), (LINES, PROSE, CHOICE)),
     "checkpoints": Page("Checkpoints", (CHECKPOINTS,)),
     "models": Page("Models", (MODELS,), (LINES,)),
+    "doctor": Page("Doctor", (DOCTOR,), (LINES,)),
     "run_log": Page("Log of a run", (RUN_LOG,), (LOG_TEXT,)),
     "difference": Page("Runs compared", (DIFFERENCE,)),
     "import": Page("Import", (IMPORT,), (CHOICE,)),

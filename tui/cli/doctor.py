@@ -23,7 +23,7 @@ def doctor(context: click.Context) -> None:
     Looks at Python, memory, disk, home, store, base model, llama.cpp, terminal, torch and CUDA.
     Exits with 1 if a check fails.
     """
-    from engine.doctor import examine
+    from engine.doctor import examine, verdict
     from tui.cli.columns import wrap
 
     found = []
@@ -42,9 +42,7 @@ def doctor(context: click.Context) -> None:
     failed = [check.name for check in found if check.mark == "fail"]
     if session().as_json:
         emit_json({"ok": not failed, "checks": found})
-    elif failed:
-        say(f"Something must be fixed: {', '.join(failed)}.")
     else:
-        say("Tuningfork can run here.")
+        say(verdict(found))
     if failed:
         context.exit(FAULT)

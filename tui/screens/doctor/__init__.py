@@ -1,0 +1,1 @@
+"""The doctor, on top of any mode: what Tuningfork needs on this machine."""
