@@ -30,7 +30,7 @@ from textual.worker import WorkerFailed, active_worker
 from store.db import Store
 from store.errors import TuningforkError
 from store.records import LIVE_STATES
-from tui import keys, modes, run_news, settings, terminal_input, themes
+from tui import file_errors, keys, modes, run_news, settings, terminal_input, themes
 from tui.bridge import Bridge
 from tui.messages import LiveJobs
 from tui.run_news import RunNews
@@ -128,7 +128,7 @@ class TuningforkApp(App[int]):
             elif isinstance(error, TuningforkError):
                 self.notify_error(error)
             else:
-                self.notify(f"Remote calls cannot be heard ({error.strerror}).", severity="error")
+                self.notify(f"Remote calls cannot be heard: {file_errors.reason(error)}.", severity="error")
 
     async def live_now(self) -> LiveJobs:
         """What runs now, asked afresh; `live` is what the last look found."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from store.errors import NotFound, TuningforkError, UserError
+from tui import file_errors
 
 _USUAL = ("nano", "vi")
 
@@ -52,7 +53,7 @@ def edit(app: App[object], text: str, suffix: str = ".md") -> str:
         except SuspendNotSupported:
             raise UserError("This terminal cannot be lent to an editor.", todo="Write the text here.") from None
         except OSError as error:
-            raise _failed(argv, error.strerror or "it cannot be started") from None
+            raise _failed(argv, file_errors.reason(error)) from None
         if ended.returncode:
             raise _failed(argv, f"it ended with code {ended.returncode}")
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from store.errors import Conflict, NotFound, ServerError, kind_named
 from store.home import Home
+from tui import file_errors
 from tui.remote import protocol
 
 _EVERY_S = 0.1
@@ -76,7 +77,7 @@ class RemoteClient:
                     raise NotFound("No app of this home listens for remote calls.", todo=todo) from None
             except OSError as error:
                 made.close()
-                what = f"The remote socket cannot be used ({error.strerror})."
+                what = f"The remote socket cannot be used: {file_errors.reason(error)}."
                 raise ServerError(what, where=str(self._path), todo="Check who owns the home.") from error
             time.sleep(_EVERY_S)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from engine.comparison import transcripts
 from store import chats
 from store.errors import TuningforkError
+from tui import file_errors
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.host import CompareHost
 from tui.screens.compare.lane_controller import LaneController
@@ -81,6 +82,6 @@ class HistoryController:
             self._host.tuningfork.show_error(error, "Nothing was written")
             return
         except OSError as error:
-            self._host.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self._host.tuningfork.notify(file_errors.sentence(error, "written", folder), severity="error")
             return
         self._host.tuningfork.notify(f"Written: {made[0]} and .jsonl", timeout=10)

@@ -23,7 +23,7 @@ from engine.inference.sampling import Sampling
 from store.errors import TuningforkError
 from store.files import replacing
 from store.names import name_from
-from tui import formatting, keys
+from tui import file_errors, formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.text import clip, fit, one_line
@@ -157,7 +157,7 @@ class Answers(PageScreen[None]):
             self.tuningfork.show_error(error, "Nothing was written")
             return
         except OSError as error:
-            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.notify(file_errors.sentence(error, "written", folder), severity="error")
             return
         self.tuningfork.notify(f"Written: {made} and .md", timeout=10)
 

@@ -23,7 +23,7 @@ from store import votes
 from store.db import Store
 from store.importing import export_preferences
 from store.records import Vote
-from tui import formatting, keys
+from tui import file_errors, formatting, keys
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.compare.rendering import title
 from tui.screens.dialogs.pick import Entry, Pick
@@ -172,7 +172,7 @@ class Votes(PageScreen[None]):
         try:
             made = await self.tuningfork.bridge.call(_write, folder)
         except OSError as error:
-            self.tuningfork.notify(f"{folder} cannot be written: {error.strerror}.", severity="error")
+            self.tuningfork.notify(file_errors.sentence(error, "written", folder), severity="error")
             return
         if made:
             written = formatting.count(made, "preference")

@@ -27,7 +27,7 @@ from store.formats import FORMATS
 from store.formats.mapped import read_mapping
 from store.importing import ImportReport
 from store.records import SPLITS
-from tui import formatting, import_report, keys
+from tui import file_errors, formatting, import_report, keys
 from tui.screens.base import PageScreen
 from tui.screens.data import file_preview
 from tui.screens.data.file_preview import Peek
@@ -133,7 +133,7 @@ class ImportScreen(PageScreen[str]):
                 self.query_one("#columns", Input).value,
             )
         except OSError as error:
-            self._say_look(str(error))
+            self._say_look(file_errors.sentence(error))
             return
         except TuningforkError as error:
             await self._say_what_to_map(path, error)

@@ -19,7 +19,7 @@ from store import pairs
 from store.db import Store
 from store.errors import BadInput, Conflict
 from store.records import Pair, PairDraft, Turn
-from tui import drafts, external_editor, formatting, keys, pair_markdown
+from tui import drafts, external_editor, file_errors, formatting, keys, pair_markdown
 from tui.drafts import Draft
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.data.turns_editor import TurnsEditor
@@ -204,7 +204,7 @@ class PairEditor(PageScreen[Pair]):
             await (bridge.file(drafts.save, home, draft) if draft else bridge.file(drafts.drop, home, self._key))
         except OSError as error:
             self.tuningfork.notify(
-                f"Your unsaved text could not be written to disk: {error.strerror}.", severity="error"
+                f"Your unsaved text could not be written to disk: {file_errors.reason(error)}.", severity="error"
             )
 
     def save_drafts(self) -> None:

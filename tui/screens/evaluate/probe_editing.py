@@ -16,6 +16,7 @@ from store.db import Store
 from store.errors import BadInput, Conflict, UserError
 from store.probe_files import ProbeFile
 from store.records import Probe
+from tui import file_errors
 
 Source = Literal["yours", "bundled", "kept"]
 _BUNDLED = "probes/"
@@ -98,7 +99,7 @@ def change(store: Store, made: SetChange) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         probe_files.write(path, made.after)
     except OSError as error:
-        what = f"The probe set cannot be written: {error.strerror}."
+        what = f"The probe set cannot be written: {file_errors.reason(error)}."
         raise UserError(what, where=str(path), todo="Free some space, or check who owns the folder.") from None
 
 
