@@ -448,6 +448,7 @@ TRAIN = (
     Key("train.more", "f7", "more", "More settings", "Show or hide the settings that are rarely changed", bar=True),
     Key("train.copy", "y", "copy", "Copy settings", "Copy these settings as a file for train --config"),
     Key("train.rows", "p", "rows", "Preview", "Show what the model will learn, token by token", bar=True),
+    Key("train.named", "L", "named", "Open rows", "Open a row that the check names, to correct it", bar=True),
 )
 
 RUNS = (

@@ -3,6 +3,7 @@ Light: the template and the rows, no torch and no store."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -255,6 +256,15 @@ def name_of(row: SnapshotRow) -> str:
     places = [f"{file} line {line}" if line else str(file)] if file else []
     places += [f"pair {row.pair_uid}"] if row.pair_uid else []
     return f"{row.ord + 1}" + (f" ({', '.join(places)})" if places else "")
+
+
+def pairs_named(message: str) -> list[str]:
+    """Uids of the pairs that a message names as `name_of` writes them, in its order.
+
+    >>> pairs_named("Rows 1 (qa.jsonl line 7, pair 0R5K8ZC3T9QW) and 2 (pair 0R5K8ZC3T9QX) have no answer.")
+    ['0R5K8ZC3T9QW', '0R5K8ZC3T9QX']
+    """
+    return re.findall(r"\bpair ([0-9A-Za-z]{12})\)", message)
 
 
 def subject(rows: Sequence[SnapshotRow]) -> str:

@@ -40,7 +40,7 @@ MEANS = {
     "k": ("up", "table.up lane.up tokens.up lines.up log.up"),
     "K": ("up, and more than move", "table.stretch_up chats.preview_up turns.up"),
     "l": ("link the lanes", "compare.link"),
-    "L": ("what lint finds", "data.problems"),
+    "L": ("what is wrong with the data", "data.problems train.named"),
     "m": ("choose a model", "compare.model votes.score probes.ask statistics.model"),
     "M": ("as Markdown", "compare.markdown"),
     "n": (

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from engine.training import fixing, run_control, saved_checkpoints
 from engine.training.config import FIELDS, TrainConfig, used_by
+from engine.training.data import rows_of
 from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
-from engine.training.preflight import Preflight
+from engine.training.preflight import Preflight, subject
 from engine.training.recipes import config_for
 from store import datasets, pairs, runs, worker
 from store.db import Store
@@ -246,6 +247,36 @@ async def test_data_that_cannot_be_trained_is_said(training: Any, ember: str, mo
         monkeypatch.setattr(report, "check", lambda *_: report.RunCheck(bad, estimate))
         screen(app).query_one(RunForm).post_message(RunForm.Changed())
         await app.see("✗ 3 rows have no answer to learn.", "2 rows too long: the end is cut off")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_row_that_the_check_names_is_opened_and_checked_again(
+    training: Any, ember: str, store: Store, monkeypatch: pytest.MonkeyPatch, size: Any
+) -> None:
+    rows = rows_of(store, "ember", "sft")
+    first, second = rows[0], rows[1]
+    estimate = Estimate(seconds=1.0, memory_bytes=1, steps=1, note="")
+    said = {
+        "problems": [f"{subject([first])} no answer to learn."],
+        "notes": [f"{subject([first, second])} more tokens than the max length."],
+    }
+    async with training(size) as app:
+        await app.see("120 of them trained")
+        assert "L Open rows" not in app.text
+        monkeypatch.setattr(report, "check", lambda *_: report.RunCheck(preflight(**said), estimate))
+        screen(app).query_one(RunForm).post_message(RunForm.Changed())
+        await app.until(lambda: len(screen(app)._named) == 2)
+        await app.press("L")
+        await app.see("Open which row?", "no answer to learn.", "more tokens than")
+        await app.press("down", "enter")
+        await app.see_page("PairEditor")
+        assert app.app.screen.query_one("#answer", TextArea).text == pairs.get(store, second.pair_uid or "").answer
+        said.update(problems=[f"{subject([second])} no answer to learn."], notes=[])
+        await app.press("escape")
+        await app.see_page("TrainScreen")
+        await app.until(lambda: len(screen(app)._named) == 1)
+        await app.press("L")
+        await app.see_page("PairEditor")
 
 
 async def test_nothing_to_train_on_says_what_to_do(training: Any) -> None:

@@ -3,6 +3,7 @@ Called in the threads of the bridge; knows no widget."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,11 @@ from engine.training.config import FIELDS, TrainConfig
 from engine.training.data import rows_of
 from engine.training.objectives import OBJECTIVES
 from engine.training.run_control import RunStatus
-from store import datasets, runs
+from store import datasets, pairs, runs
 from store import models as kept_models
 from store.db import Store
 from store.errors import NotFound, TuningforkError
-from store.records import END_STATES, Dataset, Event, Run
+from store.records import END_STATES, Dataset, Event, Pair, Run
 from tui.screens.train.curves import ALWAYS, RunCurves, watched_label
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from engine.training.preflight import Preflight
 
 LOG_LINES = 500
+_SUBJECT = re.compile(r"^Rows? .*?\) ha(?:s|ve) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,26 @@ class RunCheck:
 
     preflight: Preflight
     estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPair:
+    """A pair that a check names, and why: the end of the check's sentence."""
+
+    pair: Pair
+    why: str
+
+
+def named_pairs(store: Store, check: RunCheck) -> tuple[NamedPair, ...]:
+    """The pairs that the problems and notes of a check name, each once; without those deleted meanwhile."""
+    from engine.training.preflight import pairs_named
+
+    found: dict[str, NamedPair] = {}
+    for message in (*check.preflight.problems, *check.preflight.notes):
+        for uid in pairs_named(message):
+            if uid not in found and (pair := next(iter(pairs.begin_with(store, uid)), None)) is not None:
+                found[uid] = NamedPair(pair, _SUBJECT.sub("", message))
+    return tuple(found.values())
 
 
 class RunReader:

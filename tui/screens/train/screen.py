@@ -18,7 +18,7 @@ from textual.widgets import OptionList
 from engine.models.refs import Ref, writes
 from engine.training import continuing, run_control
 from engine.training.config import FIELDS
-from store import runs
+from store import pairs, runs
 from store.errors import BadInput, TuningforkError
 from store.records import END_STATES, LIVE_STATES
 from tui import formatting, keys
@@ -29,7 +29,7 @@ from tui.screens.dialogs.notice import Notice
 from tui.screens.dialogs.pick import Entry, Pick
 from tui.screens.dialogs.pick_model import pick_model
 from tui.screens.train import report
-from tui.screens.train.report import Choices, RunRow
+from tui.screens.train.report import Choices, NamedPair, RunRow
 from tui.screens.train.run_form import Picker, RunForm, checked
 from tui.screens.train.run_list import RunList, state_words
 from tui.screens.train.run_view import RunView
@@ -56,6 +56,8 @@ class TrainScreen(ModeScreen):
         self._settling: Timer | None = None
         self._checked = True
         """Whether the check shown is of what the form holds."""
+        self._named: tuple[NamedPair, ...] = ()
+        """The pairs that it names."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="train"):
@@ -171,6 +173,8 @@ class TrainScreen(ModeScreen):
                 return state in END_STATES
             case "remove":
                 return state is not None and state not in LIVE_STATES
+            case "named":
+                return self.row is None and bool(self._named)
             case "start" | "rows" | "more":
                 return self.row is None
         return True
@@ -218,15 +222,34 @@ class TrainScreen(ModeScreen):
     async def check(self) -> None:
         """Read the rows as a run would, and estimate; in the background: Start works meanwhile."""
         form = self.query_one(RunForm)
+        self._named = ()
         if form.dataset and form.display:
             try:
                 config = form.config()
                 form.show_check(Content.styled("checking …", "$faint"))
                 found = await self.tuningfork.bridge.job(report.check, form.dataset, config, self._preparing)
-                form.show_check(checked(found))
+                self._named = await self.tuningfork.bridge.call(report.named_pairs, found)
+                hint = Content.styled("\n  L opens a row that is named here.", "$faint") if self._named else ""
+                form.show_check(checked(found) + hint)
             except TuningforkError as error:
                 form.show_check(Content.assemble(("✗ ", "$error bold"), clean(str(_labelled(error)))))
         self._checked = True
+        self.refresh_bindings()
+
+    @work(group="dialog", exclusive=True)
+    async def action_named(self) -> None:
+        """Open a pair that the check names; with several, ask which."""
+        from tui.screens.data.pair_editor import PairEditor
+
+        entries = [Entry(each.pair.uid, one_line(each.pair.question, 200), each.why) for each in self._named]
+        uid = entries[0].value if entries else None
+        if len(entries) > 1:
+            picked = await self.app.push_screen_wait(Pick("Open which row?", entries))
+            uid = picked.value if picked else None
+        found = await self.tuningfork.bridge.call(pairs.begin_with, uid) if uid else []
+        if found:
+            await self.app.push_screen_wait(PairEditor(found[0]))
+            self.check()
 
     def _preparing(self, line: str) -> None:
         """Show how far the model is prepared; called from a thread."""
