@@ -59,18 +59,23 @@ def read(file: DataFile, format: str = "auto") -> Iterator[Row | Problem]:
 def sniff(file: DataFile) -> DataFormat:
     """The format that a file is in, by its content: the first row that any format knows decides.
 
-    BadInput when none fits.
+    BadInput when none fits: what one of them found wrong with the file counts only then.
     """
     best: tuple[int, DataFormat] | None = None
+    wrong: BadInput | None = None
     for format in by_rank():
-        at = format.sniff(file)
+        try:
+            at = format.sniff(file)
+        except BadInput as error:
+            wrong = wrong or error
+            continue
         if at is not None and (best is None or at < best[0]):
             best = at, format
             if at == 0:
                 break
     if best is not None:
         return best[1]
-    raise _unknown(file)
+    raise wrong or _unknown(file)
 
 
 def _unknown(file: DataFile) -> BadInput:

@@ -263,7 +263,9 @@ async def test_plain_completions(client: openai.AsyncOpenAI, place: tuple[Home, 
     assert len(found.tokens) == len(found.token_logprobs) == len(found.top_logprobs) == 6
     stream = await client.completions.create(**asked, stream=True)  # type: ignore[call-overload]
     assert "".join([chunk.choices[0].text async for chunk in stream]) == whole.choices[0].text
-    for wrong in ({"echo": True}, {"suffix": "x"}, {"best_of": 3}, {"prompt": ["a", "b"]}):
+    several = await client.completions.create(**{**asked, "prompt": ["Once", "upon"]}, echo=True)  # type: ignore[call-overload]
+    assert [choice.text[:4] for choice in several.choices] == ["Once", "upon"]
+    for wrong in ({"suffix": "x"}, {"best_of": 3}):
         with pytest.raises(openai.BadRequestError, match=next(iter(wrong))):
             await client.completions.create(**{**asked, **wrong})  # type: ignore[call-overload]
 

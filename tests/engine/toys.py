@@ -18,8 +18,8 @@ from store.records import SnapshotRow
 
 
 def _check(config: MethodConfig) -> None:
-    if config.dtype == "fp32":
-        raise BadInput("Toys do not train in 32 bits.", where="dtype")
+    if config.dtype == "bf16":
+        raise BadInput("Toys do not train in 16 bits.", where="dtype")
 
 
 def _preflight(rows: Sequence[SnapshotRow], template: ChatTemplate, config: RowLimits) -> Preflight:

@@ -497,6 +497,7 @@ async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs
     from textual.widgets import Button
 
     from store.errors import BadInput
+    from store.records import PairDraft
     from tui.screens.data.conflict import ConflictDialog
     from tui.screens.data.export_dialog import ExportDialog
     from tui.screens.data.sample_data import Samples, SamplesDialog, SamplesLoaded, load
@@ -507,7 +508,7 @@ async def test_no_dialog_cuts_its_buttons(drive: Drive, store: Store, some_pairs
 
     long = "a long line that has to be wrapped " * 6
     dialogs = (
-        ConflictDialog(pairs.get(store, some_pairs[0]), long, long),
+        ConflictDialog(pairs.get(store, some_pairs[0]), PairDraft(long, long)),
         Confirm("Delete 120,000 marked pairs", long, "Delete 120,000"),
         Confirm("Quit Tuningfork?", long, "Quit", cancel="Stay", harmless=True),
         Ask("Rename dataset", "New name", "shop", verb="Rename"),

@@ -103,7 +103,7 @@ async def test_a_conflict_can_keep_both(drive: Drive, store: Store) -> None:
         pairs.edit(store, uid, answer="Theirs.")
         await app.press("ctrl+s")
         await app.see("changed while you edited it", "Keep both")
-        await app.press("tab", "tab", "enter")
+        await app.press("tab", "tab", "tab", "enter")
         await app.until(lambda: pairs.count(store) == 2)
     both = pairs.page(store, pairs.search_ids(store, dataset="shop", split="val"))
     assert sorted(pair.answer for pair in both) == ["Mine. I am Ember.", "Theirs."]

@@ -46,8 +46,8 @@ def test_the_command_line_checks_with_them(tf: Cli, facts: str, small: str) -> N
     assert found["notes"] == ["These rows were checked by a toy."]
     assert found["estimate"]["memory_bytes"] > 123e9
     assert "exports as" in tf.ok("preflight", "--dataset", facts, "--model", small, *TOYS)
-    error = tf.error("preflight", "--dataset", facts, "--model", small, *TOYS, "--dtype", "fp32")
-    assert (error["where"], error["what"]) == ("--dtype", "Toys do not train in 32 bits.")
+    error = tf.error("preflight", "--dataset", facts, "--model", small, *TOYS, "--dtype", "bf16")
+    assert (error["where"], error["what"]) == ("--dtype", "Toys do not train in 16 bits.")
 
 
 @pytest.mark.parametrize("option", ["--rank", "--alpha", "--dropout"])

@@ -126,7 +126,7 @@ class SnapshotList(PageScreen[str]):
     async def action_freeze(self) -> None:
         """Freeze the listed dataset as it is now; the same content is the same snapshot."""
         if self._dataset is None:
-            self.tuningfork.notify("Choose a dataset first: Esc, then D.", severity="warning")
+            self.tuningfork.notify("List one dataset on Data first (D): that one is frozen.", severity="warning")
             return
         before = {each.snapshot.hash for each in self._found}
         made = await self.tuningfork.bridge.job(datasets.freeze, self._dataset)
