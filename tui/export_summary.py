@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tui.formatting import size
+from tui.formatting import count, size
 
 if TYPE_CHECKING:
     from store.records import Export, JobProgress
@@ -81,6 +81,16 @@ def advice(export: Export) -> str | None:
     """What to make instead, when the verification knows."""
     found = export.verification.get("advice")
     return str(found) if found else None
+
+
+def sending(files: int, bytes: int, repo: str, private: bool) -> str:
+    """What is asked before an upload.
+
+    >>> sending(2, 2000, "northwind/ember", True)
+    'Send 2 files, 2.0 kB, to huggingface.co/northwind/ember, as a private repository if it is new?'
+    """
+    seen = "as a private repository" if private else "where everyone can read them"
+    return f"Send {count(files, 'file')}, {size(bytes)}, to huggingface.co/{repo}, {seen} if it is new?"
 
 
 def divergence(kl: float | None) -> str:

@@ -528,6 +528,7 @@ EXPORT = (
     Key("export.cancel", "s", "cancel", "Cancel", "Cancel this export and remove its unfinished files", bar=True),
     Key("export.copy", "y", "copy", "Copy", "Copy the command under the cursor", bar=True),
     Key("export.path", "Y", "copy_path", "Copy path", "Copy the path of this export", bar=True),
+    Key("export.push", "greater_than_sign", "push", "Push", "Upload this export to the Hugging Face hub", bar=True),
     Key("export.compare", "o", "compare", "Compare", "Chat with the exported file beside its run", bar=True),
     Key("export.remove", "delete,backspace", "remove", "Delete", "Delete this export and its files", bar=True),
 )
@@ -579,7 +580,7 @@ _DISPLAY = {
     "escape": "Esc", "enter": "Enter", "space": "Space", "slash": "/", "delete": "Del", "backspace": "Backspace",
     "plus": "+", "minus": "-", "question_mark": "?", "pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓",
     "percent_sign": "%", "exclamation_mark": "!", "less_than_sign": "<", "comma": ",", "number_sign": "#",
-    "asterisk": "*", "equals_sign": "=",
+    "greater_than_sign": ">", "asterisk": "*", "equals_sign": "=",
     "left": "←", "right": "→", "tab": "Tab", "shift+tab": "Shift+Tab", "home": "Home", "end": "End",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import click
 from tui.cli.command import Command
 from tui.cli.output import confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.export_summary import model_name, title
+from tui.export_summary import model_name, sending, title
 from tui.formatting import count, size
 
 
@@ -46,8 +46,7 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
         if session().as_json:
             emit_json(whole | {"url": None})
         return
-    seen = "as a private repository" if private else "where everyone can read them"
-    confirm(f"Send {count(len(files), 'file')}, {size(total)}, to huggingface.co/{repo}, {seen} if it is new?", yes)
+    confirm(sending(len(files), total, repo, private), yes)
     session().on_interrupt = "What was sent before may be there; nothing here has changed."
     say(f"Sending {size(total)} to huggingface.co/{repo} …")
     url = hub_upload.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")

@@ -18,12 +18,15 @@ from engine.core import jobs
 from engine.export import listing, service, targets
 from engine.export.service import Request
 from engine.job_list import JobView
-from store.errors import TuningforkError
+from store.errors import BadInput, TuningforkError
 from store.records import Export, Job
 from tui import formatting, keys
-from tui.export_summary import model_name, title
+from tui.export_summary import model_name, sending, title
 from tui.screens.base import ModeScreen, show_errors
+from tui.screens.dialogs.ask import Ask
 from tui.screens.dialogs.confirm import Confirm
+from tui.screens.dialogs.notice import Notice
+from tui.screens.dialogs.pick import Entry, Pick
 from tui.screens.export import report
 from tui.screens.export.export_form import ExportForm
 from tui.screens.export.export_list import ExportList
@@ -34,6 +37,10 @@ from tui.widgets.empty_state import EmptyState
 _TICK_S = 0.5
 _SETTLE_S = 0.2
 """Seconds without a change before the choices are planned."""
+
+
+_REPO = "The repository on the Hugging Face hub, such as northwind/ember-1-gguf. It is created unless it exists."
+_READERS = (Entry("private", "only you: private"), Entry("public", "everyone: public"))
 
 
 class ExportScreen(ModeScreen):
@@ -50,6 +57,8 @@ class ExportScreen(ModeScreen):
         self._settling: Timer | None = None
         self._planned = True
         """Whether sizes and place shown are of what the form holds."""
+        self._sending = ""
+        """The repository that an export is being sent to."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="export"):
@@ -164,7 +173,10 @@ class ExportScreen(ModeScreen):
             self.query_one(ExportForm).focus_start()  # so that Enter twice starts
 
     def working(self) -> str:
-        return "" if self._planned else "planning"
+        return "sending" if self._sending else "" if self._planned else "planning"
+
+    def quit_notice(self) -> str | None:
+        return f"Sending to huggingface.co/{self._sending} breaks off." if self._sending else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not self.app.is_running:  # its widgets are being removed
@@ -179,6 +191,8 @@ class ExportScreen(ModeScreen):
                 return self.job is not None
             case "copy":
                 return export is not None and self._view.command is not None
+            case "push":
+                return export is not None and export.state in ("done", "rejected") and not self._sending
             case "copy_path":
                 return export is not None and export.state in ("done", "rejected")
             case "compare":
@@ -298,6 +312,44 @@ class ExportScreen(ModeScreen):
             self.tuningfork.notify("There is no GGUF file of the whole model in this export.", severity="warning")
             return
         await self.tuningfork.compare(made.beside, str(made.gguf))
+
+    @work(group="push", exclusive=True)
+    async def action_push(self) -> None:
+        """Upload an export to the hub, after showing every file that would leave this machine."""
+        from engine.export import hub_upload
+
+        export, bridge = self._listed.export, self.tuningfork.bridge
+        if export is None:
+            return
+        try:
+            made = await bridge.call(hub_upload.find, str(export.id))
+            files = await bridge.call(hub_upload.outgoing, made)
+            ask = Ask(f"Push {model_name(made)}  {title(made)}", _REPO, verb="Next", placeholder="OWNER/NAME")
+            repo = await self.app.push_screen_wait(ask)
+            if not repo:
+                return
+            try:
+                hub_upload.check_repo(repo)
+            except BadInput as error:
+                raise BadInput(error.what, todo=error.todo) from None  # there is no option --to here
+            picked = await self.app.push_screen_wait(Pick("Who may read it, if it is new?", _READERS))
+            if picked is None:
+                return
+            private, total = picked.value == "private", sum(file.bytes for file in files)
+            listed = "\n".join(f"{formatting.size(file.bytes):>8}  {file.name}" for file in files)
+            body = f"{sending(len(files), total, repo, private)}\n\n{listed}\n\nUntil now nothing was sent."
+            if not await self.app.push_screen_wait(Confirm("Send it to the Hugging Face hub?", body, "Send")):
+                return
+            self._sending = repo
+            self.tuningfork.notify(f"Sending {formatting.size(total)} to huggingface.co/{repo} …")
+            message = f"{model_name(made)}: {title(made)}, by Tuningfork"
+            url = await bridge.job(lambda _: hub_upload.push(files, repo, private=private, message=message))
+        except TuningforkError as error:
+            self.tuningfork.show_error(error, "The export was not pushed")
+        else:
+            self.app.push_screen(Notice("The export is on the hub", url))
+        finally:
+            self._sending = ""
 
     @work(group="act")
     @show_errors
