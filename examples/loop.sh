@@ -25,7 +25,6 @@ fi
 
 # Curate: the sample data, then a pair of our own in the same dataset.
 remote call data.samples
-remote choose --open "Try it with sample data"
 remote fill name Ember
 remote fill author "Northwind Labs"
 remote choose --open Load
@@ -45,7 +44,7 @@ remote fill length "$STEPS steps"
 remote fill run-name loop
 remote wait --ready --timeout 600
 remote call train.start
-remote wait --text loop
+remote wait --action runs.note                     # possible once the list has the run
 remote wait --jobs-done --timeout 3600
 $tuningfork runs show loop --json | grep -q '"state": *"succeeded"'
 

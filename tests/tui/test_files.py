@@ -63,10 +63,30 @@ async def test_escape_leaves_the_welcome_but_never_quits(drive: Drive) -> None:
         await app.see("There are no pairs yet.", "Load the sample data")
         await app.press("escape", "escape")
         assert app.app.is_running
-        await app.press("ctrl+e")
-        await app.see_page("WelcomeScreen")
-        await app.press("3")
+        await app.press("n")
         await app.see("New pair")
+
+
+async def test_the_samples_action_opens_the_samples_themselves(drive: Drive, store: Store) -> None:
+    async with drive() as app:
+        await app.see_page("WelcomeScreen")
+        await app.press("escape", "ctrl+e")
+        await app.see("Name your model")
+        await app.press("escape")
+        await app.see("There are no pairs yet.")
+        assert not datasets.all_datasets(store)
+        await app.press("ctrl+e")
+        await app.see("Name your model")
+        await app.press("enter", "enter")
+        await app.see("The sample data is loaded", "Look at the pairs")
+        await app.press("escape")
+        await app.see("D identity")
+        await app.press("ctrl+e")
+        await app.see("Name your model")
+        await app.press("enter", "enter")
+        await app.see("were there")  # twice loaded is once there
+        await app.press("enter")
+        await app.until(lambda: app.app.current_mode == "train")
 
 
 async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from store.errors import TuningforkError
 from store.importing import ImportReport
 from tui import formatting
 from tui.screens.dialogs.base import Dialog, button, text
+from tui.services import AppServices
 from tui.text import clean, content
 from tui.widgets.in_order import Field
 
@@ -118,6 +119,15 @@ class SamplesLoaded(Dialog[str]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id)
+
+
+async def offer(app: AppServices) -> str | None:
+    """Ask for the names, load, and ask what is next: `train`, or `dataset:NAME` to look at what was loaded; None when
+    nothing was. Call it from a worker."""
+    loaded = await app.push_screen_wait(SamplesDialog())
+    if loaded is None:
+        return None
+    return "train" if await app.push_screen_wait(SamplesLoaded(loaded)) == "train" else f"dataset:{DATASET}"
 
 
 def load(store: Store, values: dict[str, str]) -> ImportReport:

@@ -337,8 +337,11 @@ class DataScreen(ModeScreen):
     def action_identity(self) -> None:
         self._run(self._datasets.identity)
 
-    def action_samples(self) -> None:
-        self.action_welcome()
+    @work(group="dialog")
+    async def action_samples(self) -> None:
+        from tui.screens.data import sample_data
+
+        self._begin_with(await sample_data.offer(self.tuningfork))
 
     @work(group="dialog")
     async def action_welcome(self) -> None:
@@ -346,6 +349,10 @@ class DataScreen(ModeScreen):
         from tui.screens.data.welcome import WelcomeScreen
 
         answer = await self.app.push_screen_wait(WelcomeScreen())
+        self._begin_with(answer)
+
+    def _begin_with(self, answer: str | None) -> None:
+        """Do what was chosen on the welcome page, or after the sample data was loaded."""
         if answer is None:
             return
         if answer.startswith("dataset:"):

@@ -68,12 +68,11 @@ class WelcomeScreen(PageScreen[str]):
 
     @work(exclusive=True)
     async def _load_samples(self) -> None:
-        from tui.screens.data.sample_data import DATASET, SamplesDialog, SamplesLoaded
+        from tui.screens.data import sample_data
 
-        loaded = await self.app.push_screen_wait(SamplesDialog())
-        if loaded:
-            on = await self.app.push_screen_wait(SamplesLoaded(loaded))
-            self.dismiss("train" if on == "train" else f"dataset:{DATASET}")
+        chosen = await sample_data.offer(self.tuningfork)
+        if chosen is not None:
+            self.dismiss(chosen)
 
     def action_back(self) -> None:
         """Close without choosing."""
