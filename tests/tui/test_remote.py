@@ -26,13 +26,16 @@ from store.db import Store
 from store.errors import BadInput, Conflict, NotFound, ServerError, Unsupported
 from store.home import Home
 from store.records import PairDraft
+from tests import in_thread
+from tests.tui import fake_exports
 from tests.tui.cli.conftest import Cli, tf  # noqa: F401 - a fixture
 from tests.tui.conftest import Driver
 from tests.tui.test_app import Terminal
-from tui import settings
+from tui import keys, modes, settings
 from tui.app import TuningforkApp
+from tui.keys import Key
 from tui.remote import protocol
-from tui.remote.client import RemoteClient
+from tui.remote.client import Awaited, RemoteClient
 from tui.remote.protocol import RemoteAccess
 
 Open = Callable[..., AbstractAsyncContextManager["Remote"]]
@@ -44,6 +47,14 @@ class Remote(Driver):
     async def ask(self, do: str, **what: Any) -> dict[str, Any]:
         """The answer that a caller with a connection of its own gets."""
         return await asyncio.to_thread(_ask, self.app.store.home, do, **what)
+
+    async def wait(self, timeout_s: float = 30.0, **what: Any) -> dict[str, Any]:
+        """What a caller that waits gets."""
+        return await asyncio.to_thread(_wait, self.app.store.home, Awaited(**what), timeout_s)
+
+    async def held(self) -> dict[str, Any]:
+        """What each field of the screen holds, by its name."""
+        return {each["name"]: each.get("value") for each in (await self.ask("fields"))["fields"]}
 
     async def raw(self, *lines: bytes) -> list[dict[str, Any]]:
         """What the app answers to these bytes, until it closes or has answered each line."""
@@ -59,6 +70,11 @@ class Remote(Driver):
 def _ask(home: Home, do: str, **what: Any) -> dict[str, Any]:
     with RemoteClient(home) as client:
         return client.ask(do, **what)
+
+
+def _wait(home: Home, awaited: Awaited, timeout_s: float) -> dict[str, Any]:
+    with RemoteClient(home) as client:
+        return client.wait(awaited, timeout_s)
 
 
 def count(store: Store, sql: str) -> int:
@@ -224,6 +240,164 @@ async def test_a_field_is_filled_once_and_replaced(opened: Open, three: list[str
             assert held["question"] == text
 
 
+async def test_texts_and_choices_of_a_pair_are_filled_and_saved(opened: Open, three: list[str], store: Store) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.ask("call", action="data.new")
+        await app.see("New pair")
+        await app.ask("fill", field="question", text="Who?")
+        await app.ask("fill", field="answer", text="I am\r\n\tEmber\x1b[31m.\x07")  # filled as it would be pasted
+        await app.ask("fill", field="kind", text="Identity")
+        await app.ask("fill", field="status", text="○ draft")  # by its label
+        held = await app.held()
+        assert (held["question"], held["answer"]) == ("Who?", "I am\n\tEmber.")
+        assert (held["kind"], held["status"]) == ("identity", "draft")
+        with pytest.raises(BadInput) as caught:
+            await app.ask("fill", field="status", text="done")
+        assert (caught.value.where, caught.value.todo) == ("status", "Use one of: ready, draft, rejected")
+        await app.ask("call", action="editor.save")
+        await app.until(lambda: count(store, "SELECT count(*) FROM pair") == 4)
+        pair = store.row("SELECT question, answer, kind, status FROM pair ORDER BY id DESC")
+        assert pair is not None and tuple(pair) == ("Who?", "I am\n\tEmber.", "identity", "draft")
+
+
+async def test_a_form_is_filled_by_name_or_label(opened: Open, three: list[str]) -> None:
+    async with opened(size=(120, 50)) as app:
+        await app.see("Question 2?")
+        await app.ask("mode", mode="train")
+        await app.ask("call", action="train.new")
+        await app.ask("choose", text="More settings", open=True)
+        await app.until(lambda: app.app.screen.query_one("#advanced").display)
+        await app.ask("fill", field="Length", text="7 steps")
+        await app.ask("fill", field="run-name", text="first")
+        await app.ask("fill", field="dora", text="yes")  # a checkbox is a choice of yes and no
+        held = await app.held()
+        assert (held["length"], held["run-name"], held["dora"]) == ("7 steps", "first", "true")
+        before = app.app.focused
+        with pytest.raises(BadInput, match="is one line"):
+            await app.ask("fill", field="length", text="7\nsteps")
+        assert (await app.held())["length"] == "7 steps" and app.app.focused is before
+        with pytest.raises(NotFound) as caught:
+            await app.ask("fill", field="lenght", text="7 steps")
+        assert (caught.value.todo or "").startswith("Did you mean length")
+        with pytest.raises(NotFound) as caught:
+            await app.ask("fill", field="zzz", text="7 steps")
+        assert "run-name" in (caught.value.todo or "")
+        with pytest.raises(Unsupported) as refused:
+            await app.ask("fill", field="runs", text="first")
+        assert refused.value.todo == "Choose one of its rows: tuningfork remote choose TEXT"
+
+
+async def test_a_list_of_several_is_filled(opened: Open, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_exports.install(monkeypatch)
+    fake_exports.a_run(store)
+    async with opened() as app:
+        await app.ask("mode", mode="export")
+        await app.see("Export ember-1")
+        await app.wait(ready=True, actions=("export.start",))
+        await app.ask("fill", field="quants", text="q4_k_m, Q8_0")
+        await app.see("[x] q8_0", "[x] q4_k_m")
+        assert (await app.held())["quants"] == "q8_0,q4_k_m"
+        with pytest.raises(BadInput) as caught:
+            await app.ask("fill", field="quants", text="q4_k_m,q9")
+        assert "q8_0" in (caught.value.todo or "")
+        assert (await app.held())["quants"] == "q8_0,q4_k_m"  # nothing was changed
+        await app.ask("fill", field="quants", text="")
+        await app.see("No quant is selected.")
+        await app.ask("fill", field="quants", text="q4_k_m")
+        await app.wait(ready=True)
+        await app.ask("call", action="export.start")
+        await app.wait(jobs_done=True)
+        assert [target.title for target in fake.asked[0].targets] == ["gguf q4_k_m"]
+    in_thread.join(fake.threads)
+
+
+async def test_a_path_is_filled_and_its_matches_are_rows(opened: Open, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "some.jsonl").write_text('{"prompt": "Who?", "completion": "Ember."}\n')
+    async with opened() as app:
+        await app.ask("call", action="data.import")
+        await app.see_page("ImportScreen")
+        await app.ask("fill", field="path", text=f"{tmp_path}/so")
+        await app.wait(texts=("some.jsonl",))
+        await app.ask("choose", text="some.jsonl")
+        await app.ask("press", keys=["enter"])
+        await app.wait(ready=True)  # the file was looked into
+        held = await app.held()
+        assert (held["path"], held["dataset"]) == (str(tmp_path / "some.jsonl"), "some")
+        await app.ask("call", action="import.go")
+        await app.wait(gone=("Import a file",), mode="data", ready=True)
+        assert count(store, "SELECT count(*) FROM pair") == 1
+
+
+async def test_a_row_is_chosen_by_a_text_that_only_it_has(opened: Open, store: Store, three: list[str]) -> None:
+    pairs.create_many(store, [PairDraft("Question 1? And 2?", "Both.", status="ready")], dataset="shop")
+    async with opened() as app:
+        await app.see("Question 2?", "And 2?")
+        with pytest.raises(Conflict, match="2 rows on the screen have 'question 1'") as caught:
+            await app.ask("choose", text="question 1")
+        assert "Question 1? Answer 1." in (caught.value.todo or "") and "And 2?" in (caught.value.todo or "")
+        with pytest.raises(NotFound) as missing:
+            await app.ask("choose", text="Question 7")
+        assert "Question 0?" in (missing.value.todo or "")
+        await app.ask("choose", text="answer 1")
+        assert app.page == "DataScreen"
+        done = await app.ask("choose", text="answer 1", open=True)
+        assert done["screen"] == "PairEditor"
+        assert (await app.held())["question"] == "Question 1?"
+
+
+async def test_the_whole_text_of_a_button_comes_before_a_part_of_one(opened: Open) -> None:
+    async with opened() as app:
+        await app.see("Try it with sample data")
+        await app.ask("call", action="data.samples")
+        await app.see_page("SamplesDialog")
+        listed = {each["name"]: each for each in (await app.ask("fields"))["fields"]}
+        assert (listed["name"]["kind"], listed["name"]["label"], listed["name"]["value"]) == ("text", "Name", "Ember")
+        assert (listed["go"]["kind"], listed["go"]["label"]) == ("button", "Load")
+        await app.ask("choose", text="load")
+        assert app.app.focused is not None and app.app.focused.id == "go"
+        await app.ask("choose", text="Cancel", open=True)
+        await app.see("There are no pairs yet.")
+
+
+async def test_waiting_ends_with_what_is_awaited_or_says_what_is_missing(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.wait(ready=True)
+        waits = asyncio.create_task(app.wait(gone=("Question 2?",), mode="train", actions=("train.start",)))
+        await asyncio.sleep(0.3)
+        assert not waits.done()
+        await app.ask("mode", mode="train")
+        await app.ask("call", action="train.new")
+        assert (await waits)["mode"] == "train"
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"texts": ("Question 2?",)}, "this is not on the screen: 'Question 2?'"),
+            ({"gone": ("F3 Train",)}, "this is still on the screen: 'F3 Train'"),
+            ({"mode": "data"}, "the mode is still train"),
+            ({"actions": ("runs.resume",)}, "the action runs.resume is not possible"),
+        ]
+        for what, missing in cases:
+            with pytest.raises(Conflict, match=f"After 0.1 s {missing.replace('?', '.')}"):
+                await app.wait(0.1, **what)
+        for what, near in (({"mode": "dta"}, "data"), ({"actions": ("runs.resum",)}, "runs.resume")):
+            with pytest.raises(NotFound) as caught:  # at once: no screen will ever have it
+                await app.wait(**what)
+            assert near in (caught.value.todo or "")
+
+
+async def test_ready_waits_for_what_the_screen_does_by_itself(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.wait(ready=True)
+        works = ["answering"]
+        app.app.screen.working = lambda: works[0]  # type: ignore[attr-defined]
+        with pytest.raises(Conflict, match="the app is still answering"):
+            await app.wait(0.1, ready=True)
+        assert (await app.ask("press", keys=["down"]))["working"] == "answering"
+        works[0] = ""
+        assert (await app.wait(ready=True))["working"] == ""
+
+
 async def test_an_action_of_the_mode_below_closes_what_covers_it(opened: Open) -> None:
     async with opened() as app:
         await app.see("Try it with sample data")
@@ -274,6 +448,30 @@ async def test_what_cannot_be_undone_needs_a_person(opened: Open, three: list[st
         assert count(store, "SELECT count(*) FROM dataset WHERE name = 'shop'") == 1
         with pytest.raises(Unsupported, match="needs the terminal"):
             await app.ask("press", keys=["ctrl+z"])
+
+
+async def test_what_discards_without_a_question_is_refused(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.ask("press", keys=["enter"])
+        await app.see_page("PairEditor")
+        await app.ask("fill", field="question", text="Changed?")
+        for request in ({"do": "press", "keys": ["ctrl+r"]}, {"do": "call", "action": "editor.revert"}):
+            with pytest.raises(Unsupported, match="removes something at once"):
+                await app.ask(**request)
+        assert (await app.held())["question"] == "Changed?"
+
+
+async def test_every_action_that_a_caller_may_not_do_is_one(opened: Open) -> None:
+    """A renamed action would else be allowed."""
+    from tui.remote.server import _AT_THE_TERMINAL, _WITHOUT_A_QUESTION
+
+    async with opened() as app:
+        known = set((await app.ask("actions"))["known"])
+    ids = {key.id for group in vars(keys).values() if isinstance(group, tuple) for key in group if isinstance(key, Key)}
+    assert known <= ids | {mode.key.id for mode in modes.registered()}
+    assert ids >= _AT_THE_TERMINAL | _WITHOUT_A_QUESTION
+    assert {"editor.revert", "proposed_pair.revert", "votes.remove", "compare.unvote"} <= _WITHOUT_A_QUESTION
 
 
 async def test_a_session_that_allows_it_removes(opened: Open, three: list[str], store: Store) -> None:

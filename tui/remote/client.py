@@ -108,9 +108,20 @@ class RemoteClient:
         result: dict[str, Any] = answer["result"]
         return result
 
+    def _check(self, awaited: Awaited) -> None:
+        if awaited.mode is None and not awaited.actions:
+            return
+        app = self.ask("actions")
+        if awaited.mode is not None and awaited.mode not in app["modes"]:
+            raise protocol.unknown("mode", awaited.mode, app["modes"], f"Use: {', '.join(app['modes'])}")
+        for name in awaited.actions:
+            if name not in app["known"]:
+                raise protocol.unknown("action", name, app["known"], "List them: tuningfork remote actions")
+
     def wait(self, awaited: Awaited, timeout_s: float) -> dict[str, Any]:
         """What is shown once all that is `awaited` is so. Conflict, with what is missing, when that takes longer than
-        `timeout_s` seconds."""
+        `timeout_s` seconds; NotFound at once for a mode or an action that no screen has."""
+        self._check(awaited)
         deadline = time.monotonic() + timeout_s
         while True:
             shown = self.ask("show")

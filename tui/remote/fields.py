@@ -12,6 +12,7 @@ from textual.widgets import Button, Input, OptionList, Static, TextArea
 
 from store.errors import BadInput, Conflict, NotFound, Unsupported
 from tui.paste import plain
+from tui.remote import protocol
 from tui.screens.data.pair_table import PairTable
 from tui.text import clean, one_line
 from tui.widgets.choice import Choice
@@ -68,14 +69,15 @@ def fields(app: App[Any]) -> list[RemoteField]:
 
 
 def field_named(app: App[Any], name: str) -> RemoteField:
-    """The field of that name, or else with that label, in any case. NotFound names those there are."""
+    """The field of that name, or else with that label, in any case. NotFound names the nearest, or all there are."""
     listed = [field for field in fields(app) if field.kind != "button"]
     for key in (lambda field: field.name, lambda field: field.label):
         found = [field for field in listed if key(field).casefold() == name.casefold()]
         if found:
             return found[0]
-    names = ", ".join(field.name for field in listed) or "none on this screen"
-    raise NotFound(f"There is no field {one_line(name, 40)!r} on the screen.", todo=f"There is: {names}")
+    names = [field.name for field in listed]
+    there = f"The fields of this screen are: {', '.join(names)}" if names else "This screen has no fields."
+    raise protocol.unknown("field", name, names, there)
 
 
 def fill(app: App[Any], name: str, text: str) -> Widget:
@@ -83,7 +85,6 @@ def fill(app: App[Any], name: str, text: str) -> Widget:
     of several takes them with commas between. Returns the widget, which has the focus."""
     field = field_named(app, name)
     widget = field.widget
-    widget.focus()
     if isinstance(widget, Choice):
         widget.value = _option(field, text, [(value, clean(label)) for value, label in widget.options])
     elif isinstance(widget, MultiChoice):
@@ -94,6 +95,7 @@ def fill(app: App[Any], name: str, text: str) -> Widget:
     else:
         todo = "Choose one of its rows: tuningfork remote choose TEXT" if field.kind == "list" else None
         raise Unsupported(f"The {field.kind} {field.name} holds no text.", todo=todo)
+    widget.focus()
     return widget
 
 
@@ -111,7 +113,7 @@ def choose(app: App[Any], text: str) -> Widget:
         if len(matching) > 1:
             named = "; ".join(one_line(row, 60) for row, _, _ in matching[:_NAMED])
             what = f"{len(matching)} rows on the screen have {one_line(text, 40)!r}."
-            raise Conflict(what, todo=f"Name more of one: {named}")
+            raise Conflict(what, todo=f"Type more of the one you mean: {named}")
         if matching:
             _, widget, at = matching[0]
             if widget.focusable:

@@ -3,16 +3,17 @@ One JSON object a line each way. Imports neither the interface nor the event loo
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from store.errors import BadInput, Unsupported, UserError
+from store.errors import BadInput, NotFound, Unsupported, UserError
 from store.home import Home
 from tui.text import one_line
 
@@ -97,6 +98,17 @@ def parsed(data: bytes) -> dict[str, Any]:
             todo="Use the same version of Tuningfork for the app and the command.",
         )
     return found
+
+
+def unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> NotFound:
+    """There is no action, field or mode of that name: the nearest ones are named, or else `otherwise` is what to do.
+
+    >>> unknown("mode", "tarin", ["data", "train"], "Use: data, train").todo
+    'Did you mean train?'
+    """
+    close = difflib.get_close_matches(name, [*known], 3)
+    todo = f"Did you mean {', '.join(close)}?" if close else otherwise
+    return NotFound(f"There is no {what} {one_line(repr(name), 60)}.", todo=todo)
 
 
 def refused(error: UserError | Exception) -> dict[str, Any]:

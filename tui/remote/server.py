@@ -4,7 +4,6 @@ What a caller may not do is decided here; what it sees is read in `reading`."""
 from __future__ import annotations
 
 import asyncio
-import difflib
 import fcntl
 import os
 import re
@@ -19,8 +18,9 @@ from textual import events
 from textual._callback import invoke
 from textual.keys import Keys, _character_to_key, key_to_character
 
-from store.errors import BadInput, Conflict, NotFound, TuningforkError, Unsupported
+from store.errors import BadInput, Conflict, TuningforkError, Unsupported
 from tui import modes
+from tui.paste import plain
 from tui.remote import fields, protocol, reading
 from tui.remote.protocol import RemoteAccess
 from tui.text import one_line
@@ -28,8 +28,10 @@ from tui.text import one_line
 _IDLE_S = 5.0
 """For how long a call waits until the app has done what it started; the answer says whether it has."""
 _AT_THE_TERMINAL = {"app.suspend", "prompt.editor", "editor.field", "editor.whole"}
-_WITHOUT_A_QUESTION = {"votes.remove", "export.cancel", "editor.revert"}
-"""Actions that remove something at once, and cannot be undone."""
+_WITHOUT_A_QUESTION = {
+    "votes.remove", "compare.unvote", "export.cancel", "jobs.stop", "editor.revert", "proposed_pair.revert"
+}  # fmt: skip
+"""Actions that remove something at once, and cannot be undone. The job that is stopped may be a half-made export."""
 _TYPES = {_character_to_key(chr(code)): chr(code) for code in range(ord(" "), 127)}
 """What a key types, by its name: `/` by `slash`."""
 _NAMED = {key.value for key in Keys} | _TYPES.keys()
@@ -139,7 +141,10 @@ class RemoteServer:
         listed = reading.actions(self._app)
         for each in listed:
             each["enabled"] = each["enabled"] and self._forbidden(each["name"]) is None
-        return {"mode": self._app.current_mode, "actions": listed}
+        known = {*_elsewhere(), *(key.id for page in modes.pages() for key in modes.actions(page))}
+        known.update(each["name"] for each in listed)
+        named = [mode.name for mode in modes.registered()]
+        return {"mode": self._app.current_mode, "actions": listed, "known": sorted(known), "modes": named}
 
     async def _show(self, _: dict[str, Any]) -> dict[str, Any]:
         live = await self._app.live_now()
@@ -159,21 +164,20 @@ class RemoteServer:
 
     async def _call(self, request: dict[str, Any]) -> dict[str, Any]:
         name = _text(request, "action", 100)
-        bound = reading.bound(self._app).get(name)
-        if bound is None and not _known(name):
-            close = difflib.get_close_matches(name, [*reading.bound(self._app), *_ids()], 3)
-            todo = f"Did you mean {', '.join(close)}?" if close else "List them: tuningfork remote actions"
-            raise NotFound(f"There is no action {one_line(name, 60)!r}.", todo=todo)
+        bound, page, elsewhere = reading.bound(self._app), reading.page_keys(self._app), _elsewhere()
+        if name not in {*bound, *page, *elsewhere}:
+            raise protocol.unknown("action", name, {*bound, *page, *elsewhere}, "List them: tuningfork remote actions")
         self._check(name)
-        if bound is not None:
-            node, binding, enabled = bound
+        if name in bound:
+            node, binding, enabled = bound[name]
             if not enabled:
                 raise _not_now(name)
             return await self._done(partial(self._app.run_action, binding.action, node))
-        here = reading.page_keys(self._app).get(name)
-        if here is not None and not reading.possible(self._app, here):
-            raise _not_now(name)
-        return await self._done(partial(self._app.act, *_known(name)[0 if here is not None else -1]))
+        if name in page:
+            if not reading.possible(self._app, page[name]):
+                raise _not_now(name)
+            return await self._done(partial(self._app.act, page[name].action))
+        return await self._done(partial(self._app.act, *elsewhere[name]))
 
     async def _fill(self, request: dict[str, Any]) -> dict[str, Any]:
         self._check(None)
@@ -204,14 +208,15 @@ class RemoteServer:
 
     async def _paste(self, request: dict[str, Any]) -> dict[str, Any]:
         self._check(None)
-        self._app.post_message(events.Paste(_text(request, "text", protocol.LONGEST_REQUEST)))
+        text = plain(_text(request, "text", protocol.LONGEST_REQUEST))
+        self._app.post_message(events.Paste(text))  # to a widget it would bubble up to the app, which pastes it again
         return await self._settled()
 
     async def _mode(self, request: dict[str, Any]) -> dict[str, Any]:
         name = _text(request, "mode", 100)
         known = [mode.name for mode in modes.registered()]
         if name not in known:
-            raise NotFound(f"There is no mode {one_line(name, 60)!r}.", todo=f"Use: {', '.join(known)}")
+            raise protocol.unknown("mode", name, known, f"Use: {', '.join(known)}")
         self._check(f"app.{name}")
         return await self._done(partial(self._app.action_mode, name))
 
@@ -309,18 +314,12 @@ async def _send(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     await writer.drain()
 
 
-def _known(name: str) -> list[tuple[str, str | None]]:
-    """The action of an id and, as its page may be another mode's, that mode."""
+def _elsewhere() -> dict[str, tuple[str, str | None]]:
+    """What the modes and the whole app can do, by id: the action, and the mode that it belongs to."""
+    found: dict[str, tuple[str, str | None]] = {key.id: (key.action, None) for key in modes.everywhere()}
     for mode in modes.registered():
-        for key in modes.actions(mode.name):
-            if key.id == name:
-                return [(key.action, None), (key.action, mode.name)]
-    return [(key.action, None) for key in modes.everywhere() if key.id == name]
-
-
-def _ids() -> list[str]:
-    keys = [key for mode in modes.registered() for key in modes.actions(mode.name)]
-    return [key.id for key in (*keys, *modes.everywhere())]
+        found |= {key.id: (key.action, mode.name) for key in modes.actions(mode.name)}
+    return found
 
 
 def _not_now(name: str) -> Conflict:

@@ -98,6 +98,12 @@ class ImportScreen(PageScreen[str]):
     async def _complete(self, typed: str) -> list[str]:
         return await self.tuningfork.bridge.thread(file_preview.completions, typed)
 
+    def working(self) -> str:
+        if self._running_since:
+            return "importing"
+        looks = any(each.group == "look" and each.node is self and not each.is_finished for each in self.workers)
+        return "reading the file" if looks else ""
+
     # -- looking into the file ----------------------------------------------------------------------------------------
 
     @on(PathField.Changed)
