@@ -58,6 +58,7 @@ remote press enter
 remote wait --text "Who made you?" --ready --timeout 300
 $tuningfork remote show >"$SAID"
 remote call compare.right
+$tuningfork votes list --json | grep -q '"run:loop"'
 
 # Export, verified.
 remote mode export
@@ -67,4 +68,5 @@ remote fill quants q8_0
 remote wait --ready
 remote call export.start
 remote wait --jobs-done --timeout 3600
-$tuningfork exports list
+$tuningfork exports list --run loop --json | grep -q '"state": *"done"'
+$tuningfork exports list --run loop
