@@ -233,15 +233,15 @@ class TuningforkApp(App[int]):
         target = next((node for node in path if hasattr(node, name)), self.screen)
         await self.run_action(action, default_namespace=target)
 
-    def action_help(self) -> None:
-        """Help for the screen that is shown; the key closes it too."""
+    def action_help(self, page: str = "") -> None:
+        """Help for the screen that is shown, or a page by its name; the key closes it too."""
         from tui.screens.dialogs.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss(None)
             return
         pages = [getattr(screen, "PAGE", "") for screen in reversed(self.screen_stack)]
-        self.push_screen(HelpScreen(next(filter(None, pages), "data")))
+        self.push_screen(HelpScreen(page or next(filter(None, pages), "data")))
 
     def action_jump(self) -> None:
         """Label what can have the focus, and go to what is chosen; the key ends it, too. The palette has one field."""

@@ -1,5 +1,5 @@
-"""The palette: every action of every screen by name, this screen's first.
-Made from tui.modes and tui.keys, so no action can be missing here."""
+"""The palette: every action of every screen by name, this screen's first, then the pages of help and the themes.
+Made from tui.modes, tui.keys and tui.help, so none can be missing here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Action:
 
 
 class Actions(Provider):
-    """Actions of the screen, of the app, of the other modes, and the themes."""
+    """Actions of the screen, of the app, of the other modes, the pages of help, and the themes."""
 
     async def discover(self) -> Hits:
         for action in self._actions():
@@ -40,6 +40,8 @@ class Actions(Provider):
                 yield Hit(score, matcher.highlight(action.name), action.run, help=action.help)
 
     def _actions(self) -> Iterator[Action]:
+        from tui.screens.dialogs import help
+
         app, pages = services(self.screen), modes.pages()
         here = getattr(self.screen, "PAGE", "")
         if here in pages:
@@ -48,6 +50,8 @@ class Actions(Provider):
         for mode in modes.registered():
             if mode.name != here:
                 yield from (self._act(key, f"{mode.title}: ", mode.name) for key in modes.actions(mode.name))
+        for name, title in help.index().items():
+            yield Action(f"Help: {title}", "Open this page of help", partial(app.act, f"help('{name}')"))
         for theme in themes.ALL:
             yield Action(f"Theme: {themes.TITLES[theme.name]}", "Change colours", partial(app.choose_theme, theme.name))
 

@@ -82,7 +82,7 @@ APP = (
     Key("app.doctor", "alt+c", "doctor", "Doctor: check this machine", "Check what Tuningfork needs on this machine"),
     Key("app.notices", "alt+n", "notices", "Notices", "List the notices of this session again"),
     Key("app.suspend", "ctrl+z,alt+z", "suspend_process", "Suspend", "Go to the shell; fg comes back"),
-    Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find any action by its name"),
+    Key("app.palette", "ctrl+p,f12", "command_palette", "Actions", "Find actions and help by name"),
     Key("app.quit", "ctrl+q,f10", "quit", "Quit", "Quit; runs and exports continue in the background", priority=True),
 )
 

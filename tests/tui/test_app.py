@@ -19,6 +19,7 @@ from textual.command import CommandList
 
 from store import datasets, jobs, pairs, runs
 from store.db import Store
+from tests.house import ROOT
 from tests.tui.conftest import PATIENCE_S, Drive, Driver
 from tui import app as app_module
 from tui import drafts, keys, modes, settings, themes
@@ -112,6 +113,27 @@ def test_every_page_of_help_is_written_and_lists_all_its_keys() -> None:
             for key in group:
                 assert key.help in listed
     assert text("no-such-page") == ""
+
+
+def test_every_file_of_help_can_be_opened_by_its_title() -> None:
+    from tui.screens.dialogs import help
+
+    files = {file.stem for file in (ROOT / "tui" / "help").glob("*.md")}
+    assert help.index().keys() == files >= {"remote", "data"}
+    assert len(set(help.index().values())) == len(files)
+
+
+async def test_the_palette_opens_a_page_of_help(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive(size=(100, 40)) as app:
+        await app.see("12 pairs")
+        await app.press("ctrl+p")
+        await app.see_page("CommandPalette")
+        await app.type("help: remote")
+        await app.see("Open this page of help")
+        await app.press("enter")
+        await app.see("Help: Remote control", "drives the open app from a script")
+        await app.press("escape")
+        await app.see_page("DataScreen")
 
 
 def test_the_key_list_keeps_its_columns() -> None:

@@ -240,6 +240,18 @@ async def test_a_field_is_filled_once_and_replaced(opened: Open, three: list[str
             assert held["question"] == text
 
 
+async def test_a_paste_arrives_once_and_without_control_characters(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.ask("press", keys=["slash"])
+        await app.ask("paste", text="one\x1b[31m\x07")  # a field of one line
+        assert (await app.held())["search"] == "one"
+        await app.ask("call", action="data.new")
+        await app.see("New pair")
+        await app.ask("paste", text="one\x1b[31m\r\ntwo")
+        assert (await app.held())["question"] == "one\ntwo"
+
+
 async def test_texts_and_choices_of_a_pair_are_filled_and_saved(opened: Open, three: list[str], store: Store) -> None:
     async with opened() as app:
         await app.see("Question 2?")

@@ -32,14 +32,14 @@ from tui.text import clean
     """,
 )
 def remote() -> None:
-    """Drive the open app from a script, by its keys and actions, and read its screen.
+    """Drive the open app from a script: run its actions, press its keys, fill its fields, read its screen.
 
-    Off unless asked for: start the app with `tuningfork --remote` or with "remote": "on" in settings.json of the home,
-    or start one without a screen with `tuningfork remote serve`. Only your own user can call it, on this machine.
+    It is off unless asked for: start the app with `tuningfork --remote`, or with "remote": "on" in settings.json of the
+    home, or run one without a terminal with `tuningfork remote serve`. Only your own user on this machine can call it.
 
-    A remote caller can do what keys can, but does not answer a question about something that cannot be undone (delete,
-    remove, overwrite, stop at once): a person answers that at the screen, and until then only Escape is taken. What
-    needs the terminal itself (suspend, your own editor) is refused, too.
+    A script can do what keys can, but a question about something that cannot be undone (delete, remove, overwrite,
+    send, stop at once) is answered at the screen; until then the script can only cancel it, with Escape. What removes
+    something without a question is refused, and so is what needs the terminal itself (suspend, your own editor).
     """
 
 
@@ -51,7 +51,7 @@ def remote() -> None:
     """,
 )
 def actions() -> None:
-    """List the actions of the screen that is open: name, key, what it does, its target, and whether it is enabled."""
+    """List what the open screen can do: the name to call, its key, what it does, where, and if that is possible now."""
     found = _ask("actions")["actions"]
     if session().as_json:
         emit_json(found)
@@ -63,7 +63,10 @@ def actions() -> None:
 @remote.command("call", example="tuningfork remote call data.new")
 @click.argument("action")
 def call(action: str) -> None:
-    """Run one action by its name, and return when the app is idle again. One of another mode opens that mode."""
+    """Run an action by its name, then wait until the app is idle again. An action of another mode opens that mode.
+
+    `tuningfork remote actions` lists the names. What takes longer than 5 seconds continues: see `remote wait`.
+    """
     _say_done(_ask("call", action=action))
 
 
@@ -76,7 +79,7 @@ def call(action: str) -> None:
 )
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def press(keys: tuple[str, ...]) -> None:
-    """Press keys, each when the one before was handled: a, ?, enter, escape, f2, ctrl+s, shift+down."""
+    """Press keys one after another, such as a, ?, enter, escape, f2, ctrl+s or shift+down."""
     _say_done(_ask("press", keys=list(keys)))
 
 
@@ -90,7 +93,7 @@ def press(keys: tuple[str, ...]) -> None:
 @click.option("--paste", is_flag=True, help="Paste the text in one piece instead of typing it.")
 @click.argument("text")
 def type_text(text: str, paste: bool) -> None:
-    """Type a text into the field that has the focus. A line break is Enter."""
+    """Type a text into the field that has the focus. A line break presses Enter, unless the text is pasted."""
     _say_done(_ask("paste" if paste else "type", text=text))
 
 
@@ -104,7 +107,7 @@ def type_text(text: str, paste: bool) -> None:
 def fields() -> None:
     """List the fields, lists and buttons of the screen: name, kind, label, and what each holds.
 
-    Of a list the row under the cursor is shown; with --json all rows, and the options of a choice.
+    Of a list it shows the row under the cursor; --json has all rows, and the options of each choice.
     """
     found = _ask("fields")["fields"]
     if session().as_json:
@@ -125,7 +128,10 @@ def fields() -> None:
 @click.argument("field")
 @click.argument("text")
 def fill(field: str, text: str) -> None:
-    """Replace what a field holds, by its name or its label; of a choice, select one of its options."""
+    """Replace what a field holds, select an option of a choice, or several of a list, with commas between.
+
+    FIELD is a name or a label that `tuningfork remote fields` lists.
+    """
     _say_done(_ask("fill", field=field, text=text))
 
 
@@ -136,12 +142,13 @@ def fill(field: str, text: str) -> None:
     tuningfork remote choose --open Start
     """,
 )
-@click.option("--open", "open_it", is_flag=True, help="Press Enter on it.")
+@click.option("--open", "open_it", is_flag=True, help="Press Enter there.")
 @click.argument("text")
 def choose(text: str, open_it: bool) -> None:
-    """Put the cursor on the row with this text, or the focus on the button that says it.
+    """Go to the row that has this text, or to the button that says it, in upper or lower case.
 
-    The row is looked for in every list of the screen; of the pairs on Data, in those in view: search for others first.
+    Every list of the screen is searched; of the pairs in Data only those in view, so search for others first. Where
+    several rows have the text, none is chosen and the error names them: type more of the one you mean.
     """
     _say_done(_ask("choose", text=text, open=open_it))
 
@@ -163,9 +170,9 @@ def mode(name: str) -> None:
 )
 @click.option("--svg", metavar="FILE", help="Write a picture of the screen to this file instead.")
 def show(svg: str | None) -> None:
-    """Print what the app shows: its rows as text, and on stderr mode, focus and whether a question waits.
+    """Print the screen as text; mode, focus and whether a question waits for a person go to stderr.
 
-    With --json also the badge, what the screen is doing, the last notices, and the jobs that run or wait.
+    --json adds what the screen is doing by itself, the last notices, and the jobs that run or wait.
     """
     if svg is not None:
         from store.files import replacing
@@ -187,11 +194,13 @@ def show(svg: str | None) -> None:
     tuningfork remote wait --jobs-done --timeout 3600
     """,
 )
-@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Until this is on the screen; may be repeated.")
-@click.option("--gone", multiple=True, metavar="TEXT", help="Until this is no longer on the screen; may be repeated.")
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Until one row has this; may be repeated.")
+@click.option("--gone", multiple=True, metavar="TEXT", help="Until no row has this; may be repeated.")
 @click.option("--mode", metavar="MODE", help="Until this mode is shown.")
-@click.option("--action", "actions", multiple=True, metavar="NAME", help="Until this action is possible.")
-@click.option("--ready", is_flag=True, help="Until the screen does nothing by itself: no check, no answer under way.")
+@click.option(
+    "--action", "actions", multiple=True, metavar="NAME", help="Until this action is possible; may be repeated."
+)
+@click.option("--ready", is_flag=True, help="Until the screen has finished: no check, answer or import under way.")
 @click.option("--jobs-done", is_flag=True, help="Until no run, export or other job runs or waits.")
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait at most.")
 def wait(
@@ -203,17 +212,17 @@ def wait(
     jobs_done: bool,
     timeout: float,
 ) -> None:
-    """Wait until all that is named is so, then print the screen. Also waits for an app that is still starting.
+    """Wait until all of this is true, then print the screen. Also waits for an app that is still starting.
 
-    Ends with 2 when that takes longer than the timeout. Jobs that are done may have failed: their own commands, such
-    as `tuningfork runs show`, say how they ended.
+    The exit code is 2 when that takes longer than the timeout. A job that is done may have failed: `tuningfork runs
+    show` and `tuningfork exports list` say how it ended.
     """
     from tui.remote.client import Awaited, RemoteClient
 
     awaited = Awaited(texts, gone, mode, actions, ready, jobs_done)
     if awaited == Awaited():
         raise BadInput(
-            "There is nothing to wait for.", todo="Name it, for example: --text TEXT, --ready or --jobs-done."
+            "There is nothing to wait for.", todo="Say what, for example: --text TEXT, --ready or --jobs-done."
         )
     with RemoteClient(session().home, wait_s=timeout) as client:
         _print_shown(client.wait(awaited, timeout))
@@ -221,7 +230,7 @@ def wait(
 
 @remote.command("quit", example="tuningfork remote quit")
 def quit_app() -> None:
-    """Quit the app. One with a screen asks its user first where work runs or is unsaved; drafts are always kept."""
+    """Quit the app. In a terminal it asks its user first if work runs or is unsaved; drafts are always kept."""
     asks = _ask("quit")["asks"]
     if session().as_json:
         emit_json({"asks": asks})
@@ -239,9 +248,9 @@ def quit_app() -> None:
 @click.option(
     "--size", default="120x40", show_default=True, metavar="COLUMNSxROWS", help="Size of its screen in cells."
 )
-@click.option("--allow-removing", is_flag=True, help="Let callers confirm what cannot be undone.")
+@click.option("--allow-removing", is_flag=True, help="Let callers remove things and confirm what cannot be undone.")
 def serve(size: str, allow_removing: bool) -> None:
-    """Run the app without a terminal until `tuningfork remote quit` or Ctrl-C; it prints its socket once it hears."""
+    """Run the app without a terminal until `tuningfork remote quit` or Ctrl-C. Prints its socket once it listens."""
     import sys
 
     from tui.app import TuningforkApp

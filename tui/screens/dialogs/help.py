@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import ClassVar
@@ -23,12 +24,14 @@ from tui import keys, modes
 from tui.keys import Key, Page, display
 from tui.services import services
 
+TOPICS = {"remote": Page("Remote control")}
+"""Pages of tui/help that belong to no screen. The palette lists them, after those of the screens."""
 _NAMES = 16
 """Cells of the column of key names, the gap to their sentences included."""
 
 
 class HelpScreen(ModalScreen[None]):
-    """`page` is a name in modes.pages(); one without a page of text shows its keys alone."""
+    """`page` is a name in modes.pages() or TOPICS; one without a page of text shows its keys alone."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.BACK, keys.HELP_PAGE)
@@ -75,13 +78,22 @@ class KeyList(Widget):
 
 
 def _page(name: str) -> Page:
-    return modes.pages().get(name, Page(name))
+    return (modes.pages() | TOPICS).get(name, Page(name))
+
+
+def index() -> dict[str, str]:
+    """The written pages of help, by their names in tui/help: their titles."""
+    return {name: page.title for name, page in (modes.pages() | TOPICS).items() if _file(name).is_file()}
 
 
 def text(page: str) -> str:
     """The written part of a page; empty when there is none."""
-    file = files("tui") / "help" / f"{page}.md"
+    file = _file(page)
     return file.read_text("utf-8") if file.is_file() else ""
+
+
+def _file(page: str) -> Traversable:
+    return files("tui") / "help" / f"{page}.md"
 
 
 def key_list(page: Page, width: int, keymap: Mapping[str, str] = MappingProxyType({})) -> Content:
