@@ -433,6 +433,17 @@ async def test_what_is_unknown_is_answered_with_what_there_is(opened: Open) -> N
             await app.ask("type", text="x" * 2001)
 
 
+async def test_an_action_that_is_not_possible_now_is_not_called_unknown(opened: Open, three: list[str]) -> None:
+    async with opened() as app:
+        await app.see("Question 2?")
+        await app.ask("press", keys=["alt+m"])  # a page that is no mode
+        await app.see_page("ModelsPage")
+        listed = {each["name"]: each["enabled"] for each in (await app.ask("actions"))["actions"]}
+        assert listed["models.new"] and not listed["models.stop"]
+        with pytest.raises(Conflict, match=r"models\.stop is not possible now"):
+            await app.ask("call", action="models.stop")
+
+
 async def test_what_cannot_be_undone_needs_a_person(opened: Open, three: list[str], store: Store) -> None:
     async with opened() as app:
         await app.see("Question 2?")
