@@ -50,6 +50,10 @@ class _Threads:
                 future.set_exception(error)
 
 
+class Left(Exception):
+    """Raised inside a job, and caught by the page that began it: the page was left, its result is not wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreChange:
     """What changed in the store since the last look."""

@@ -50,6 +50,11 @@ def model_name(export: Export) -> str:
     return export.run + at + (f"*{strength:g}" if strength is not None else "")
 
 
+def message(export: Export) -> str:
+    """What its upload is called on the hub: `ember@40: gguf q8_0, by Tuningfork`."""
+    return f"{model_name(export)}: {title(export)}, by Tuningfork"
+
+
 def state_word(export: Export) -> str:
     """The state in plain words."""
     return _WORD.get(export.state, export.state)

@@ -126,6 +126,7 @@ def _from_palette(
     ground = Color.parse(base).blend(Color.parse(blue), 0.18).hex  # faint text is read on it, too
     cursor = {"block-cursor-background": ground, "block-cursor-foreground": text, "block-cursor-text-style": "bold"}
     blurred = {"block-cursor-blurred-background": lift, "block-cursor-blurred-foreground": text}
+    lane_a = Color.parse(blue).blend(Color.parse(text), 0.25).hex  # its letter is read on faint grounds
     bars = {f"scrollbar-background{state}": surface for state in ("", "-hover", "-active")}
     return Theme(
         name=f"tuningfork-{name}",
@@ -141,7 +142,7 @@ def _from_palette(
         warning=orange,
         error=red,
         variables={
-            "lane-a": blue, "lane-b": gold, "faint": faint, "hairline": line, "lift": lift,
+            "lane-a": lane_a, "lane-b": gold, "faint": faint, "hairline": line, "lift": lift,
             "input-selection-background": f"{blue} 35%", "border": gold, "border-blurred": line,
             "scrollbar": line, "scrollbar-hover": faint, "scrollbar-active": gold, "scrollbar-corner-color": surface,
             **cursor, **blurred, **bars,

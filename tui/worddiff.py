@@ -45,8 +45,8 @@ def _alike(one: list[tuple[str, str]], two: list[tuple[str, str]], only_one: lis
     >>> word_diff("Yes, it is.", "No. Never.").alike, word_diff("I am Ember.", "I am Bolt.").alike
     (0.0, 0.6666666666666666)
     """
-    words = [word[0].isalnum() or word[0] == "_" for word, _ in one]
-    longest = max(sum(words), sum(word[0].isalnum() or word[0] == "_" for word, _ in two))
+    words, others = ([word[0].isalnum() or word[0] == "_" for word, _ in side] for side in (one, two))
+    longest = max(sum(words), sum(others))
     counted = words if longest else [True] * len(one)
     longest = longest or max(len(one), len(two))
     common = sum(is_word and not only for is_word, only in zip(counted, only_one, strict=True))

@@ -3,7 +3,7 @@ order in which they were measured, as records and as a plot of plain text. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,37 +62,42 @@ def history(store: Store, *, part: str | None = None, metric: str | None = None)
     heads: dict[tuple[str, ...], dict[str, Any]] = {}
     measured_by: dict[tuple[str, ...], list[int]] = {}
     seen: set[tuple[Any, ...]] = set()
+    for each, one, measured, asked in _measured(store, part, metric):
+        key = (one["part"], measured["name"], asked)
+        what = f"{each.plan['dataset']} {each.plan['split']}" if one["part"] == TEST else one["part"]
+        heads[key] = {"what": what, "part": one["part"], "rows": one["rows"], "metric": measured["name"],
+                      **{name: measured[name] for name in ("title", "better", "digits")}}  # fmt: skip
+        measured_by.setdefault(key, []).append(each.id)
+        sides = {side["side"]: side for side in each.report["sides"] if side["role"] != "floor"}
+        for value in measured["values"]:
+            side = sides.get(value["side"])
+            if side is None or value["value"] is None:
+                continue
+            who = (key, side["identity"], canonical([side["model"], side["context"], side["sampling"]]))
+            if who not in seen:
+                seen.add(who)
+                point = HistoryPoint(
+                    each.id, each.created_at, value["side"], value["value"], value["low"], value["high"]
+                )
+                found.setdefault(key, []).append(point)
+    order = sorted(found, key=lambda key: -measured_by[key][-1])
+    return [HistorySeries(**heads[key], points=tuple(found[key]), evaluations=tuple(measured_by[key])) for key in order]
+
+
+def _measured(store: Store, part: str | None, metric: str | None) -> Iterator[tuple[Any, Any, Any, str]]:
+    """Each metric of each part that is wanted, the oldest evaluation first: the evaluation, its part and its metric as
+    its report has them, and the hash of the rows that were asked."""
     for each in reversed(evaluations.all_evaluations(store)):
         if each.report is None:
             continue
         rows = evaluations.rows(store, each.id)
-        sides = {side["side"]: side for side in each.report["sides"] if side["role"] != "floor"}
         for one in each.report["parts"]:
             if part not in (None, one["part"]):
                 continue
             asked = sha256(canonical([[r.messages, r.reference, r.expect] for r in rows if r.part == one["part"]]))
             for measured in one["metrics"]:
-                if metric != ALL and measured["name"] != (metric or one["deciding"]):
-                    continue
-                key = (one["part"], measured["name"], asked)
-                what = f"{each.plan['dataset']} {each.plan['split']}" if one["part"] == TEST else one["part"]
-                heads[key] = {"what": what, "part": one["part"], "rows": one["rows"], "metric": measured["name"],
-                              **{name: measured[name] for name in ("title", "better", "digits")}}  # fmt: skip
-                for value in measured["values"]:
-                    side = sides.get(value["side"])
-                    if side is None or value["value"] is None:
-                        continue
-                    who = (key, side["identity"], canonical([side["model"], side["context"], side["sampling"]]))
-                    if who not in seen:
-                        seen.add(who)
-                        found.setdefault(key, []).append(
-                            HistoryPoint(
-                                each.id, each.created_at, value["side"], value["value"], value["low"], value["high"]
-                            )
-                        )
-                measured_by.setdefault(key, []).append(each.id)
-    order = sorted(found, key=lambda key: -measured_by[key][-1])
-    return [HistorySeries(**heads[key], points=tuple(found[key]), evaluations=tuple(measured_by[key])) for key in order]
+                if metric == ALL or measured["name"] == (metric or one["deciding"]):
+                    yield each, one, measured, asked
 
 
 def plot(series: HistorySeries, width: int) -> list[str]:

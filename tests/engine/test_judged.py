@@ -250,7 +250,7 @@ class TestConfig:
         toys.register()
         try:
             with pytest.raises(BadInput, match="The objective dpo is not trained by the method toy") as caught:
-                dpo(method="toy", dtype="bf16")
+                dpo(method="toy")
             assert (caught.value.where, caught.value.todo) == ("method", "Choose one of: lora, qlora.")
         finally:
             toys.unregister()

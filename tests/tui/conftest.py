@@ -12,6 +12,7 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key, key_to_character
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from store import datasets, pairs
 from store.db import Store
@@ -67,8 +68,9 @@ class Driver:
         quiet = 0
         while quiet < 3:
             await asyncio.sleep(0.001)
-            pumps = [self.app, self.app.screen, *self.app.screen.walk_children()]
-            quiet = quiet + 1 if all(pump.message_queue_size == 0 for pump in pumps) else 0
+            widgets = [self.app.screen, *self.app.screen.walk_children(Widget)]
+            still = all(each.is_mounted and each.message_queue_size == 0 for each in widgets)
+            quiet = quiet + 1 if still and self.app.message_queue_size == 0 else 0
 
     async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Wait for a condition; on a timeout show the screen."""

@@ -156,9 +156,10 @@ async def test_a_set_that_comes_along_is_copied_before_it_is_edited(drive: Drive
         await app.press("delete")
         await app.see("Delete the probe set my identity (20 probes)?")
         await app.press("tab", "enter")
-        await app.until(lambda: not path.exists())
-        await app.see("● shop")
+        await app.until(lambda: "my identity" not in [each.name for each in screen.sets])
+        assert not path.exists()
         await app.press("u")
+        await app.until(lambda: "my identity" in [each.name for each in screen.sets])
         await app.see("● my identity")
         assert len(questions(path)) == 20 and len(questions(shop)) == 2
 

@@ -551,6 +551,15 @@ async def test_a_caller_too_many_is_told(opened: Open, monkeypatch: pytest.Monke
                 await app.ask("show")
 
 
+async def test_a_caller_who_was_refused_before_asking_reads_why(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "peer_uid", lambda peer: os.getuid() + 1)
+    async with opened() as app:
+        client = await asyncio.to_thread(RemoteClient, app.app.store.home)
+        await asyncio.sleep(0.3)  # the app has answered and closed by now
+        with pytest.raises(BadInput, match="Only the user who opened the app"):
+            await asyncio.to_thread(client.ask, "show")
+
+
 async def test_an_app_that_ends_meanwhile_ends_the_call(opened: Open, home: Home) -> None:
     async with opened() as app:
         client = await asyncio.to_thread(RemoteClient, home)

@@ -8,7 +8,7 @@ import click
 from tui.cli.command import Command
 from tui.cli.output import confirm, emit, emit_json, say, table
 from tui.cli.session import session
-from tui.export_summary import model_name, sending, title
+from tui.export_summary import message, sending
 from tui.formatting import count, size
 
 
@@ -49,7 +49,7 @@ def push(what: str, repo: str, private: bool, dry_run: bool, yes: bool) -> None:
     confirm(sending(len(files), total, repo, private), yes)
     session().on_interrupt = "What was sent before may be there; nothing here has changed."
     say(f"Sending {size(total)} to huggingface.co/{repo} …")
-    url = hub_upload.push(files, repo, private=private, message=f"{model_name(made)}: {title(made)}, by Tuningfork")
+    url = hub_upload.push(files, repo, private=private, message=message(made))
     if session().as_json:
         emit_json(whole | {"url": url})
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +92,8 @@ class RemoteClient:
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
         """The answer to one request. An error that the app sent is raised as what it was there."""
         try:
-            self._socket.sendall(protocol.line({"do": do, **what}))
+            with suppress(ConnectionError):  # one that was refused before it asked is told why by what it reads
+                self._socket.sendall(protocol.line({"do": do, **what}))
             data = self._reader.readline(protocol.LONGEST_ANSWER + 1)
         except TimeoutError:
             todo = "Look at its screen: tuningfork remote show"

@@ -145,6 +145,7 @@ def _write(field: RemoteField, widget: Input | TextArea, text: str) -> None:
     if isinstance(widget, Input):
         if "\n" in text:
             raise BadInput(f"The field {field.name} is one line, and the text has a line break.", where=field.name)
+        widget.screen.set_focus(widget)  # before it changes: matches are listed of the field that has the focus
         widget.value = text
         widget.cursor_position = len(text)
         return

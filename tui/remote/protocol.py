@@ -3,7 +3,6 @@ One JSON object a line each way. Imports neither the interface nor the event loo
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from store import suggest
 from store.errors import BadInput, NotFound, Unsupported, UserError
 from store.home import Home
 from tui.text import one_line
@@ -106,9 +106,7 @@ def unknown(what: str, name: str, known: Iterable[str], otherwise: str) -> NotFo
     >>> unknown("mode", "tarin", ["data", "train"], "Use: data, train").todo
     'Did you mean train?'
     """
-    close = difflib.get_close_matches(name, [*known], 3)
-    todo = f"Did you mean {', '.join(close)}?" if close else otherwise
-    return NotFound(f"There is no {what} {one_line(repr(name), 60)}.", todo=todo)
+    return NotFound(f"There is no {what} {one_line(repr(name), 60)}.", todo=suggest.hint(name, known, otherwise))
 
 
 def refused(error: UserError | Exception) -> dict[str, Any]:

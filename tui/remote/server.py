@@ -298,10 +298,12 @@ class RemoteServer:
         while quiet < 3 and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
             with suppress(LookupError):  # between two screens there is none
-                pumps = [self._app, self._app.screen, *self._app.screen.walk_children()]
+                widgets = [self._app.screen, *self._app.screen.walk_children()]
                 called = self._app.bridge.waiting > 0 and not self._working()  # what a screen does by itself goes on
-                still = all(pump.message_queue_size == 0 for pump in pumps) and not called
-                quiet = quiet + 1 if still and self._app.screen.is_mounted else 0
+                still = self._app.message_queue_size == 0 and not called
+                # one that is not mounted yet would take a text and tell nobody that it changed
+                still = still and all(each.is_mounted and each.message_queue_size == 0 for each in widgets)
+                quiet = quiet + 1 if still else 0
         screen = type(self._app.screen).__name__
         return {"idle": quiet >= 3, "working": self._working(), "mode": self._app.current_mode, "screen": screen}
 

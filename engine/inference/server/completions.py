@@ -10,7 +10,7 @@ from time import perf_counter
 
 from engine.inference.backends.base import Backend
 from engine.inference.protocol import ChatRequest
-from engine.inference.records import Finish, GenerationRequest, Piece, Reasoning, ScoredToken, TokenLogprob
+from engine.inference.records import Finish, GenerationRequest, ScoredToken, TokenLogprob
 from engine.inference.replies import Completed
 from engine.inference.sampling import Sampling
 from engine.models.refs import Resolved
@@ -73,18 +73,13 @@ async def gathered(ref: str, backend: Backend, job: GenerationRequest) -> Comple
     finish = Finish("length", 0, 0)
     async with aclosing(backend.generate(job)) as items:
         async for item in items:
-            _sort(item, texts, logprobs)
-            finish = item if isinstance(item, Finish) else finish
+            if isinstance(item, str):
+                texts.append(item)
+            elif isinstance(item, TokenLogprob):
+                logprobs.append(item)
+            elif isinstance(item, Finish):
+                finish = item
     return Completed(ref, "".join(texts), logprobs, finish)
-
-
-def _sort(item: Piece | Finish, texts: list[str], logprobs: list[TokenLogprob]) -> None:
-    if isinstance(item, str):
-        texts.append(item)
-    elif isinstance(item, TokenLogprob):
-        logprobs.append(item)
-    else:
-        assert isinstance(item, Finish | Reasoning)
 
 
 async def _named(model: Resolved, backend: Backend, scored: Sequence[ScoredToken], top: int) -> list[TokenLogprob]:

@@ -3,7 +3,6 @@ Sets up the process for speed (threads, memory allocator). Knows nothing of data
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import platform
@@ -18,11 +17,9 @@ from engine.models import gguf_source, inspection
 from engine.training.activations import PACK_TOKENS, Device, activation_bytes
 from engine.training.config import TrainConfig
 from engine.training.objectives import OBJECTIVES
+from engine.training.worker import memory
 from engine.training.worker.methods import ADAPTERS
 from store.errors import BadInput, Unsupported
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_KEEP_BYTES, _GIVE_BACK_BYTES = 1 << 30, 1 << 17
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,7 @@ def set_up_process(threads: int | None, card: int = 0, *, give_back: bool = Fals
     os.environ["CUDA_VISIBLE_DEVICES"] = seen[min(card, len(seen) - 1)] if seen else ""  # one is enough
     if threads:
         torch.set_num_threads(threads)
-    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        kept = _GIVE_BACK_BYTES if give_back else _KEEP_BYTES
-        for option, value in ((_M_MMAP_THRESHOLD, kept), (_M_TRIM_THRESHOLD, kept), (_M_ARENA_MAX, 1)):
-            libc.mallopt(option, value)
+    memory.keep_freed(memory.GIVE_BACK_BYTES if give_back else memory.KEEP_BYTES)
     return torch.get_num_threads()
 
 

@@ -9,15 +9,14 @@ them every function here gives back what it gets.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+from engine.training.worker import memory
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -41,9 +40,7 @@ def shard(model: Any, device: str, world: int) -> None:
         if isinstance(part, FSDPModule):
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
-    gc.collect()
-    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    memory.give_back()
 
 
 def _layers(base: nn.Module) -> list[nn.Module]:

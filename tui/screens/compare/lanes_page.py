@@ -13,6 +13,7 @@ from textual.events import Resize
 from textual.timer import Timer
 from textual.widgets import Static
 
+from engine.comparison.answer import LaneAnswer
 from tui.screens.compare import rendering as view
 from tui.screens.compare.conversation import Conversation
 from tui.screens.compare.lane import Block, LaneView
@@ -293,6 +294,20 @@ class LanesPage(Vertical):
     def _how_keys_act(self) -> view.Target:
         """How actions are about the panel at `position`: with letters, once a lane has the focus."""
         return "keys" if self.panel_in_focus else "prompt"
+
+    def answer_in_front(self, what: str) -> tuple[str, int, LaneAnswer] | None:
+        """(lane, turn, answer) of the last answer of the lane that keys are about; None, with a note, when there is
+        none to be looked at. `what` is that, as the end of "An answer is still coming; ..."."""
+        comparison = self._conversation.comparison
+        if comparison.busy:
+            self.note(f"An answer is still coming; {what} when it has ended.")
+            return None
+        if self.sides_hidden():
+            return None
+        found = view.last_answer(comparison, self.position)
+        if found is None:
+            self.note("This lane has not answered yet.")
+        return found
 
     def panel(self, position: int) -> LanePanel:
         """The panel at a position, from the left."""

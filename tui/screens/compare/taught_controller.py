@@ -21,15 +21,8 @@ class TaughtController:
         """Show the pairs that taught the last answer of the lane in front."""
         from tui.screens.compare.taught_view import TaughtView
 
-        comparison = self._conversation.comparison
-        if comparison.busy:
-            self._page.note("An answer is still coming; ask what taught it when it has ended.")
-            return
-        if self._page.sides_hidden():
-            return
-        found = view.last_answer(comparison, self._page.position)
+        found = self._page.answer_in_front("ask what taught it")
         if found is None:
-            self._page.note("This lane has not answered yet.")
             return
         name, turn, answer = found
         ref = Ref.read(answer.model)
@@ -37,5 +30,5 @@ class TaughtController:
             self._page.note(f"{view.title(answer.model)} is no run: no pairs of yours taught it. Go to a tuned lane.")
             return
         last: Message = {"role": "assistant", "content": answer.text}
-        said = [*comparison.history(name, turn), last]
+        said = [*self._conversation.comparison.history(name, turn), last]
         await self._host.tuningfork.push_screen_wait(TaughtView(ref.value, said))

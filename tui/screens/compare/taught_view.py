@@ -20,6 +20,7 @@ from store import pairs
 from store.errors import TuningforkError
 from store.records import Message
 from tui import formatting, keys
+from tui.bridge import Left
 from tui.screens.base import PageScreen, show_errors
 from tui.text import clip, fit, one_line
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 _SCORE = 6
 """Cells of a likeness."""
-
-
-class _Left(Exception):
-    """The screen was left: the work is not wanted any more."""
 
 
 class TaughtView(PageScreen[None]):
@@ -69,7 +66,7 @@ class TaughtView(PageScreen[None]):
 
         def heard(read: int, of: int) -> None:
             if self._ended.is_set():
-                raise _Left
+                raise Left
             passed = time.monotonic() - begun
             left = f", {formatting.left((of - read) * passed / read)}" if read and passed > 1 else ""
             text = f"The run reads its pairs: {read:,} of {of:,}{left}. Esc cancels."
@@ -77,7 +74,7 @@ class TaughtView(PageScreen[None]):
 
         try:
             self._found = await self.tuningfork.bridge.job(teachers, self._run, self._said, on_progress=heard)
-        except _Left:
+        except Left:
             return
         except TuningforkError as error:
             self.tuningfork.notify_error(error)

@@ -24,14 +24,8 @@ class TokenController:
     async def show(self) -> None:
         """Show the tokens of the last answer of the lane in front; fork it where the user chooses another token."""
         conversation, comparison = self._conversation, self._conversation.comparison
-        if comparison.busy:
-            self._page.note("An answer is still coming; look at its tokens when it has ended.")
-            return
-        if self._page.sides_hidden():
-            return
-        found = view.last_answer(comparison, self._page.position)
+        found = self._page.answer_in_front("look at its tokens")
         if found is None:
-            self._page.note("This lane has not answered yet.")
             return
         name, turn, answer = found
         why = _no_base(answer.model, examples=comparison.lanes[name].few_shot is not None)

@@ -18,6 +18,7 @@ from store.curate.findings import Finding, texts
 from store.db import Store
 from store.problems import Fixes, Problems
 from tui import formatting, keys
+from tui.bridge import Left
 from tui.screens.base import PageScreen, show_errors
 from tui.screens.data.bulk_dialogs import marked
 from tui.screens.dialogs.base import Dialog, button
@@ -31,10 +32,6 @@ _AROUND = 300
 _CHANGES = 12
 _STYLES = {"error": "$text-error", "warning": "$text-warning", "info": "$faint"}
 _SIGNS = {"error": "✗", "warning": "!", "info": "·"}
-
-
-class _Left(Exception):
-    """The user went back before everything was looked at."""
 
 
 class ProblemList(PageScreen[None]):
@@ -78,7 +75,7 @@ class ProblemList(PageScreen[None]):
         """Look through the dataset again; the cursor stays where it is."""
         try:
             self._found = await self.tuningfork.bridge.job(self._look)
-        except _Left:
+        except Left:
             return
         self._draw(self._found)
 
@@ -87,7 +84,7 @@ class ProblemList(PageScreen[None]):
 
     def _go_on(self, _done: int) -> None:
         if self._gone:
-            raise _Left
+            raise Left
 
     def _draw(self, found: Problems) -> None:
         options, empty = self.query_one(OptionList), self.query_one(EmptyState)

@@ -20,6 +20,7 @@ from store.db import Store
 from store.errors import TuningforkError
 from tui import formatting, keys
 from tui.bars import bar, percent
+from tui.bridge import Left
 from tui.screens.base import PageScreen, show_errors
 from tui.statistics_lines import StatisticsLine, cost_lines, lines
 from tui.text import fit, one_line
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 _FIGURES = 14
 """Cells of a count and its share."""
 _LABEL, _BAR = 48, 100
-
-
-class _Left(Exception):
-    """The user went back before everything was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class StatisticsPage(PageScreen[str]):
         """Count the pairs, then their tokens where a model is ready for that."""
         try:
             found = await self.tuningfork.bridge.job(self._count)
-        except _Left:
+        except Left:
             return
         name = one_line(self._dataset, 30)
         if not found.pairs:
@@ -102,7 +99,7 @@ class StatisticsPage(PageScreen[str]):
         self._say("counting tokens …")
         try:
             found = await self.tuningfork.bridge.job(self._count_tokens, self._model)
-        except _Left:
+        except Left:
             return
         self._tokens = cost_lines(found.costs) if found.costs else []
         self._say(found.why)
@@ -131,7 +128,7 @@ class StatisticsPage(PageScreen[str]):
 
     def _go_on(self, _done: int) -> None:
         if self._gone:
-            raise _Left
+            raise Left
 
     def _say(self, what: str) -> None:
         if not self._gone:

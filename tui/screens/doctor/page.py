@@ -16,16 +16,13 @@ from engine import doctor
 from engine.doctor import Diagnosis
 from store.db import Store
 from tui import keys
+from tui.bridge import Left
 from tui.screens.base import PageScreen
 from tui.widgets.flow import Flow
 from tui.widgets.line_list import LineList
 
 _SIGN = {"ok": ("✓", "$success"), "warn": ("!", "$warning bold"), "fail": ("✗", "$error bold")}
 _NAME = 16
-
-
-class _Left(Exception):
-    """The page was left before everything was checked."""
 
 
 class DoctorPage(PageScreen[None]):
@@ -72,7 +69,7 @@ class DoctorPage(PageScreen[None]):
         self._draw()
         try:
             await self.tuningfork.bridge.job(self._examine)
-        except _Left:
+        except Left:
             return
         self._busy = False
         self._draw()
@@ -80,7 +77,7 @@ class DoctorPage(PageScreen[None]):
     def _examine(self, store: Store) -> None:
         for check in doctor.examine(store.home):
             if self._gone:
-                raise _Left
+                raise Left
             self.app.call_from_thread(self._add, check)
 
     def _add(self, check: Diagnosis) -> None:

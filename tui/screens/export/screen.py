@@ -21,7 +21,7 @@ from engine.job_list import JobView
 from store.errors import BadInput, TuningforkError
 from store.records import Export, Job
 from tui import formatting, keys
-from tui.export_summary import model_name, sending, title
+from tui.export_summary import message, model_name, sending, title
 from tui.screens.base import ModeScreen, show_errors
 from tui.screens.dialogs.ask import Ask
 from tui.screens.dialogs.confirm import Confirm
@@ -342,8 +342,8 @@ class ExportScreen(ModeScreen):
                 return
             self._sending = repo
             self.tuningfork.notify(f"Sending {formatting.size(total)} to huggingface.co/{repo} …")
-            message = f"{model_name(made)}: {title(made)}, by Tuningfork"
-            url = await bridge.job(lambda _: hub_upload.push(files, repo, private=private, message=message))
+            said = message(made)
+            url = await bridge.job(lambda _: hub_upload.push(files, repo, private=private, message=said))
         except TuningforkError as error:
             self.tuningfork.show_error(error, "The export was not pushed")
         else:

@@ -53,6 +53,8 @@ class LogText(ScrollView, can_focus=True):
         self._rest = ""
         """The line that is still being written, as it came."""
         self._flow, self._last = Flow(0), Flow(0)
+        self._follow = True
+        """Whether what comes is scrolled into view: kept, since the size and a scroll under way say nothing of it."""
         self.needle = ""
         self.at = -1
         """The row of the match that was gone to last."""
@@ -62,50 +64,53 @@ class LogText(ScrollView, can_focus=True):
     def forget(self) -> None:
         """Show nothing, and follow what comes."""
         self._whole = self._rest = ""
+        self._follow = True
         self._wrap(Flow(self._flow.width))
-        self._settle(True)
+        self._settle()
 
     def add(self, text: str) -> None:
         """Append what was written since."""
         if not text:
             return
-        follow = self.following
         lines, newline, self._rest = (self._rest + text).rpartition("\n")
         if newline:
             more = tidy(lines)
             self._whole = f"{self._whole}\n{more}" if self._whole else more
         self._wrap(self._flow)
-        self._settle(follow)
-
-    @property
-    def following(self) -> bool:
-        """Whether the end is in view, and stays there."""
-        return self.scroll_offset.y >= self.max_scroll_y
+        self._settle()
 
     def on_resize(self, event: Resize) -> None:
-        follow = self.following
         self._wrap(Flow(self.scrollable_content_region.width - 1))
-        self._settle(follow)
+        self._settle()
 
     def _wrap(self, flow: Flow) -> None:
         self._flow = flow
         self._flow.grow(self._whole)
         self._last = Flow(flow.width, tidy(self._rest))
 
-    def _settle(self, follow: bool) -> None:
+    def _settle(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._flow) + len(self._last))
-        if follow:
+        if self._follow:
             self.action_bottom()
         self.refresh()
 
     # -- moving -------------------------------------------------------------------------------------------------------
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value >= self.max_scroll_y:
+            self._follow = True
+        elif new_value < old_value:
+            self._follow = False
+
     def action_bottom(self) -> None:
         """Go to the newest line, and follow it."""
+        self._follow = True
         self.scroll_to(y=self.virtual_size.height, animate=False, force=True)
 
     def action_first(self) -> None:
         """Go to the oldest line."""
+        self._follow = False
         self.scroll_to(y=0, animate=False, force=True)
 
     def find(self, step: int = 1, at: int | None = None) -> bool:
@@ -119,6 +124,7 @@ class LogText(ScrollView, can_focus=True):
         else:
             row = next((row for row in reversed(rows) if row < at), rows[-1])
         self.at = row
+        self._follow = False
         self.scroll_to(y=max(0, row - self.scrollable_content_region.height // 2), animate=False, force=True)
         self.refresh()
         return True
