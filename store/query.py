@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ _REGEX = re.compile(r"/((?:[^/\\\n]|\\.)+)/(i?)(?=\s|$)")
 _AGE = re.compile(r"(\d{1,6})([mhdw])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _OPPOSITE = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_DAY, _AFTER_DAY = len("2026-01-31"), {">": ">=", "<=": "<"}
+"""Characters of a day without a time, and what comparing with one means for the midnight at its end."""
 
 
 class BadQuery(BadInput):
@@ -504,8 +506,10 @@ def _when(column: str, store: Store, term: SearchTerm, scope: Sequence[int]) -> 
         at = int(time.time() * 1000) - int(age[1]) * _UNIT_MS[age[2]]
         return f"{column} {_OPPOSITE[term.sign]} ?", (at,)
     try:
-        day = datetime.fromisoformat(value if len(term.values) == 1 else "")
-        return f"{column} {term.sign} ?", (int(day.timestamp() * 1000),)
+        moment, sign = datetime.fromisoformat(value if len(term.values) == 1 else ""), term.sign
+        if len(value) <= _DAY and sign in _AFTER_DAY:  # after a day is after its last moment
+            moment, sign = moment + timedelta(days=1), _AFTER_DAY[sign]
+        return f"{column} {sign} ?", (int(moment.timestamp() * 1000),)
     except (ValueError, OverflowError, OSError):
         todo = f"Write an age like {term.name}<7d (m, h, d, w) or a day like {term.name}>2026-01-31"
         raise term.wrong(f"{value!r} is not a time.", todo) from None

@@ -306,11 +306,6 @@ class ChatTemplate:
         )
 
     @property
-    def bos_id(self) -> int | None:
-        """The begin-of-text token. A template writes it where its model wants it: never add it."""
-        return self._id("bos_token")
-
-    @property
     def pad_id(self) -> int:
         """A token to fill rows with; masked wherever it is used."""
         pad = self._id("pad_token")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -78,6 +79,13 @@ QUERIES = [
 @pytest.mark.parametrize(("text", "expected"), QUERIES, ids=[text for text, _ in QUERIES])
 def test_a_query_finds(filled: Store, text: str, expected: list[str]) -> None:
     assert asked(filled, text) == expected
+
+
+def test_a_day_is_all_of_it(filled: Store) -> None:
+    day = datetime.fromtimestamp(pairs.page(filled, query.search_ids(filled, "kind:identity"))[0].created_at / 1000)
+    for sign, found in ((">", []), (">=", ["Who"]), ("<=", ["Who"]), ("<", [])):
+        assert asked(filled, f"kind:identity created{sign}{day:%Y-%m-%d}") == found, sign
+    assert asked(filled, f"kind:identity created>{day:%Y-%m-%d}T00:00") == ["Who"], "with a time it is a moment"
 
 
 def test_preferences_and_feedback_for_the_same_question(filled: Store) -> None:
