@@ -343,6 +343,13 @@ def _contents(store: Store, dataset_id: int) -> tuple[Counter[str], str, array[i
     return splits, hashed.hexdigest(), ids
 
 
+def ready_hashes(store: Store, name: str, split: Split | None = None) -> list[str]:
+    """The content hashes of a dataset's ready pairs, of one split or of all, sorted: what a freeze would keep now.
+    Writes nothing. NotFound for a dataset that is not there."""
+    rows = store.rows(_READY, (get_id(store, name),))
+    return sorted(row["content_hash"] for row in rows if split in (None, row["split"]))
+
+
 def _nothing_to_freeze(store: Store, dataset: Dataset, ready: int) -> UserError:
     if ready:
         what, todo = (

@@ -194,16 +194,12 @@ def _data_changes(store: Store, data: Mapping[str, Any]) -> list[str]:
     """Whether the split that was asked is still what it was: its rows, whatever happened to the other splits."""
     name, split = data["dataset"], data["split"]
     try:
-        before = _content(store, data["snapshot"], split)
-        if _content(store, datasets.freeze(store, name).hash, split) == before:
+        before = [row.content_hash for row in datasets.snapshot_rows(store, data["snapshot"], split)]
+        if datasets.ready_hashes(store, name, split) == sorted(before):
             return []
     except UserError as error:
         return [f"The dataset {name} cannot be compared: {error.what}"]
     return [f"The rows of {name} in the {split} split have changed."]
-
-
-def _content(store: Store, snapshot: str, split: Any) -> list[str]:
-    return sorted(row.content_hash for row in datasets.snapshot_rows(store, snapshot, split))
 
 
 def _identity(store: Store, model: str) -> str:

@@ -167,7 +167,9 @@ def test_evidence_is_checked_against_what_is_there(
     assert "Nothing has changed" in tf.ok("verdict", "--check", str(out))
     assert tf.json("verdict", "--check", str(out))["valid"] is True
     pairs.create_many(store, [PairDraft("Another?", "Yes.")], dataset="cities", split="train")
+    frozen = store.scalar("SELECT count(*) FROM snapshot")
     assert tf.json("verdict", "--check", str(out))["changed"] == [], "the split that was asked is as it was"
+    assert store.scalar("SELECT count(*) FROM snapshot") == frozen, "a check writes nothing"
     pairs.create_many(store, [PairDraft("One more?", "Yes.")], dataset="cities", split="test")
     assert changed(tf, out) == ["The rows of cities in the test split have changed."]
     adapter = next((store.home.run_dir(trained.uid) / "adapter").glob("*.safetensors"))
