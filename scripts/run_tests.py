@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
     ["-m", "not slow", "-n", "2"],
-    ["-m", "slow and not alone", "-n", "2", "--dist", "loadfile"],  # tests of one file share what was made for them
+    ["-m", "slow and not alone", "-n", "2", "--dist", "loadgroup"],  # one process for tests that share what was made
     ["-m", "slow and alone"],
 )
 

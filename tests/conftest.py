@@ -29,20 +29,21 @@ settings.register_profile("fuzz", derandomize=False, deadline=None, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 SCREENS = Path(__file__).parent / "tui"
-REAL = {"demo", "default_base"}
-"""Fixtures that are the real default model, which computes on every core."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that drive the app (most of the fast suite's minutes), those that draw at random, and those that
-    need the machine to themselves."""
+    """Mark the tests that drive the app (most of the fast suite's minutes), those that draw at random, those that need
+    the machine to themselves because the real default model computes on every core, and those that share what was made
+    for them: all that ask about the demo's run, or else the tests of one file."""
     for item in items:
         if item.path.parent == SCREENS:
             item.add_marker("screen")
         if is_hypothesis_test(getattr(item, "obj", None)) or "seed" in getattr(item, "fixturenames", ()):
             item.add_marker("fuzz")
-        if REAL & {*getattr(item, "fixturenames", ())}:
+        fixtures = getattr(item, "fixturenames", ())
+        if "default_base" in fixtures:
             item.add_marker("alone")
+        item.add_marker(pytest.mark.xdist_group("demo" if "demo" in fixtures else str(item.path)))
 
 
 @pytest.fixture

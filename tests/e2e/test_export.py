@@ -18,16 +18,17 @@ from store.home import Home
 from tests.e2e.conftest import Demo, tuningfork
 
 pytestmark = pytest.mark.slow
-QUANTS = ("f32", "f16", "bf16", "q8_0", "q6_k")
-COARSE = ("q5_k_m", "q4_k_m", "q4_0", "q4_1")
+QUANTS = ("f16", "q8_0")
+COARSE = ("q4_k_m", "q4_0", "q4_1")
 FORMATS = ("gguf-adapter", "merged", "adapter", "ollama")
 WHOLE = {"tensors", "tokens", "template", "end of turn", "answers", "stops", "probes"}
 
 
 @pytest.fixture(scope="module")
 def made(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Everything that can be made of the run, by quant and by format; two commands, since targets share the questions
-    of their verification. Half of the identity probes, for the minutes."""
+    """What can be made of the run, by quant and by format; two commands, since targets share the questions of their
+    verification. For the minutes, half of the identity probes, and of the quants those that can go wrong each in its
+    own way: all of them are written in other tests, of small models, and measured by `export --quant auto`."""
     probes = tmp_path_factory.mktemp("probes") / "identity.jsonl"
     lines = sample_files.path("probes/identity").read_text("utf-8").splitlines()
     probes.write_text("\n".join(lines[::2]), "utf-8")
@@ -60,7 +61,7 @@ def test_every_quant_answers_its_probes_and_stops(made: dict[str, dict[str, Any]
 
 def test_the_distance_to_the_run_is_the_quants(made: dict[str, dict[str, Any]]) -> None:
     near = {quant: made[quant]["proof"]["kl"] for quant in QUANTS}
-    assert max(near["f32"], near["f16"], near["bf16"]) < 1e-3 < made["q4_0"]["proof"]["kl"] and near["q8_0"] < 0.02
+    assert near["f16"] < 1e-3 < made["q4_0"]["proof"]["kl"] and near["q8_0"] < 0.02
 
 
 @pytest.mark.parametrize("quant", COARSE)

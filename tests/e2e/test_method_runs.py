@@ -43,7 +43,6 @@ def facts(store: Store) -> Iterator[Store]:
     ("method", "made", "refused"),
     [
         ("prefix", ("adapter",), ("gguf", "merged", "ollama", "gguf-adapter")),
-        ("prompt", ("adapter",), ("gguf",)),
         ("full", ("merged", "gguf"), ("gguf-adapter",)),
         ("adalora", ("gguf-adapter", "merged"), ()),
     ],
