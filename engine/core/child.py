@@ -13,6 +13,7 @@ import contextlib
 import json
 import queue
 import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,18 +36,25 @@ class Child:
     """A process that works for this one and ends with it. `what` begins the message of its failure: "Preparing x".
 
     A thread reads its output all the time, so a child never waits for a slow reader. Use it as a context manager: when
-    the block is left, by an interrupt too, the child is killed. OSError when it cannot be started.
+    the block is left, by an interrupt too, the child is killed. OSError when it cannot be started. One that `asks`
+    waits with `wait_for_leave` until `go_on` is called.
     """
 
     def __init__(
-        self, argv: Sequence[str], what: str, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        argv: Sequence[str],
+        what: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        asks: bool = False,
     ) -> None:
         self._what = what
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._noise = ""
         self._process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if asks else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -87,6 +95,13 @@ class Child:
                 return self._messages.get(timeout=_LOOK_S)
         raise ChildStopped
 
+    def go_on(self) -> None:
+        """Let a child that waits for leave go on. Nothing happens to one that has ended."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+
     def wait(self) -> None:
         """Wait for the end of a child that sends nothing but an error. Raises what `messages` raises."""
         for _ in self.messages():
@@ -97,6 +112,8 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._reader.join(1.0)  # a grandchild may hold the pipe open
         if self._process.stdout is not None and not self._reader.is_alive():
             self._process.stdout.close()
@@ -138,6 +155,12 @@ def send(message: Mapping[str, Any]) -> None:
         print(json.dumps(message), flush=True)
     except BrokenPipeError:
         raise KeyboardInterrupt from None
+
+
+def wait_for_leave() -> None:
+    """Wait until the parent calls `go_on`. KeyboardInterrupt when it is gone, or wants the work no more."""
+    if not sys.stdin.readline():
+        raise KeyboardInterrupt
 
 
 def report_errors(work: Callable[[], object], describe: Callable[[BaseException], str] = str) -> int:

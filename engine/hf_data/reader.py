@@ -3,7 +3,7 @@ split. The only process that imports datasets; it runs no code of a data set, an
 
 It streams: one batch at a time is in memory, and nothing but its files is left on the disk. It sends
 
-    {"about": {"splits", "files", "bytes", "revision", "host"}}    before the first row; what is not known is null
+    {"about": {"splits", "files", "bytes", "revision", "host"}}    what is not known is null; then it waits for leave
     {"rows"}                                               twice a second, also while nothing comes from the hub
     {"split", "file", "rows"}, {"note"}                    a split that is written, and what was decided on the way
 """
@@ -74,6 +74,7 @@ class _Reading:
         _forbid_addresses(self._ref)
         datasets.disable_progress_bars()
         found = self._saved(datasets) if self._request["saved"] else self._streamed(datasets)
+        child.wait_for_leave()  # what is fetched from where is said before it is
         wanted = self._request["splits"]
         names = [name for name in found if wanted is None or name in wanted]
         if self._limit is not None:

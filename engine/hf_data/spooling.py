@@ -112,13 +112,16 @@ def _read(
     argv = process.module_command("engine.hf_data.reader", json.dumps(request))
     found: Spooled | None = None
     # a folder needs no network, so its README can name nothing that would be fetched
-    with Child(argv, f"Reading {ref}", env=process.environment(offline=ref.folder is not None), cwd=into) as work:
+    with Child(
+        argv, f"Reading {ref}", env=process.environment(offline=ref.folder is not None), cwd=into, asks=True
+    ) as work:
         for message in work.messages():
             if "about" in message:
                 found = Spooled(About(ref, **message["about"]))
                 check_named(splits or {}, list(found.about.splits), ref)
                 if on_about:
                     on_about(found.about)
+                work.go_on()
             elif found is not None and "split" in message:
                 ours = splits[message["split"]] if splits else our_split(message["split"])[0]
                 found.files.append(SplitFile(message["split"], Path(message["file"]), message["rows"], ours))

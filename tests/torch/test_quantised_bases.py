@@ -18,7 +18,7 @@ from engine.models import gguf_source, inspection, pinning, trained_weights
 from engine.models.chat_template import ChatTemplate
 from engine.models.default_model import COMPLETE
 from engine.models.refs import Resolved
-from engine.training import estimate, model_check
+from engine.training import model_check
 from engine.training.methods import METHODS
 from engine.training.model_facts import gguf_facts, model_facts
 from engine.training.worker import adapter_files, convert_gguf, four_bit, loading, model_cache
@@ -175,11 +175,9 @@ def test_the_default_method_is_recorded_as_what_it_stands_for(base: Path, tmp_pa
     plain = Resolved(str(base), "folder", "tiny", folder=base)
     four_bits = four_bit_checkpoint(base, tmp_path / "bnb")
     stored = Resolved(str(four_bits), "folder", "tiny", folder=four_bits)
-    here = estimate.machine()
-    bits = 16 if here.gpus or here.fast_bf16 else 32
     file = write_gguf(base, None, tmp_path / "tiny.gguf", "q8_0", FileMetadata("tiny"))
     for model, method, words in (
-        (plain, "lora", f"in {bits} bits the run takes"),
+        (plain, "lora", "in 32 bits the run takes"),
         (stored, "qlora", "stored in 4 bits already"),
         (Resolved(str(file), "gguf", "tiny", gguf=file), "lora", "quantised already (Q8_0)"),
     ):
