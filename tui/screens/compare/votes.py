@@ -104,7 +104,7 @@ class Votes(PageScreen[None]):
 
     def _draw(self) -> None:
         found = self._found
-        width = self.size.width - 4
+        width = self.size.width - 5
         self.query_one("#rates", Static).update(figures(found, width))
         self.query_one("#scored", Static).update(agreement(self._scored, width) if self._scored else Content(""))
         margins = self._scored.margins if self._scored else {}
