@@ -104,14 +104,14 @@ class Votes(PageScreen[None]):
 
     def _draw(self) -> None:
         found = self._found
-        width = self.size.width - 5
+        width = self.size.width - 4
         self.query_one("#rates", Static).update(figures(found, width))
         self.query_one("#scored", Static).update(agreement(self._scored, width) if self._scored else Content(""))
         margins = self._scored.margins if self._scored else {}
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        options.add_options([Option(row(vote, width, margins.get(vote.id))) for vote in found.votes])
+        options.add_options([Option(row(vote, width - 1, margins.get(vote.id))) for vote in found.votes])
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
 
     def action_blind_only(self) -> None:
