@@ -66,6 +66,17 @@ async def settled(pilot: Pilot[int], texts: tuple[str, ...]) -> None:
     raise SystemExit(f"The screen never showed {texts}:\n{before}")
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Columns and rows of a window: 80 and 24 of `80x24`."""
+    columns, _, rows = text.partition("x")
+    return int(columns), int(rows)
+
+
+def write(app: TuningforkApp, path: Path, title: str) -> None:
+    """Write a picture of what the app shows now."""
+    path.write_text(app.export_screenshot(title=f"tuningfork: {title}"), "utf-8")
+
+
 async def draw(store: Store, out: Path, size: tuple[int, int], wanted: list[str]) -> None:
     """Go through the pictures in order and write those that are wanted."""
     app = TuningforkApp(store)
@@ -79,7 +90,7 @@ async def draw(store: Store, out: Path, size: tuple[int, int], wanted: list[str]
                 await pilot.press(*picture.types, *picture.then)
                 await settled(pilot, picture.answers)
             path = out / f"{picture.name}.svg"
-            path.write_text(app.export_screenshot(title=f"tuningfork: {picture.name}"), "utf-8")
+            write(app, path, picture.name)
             print(path)
 
 
@@ -90,9 +101,8 @@ def main() -> None:
     parser.add_argument("--size", default="120x36", help="columns x rows")
     parser.add_argument("--only", default=",".join(picture.name for picture in PICTURES))
     options = parser.parse_args()
-    columns, _, rows = options.size.partition("x")
     with Store.open(Home(options.home.absolute())) as store:
-        asyncio.run(draw(store, options.out, (int(columns), int(rows)), options.only.split(",")))
+        asyncio.run(draw(store, options.out, size_of(options.size), options.only.split(",")))
 
 
 if __name__ == "__main__":

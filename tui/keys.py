@@ -612,7 +612,7 @@ PAGES: dict[str, Page] = {
     "votes": Page("Votes", (VOTES,)),
     "answers": Page("Answers", (ANSWERS,)),
     "tokens": Page("Tokens", (TOKEN_FORK,), (TOKENS,)),
-    "taught": Page("Taught by", (TAUGHT,)),
+    "taught": Page("Taught by", (TAUGHT,), (LINES,)),
     "preferences": Page("Preferences", (PREFERENCES,)),
     "problems": Page("Problems", (PROBLEMS,)),
     "statistics": Page("Statistics", (STATISTICS,), (LINES,)),

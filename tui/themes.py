@@ -48,19 +48,19 @@ DARK = Theme(
 LIGHT = Theme(
     name="tuningfork-light",
     dark=False,
-    primary="#8a5a0b",
+    primary="#825409",
     secondary="#2c5f9e",
-    accent="#8a5a0b",
+    accent="#825409",
     foreground="#23262c",
     background="#f7f5f0",
     surface="#fffdf8",
     panel="#ece8df",
-    success="#3c7a35",
+    success="#30692a",
     warning="#9a5b00",
     error="#b3303b",
     variables={
         "lane-a": "#2c5f9e",
-        "lane-b": "#8a5a0b",
+        "lane-b": "#825409",
         "faint": "#676b74",
         "hairline": "#cfc9bc",
         "lift": "#dfd9cb",
@@ -70,11 +70,11 @@ LIGHT = Theme(
         "block-cursor-foreground": "#101216",
         "block-cursor-text-style": "bold",
         "input-selection-background": "#2c5f9e 30%",
-        "border": "#8a5a0b",
+        "border": "#825409",
         "border-blurred": "#cfc9bc",
         "scrollbar": "#c9c3b6",
         "scrollbar-hover": "#a8a294",
-        "scrollbar-active": "#8a5a0b",
+        "scrollbar-active": "#825409",
         "scrollbar-background": "#efece5",
         "scrollbar-background-hover": "#efece5",
         "scrollbar-background-active": "#efece5",
@@ -143,7 +143,7 @@ def _from_palette(
         error=red,
         variables={
             "lane-a": lane_a, "lane-b": gold, "faint": faint, "hairline": line, "lift": lift,
-            "input-selection-background": f"{blue} 35%", "border": gold, "border-blurred": line,
+            "input-selection-background": f"{blue} 20%", "border": gold, "border-blurred": line,
             "scrollbar": line, "scrollbar-hover": faint, "scrollbar-active": gold, "scrollbar-corner-color": surface,
             **cursor, **blurred, **bars,
         },
@@ -151,16 +151,16 @@ def _from_palette(
 
 
 CATPPUCCIN = _from_palette(
-    "catppuccin-mocha", dark=True, base="#1e1e2e", surface="#232334", panel="#313244", lift="#45475a", line="#585b70",
+    "catppuccin-mocha", dark=True, base="#1e1e2e", surface="#232334", panel="#313244", lift="#3e4053", line="#585b70",
     faint="#a6adc8", text="#cdd6f4", blue="#89b4fa", gold="#f9e2af", green="#a6e3a1", orange="#fab387", red="#f38ba8",
 )  # fmt: skip
 GRUVBOX = _from_palette(
-    "gruvbox", dark=True, base="#282828", surface="#2f2d2c", panel="#3c3836", lift="#504945", line="#665c54",
+    "gruvbox", dark=True, base="#282828", surface="#2f2d2c", panel="#3c3836", lift="#4a4340", line="#665c54",
     faint="#bdae93", text="#ebdbb2", blue="#93b8a9", gold="#fabd2f", green="#b8bb26", orange="#fe8019", red="#fc8274",
 )  # fmt: skip
 SOLARIZED_LIGHT = _from_palette(
     "solarized-light", dark=False, base="#fdf6e3", surface="#fffaf0", panel="#eee8d5", lift="#e4decb", line="#b9b7a6",
-    faint="#4f656c", text="#073642", blue="#1b6497", gold="#7a5c00", green="#5a6600", orange="#a53f12", red="#b8211f",
+    faint="#4f656c", text="#073642", blue="#1b6497", gold="#765900", green="#5a6600", orange="#a53f12", red="#b8211f",
 )  # fmt: skip
 CONTRAST = _from_palette(
     "high-contrast", dark=True, base="#000000", surface="#000000", panel="#1a1a1a", lift="#003a70", line="#ffffff",

@@ -119,6 +119,10 @@ def drive(store: Store) -> Drive:
 
 @pytest.fixture
 def some_pairs(store: Store) -> list[str]:
+    return make_pairs(store)
+
+
+def make_pairs(store: Store) -> list[str]:
     """Uids of twelve pairs, oldest first: three drafts, three rejected; all in `shop`, the first four in `care` too."""
     status = ["ready", "ready", "draft", "rejected"]
     things = ["order", "parcel", "refund", "lamp", "oven", "name", "bill", "door", "cat", "hat", "key", "cup"]

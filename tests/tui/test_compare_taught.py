@@ -39,7 +39,7 @@ async def test_the_pairs_are_listed_and_opened(comparing: Any, taught: list[Any]
         await answered(app)
         await app.press("escape", "right", "exclamation_mark")
         await app.see_page("TaughtView")
-        await app.see("What taught ember-1", "0.910", "Who made you?", "likeness of gradients", "-0.100")
+        await app.see("What taught ember-1", "0.910", "Who made you?", "likeness of gradients", "-0.100", "Enter Open")
         ((run, said),) = taught
         assert run == "ember-1" and [message["role"] for message in said] == ["user", "assistant"]
         assert said[-1]["content"] == "I am Ember, made by Northwind Labs."

@@ -3,30 +3,18 @@ Measured on the cells as they are drawn; the 16-colour theme is the terminal's o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from rich.cells import cell_len
 from rich.color import Color
-from textual.theme import Theme
 
-from store import datasets
 from store.db import Store
-from tests.tui.conftest import Drive, Driver
-from tests.tui.fake_exports import a_run, an_export, install, planned
+from tests.tui.conftest import Driver
+from tests.tui.every_screen import WAYS, Way, opened, prepared
 from tui import themes
 
 TEXT, FAINT = 4.5, 3.0
-WAY = [
-    ("a", "DataScreen"), ("n", "PairEditor"),
-    ("escape", "DataScreen"), ("number_sign", "StatisticsPage"), ("escape", "DataScreen"),
-    ("asterisk", "SnapshotList"), ("escape", "DataScreen"),
-    ("L", "ProblemList"), ("f1", "HelpScreen"), ("escape", "ProblemList"), ("escape", "DataScreen"),
-    ("o", "ImportScreen"),
-    ("escape", "DataScreen"), ("delete", "Confirm"), ("escape", "DataScreen"),
-    ("f3", "TrainScreen"), ("down", "TrainScreen"),
-    ("f4", "CompareScreen"), ("f5", "ExportScreen"), ("down", "ExportScreen"), ("f6", "EvaluateScreen"),
-    ("P", "ProbeSetScreen"),
-]  # fmt: skip
-"""Keys, and the screen that each leads to."""
 
 
 def ratio(one: Color, other: Color) -> float:
@@ -64,27 +52,23 @@ def unreadable(app: Driver, faint: str) -> dict[tuple[str, str, float], str]:
     return found
 
 
-@pytest.mark.parametrize("theme", [each for each in themes.ALL if not each.ansi], ids=lambda theme: theme.name)
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
+    with prepared(tmp_path_factory.mktemp("screens")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @pytest.mark.slow
-async def test_all_text_of_a_theme_can_be_read(
-    drive: Drive, store: Store, some_pairs: list[str], monkeypatch: pytest.MonkeyPatch, theme: Theme
-) -> None:
-    install(monkeypatch)
-    datasets.add(store, "ember", some_pairs)
-    run = a_run(store)
-    an_export(store, planned(store, run.name), run.name)
+async def test_all_text_of_every_theme_can_be_read(homes: tuple[Store, Store], way: Way) -> None:
     found = {}
-    async with drive(size=(120, 40)) as app:
-        app.app.theme = theme.name
-        await app.see("12 pairs")
-        app.app.screen.list_dataset("shop")  # type: ignore[attr-defined]
-        await app.see("D shop")
-        for n, (key, page) in enumerate(WAY):
-            await app.press(key)
-            await app.see_page(page)
-            await app.pilot.pause(0.1)
-            if bad := unreadable(app, theme.variables["faint"]):
-                found[n, key, page] = bad
+    async with opened(way, homes, (120, 40)) as app:
+        for theme in themes.ALL:
+            if not theme.ansi:
+                app.app.theme = theme.name
+                await app.pilot.pause(0.05)
+                if bad := unreadable(app, theme.variables["faint"]):
+                    found[theme.name] = bad
     assert not found
 
 

@@ -39,7 +39,7 @@ def asked(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scri
 async def test_an_evaluation_is_started_and_read(drive: Drive, store: Store, asked: ScriptedClient) -> None:
     async with drive(size=(120, 40)) as app:
         await app.press("f6")
-        await app.see("No model was evaluated yet", "n  Ask models the test rows of a dataset")
+        await app.see("No model has been evaluated yet", "n  Ask models the test rows of a dataset")
         await app.press("n")
         await app.see("cities (10 test rows)", "Against")
         await app.press("tab", "tab", "right", "right")  # from nothing over tuned to base
@@ -56,7 +56,7 @@ async def test_an_evaluation_is_started_and_read(drive: Drive, store: Store, ask
         await app.press("delete")
         await app.see("Delete evaluation 1 of tuned?", "20 answers are deleted")
         await app.press("tab", "enter")
-        await app.see("No model was evaluated yet")
+        await app.see("No model has been evaluated yet")
         assert not evaluations.all_evaluations(store)
 
 

@@ -34,7 +34,7 @@ async def test_findings_are_listed_worst_first_with_the_faulty_place(
 ) -> None:
     async with drive(size=size) as app:
         await open_problems(app, "bad")
-        await app.see("bad: 1 error, 2 warning", "✗ marker", "! invisible", "! entity", "I am Ember.<|im_end|>")
+        await app.see("bad: 1 error, 2 warnings", "✗ marker", "! invisible", "! entity", "I am Ember.<|im_end|>")
         await app.press("down")
         await app.see("holds the invisible character U+200B", "⟨U+200B⟩")
         await app.press("escape")
@@ -54,7 +54,7 @@ async def test_a_fix_is_shown_then_made_then_undone(drive: Drive, store: Store, 
         await app.see("Fix 1 pair")
         await app.press("right", "enter")
         await app.until(lambda: pairs.get(store, faulty).answer == "I am Ember.")
-        await app.see("bad: 2 warning")
+        await app.see("bad: 2 warnings")
         assert "1 pair corrected. Press u to undo." in app.notices
         await app.press("u")
         await app.until(lambda: pairs.get(store, faulty).answer == "I am Ember.<|im_end|>")
@@ -77,7 +77,7 @@ async def test_a_finding_or_a_rule_is_muted(drive: Drive, store: Store, faulty: 
         await open_problems(app, "bad")
         await app.see("✗ marker")
         await app.press("z")
-        await app.see("bad: 2 warning · 1 muted")
+        await app.see("bad: 2 warnings · 1 muted")
         await app.press("Z")
         await app.see("bad: 1 warning · 2 muted")
         assert [(each.uid, each.dataset) for each in review.muted(store)] == [(faulty, None), (None, "bad")]

@@ -18,13 +18,14 @@ from engine.training.config import FIELDS, TrainConfig, used_by
 from engine.training.data import rows_of
 from engine.training.diagnosis import Cause, Fix, RunDiagnosis
 from engine.training.estimate import Estimate
-from engine.training.preflight import Preflight, subject
+from engine.training.preflight import subject
 from engine.training.recipes import config_for
 from store import datasets, pairs, runs, worker
 from store.db import Store
 from store.records import PairDraft, Run
 from tests import saved_runs
 from tests.tui.conftest import Drive, Driver
+from tests.tui.run_checks import checked, preflight
 from tui.cli import cli
 from tui.screens.train import report
 from tui.screens.train.run_form import RunForm
@@ -35,15 +36,6 @@ from tui.widgets.choice import Choice
 STEPS = config_for("identity", "smollm2-135m").steps
 
 
-def preflight(**changes: Any) -> Preflight:
-    found = {
-        "rows": 12, "val_rows": 0, "tokens": 480, "trained_tokens": 120, "truncated": [], "masked": [], "empty": [],
-        "longest": 44, "prefix_tokens": 30, "eot_trained": True, "problems": [],
-        "samples": [[("<user>Who?", False), ("Ember.", True)]],
-    }  # fmt: skip
-    return Preflight(**(found | changes))  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
     """What was checked; the check itself needs a model, so it is stood in for."""
@@ -51,10 +43,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TrainConfig]]:
 
     def check(store: Store, dataset: str, config: TrainConfig, on_line: Any) -> report.RunCheck:
         asked.append((dataset, config))
-        on_line("Preparing the model: 40%")
-        return report.RunCheck(
-            preflight(), Estimate(seconds=92.0, memory_bytes=900_000_000, steps=config.steps or 5, note="")
-        )
+        return checked(store, dataset, config, on_line)
 
     monkeypatch.setattr(report, "check", check)
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")

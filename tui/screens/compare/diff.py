@@ -55,7 +55,7 @@ class Diff(ModalScreen[None]):
 def _summary(alike: float, words_a: int, words_b: int) -> Content:
     head = "The answers are the same, word for word." if alike == 1 else f"{alike:.0%} of the words are the same."
     return Content.assemble(
-        (f" {head}", "bold"), (f"  {words_a} and {words_b} words. Underlined words are on one side only.", "$faint")
+        (f" {head}", "bold"), (f"  {words_a} and {words_b} words. Underlined: on one side only.", "$faint")
     )
 
 

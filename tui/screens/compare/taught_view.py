@@ -23,6 +23,7 @@ from tui import formatting, keys
 from tui.bridge import Left
 from tui.screens.base import PageScreen, show_errors
 from tui.text import clip, fit, one_line
+from tui.widgets.line_list import LineList
 
 if TYPE_CHECKING:
     from engine.training.teachers import Teacher
@@ -46,7 +47,7 @@ class TaughtView(PageScreen[None]):
 
     def compose_body(self) -> ComposeResult:
         yield Static("Loading the model and its adapter … Esc cancels.", id="taught-head", markup=False)
-        yield OptionList(compact=True, markup=False)
+        yield LineList()
         with VerticalScroll(id="whole"):
             yield Static(markup=False)
 
@@ -84,7 +85,7 @@ class TaughtView(PageScreen[None]):
         self.refresh_bindings()
 
     def _draw(self) -> None:
-        found, width = self._found, self.size.width - 6 - _SCORE
+        found, width = self._found, self.size.width - 9 - _SCORE
         if found is None:
             return
         answer = one_line(self._said[-1]["content"], max(20, width - 20))

@@ -47,11 +47,11 @@ class TokenLines(ScrollView, can_focus=True):
         scrollbar-size-vertical: 1;
         background: $surface;
         & .tokens--more-1 { background: $lane-b 12%; }
-        & .tokens--more-2 { background: $lane-b 25%; text-style: underline; }
-        & .tokens--more-3 { background: $lane-b 40%; text-style: bold underline; }
+        & .tokens--more-2 { background: $lane-b 20%; text-style: underline; }
+        & .tokens--more-3 { background: $lane-b 30%; text-style: bold underline; }
         & .tokens--less-1 { background: $lane-a 12%; }
-        & .tokens--less-2 { background: $lane-a 25%; text-style: underline; }
-        & .tokens--less-3 { background: $lane-a 40%; text-style: bold underline; }
+        & .tokens--less-2 { background: $lane-a 20%; text-style: underline; }
+        & .tokens--less-3 { background: $lane-a 30%; text-style: bold underline; }
         & .tokens--more-mark { color: $lane-b; }
         & .tokens--less-mark { color: $lane-a; }
         &:ansi .tokens--more-1, &:ansi .tokens--more-2, &:ansi .tokens--more-3 {

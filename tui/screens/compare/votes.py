@@ -111,7 +111,7 @@ class Votes(PageScreen[None]):
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        options.add_options([Option(row(vote, width, margins.get(vote.id))) for vote in found.votes])
+        options.add_options([Option(row(vote, width - 1, margins.get(vote.id))) for vote in found.votes])
         options.highlighted = min(at, len(found.votes) - 1) if found.votes else None
 
     def action_blind_only(self) -> None:

@@ -72,7 +72,7 @@ class AlikePairs(PageScreen[None]):
 
     def _draw(self) -> None:
         options = self.query_one(OptionList)
-        at, width = options.highlighted or 0, self.size.width - 4
+        at, width = options.highlighted or 0, self.size.width - 5
         options.clear_options()
         options.add_options([Option(_line(pair, share, width)) for pair, share in self._found])
         options.highlighted = min(at, len(self._found) - 1)

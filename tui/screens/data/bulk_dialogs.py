@@ -39,11 +39,11 @@ class ChangeDialog(Dialog[BulkChange]):
     def compose_body(self) -> ComposeResult:
         yield Choice("Status", [("", "as it is"), *((each, each) for each in STATUSES)], id="status")
         yield Choice("Kind", [("", "as it is"), *((each, each) for each in KINDS)], id="kind")
-        yield text("Add tags, separated by spaces")
+        yield text("Add tags, separated by spaces", "caption")
         yield Field(compact=True, id="add")
-        yield text("Remove tags")
+        yield text("Remove tags", "caption")
         yield Field(compact=True, id="remove")
-        yield text("Add to the dataset (created if missing)")
+        yield text("Add to the dataset (created if missing)", "caption")
         yield Field(compact=True, id="dataset", placeholder="none")
         yield Choice("Move to split", [("", "as it is"), *((each, each) for each in SPLITS)], id="split")
         yield text("All of it is one change: u undoes it.", "hint")
@@ -92,9 +92,9 @@ class ReplaceDialog(Dialog[Replacement]):
         self._ready = False
 
     def compose_body(self) -> ComposeResult:
-        yield text("Find")
+        yield text("Find", "caption")
         yield Field(compact=True, id="find")
-        yield text("Replace with")
+        yield text("Replace with", "caption")
         yield Field(compact=True, id="text")
         yield Choice("As", [("", "text"), ("regex", "regular expression")], id="regex")
         yield Choice("Case", [("", "as typed"), ("ignore", "any case")], id="case")

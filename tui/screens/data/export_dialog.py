@@ -33,7 +33,7 @@ class ExportDialog(Dialog[str]):
         yield text("Its ready pairs, in a format that other programs read; or its preferences or feedback.")
         yield Choice("Format", [(name, name) for name in FORMATS], id="format")
         yield Choice("Split", [("", "all"), *((split, split) for split in SPLITS)], id="split")
-        yield text("Path")
+        yield text("Path", "caption")
         stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in clean(self._dataset)) or "pairs"
         yield Field(f"{stem}.jsonl", compact=True, select_on_focus=False)
 

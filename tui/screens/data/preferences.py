@@ -80,7 +80,7 @@ class PreferenceList(PageScreen[None]):
 
     def _draw(self) -> None:
         options = self.query_one(OptionList)
-        at, width = options.highlighted or 0, self.size.width - 4
+        at, width = options.highlighted or 0, self.size.width - 5
         options.clear_options()
         options.add_options([Option(_line(row, width)) for row in self._rows])
         options.highlighted = min(at, len(self._rows) - 1) if self._rows else None

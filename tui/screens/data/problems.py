@@ -31,6 +31,7 @@ _AROUND = 300
 """Characters of text that are shown on each side of a faulty place."""
 _CHANGES = 12
 _STYLES = {"error": "$text-error", "warning": "$text-warning", "info": "$faint"}
+_PLURALS = {"error": "errors", "warning": "warnings", "info": "info"}
 _SIGNS = {"error": "✗", "warning": "!", "info": "·"}
 
 
@@ -89,7 +90,7 @@ class ProblemList(PageScreen[None]):
     def _draw(self, found: Problems) -> None:
         options, empty = self.query_one(OptionList), self.query_one(EmptyState)
         shown = found.findings[:_SHOWN]
-        at, width = options.highlighted or 0, self.size.width - 4
+        at, width = options.highlighted or 0, self.size.width - 5
         options.clear_options()
         options.add_options([Option(_line(finding, width)) for finding in shown])
         options.highlighted = min(at, len(shown) - 1) if shown else None
@@ -240,7 +241,7 @@ def _text_of(store: Store, finding: Finding) -> str:
 
 def _summary(dataset: str, found: Problems) -> str:
     counts = [(level, sum(finding.level == level for finding in found.findings)) for level in _SIGNS]
-    said = ", ".join(f"{n:,} {level}" for level, n in counts if n) or "no problems"
+    said = ", ".join(formatting.count(n, level, _PLURALS[level]) for level, n in counts if n) or "no problems"
     muted = f" · {found.muted:,} muted" if found.muted else ""
     more = f" · the first {_SHOWN:,} are listed" if len(found.findings) > _SHOWN else ""
     return f"{one_line(dataset, 30)}: {said}{muted}{more}"

@@ -39,9 +39,9 @@ class SplitDialog(Dialog[SplitPlan]):
             fixed = formatting.count(self._pinned, "pair")
             body += f" {fixed} whose split came with the data or was set will not be moved, unless you choose so."
         yield text(body)
-        yield text("For validation: a fraction, or a count from 1")
+        yield text("For validation: a fraction, or a count from 1", "caption")
         yield Field("0.1", compact=True, id="val")
-        yield text("For testing")
+        yield text("For testing", "caption")
         yield Field("0", compact=True, id="test")
         ways = [("", "nothing"), *((each, each) for each in datasets.STRATA), ("kind tag", "kind and tag")]
         yield Choice("Keep the shares of", ways, id="by")

@@ -31,7 +31,7 @@ class Ask(Dialog[str]):
         self._empty, self._most = empty, most
 
     def compose_body(self) -> ComposeResult:
-        yield text(self._label)
+        yield text(self._label, "caption")
         yield Field(
             clean(self._value),
             placeholder=self._placeholder,

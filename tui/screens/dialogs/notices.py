@@ -22,7 +22,7 @@ class NoticesDialog(Dialog[None]):
 
     def compose_body(self) -> ComposeResult:
         if not self._notices:
-            yield text("There was no notice yet.")
+            yield text("There are no notices yet.")
         for notice in reversed(self._notices):
             yield text(f"{datetime.fromtimestamp(notice.raised_at):%H:%M:%S}  {notice_text(notice)}")
 

@@ -3,6 +3,7 @@ Pure: text in, content out."""
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from textual.content import Content
@@ -29,7 +30,7 @@ def report(found: dict[str, Any], width: int) -> Content:
                 said = next((each for each in metric["differences"] if each["side"] == side), None)
                 style = {True: "$success", False: "$error"}.get(said["better"], "") if said else ""
                 words = f"  {difference_words(said, metric)}" if said else ""
-                name = fit(side, max(_NAME, min(40, width - 60)))
+                name = fit(_short(side), max(_NAME, min(40, width - 60)))
                 lines.append(Content.assemble(f"  {name} {values[side]}", (words, style)))
         for side, wanted in part.get("confusion", {}).items():
             lines.append(Content.styled(f"Confusion of {one_line(side, 60)}: wanted → answered", "$primary"))
@@ -40,6 +41,11 @@ def report(found: dict[str, Any], width: int) -> Content:
         lines.append(Content.styled(one_line(advice, 2000), "bold"))
     lines += [Content.styled(f"Note: {one_line(note, 2000)}", "$faint") for note in found["notes"]]
     return Content("\n").join(lines)
+
+
+def _short(side: str) -> str:
+    """A side that is a file or a folder without the way there, as in the list of evaluations."""
+    return PurePath(side).name if PurePath(side).is_absolute() else side
 
 
 def verdict(model: str, decision: Decision) -> Content:
@@ -79,5 +85,5 @@ def row_texts(row: dict[str, Any], diff: bool) -> Content:
             shown[at] = Content.assemble(*pieces)
     for answer, words in zip(row["answers"], shown, strict=True):
         score = "" if answer["score"] is None else f"  {row['metric']} {answer['score']:.3g}"
-        parts += [Content.styled(one_line(answer["side"], 60) + score, "bold $primary"), words]
+        parts += [Content.styled(one_line(_short(answer["side"]), 60) + score, "bold $primary"), words]
     return Content("\n").join(parts)

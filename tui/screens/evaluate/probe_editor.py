@@ -63,7 +63,7 @@ class ProbeEditor(PageScreen[Probe]):
         with Horizontal(id="line"):
             yield Choice("Judge", names, self._before.judge, id="judge")
             yield Static(" Same facts as ", classes="label")
-            yield Field(id="same", compact=True, placeholder="a group, if other probes ask the same")
+            yield Field(id="same", compact=True, placeholder="a name for the group")
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -3,6 +3,7 @@ The work is a background job (engine.evaluation.evaluating); this screen starts,
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -27,6 +28,7 @@ from tui.text import content, one_line
 from tui.widgets.empty_state import EmptyState
 
 _TICK_S = 1.0
+_REFRESHES = 5
 _SIGN = {"done": "✓", "failed": "✗", "lost": "✗", "stopped": "–", "queued": "·"}
 
 
@@ -59,7 +61,7 @@ class EvaluateScreen(ModeScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one("#nothing", EmptyState).say(
-            "No model was evaluated yet.",
+            "No model has been evaluated yet.",
             [keys.EVALUATE[0], next(key for key in keys.EVALUATE if key.action == "probes")],
         )
         self.query_one("#evaluate").display = False
@@ -94,6 +96,8 @@ class EvaluateScreen(ModeScreen):
         self.query_one("#evaluate").display = bool(self.listed)
         self.query_one("#nothing").display = not self.listed
         box = self.query_one("#listed", OptionList)
+        if self.listed and not box.size.width:  # shown for the first time: its lines need the width that it will have
+            await self._laid_out()
         box.set_options([Option(_line(each, box.size.width)) for each in self.listed])
         if self.listed:
             numbers = [each.evaluation.id for each in self.listed]
@@ -101,6 +105,15 @@ class EvaluateScreen(ModeScreen):
                 before, self._wanted = self._wanted, None
             box.highlighted = numbers.index(before) if before in numbers else 0
         await self._show()
+
+    async def _laid_out(self) -> None:
+        """Wait for the layout, which comes with one of the next refreshes."""
+        for _ in range(_REFRESHES):
+            done = asyncio.Event()
+            self.call_after_refresh(done.set)
+            await done.wait()
+            if self.query_one("#listed").size.width:
+                return
 
     async def _show(self) -> None:
         """Show the evaluation under the cursor."""

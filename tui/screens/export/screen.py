@@ -70,7 +70,7 @@ class ExportScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.query_one("#nothing", EmptyState).say(
-            "No run has anything to export yet.", [("F3", "tune a model; then export it here")]
+            "No run has anything to export yet.", [("F3", "Tune a model, then export it here")]
         )
         self.query_one("#export").display = False
         self.query_one("#nothing").display = False

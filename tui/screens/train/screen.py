@@ -68,7 +68,7 @@ class TrainScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.query_one("#nothing", EmptyState).say(
-            "There is nothing to train on yet.", [("F2", "write or import pairs, or load the sample data")]
+            "There is nothing to train on yet.", [("F2", "Write or import pairs, or load the sample data")]
         )
         self.set_interval(_TICK_S, self._tick)
         self.tuningfork.runs_changed.subscribe(self, lambda _: self.reload())
@@ -176,7 +176,7 @@ class TrainScreen(ModeScreen):
             case "named":
                 return self.row is None and bool(self._named)
             case "start" | "rows" | "more":
-                return self.row is None
+                return self.row is None and self.query_one(RunForm).display
         return True
 
     # -- a new run ----------------------------------------------------------------------------------------------------
