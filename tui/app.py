@@ -77,6 +77,7 @@ class TuningforkApp(App[int]):
         self.bridge = Bridge(store, lambda: not self.is_running)
         self.settings = settings.load(store.home)
         self.live = LiveJobs()
+        self._news = RunNews(self)
         self.remote_error: Exception | None = None
         """Why remote callers could not be heard, when that ended an app without a screen."""
         self._asked_to_quit = False
@@ -96,9 +97,8 @@ class TuningforkApp(App[int]):
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._follow_store)
-        news = RunNews(self)
-        self.runs_changed.subscribe(self, lambda _: self.run_worker(news.look(), group="run news", exclusive=True))
-        self.set_interval(run_news.LOOK_S, lambda: self.run_worker(news.reap(), group="reap", exclusive=True))
+        self.runs_changed.subscribe(self, lambda _: self._tell_news())
+        self.set_interval(run_news.LOOK_S, self._reap)
         self._catch_signals()
         if self._remote is not None:
             self.call_after_refresh(self._hear_remote, self._remote)
@@ -106,6 +106,14 @@ class TuningforkApp(App[int]):
             self.set_timer(_SETTLED_S, gc.freeze)  # else each collection walks the whole interface: 80 ms without keys
 
     # -- what others changed ------------------------------------------------------------------------------------------
+
+    @work(group="run news", exclusive=True)
+    async def _tell_news(self) -> None:
+        await self._news.look()
+
+    @work(group="reap", exclusive=True)
+    async def _reap(self) -> None:
+        await self._news.reap()
 
     @work(group="poll")
     async def _follow_store(self) -> None:
