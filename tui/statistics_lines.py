@@ -100,7 +100,7 @@ def _lengths(title: str, lengths: LengthSpread, name: str = "", of: str = "") ->
         return []
     total = sum(bar.n for bar in lengths.bars)
     most = max(bar.n for bar in lengths.bars)
-    figures = f"{lengths.least:,} to {lengths.most:,}, half of them up to {lengths.median:,}, {lengths.total:,} in all"
+    figures = f"{lengths.least:,} to {lengths.most:,}, median {lengths.median:,}, {lengths.total:,} in all"
     out = [_heading(f"{title}: {figures}")]
     for bar in lengths.bars:
         below = "" if bar.high is None else f" {name}<{bar.high}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from store.errors import NotFound
 from store.suggest import hint
 
+PREFIX = "sample:"
+"""What begins the name of a sample file where a path may stand."""
 _PACKAGE = "sample_data"
 _SUFFIXES = (".json", ".jsonl")
 
@@ -27,6 +29,12 @@ def path(name: str) -> Path:
             return _root() / candidate
     todo = hint(name, known, f"There are: {', '.join(known)}.", most=1)
     raise NotFound(f"There is no sample file {name!r}.", todo=todo)
+
+
+def find(text: str, folder: str = "") -> Path | None:
+    """The file that `sample:NAME` names, in a folder such as `probes/`, which the name may have too; None for any other
+    text. NotFound where there is no such sample file."""
+    return path(folder + text.removeprefix(PREFIX).removeprefix(folder)) if text.startswith(PREFIX) else None
 
 
 def _root() -> Path:

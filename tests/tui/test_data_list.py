@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from store import datasets, pairs
+from store import datasets, pairs, votes
 from store.db import Store
-from store.records import PairDraft
+from store.records import PairDraft, PreferenceDraft, Turn
 from tests.tui.conftest import Drive
 from tui.screens.data import finder
 from tui.screens.data.dataset_list import DatasetList
@@ -85,6 +85,17 @@ async def test_the_picker_lists_a_dataset_and_remembers_it(drive: Drive, some_pa
         await app.until(lambda: app.app.settings.dataset == "care")
     async with drive() as app:
         await app.see("4 pairs of 12", "D care")
+
+
+async def test_the_picker_says_what_else_a_dataset_holds(drive: Drive, store: Store, some_pairs: list[str]) -> None:
+    votes.import_preferences(
+        store, [PreferenceDraft((Turn("user", "Who?"),), "Ember.", "SmolLM.", {})], dataset="likes"
+    )
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("D")
+        await app.see("likes", "1 preference")
+        assert "0 ready of 0" not in app.text
 
 
 async def test_a_new_dataset_is_empty_and_says_how_to_fill_it(drive: Drive, some_pairs: list[str]) -> None:

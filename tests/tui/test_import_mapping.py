@@ -33,3 +33,17 @@ async def test_columns_are_named_with_a_live_preview(drive: Drive, store: Store,
         await app.until(lambda: len(datasets.members(store, "faq")) == 3)
     pair = datasets.members(store, "faq")[0][0]
     assert (pair.question, pair.answer, pair.tags) == ("Where 0?", "Here 0.", ("new", "faq"))
+
+
+async def test_a_sample_file_is_completed_and_looked_into(drive: Drive, store: Store) -> None:
+    datasets.create(store, "faq")
+    async with drive() as app:
+        await app.see("There are no pairs yet.")
+        await app.press("o")
+        await app.see_page("ImportScreen")
+        await app.type("sample:prod")
+        await app.see("sample:product.jsonl")
+        await app.press("tab")
+        await app.see("Format", "product", "pairs")
+        await app.type("x")
+        await app.see("There is no sample file", "product.jsonl")

@@ -22,8 +22,6 @@ from tui.formatting import ago, count, rows_of_preferences
 if TYPE_CHECKING:
     from engine.hf_data.references import DataSetRef
 
-SAMPLE = "sample:"
-
 
 class FormatOption(click.Option):
     """An option whose help names the registered formats; they are loaded when the help is shown, not before."""
@@ -153,14 +151,12 @@ def import_(
 
 
 def _source(name: str, stack: ExitStack) -> Path | DataSetRef:
+    from engine.core import sample_files
     from engine.hf_data import references
 
-    if found := references.find(name):
+    found = references.find(name) or sample_files.find(name)
+    if found is not None:
         return found
-    if name.startswith(SAMPLE):
-        from engine.core import sample_files
-
-        return sample_files.path(name.removeprefix(SAMPLE))
     return stack.enter_context(input_file(name))
 
 

@@ -15,7 +15,6 @@ from tui.cli.command import Command
 from tui.cli.data import assignment
 from tui.cli.options import RUN
 from tui.cli.output import Progress, columns, emit, emit_json, say, table
-from tui.cli.probe import SAMPLE
 from tui.cli.session import session
 from tui.cli.streams import STANDARD, input_file
 from tui.export_summary import SIGN, advice, checks, divergence, model_name, stage, state_word, title, tried
@@ -184,8 +183,7 @@ def _request(run: str, wanted: tuple[Target, ...], given: dict[str, Any]) -> Req
 
     probes = given["probes"]
     if probes is not None:
-        sample = probes.startswith(SAMPLE)
-        probes = sample_files.path(f"probes/{probes.removeprefix(SAMPLE)}") if sample else _probe_file(probes)
+        probes = sample_files.find(probes, "probes/") or _probe_file(probes)
     return Request(
         run, wanted, out=given["out"], overwrite=given["overwrite"], verify=not given["no_verify"], probes=probes,
         variables=dict(assignment(text) for text in given["variables"]), converter=given["converter"],

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from engine.inference.sampling import Sampling
     from store.records import Probe
 
-SAMPLE = "sample:"
-
 
 def _print_rubric(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Print the rubric and end, before the other options are looked at."""
@@ -165,8 +163,8 @@ def _probes(name: str, judge: ProbeJudges, variables: dict[str, str]) -> list[Pr
     from engine.evaluation import probes as probing
     from store import probe_files, probe_sets
 
-    if name.startswith(SAMPLE):
-        found = probing.load(sample_files.path("probes/" + name.removeprefix(SAMPLE).removeprefix("probes/")), judge)
+    if (sample := sample_files.find(name, "probes/")) is not None:
+        found = probing.load(sample, judge)
     elif name != STANDARD and not Path(name).expanduser().exists() and not probe_files.is_path(name):
         found = probe_sets.find(session().store, name, probing.checking(judge))
     else:

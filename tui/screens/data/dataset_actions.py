@@ -206,7 +206,7 @@ class DatasetActions:
     async def _pick(
         self, title: str, known: list[Dataset], first: Entry | None = None, current: str = ""
     ) -> Picked | None:
-        entries = [Entry(d.name, d.name, f"{d.ready:,} ready of {d.pairs:,}") for d in known]
+        entries = [Entry(d.name, d.name, _what_is_in(d)) for d in known]
         pick = Pick(title, [first, *entries] if first else entries, current=current, create="Create dataset")
         return await self._app.push_screen_wait(pick)
 
@@ -215,3 +215,10 @@ class DatasetActions:
             text = f"All pairs are listed. Choose a dataset first (D), then {todo}."
             self._app.notify(text, severity="warning")
         return self._list.dataset
+
+
+def _what_is_in(dataset: Dataset) -> str:
+    """`6 ready of 12`, with what else it has; pairs are left out where there is only that."""
+    others = [(dataset.preferences, "preference"), (dataset.feedback, "feedback row")]
+    said = [formatting.count(n, noun) for n, noun in others if n]
+    return ", ".join([f"{dataset.ready:,} ready of {dataset.pairs:,}", *said] if dataset.pairs or not said else said)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.core import sample_files
 from engine.hf_data import references
 from engine.hf_data.references import DataSetRef
 from engine.hf_data.spooling import About, spooled
@@ -83,9 +84,9 @@ def _first_rows(ref: DataSetRef) -> Iterator[tuple[Path, About]]:
 
 
 def source(typed: str) -> Path | DataSetRef:
-    """What was typed as a file: the Hugging Face data set that it is or refers to, else its path."""
-    path = expand(typed)
-    return references.find(_unquoted(typed)) or path
+    """What was typed as a file: the Hugging Face data set that it is or refers to, a sample file, else its path."""
+    path, text = expand(typed), _unquoted(typed)
+    return references.find(text) or sample_files.find(text) or path
 
 
 def hub_data_set(typed: str) -> DataSetRef | None:
@@ -202,6 +203,9 @@ def _unquoted(typed: str) -> str:
 def completions(typed: str) -> list[str]:
     """Paths that begin with what was typed: folders and data files first; hidden ones only after a typed dot."""
     text = _unquoted(typed)
+    if text.startswith(sample_files.PREFIX):
+        names = [sample_files.PREFIX + name for name in sample_files.names()]
+        return [name for name in names if name.startswith(text) and name != text][:_LISTED]
     folder, _, start = text.rpartition("/")
     base = Path(folder + "/" if folder or text.startswith("/") else ".").expanduser()
     found: list[tuple[bool, str]] = []
