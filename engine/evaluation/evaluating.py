@@ -198,7 +198,7 @@ def identity(model: Resolved) -> str:
     for path in (model.gguf, *(sorted(model.folder.glob("*.safetensors")) if model.folder and not model.gguf else ())):
         if path is not None:
             stat = path.stat()
-            parts.append((str(path), stat.st_size, stat.st_mtime_ns))
+            parts.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
     return sha256(canonical(parts))
 
 
