@@ -1,7 +1,7 @@
 """Records a session: the app in a real terminal, from the sample data to a verified export, for README.
 
-    python -m scripts.record                    # docs/session.cast and docs/session.svg
-    asciinema play docs/session.cast
+    python -m scripts.record                    # docs/session.cast.gz and docs/session.svg
+    gunzip -c docs/session.cast.gz | asciinema play -
 
 The app is opened with --remote on a home of its own, and driven by name as `tuningfork remote` does it; what it writes
 to its terminal is recorded. Takes about five minutes on two cores. In the recording no pause is longer than a second
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gzip
 import json
 import os
 import pty
@@ -176,8 +177,11 @@ def session(app: Recorder, steps: int) -> None:
     app.wait(ready=True)
     app.look()
     app.do("call", action="export.start")
+    app.wait("working")
     with app.faster(10):
         app.wait(gone=("working",), jobs_done=True, timeout_s=3600)
+    app.do("choose", text="gguf q8_0")
+    app.wait("probes")
 
 
 def main() -> None:
@@ -191,9 +195,10 @@ def main() -> None:
     ):
         session(app, given.steps)
         cast = Cast(WIDTH, HEIGHT, [*app.cast.events])  # not how the screen is put away
-    for name, text in (("session.cast", cast.text()), ("session.svg", animate.svg(cast.events, WIDTH, HEIGHT))):
-        (given.folder / name).write_text(text, encoding="utf-8")
-        print(f"{given.folder / name}: {len(text.encode()) / 1000:,.0f} kB")
+    picture = animate.svg(cast.events, WIDTH, HEIGHT).encode()
+    for name, data in (("session.cast.gz", gzip.compress(cast.text().encode(), mtime=0)), ("session.svg", picture)):
+        (given.folder / name).write_bytes(data)
+        print(f"{given.folder / name}: {len(data) / 1000:,.0f} kB")
     print(f"{cast.events[-1][0]:.0f} s of recording")
 
 
