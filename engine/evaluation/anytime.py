@@ -60,7 +60,7 @@ class VoteStanding:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What to do about it, in parts of one line: `could be chance`, `about 22 more votes`."""
+        """What to do about it, in parts of one line: `could be chance`, `about 22 more votes needed`."""
         match self.state:
             case "better":
                 return ("enough votes",)
@@ -68,7 +68,8 @@ class VoteStanding:
                 return ("no difference worth more votes",)
         if self.votes < FORETELLING:
             return ("could be chance",)
-        return ("could be chance", f"about {self.more:,} more votes" if self.more else f"over {MOST:,} more votes")
+        more = f"about {self.more:,}" if self.more else f"over {MOST:,}"
+        return ("could be chance", f"{more} more votes needed")
 
 
 def standing(wins: int, losses: int) -> VoteStanding:

@@ -73,7 +73,7 @@ def test_the_interval_holds_at_every_look(rate: float) -> None:
     [
         (0, 0, "open", ("could be chance",)),
         (3, 0, "open", ("could be chance",)),
-        (6, 0, "open", ("could be chance", "about 4 more votes")),
+        (6, 0, "open", ("could be chance", "about 4 more votes needed")),
         (8, 0, "better", ("enough votes",)),
         (0, 8, "better", ("enough votes",)),
         (150, 150, "same", ("no difference worth more votes",)),

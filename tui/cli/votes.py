@@ -140,7 +140,7 @@ def _who(each: Rate) -> str:
 
 
 def _figures(each: Rate) -> str:
-    """`75% (41% to 93%) of 8, p 0.29, could be chance, about 29 more votes, 1 tie, 2 both bad`"""
+    """`75% (41% to 93%) of 8, p 0.29, could be chance, about 29 more votes needed, 1 tie, 2 both bad`"""
     said = ["no winner yet"]
     if each.rate is not None:
         said = [f"{each.rate:.0%} ({each.low:.0%} to {each.high:.0%}) of {each.decided}", f"p {each.p:.2g}"]

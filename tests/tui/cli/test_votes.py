@@ -115,7 +115,7 @@ class TestRank:
         assert pair["rate"] == 0.75 and pair["p"] == 0.625 and found["ranking"] == []
         assert (round(pair["low"], 3), round(pair["high"], 3)) == (0.301, 0.954)
         assert tf.ok("votes", "rank") == (
-            f"{TUNED} leads {BASE}  75% (30% to 95%) of 4, p 0.62, could be chance, about 82 more votes, "
+            f"{TUNED} leads {BASE}  75% (30% to 95%) of 4, p 0.62, could be chance, about 82 more votes needed, "
             "1 tie, 1 both bad\n"
         )
 
@@ -127,7 +127,7 @@ class TestRank:
         assert (pair["winner"], pair["model"], pair["wins"], pair["losses"]) == (BASE, BASE, 6, 0)
         assert (pair["state"], pair["more"]) == ("open", 4)
         assert tf.ok("votes", "rank") == (
-            f"{BASE} leads {TUNED}  100% (61% to 100%) of 6, p 0.031, could be chance, about 4 more votes\n"
+            f"{BASE} leads {TUNED}  100% (61% to 100%) of 6, p 0.031, could be chance, about 4 more votes needed\n"
         )
         cast("a"), cast("a")
         assert tf.ok("votes", "rank") == f"{BASE} beats {TUNED}  100% (68% to 100%) of 8, p 0.0078, enough votes\n"
