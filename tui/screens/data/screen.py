@@ -194,7 +194,7 @@ class DataScreen(ModeScreen):
         parts = [formatting.count(n, "pair") + (f" of {self.found.total:,}" if n != self.found.total else "")]
         listed = next((d for d in self.found.datasets if d.name == self.found.query.dataset), None)
         if listed and not self.found.query.narrowed:
-            parts.append(f"{listed.ready:,} ready: {listed.train:,} train, {listed.val:,} val, {listed.test:,} test")
+            parts.append(f"{listed.ready:,} ready · {listed.train:,} train, {listed.val:,} val, {listed.test:,} test")
             if judged := listed.preferences + listed.feedback:
                 parts.append(f"{formatting.count(judged, 'preference')} (V)")
         if marked:
