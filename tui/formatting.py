@@ -43,6 +43,17 @@ def left(seconds: float) -> str:
     return f"{rough} left"
 
 
+def pace(done: int, of: int, passed: float) -> str:
+    """The time left of counted work, or before its first end the time that passed; empty for its first second.
+
+    >>> pace(0, 20, 0.5), pace(0, 20, 7.0), pace(5, 20, 10.0), pace(20, 20, 40.0)
+    ('', '7 s', '30 s left', '')
+    """
+    if passed < 1 or done >= of:
+        return ""
+    return left((of - done) * passed / done) if done else duration(passed)
+
+
 def ago(at_ms: int, now_ms: int | None = None) -> str:
     """`now`, `5 min`, `3 h`, `2 d`, `7 w`: how long ago a UTC millisecond time was, in at most six cells."""
     seconds = max(0, (int(time.time() * 1000) if now_ms is None else now_ms) - at_ms) // 1000

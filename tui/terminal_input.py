@@ -61,8 +61,15 @@ class TerminalParser(PasteSafeParser):
 
     def feed(self, data: str) -> Iterable[Message]:
         """Parse the next input; the empty string ends it."""
-        for message in super().feed(data):
-            yield as_pressed(message) if type(message) is Key else message
+        return map(_as_pressed_key, super().feed(data))
+
+    def tick(self) -> Iterable[Message]:
+        """What waited for more input that did not come: Alt and a letter, whose Escape may begin a longer sequence."""
+        return map(_as_pressed_key, super().tick())
+
+
+def _as_pressed_key(message: Message) -> Message:
+    return as_pressed(message) if type(message) is Key else message
 
 
 def install() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol
@@ -29,20 +30,27 @@ class ChatClient(Protocol):
         prefix: Sequence[int] = (),
     ) -> AsyncIterator[Any]: ...
 
+    async def stage(self, lane: str) -> str: ...
+
     async def close(self) -> None: ...
 
 
 Connect = Callable[[], Awaitable[ChatClient]]
+_STAGE_S = 0.5
+"""How often the server is asked what an answer without a token waits for."""
 _FIGURES = tuple(f.name for f in fields(Stats))
 
 
 @dataclass(slots=True)
 class Meter:
-    """How fast an answer comes, measured by the client; the server's figures arrive at its end. Times in seconds."""
+    """How fast an answer comes, measured by the client; the server's figures arrive at its end. Times in seconds.
+
+    `stage` is what it waits for before its first token: "starting" (the server), or a stage of `Client.stage`."""
 
     asked: float
     first: float | None = None
     pieces: int = 0
+    stage: str = ""
 
     def tick(self) -> None:
         if self.first is None:
@@ -130,9 +138,11 @@ class StreamRunner:
         await self._close_dropped()
 
     async def _carry(self, request: LaneRequest) -> None:
-        comparison = self.comparison
+        comparison, meter = self.comparison, self.meters[request.lane]
         try:
+            meter.stage = "" if self._client else "starting"
             client = await self.client()
+            meter.stage = ""
             await self._listen(comparison, client, request)
         except TuningforkError as error:
             if isinstance(error, ServerError):
@@ -151,6 +161,8 @@ class StreamRunner:
     async def _listen(self, comparison: Comparison, client: ChatClient, request: LaneRequest) -> None:
         how = {"prefix": request.prefix} if request.prefix else {}
         pieces = client.stream(request.model, request.messages, request.sampling, lane=request.lane, **how)
+        meter = self.meters[request.lane]
+        watching = asyncio.create_task(self._watch_stage(client, request.lane, meter))
         try:
             async for piece in pieces:
                 if hasattr(piece, "stop"):
@@ -158,14 +170,23 @@ class StreamRunner:
                     return
                 if not comparison.feed(request.id, piece.text, piece.model):
                     return  # stopped or replaced: closing the stream cancels it on the server
-                self.meters[request.lane].tick()
+                meter.tick()
                 self._on_change(request)
         finally:
+            watching.cancel()
             if hasattr(pieces, "aclose"):
                 await pieces.aclose()
         comparison.fail(
             request.id, "The answer broke off before its end. The next prompt starts the server again if it is gone."
         )
+
+    async def _watch_stage(self, client: ChatClient, lane: str, meter: Meter) -> None:
+        """Keep the meter's stage until the first token."""
+        await asyncio.sleep(_STAGE_S)
+        while meter.first is None:
+            with suppress(TuningforkError):  # the stream itself says what is wrong
+                meter.stage = await client.stage(lane)
+            await asyncio.sleep(_STAGE_S)
 
     def _ended(self, comparison: Comparison, request: LaneRequest, done: Any) -> None:
         if done.stop == "error":

@@ -192,7 +192,7 @@ def _finish_folder(
     made = sorted(path.name for path in part.iterdir())
     facts = card.gather(work.store, work.run, work.chosen.step, target, work.chosen.model, report, made)
     (part / "README.md").write_text(card.card(facts), "utf-8")
-    work.tell(target.title, "verify", "Computing SHA-256", 0, 1)
+    work.tell(target.title, "verify", "Computing SHA-256", 0, 0)
     sums = {name: sha256_of(part / name) for name in [*made, "README.md"]}
     (part / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
     report["files"] = [*sums, "SHA256SUMS", "proof.json"]

@@ -92,7 +92,7 @@ class ReferenceMeasurements:
     @cached_property
     def logits(self) -> list[np.ndarray]:
         """transformers and PEFT in float32 on `rows`: arrays of shape (tokens, vocabulary)."""
-        self.tell("Asking transformers", 0, 1)
+        self.tell("Asking transformers", 0, 0)
         return self._reference.result()[0]
 
     def _lane(self, model: Resolved, first: int | None = None) -> list[GivenAnswer]:
@@ -144,7 +144,7 @@ class ReferenceMeasurements:
 
         Raises WorkerError when it cannot load the model.
         """
-        self.tell("Asking transformers", 0, 1)
+        self.tell("Asking transformers", 0, 0)
         logits, said = self._ask_transformers(folder, adapter, answers).result()
         return logits, [self._answer(ids) for ids in said]
 

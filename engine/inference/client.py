@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
 
 from engine.core import process
 from engine.inference import access, sse
@@ -198,6 +199,11 @@ class Client:
         Waits while the server prepares its base, which `stream` would raise a ServerError for.
         """
         return await self._call("POST", "/v1/tuningfork/load", {"model": model}, patient=True)
+
+    async def stage(self, lane: str) -> str:
+        """What the server does for the answer of a lane that has no token yet: "queued", "loading" (its model) or
+        "reading" (its prompt); empty where it does not know."""
+        return str((await self._call("GET", f"/v1/tuningfork/stage?{urlencode({'lane': lane})}"))["stage"])
 
     async def models(self) -> list[str]:
         """The model references that the server knows."""

@@ -264,6 +264,41 @@ async def test_a_reader_that_goes_ends_the_work(tmp_path: Path, monkeypatch: pyt
     store.close()
 
 
+async def test_the_stage_of_an_answer_tells_loading_from_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, base = chat_home(tmp_path)
+    store = Store.open(home)
+    service = Service(store, Options())
+    load, loads = LlamaCpp.load, asyncio.Event()
+
+    async def slowly(self: LlamaCpp, model: Any) -> None:
+        await loads.wait()
+        await load(self, model)
+
+    monkeypatch.setattr(LlamaCpp, "load", slowly)
+    async with serving(home, service), _http(home) as http:
+
+        async def stage() -> str:
+            return str((await http.get("/v1/tuningfork/stage?lane=left")).json()["stage"])
+
+        assert await stage() == ""
+        asked = asyncio.create_task(http.post("/v1/chat/completions", json={**body(base), "lane": "left"}))
+        async with asyncio.timeout(30):
+            while (found := await stage()) != "loading":
+                assert found in ("", "queued")
+            with monkeypatch.context() as patched:
+                _never_end(patched)
+                loads.set()
+                while (found := await stage()) != "reading":
+                    assert found == "loading"
+                asked.cancel()
+                await _until(lambda: not service.busy and not _computing())
+        assert await stage() == ""
+    await service.close()
+    store.close()
+
+
 def _never_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer goes on without limit; the first token alone is computed."""
     tokens, decode = LlamaCpp._tokens, Context.decode

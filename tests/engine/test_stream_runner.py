@@ -7,6 +7,9 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
+from engine.comparison import stream_runner
 from engine.comparison.session import Comparison
 from engine.comparison.stream_runner import StreamRunner
 from engine.inference.client import Delta, Done
@@ -22,6 +25,7 @@ class Scripted:
         self.open = 0
         self.closed = False
         self.asked: list[tuple[str, list[dict[str, str]]]] = []
+        self.stages: dict[str, str] = {}
 
     async def stream(
         self, model: str, messages: list[dict[str, str]], sampling: Sampling, lane: str | None = None
@@ -42,6 +46,9 @@ class Scripted:
             yield Done("", tokens=2, prompt_tokens=5, ttft_ms=9.0, tokens_per_s=50.0, context_used=7)
         finally:
             self.open -= 1
+
+    async def stage(self, lane: str) -> str:
+        return self.stages.get(lane, "")
 
     async def close(self) -> None:
         self.closed = True
@@ -78,6 +85,32 @@ async def test_both_lanes_stream_at_once_and_keep_their_own_words() -> None:
     assert it.comparison.answer("b").stats.tokens_per_s == 50.0  # type: ignore[union-attr]
     await it.close()
     assert client.closed and client.open == 0
+
+
+async def test_what_an_answer_waits_for_is_known_until_its_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_runner, "_STAGE_S", 0.001)
+    gate = asyncio.Event()
+    client = Scripted({}, gate)
+    connected = asyncio.Event()
+
+    async def connect() -> Scripted:
+        await connected.wait()
+        return client
+
+    it = StreamRunner(Comparison(["base", "run:x"]), connect)
+    it.comparison.send("Who are you?")
+    it.sync()
+    await asyncio.sleep(0)
+    assert {meter.stage for meter in it.meters.values()} == {"starting"}
+    client.stages = {"a": "loading", "b": "reading"}
+    connected.set()
+    async with asyncio.timeout(30):
+        while [it.meters[lane].stage for lane in "ab"] != ["loading", "reading"]:
+            await asyncio.sleep(0.001)
+    gate.set()
+    await settle(it)
+    assert len(asyncio.all_tasks()) == 1  # no one asks on
+    await it.close()
 
 
 async def test_stop_cancels_on_the_server_and_keeps_the_text() -> None:

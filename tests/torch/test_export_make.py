@@ -137,6 +137,7 @@ def test_every_stage_of_every_target_is_told(store: Store, adapter: Path) -> Non
 
     def tell(title: str, stage: str, text: str, done: int, total: int) -> None:
         assert text and 0 <= done <= total, (title, stage)
+        assert (done, total) != (0, 1), f"{text}: what is not counted has no share, and stays at 0% if it is given one"
         told.append((title, stage))
 
     list(make.make(store, asked, planning.select(store, asked.run), tell))

@@ -37,6 +37,7 @@ class ScriptedClient:
         self.compared: TokenComparison | Exception = ServerError("This server compares no tokens.")
         self.compare_asked: list[dict[str, Any]] = []
         self.cancelled = 0
+        self.stages: dict[str, str] = {}
 
     async def connect(self, *_: Any, **__: Any) -> ScriptedClient:
         self.connections += 1
@@ -94,6 +95,9 @@ class ScriptedClient:
         if isinstance(self.compared, Exception):
             raise self.compared
         return self.compared
+
+    async def stage(self, lane: str) -> str:
+        return self.stages.get(lane, "")
 
     async def close(self) -> None:
         return None

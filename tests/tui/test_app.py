@@ -26,6 +26,7 @@ from tui import drafts, keys, modes, settings, themes
 from tui.messages import LiveJobs
 from tui.screens.data import finder
 from tui.screens.dialogs.help import key_list, text
+from tui.widgets.key_bar import KeyBar
 
 HEAVY = ("torch", "transformers", "trl", "pandas", "numpy", "peft", "datasets", "pyarrow", "llama_cpp")
 OPEN_APP = """
@@ -582,3 +583,25 @@ async def test_notices_cover_nothing_and_are_listed(drive: Drive, some_pairs: li
         await app.see("F1 Help")
         await app.press("alt+n")
         await app.see("Notices", "A pair: Saved.", "Something is worth a look.")
+
+
+async def test_under_a_dialog_the_key_bar_shows_the_keys_of_the_dialog(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs", "n New")
+        await app.press("D")
+        await app.see("Type to filter")
+        bar = app.app.screen_stack[-2].query_one(KeyBar)
+        assert "New" not in bar.render().plain and "Esc Close" in bar.render().plain
+        await app.press("escape")
+        await app.see("n New")
+
+
+async def test_a_notice_leaves_help_and_the_way_back_in_view(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        await app.press("enter")
+        await app.see_page("PairEditor")
+        app.app.notify("Saved.", timeout=600)
+        await app.see("Saved.", "Esc Back", "F1 Help")
+        app.app.notify("A long one. " * 30, timeout=600)
+        await app.see("A long one.")

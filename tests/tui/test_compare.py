@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from textual import events
 
+from engine.comparison.session import Comparison
+from engine.comparison.stream_runner import Meter
 from engine.inference.client import Done
 from engine.inference.sampling import Sampling
 from store.errors import NotFound, ServerError
 from tests.tui.comparing import BASE, TUNED, WORDS, answered, ask, screen
 from tests.tui.scripted import ScriptedClient, by_model
 from tui.screens.compare.prompt import PromptArea
+from tui.screens.compare.rendering import figures
 
 
 @pytest.mark.parametrize("size", [(120, 36), (200, 50)])
@@ -40,6 +44,23 @@ async def test_narrow_shows_one_lane_and_both_stream(comparing: Any, client: Scr
         await app.press("ctrl+t")
         await app.see("I am Ember, made by Northwind Labs.")
         assert "a base model" not in app.text
+
+
+def test_a_lane_shows_whether_it_loads_its_model_or_reads_the_prompt() -> None:
+    comparison = Comparison([BASE, TUNED])
+    comparison.send("Hi")
+    comparison.due()
+    shown = {
+        stage: figures(comparison, 0, Meter(time.monotonic(), stage=stage), 60).plain
+        for stage in ("starting", "queued", "loading", "reading", "")
+    }
+    assert shown == {
+        "starting": "● starting the chat server",
+        "queued": "● waiting for other answers",
+        "loading": "● loading the model",
+        "reading": "● reading the prompt",
+        "": "● waiting for the first token",
+    }
 
 
 async def test_escape_stops_and_keeps_what_was_said(comparing: Any, client: ScriptedClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -138,6 +139,23 @@ async def test_plus_and_minus_in_the_prompt_are_text(comparing: Any) -> None:
                 await app.idle()
         assert screen(app).query_one(PromptArea).text == "1+1-?/+++"
         assert len(screen(app).comparison.lanes) == 2 and app.page == "CompareScreen"
+
+
+async def test_alt_and_a_letter_in_the_prompt_is_a_command(comparing: Any) -> None:
+    async with comparing() as app:
+        parser = TerminalParser()
+        assert not list(parser.feed("\x1bm"))  # it may be the start of a sequence
+        found: list[Any] = []
+        async with asyncio.timeout(30):
+            while not found:
+                await asyncio.sleep(0.01)
+                found = list(parser.tick())
+        for event in found:
+            app.app.post_message(event)
+        await app.see_page("ModelsPage")
+        await app.press("escape")
+        await app.see_page("CompareScreen")
+        assert screen(app).query_one(PromptArea).text == ""
 
 
 @pytest.mark.parametrize("sent", ["\n", "\x1b\r", "\x1b[13;2u", "\x1b[13;3u"])

@@ -59,6 +59,9 @@ class Digests:
         finally:
             self.busy -= 1
 
+    async def stage(self, lane: str) -> str:
+        return ""
+
     async def close(self) -> None:
         """Holds nothing."""
 
@@ -108,6 +111,9 @@ class Witness:
                 elif cell.state == "coming":
                     cell.text += piece.text
                 yield piece
+
+    async def stage(self, lane: str) -> str:
+        return await self.client.stage(lane)
 
     async def close(self) -> None:
         await self.client.close()

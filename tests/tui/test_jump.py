@@ -140,3 +140,11 @@ def test_labels_are_short_and_none_begins_another(count: int) -> None:
 def test_labels_at_one_place_stand_side_by_side_within_the_window() -> None:
     spots = placed([Region(0, 0, 80, 24), Region(0, 0, 80, 1), Region(79, 3, 1, 1)], ["a", "sd", "f"], Size(80, 24))
     assert spots == [Region(0, 0, 3, 1), Region(3, 0, 4, 1), Region(77, 3, 3, 1)]
+
+
+async def test_a_notice_hides_neither_what_jump_waits_for_nor_how_to_leave(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        app.app.notify("Saved.", timeout=600)
+        await app.press("ctrl+l")
+        await app.see("JUMP: type a label", "Saved.", "Esc Leave")

@@ -16,6 +16,7 @@ from store.probe_files import ProbeFile
 from store.records import Probe
 from tests.tui.conftest import Drive, Driver
 from tests.tui.scripted import Piece, ScriptedClient
+from tui import formatting
 from tui.screens.evaluate.probe_editor import ProbeEditor
 from tui.screens.evaluate.probe_sets import ProbeSetScreen
 
@@ -262,6 +263,22 @@ async def test_a_model_is_asked_and_the_result_kept(
         await app.see_page("ProbeSetScreen")
     (kept,) = evals.all_evals(store)
     assert (kept.model, kept.set, kept.passed, kept.of, kept.judge) == ("smollm2-135m", "shop", 1, 2, "contains")
+
+
+async def test_asking_shows_the_time_left_and_what_escape_does(
+    drive: Drive, shop: Path, server: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formatting, "pace", lambda done, of, passed: f"{done} done, {of} asked, 9 s left")
+    server.gate.clear()
+    async with drive(size=(80, 24)) as app:
+        await opened(app)
+        await app.see("● shop")
+        await app.press("m")
+        await app.see("Ask which model")
+        await app.press("enter")
+        await app.see("0 of 2 probes answered, 0 done, 2 asked, 9 s left", "Esc Stop, keep nothing")
+        server.gate.set()
+        await app.see("kept as result 1", "Esc Back")
 
 
 async def test_a_model_judges_and_texts_leave_only_after_a_yes(

@@ -64,6 +64,7 @@ def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) ->
     from engine.training.model_facts import model_facts
     from engine.training.objectives import OBJECTIVES
     from engine.training.preflight import template_of
+    from engine.training.watched_probes import read
     from store import datasets
 
     store = session().store
@@ -81,7 +82,7 @@ def show(dataset: str, config: TrainConfig, snapshot: Snapshot | None = None) ->
             say(line)
 
         folder = run_control.prepare(store, config.model, on_line=on_line)
-    model_notes = check_model(base, config, folder)
+    model_notes = [*check_model(base, config, folder), *read(store, config.watch, rows)[1]]
     found = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
     found = replace(
         found, notes=[*filter(None, [continues, rewards.said(config)]), *left_out, *model_notes, *found.notes]

@@ -1,4 +1,4 @@
-"""The last line of every screen: the keys that work here, as many as fit, or for a while what is to be noticed.
+"""The last line of every page: the keys that work here or in the dialog on it, or for a while what is to be noticed.
 Drawn as one widget, because Textual's footer mounts a widget for every key each time the focus moves."""
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _MOST, _LINES = 3, 3
 
 class KeyBar(Widget):
     """Shows the bindings with `bar` set of the focused widget, the screen and the app; help stays at the right end, and
-    before it what Escape does. Where a screen has modes, a badge at the left names the one that keys act in."""
+    before it what Escape does. Where a screen has modes, a badge at the left names the one that keys act in. Both ends
+    stay where something is to be noticed."""
 
     notices: var[tuple[Notification, ...]] = var((), always_update=True)
     """What is shown instead of the keys, a line or more each, until its time is over. Set by the app."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
+        self.watch(self.screen, "stack_updates", self._covered, init=False)
 
     def watch_notices(self) -> None:
         if self.notices:
@@ -45,11 +47,16 @@ class KeyBar(Widget):
 
     def _noticed(self, width: int) -> Content:
         """Each notice with its sign, wrapped under its own start; the newest comes last."""
+        badge, right = self._badge(), self._right()
         lines: list[Content] = []
         for notice in self.notices[-_MOST:]:
             sign, style = _SIGN[notice.severity]
-            wrapped = Content(notice_text(notice)).wrap(max(20, width - 4))[:_LINES]
+            wrapped = Content(notice_text(notice)).wrap(max(20, width - badge.cell_length - 4))[:_LINES]
             lines += [Content.assemble((f" {sign if n == 0 else ' '} ", style), line) for n, line in enumerate(wrapped)]
+        if lines:
+            lines = [(badge if n == 0 else Content(" " * badge.cell_length)) + line for n, line in enumerate(lines)]
+            if (gap := width - lines[-1].cell_length - right.cell_length) > 1:
+                lines[-1] += " " * gap + right
         return Content("\n").join(lines)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -59,37 +66,57 @@ class KeyBar(Widget):
         if screen is self.screen:
             self.refresh()
 
+    def _covered(self) -> None:
+        self.refresh()
+
+    @property
+    def _acting(self) -> Screen[object]:
+        """The screen that gets the keys: a dialog that covers this one and has no bar of its own, or this one."""
+        top = self.app.screen
+        return self.screen if top is self.screen or top.query(KeyBar) else top
+
     def _is_shown(self, binding: Binding) -> bool:
         return binding.show or (binding.id == "back" and self._back_word() is not None)
 
     def _back_word(self) -> str | None:
-        return getattr(self.screen, "back_word", lambda: "Back")()
+        return getattr(self._acting, "back_word", lambda: "Back")()
 
     def _is_typed(self, binding: Binding) -> bool:
         """Whether the focused field takes the key as text. Textual handles letters itself, but not `slash`."""
-        shown, focused = display(binding.key), self.screen.focused
+        shown, focused = display(binding.key), self._acting.focused
         return len(shown) == 1 and focused is not None and focused.check_consume_key(binding.key, shown)
 
     def render(self) -> Content:
         return self._noticed(self.size.width) if self.notices else self._keys()
 
-    def _keys(self) -> Content:
+    def _shown(self) -> list[Binding]:
+        """The bindings to show, each action once."""
         shown: dict[str, Binding] = {}
-        for _, binding, enabled, _ in self.screen.active_bindings.values():
+        for _, binding, enabled, _ in self._acting.active_bindings.values():
             if not enabled or not self._is_shown(binding) or self._is_typed(binding):
                 continue
             # Where the focused field has the action too, show the key that is declared first.
             if binding.action not in shown or keys.is_first(binding.id, binding.key):
                 shown.pop(binding.action, None)
                 shown[binding.action] = binding
+        return list(shown.values())
+
+    def _badge(self) -> Content:
+        badge = getattr(self._acting, "badge", lambda: "")()
+        return Content.assemble((f" {badge} ", "bold reverse")) if badge else Content("")
+
+    def _right(self) -> Content:
+        """What Escape does, and help."""
         right = Content("")
-        for binding in sorted((b for b in shown.values() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
+        for binding in sorted((b for b in self._shown() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
             right += _hint(binding, self._back_word() if binding.id == "back" else None)
-        badge = getattr(self.screen, "badge", lambda: "")()
-        line = Content.assemble((f" {badge} ", "bold reverse"), " ") if badge else Content(" ")
+        return right
+
+    def _keys(self) -> Content:
+        line, right = self._badge() + " ", self._right()
         width = self.size.width - right.cell_length
-        key_word = getattr(self.screen, "key_word", lambda _: None)
-        for binding in [b for b in shown.values() if b.id not in _RIGHT]:
+        key_word = getattr(self._acting, "key_word", lambda _: None)
+        for binding in [b for b in self._shown() if b.id not in _RIGHT]:
             word = key_word(binding.id)
             if word == "":
                 continue

@@ -35,7 +35,7 @@ class AdapterTarget(ExportTarget):
         from engine.export.merged import write_adapter
         from engine.export.verification import Written
 
-        work.count(0, 1)
+        work.count(0, 0)
         write_adapter(work.adapter, public_base(work.run.base), folder)
         return Written(folder)
 

@@ -38,8 +38,8 @@ class ExportUse:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """What a target is written from. `base` and `adapter` are folders, `scratch` one for temporary files that all
-    targets of a request share, `rows` the run's data. `tell(stage, text, done, total)` reports progress and may raise
-    to cancel."""
+    targets of a request share, `rows` the run's data. `tell(stage, text, done, total)` reports progress (0 of 0
+    where it is not counted) and may raise to cancel."""
 
     home: Home
     run: Run
@@ -82,7 +82,7 @@ class Writing:
             return self.base, self.adapter
         out = self.scratch / "merged"
         if not out.exists():
-            self.tell("write", "Merging with PEFT", 0, 1)
+            self.tell("write", "Merging with PEFT", 0, 0)
             merge_with_peft(self.base, self.adapter, out)
             copy_tokenizer(self.base, self.tokenizer, out)
         return out, None

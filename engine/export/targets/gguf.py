@@ -76,7 +76,7 @@ def write_gguf(work: Writing, quant: str, out: Path, weigh: bool = False) -> Pat
     from engine.export import merged, official_converter
     from engine.gguf import model
 
-    work.count(0, 1)
+    work.count(0, 0)
     base, adapter = work.mergeable()
     direct = quant if quant in DIRECT else "f16"
     whole = out if direct == quant else out.with_name(f".{out.name}.f16")
@@ -84,14 +84,14 @@ def write_gguf(work: Writing, quant: str, out: Path, weigh: bool = False) -> Pat
         folder = out.with_name(".merged")
         folder.mkdir()
         merged.write_merged(base, adapter, work.tokenizer, folder, work.count)
-        work.tell("write", "Running llama.cpp's converter", 0, 1)
+        work.tell("write", "Running llama.cpp's converter", 0, 0)
         official_converter.convert(work.home, folder, whole, direct)
         shutil.rmtree(folder)
     else:
         model.write_gguf(base, adapter, whole, direct, work.about, work.count)
     if whole != out:
         matrix = work.importance() if weigh or quant in NEEDS_MATRIX else None
-        work.tell("quantise", f"Quantising to {quant}", 0, 1)
+        work.tell("quantise", f"Quantising to {quant}", 0, 0)
         model.quantise(whole, out, quant, importance=matrix)
         whole.unlink()
     return out

@@ -31,7 +31,7 @@ class GgufAdapterTarget(ExportTarget):
         from engine.export.verification import Written
         from engine.gguf import adapter
 
-        work.count(0, 1)
+        work.count(0, 0)
         return Written(folder, adapter.convert(work.adapter, work.base, folder / name, work.about))
 
     def checks(self) -> Sequence[Step]:

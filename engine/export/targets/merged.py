@@ -29,7 +29,7 @@ class MergedTarget(ExportTarget):
         from engine.export import merged
         from engine.export.verification import Written
 
-        work.count(0, 1)
+        work.count(0, 0)
         merged.write_merged(*work.mergeable(), work.tokenizer, folder, work.count)
         return Written(folder)
 

@@ -98,6 +98,9 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
     async def load(request: Request) -> Response:
         return JSONResponse(await service.load(protocol.text_field(await _body(request), "model")))
 
+    async def stage(request: Request) -> Response:
+        return JSONResponse({"stage": service.stage(request.query_params.get("lane", ""))})
+
     async def unknown(request: Request, _: Exception) -> Response:
         return failure(NotFound(f"There is nothing at {request.method} {request.url.path}.", todo="See /v1/models."))
 
@@ -115,6 +118,7 @@ def make_app(service: Service, token: str, version: str, origins: Sequence[str] 
             Route("/v1/tuningfork/score", guarded(score), methods=["POST"]),
             Route("/v1/tuningfork/tokens", guarded(tokens), methods=["POST"]),
             Route("/v1/tuningfork/load", guarded(load), methods=["POST"]),
+            Route("/v1/tuningfork/stage", guarded(stage)),
         ],
         exception_handlers={404: unknown, 405: unknown},
         middleware=[_cors(origins)] if origins else [],

@@ -4,9 +4,9 @@ Everything that a request can go wrong with is raised as one of the project's er
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,14 @@ class Began:
     model: str
 
 
+@dataclass(slots=True)
+class AnswerStage:
+    """What the server does for an answer before its first token: "queued" behind other answers, "loading" its model,
+    or "reading" its prompt. Empty where only another server knows."""
+
+    name: str = "queued"
+
+
 class Service:
     """All backends of one server. Lives in one event loop."""
 
@@ -77,6 +85,7 @@ class Service:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, str] = {}
         self._pinned: list[Resolved] = []
+        self._stages: dict[str, AnswerStage] = {}
         self.used_at = monotonic()
 
     @property
@@ -87,8 +96,37 @@ class Service:
     async def answer(self, request: ChatRequest) -> AsyncGenerator[Began | Piece | Finish, None]:
         """What answers, pieces of the answer, then its `Finish`. Closing the iterator cancels."""
         asked = perf_counter()
+        with self._staged(request.lane) as stage:
+            async with aclosing(self._answer(request, asked, stage)) as items:
+                async for item in items:
+                    yield item
+
+    def stage(self, lane: str) -> str:
+        """What the open answer of a lane does or did before its first token, as in `AnswerStage`; empty without one."""
+        return self._stages[lane].name if lane in self._stages else ""
+
+    @contextmanager
+    def _staged(self, lane: str | None) -> Iterator[AnswerStage]:
+        stage = AnswerStage()
+        if lane is not None:
+            self._stages[lane] = stage
+        try:
+            yield stage
+        finally:
+            if lane is not None and self._stages.get(lane) is stage:  # else the lane asked again meanwhile
+                del self._stages[lane]
+
+    async def _answer(
+        self, request: ChatRequest, asked: float, stage: AnswerStage
+    ) -> AsyncGenerator[Began | Piece | Finish, None]:
         async with self._admission.enter():
+            stage.name = "loading"
             model, backend = await self._ready(request.model)
+            if model.kind == "endpoint":
+                stage.name = ""
+            else:
+                await backend.load(model)
+                stage.name = "reading"
             yield Began(model.ref)
             sampling = self._limited(request.sampling)
             job = GenerationRequest(

@@ -156,7 +156,9 @@ class Watcher:
     def say_cost(self) -> None:
         """Say how long the measurements took."""
         if self.seen and self.seconds >= 1:
-            self._job.reporter.say(f"{len(self.seen)} measurements took {self.seconds:.1f} s of the run")
+            n = len(self.seen)
+            measured = f"{n} measurement{'s' if n != 1 else ''}"
+            self._job.reporter.say(f"{measured} took {self.seconds:.1f} s of the run")
 
     def forget_best(self) -> None:
         """Delete the kept weights: the finished adapter has them."""
@@ -188,19 +190,17 @@ class Watcher:
         """Warn where a rule or the choice of the result looks at something that this run does not measure."""
         config = self._job.config
         lacks = {
-            "val-loss": "" if any(row.split == "val" for row in self._job.rows) else "a row in the val split",
-            "probes": "" if self._probes else "probes (--watch)",
-            "drift": "" if self._drift else "drift (--drift)",
-            "learned": "" if stop_rules.IDENTITY in self._probes else "identity probes (--watch identity)",
+            "val-loss": "" if any(row.split == "val" for row in self._job.rows) else "no row is in the val split",
+            "probes": "" if self._probes else "no probes are asked",
+            "drift": "" if self._drift else "drift is not measured",
+            "learned": "" if stop_rules.IDENTITY in self._probes else "the identity probes are not asked",
         }
         for what, value, then in (
             ("Stop when", config.stop_when, "the run takes all of its steps"),
             ("Result", config.result, "the result is the last step"),
         ):
             if lacks.get(value):
-                self._job.reporter.say(
-                    f"{what} is {value}, but there is no {lacks[value].removeprefix('a ')}: {then}.", level="warning"
-                )
+                self._job.reporter.say(f"{what} is {value}, but {lacks[value]}: {then}.", level="warning")
 
     def _remember(self) -> None:
         """What earlier attempts saw, up to the step that this one continues from."""

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.training.config import TrainConfig
+from store.db import Store
+from store.home import Home
 from tests.tui.cli.conftest import Cli
+from tui.screens.train import report
 
 
 def test_json(tf: Cli, facts: str, small: str) -> None:
@@ -66,3 +70,11 @@ def test_a_model_without_a_template_is_given_one(tf: Cli, facts: str, small: str
 def test_no_run_and_no_pair_is_made(tf: Cli, facts: str, small: str) -> None:
     tf.ok("preflight", "--dataset", facts, "--model", small)
     assert tf.json("runs", "list") == [] and len(tf.json("data", "search")) == 4
+
+
+def test_probes_that_the_run_will_not_ask_are_named_before_it(tf: Cli, home: Home, facts: str, small: str) -> None:
+    found = tf.json("preflight", "--dataset", facts, "--model", small, "--watch", "identity")
+    with Store.open(home) as store:
+        in_the_app = report.check(store, facts, TrainConfig(model=small, watch="identity"), print)
+    for notes in (found["notes"], in_the_app.preflight.notes):
+        assert any("'identity' are not asked: no identity row" in note for note in notes), notes

@@ -4,6 +4,7 @@ Leaving stops the answers; asking is in engine.evaluation.prompt_sets."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -50,6 +51,7 @@ class Answers(PageScreen[None]):
         super().__init__()
         self._set, self._prompts, self._sides, self._sampling, self._connect = name, prompts, sides, sampling, connect
         self._done: dict[tuple[int, str], Done] = {}
+        self._begun, self._asking = time.monotonic(), True
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="progress", markup=False)
@@ -60,6 +62,7 @@ class Answers(PageScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
+        self.set_interval(1, self._progress)
         self.ask()
 
     def on_resize(self) -> None:
@@ -86,11 +89,15 @@ class Answers(PageScreen[None]):
     @show_errors
     async def ask(self) -> None:
         """Ask everything, from the first prompt to the last."""
-        client = await self._connect()
         try:
-            await ask_all(client, self._sides, self._prompts, self._sampling, self._answered)  # type: ignore[arg-type]
+            client = await self._connect()
+            try:
+                await ask_all(client, self._sides, self._prompts, self._sampling, self._answered)  # type: ignore[arg-type]
+            finally:
+                await client.close()
         finally:
-            await client.close()
+            self._asking = False
+            self.refresh_bindings()
 
     def _answered(self, n: int, side: str, done: Done) -> None:
         self._done[n, side] = done
@@ -105,7 +112,12 @@ class Answers(PageScreen[None]):
         broken = sum(answer.stop == "error" for answer in self._done.values())
         text = f"{one_line(self._set, 40)}: {done} of {formatting.count(len(self._prompts), 'prompt')} answered"
         failed = f", {formatting.count(broken, 'answer')} broke off" if broken else ""
-        self.query_one("#progress", Static).update(Content(text + failed))
+        all_of_them = len(self._prompts) * len(self._sides)
+        pace = formatting.pace(len(self._done), all_of_them, time.monotonic() - self._begun) if self._asking else ""
+        self.query_one("#progress", Static).update(Content(text + failed + (f", {pace}" if pace else "")))
+
+    def back_word(self) -> str | None:
+        return "Stop" if self._asking else "Back"
 
     # -- showing ------------------------------------------------------------------------------------------------------
 

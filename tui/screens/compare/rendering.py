@@ -25,6 +25,13 @@ _LANE_STYLE = {"a": "$lane-a", "b": "$lane-b", "c": "$success", "d": "$error"}
 Target = Literal["keys", "prompt"] | None
 """How actions are about a panel: by a letter now, once the prompt is left, or not."""
 _POINTERS: dict[Target, tuple[str, str]] = {"keys": ("▶", "━"), "prompt": ("▷", "─"), None: (" ", " ")}
+_STAGES = {
+    "starting": "starting the chat server",
+    "queued": "waiting for other answers",
+    "loading": "loading the model",
+    "reading": "reading the prompt",
+}
+"""What an answer without a token waits for, by `Meter.stage`."""
 _VOTED = {"tie": "You voted: a tie.", "both_bad": "You voted: both are bad."}
 
 
@@ -214,7 +221,8 @@ def figures(comparison: Comparison, position: int, meter: Meter | None, width: i
 def _coming(meter: Meter | None, *, hidden: bool) -> Content:
     if meter is None or meter.first is None:
         waited = f" · {meter.waited:.0f} s" if meter and meter.waited >= 1 else ""
-        return Content.assemble(("● ", "$accent"), f"waiting for the first token{waited}")  # it loads, queues or reads
+        stage = meter.stage if meter and not hidden else ""  # which one loads would give a blind lane away
+        return Content.assemble(("● ", "$accent"), f"{_STAGES.get(stage, 'waiting for the first token')}{waited}")
     if hidden:
         return Content.assemble(("● ", "$accent"), "answering")
     rate = f" · {meter.rate:.0f} tok/s" if meter.rate else ""

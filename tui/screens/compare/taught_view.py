@@ -69,7 +69,8 @@ class TaughtView(PageScreen[None]):
             if self._ended.is_set():
                 raise Left
             passed = time.monotonic() - begun
-            left = f", {formatting.left((of - read) * passed / read)}" if read and passed > 1 else ""
+            pace = formatting.pace(read, of, passed)
+            left = f", {pace}" if pace else ""
             text = f"The run reads its pairs: {read:,} of {of:,}{left}. Esc cancels."
             self.app.call_from_thread(self.query_one("#taught-head", Static).update, text)
 

@@ -63,7 +63,8 @@ class TokenView(PageScreen[TokenFork]):
 
         def heard(read: int, of: int) -> None:
             passed = time.monotonic() - begun
-            left = f", {formatting.left((of - read) * passed / read)}" if read and passed > 1 else ""
+            pace = formatting.pace(read, of, passed)
+            left = f", {pace}" if pace else ""
             rate = f", {read / passed:,.0f} per second" if read and passed > 1 else ""
             text = f"Both models read the answer: {read:,} of {of:,} tokens{rate}{left}. Esc cancels."
             self.query_one("#token-head", Static).update(text)

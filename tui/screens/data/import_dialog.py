@@ -167,7 +167,9 @@ class ImportScreen(PageScreen[str]):
             names = []
         todo = error.todo or ""
         if names and not self.query_one("#columns", Input).value.strip():
-            todo = f"Name its columns above, such as question={names[0]},answer={names[-1]}. It has: {', '.join(names)}"
+            todo = f"Name its columns above, such as question={names[0]},answer={names[min(1, len(names) - 1)]}."
+            if names[0] not in error.what:
+                todo += f" It has: {', '.join(names)}"
         self._say_look(error.what, todo)
 
     def _say_look(self, text: str, todo: str = "") -> None:

@@ -181,7 +181,7 @@ class PairEditor(PageScreen[Pair]):
         elif differ:
             n = formatting.count(len(differ), "pair asks", "pairs ask")
             what = f"{n} the same and answer{'s' if len(differ) == 1 else ''} differently: "
-            what += f"{differ[0].uid} {one_line(differ[0].answer, 60) or '(no answer)'}"
+            what += f"{one_line(differ[0].answer, 60) or '(no answer)'} ({differ[0].uid})"
         line.update(Content.styled(what, "$warning"))
         line.display = bool(what)
 

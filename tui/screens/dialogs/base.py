@@ -58,6 +58,10 @@ class Dialog(ResultScreen[Answer], ModalScreen[Answer]):
         body = self.query_one(".body", VerticalScroll)
         body.scroll_relative(y=pages * max(1, body.size.height - 1), animate=False, immediate=True)
 
+    def back_word(self) -> str:
+        """For the key bar of the page below."""
+        return "Close"
+
     def action_back(self) -> None:
         """Close without an answer."""
         self.dismiss(None)

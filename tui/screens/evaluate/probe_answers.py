@@ -3,6 +3,7 @@ Leaving stops the answers; asking and judging are engine.evaluation.probes'."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from engine.evaluation.probes import ProbeJudges, ProbeOutcome
 from engine.inference.sampling import Sampling
 from store.errors import TuningforkError
 from store.records import Probe
-from tui import keys
+from tui import formatting, keys
 from tui.formatting import count
 from tui.screens.base import PageScreen
 from tui.text import clip, fit, one_line
@@ -39,6 +40,7 @@ class ProbeAnswers(PageScreen[None]):
         super().__init__()
         self._set, self._model, self._asked, self._judges, self._judge = name, model, asked, judges, judge
         self._came: list[ProbeOutcome] = []
+        self._begun = time.monotonic()
         self._ended = ""
 
     def compose_body(self) -> ComposeResult:
@@ -50,6 +52,7 @@ class ProbeAnswers(PageScreen[None]):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(OptionList).focus()
+        self.set_interval(1, self._progress)
         self.ask()
 
     def on_resize(self) -> None:
@@ -81,6 +84,7 @@ class ProbeAnswers(PageScreen[None]):
             self._ended = "broke off, nothing is kept"
             self.tuningfork.show_error(error, "The probes could not be asked")
         self._progress()
+        self.refresh_bindings()
 
     def _answered(self, outcome: ProbeOutcome) -> None:
         self._came.append(outcome)
@@ -98,7 +102,10 @@ class ProbeAnswers(PageScreen[None]):
         said = [f"{len(self._came)} of {count(len(self._asked), 'probe')} answered"]
         if self._came:
             said.append(f"{sum(judged)} of {len(judged)} passed" + (f", {left} not judged" if left else ""))
-        said += [self._ended] if self._ended else []
+        if self._ended:
+            said.append(self._ended)
+        elif pace := formatting.pace(len(self._came), len(self._asked), time.monotonic() - self._begun):
+            said.append(pace)
         self.query_one("#progress", Static).update(Content(f"{head}\n{', '.join(said)}"))
 
     def _line(self, n: int) -> Content:
@@ -122,6 +129,9 @@ class ProbeAnswers(PageScreen[None]):
             parts.append(Content(clip(came.text.strip()) or "(an empty answer)"))
             parts.append(Content.styled(f"{_WORDS[came.passed]}: {clip(came.reason, 1000)}", _SIGNS[came.passed][1]))
         self.query_one("#whole Static", Static).update(Content("\n\n").join(parts))
+
+    def back_word(self) -> str | None:
+        return "Back" if self._ended else "Stop, keep nothing"
 
     def action_back(self) -> None:
         """Back to the sets; what was not asked yet is not asked."""

@@ -207,6 +207,7 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     from engine.training.model_check import check_model, with_method
     from engine.training.model_facts import model_facts
     from engine.training.preflight import ROW_FIELDS, template_of
+    from engine.training.watched_probes import read
 
     base = refs.resolve(store, config.model)
     config, continues = continuing.settled(store, config)
@@ -221,7 +222,8 @@ def check(store: Store, dataset: str, config: TrainConfig, on_line: Callable[[st
     if key not in _checked:  # other settings need another estimate, but the tokens stay the same
         _checked.clear()
         _checked[key] = OBJECTIVES[config.objective].preflight(rows, template_of(folder, config), config)
-    before = [*filter(None, [continues, rewards.said(config)]), *left_out, *model_notes]
+    _, not_asked = read(store, config.watch, rows)
+    before = [*filter(None, [continues, rewards.said(config)]), *left_out, *model_notes, *not_asked]
     found = replace(_checked[key], notes=[*before, *_checked[key].notes])
     here = machine()
     guess = replace(estimate(config, found, model_facts(folder), here), why=why)
