@@ -59,6 +59,8 @@ class ImportScreen(PageScreen[str]):
         self._stop = threading.Event()
         self._running_since = self._counting_since = 0.0
         self._counting = "rows"
+        self._wrong = ("", "")
+        """What the last look found wrong with the file, and what to do about it."""
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="form", can_focus=False):
@@ -142,7 +144,8 @@ class ImportScreen(PageScreen[str]):
             self._say_look(file_errors.sentence(error))
             return
         except TuningforkError as error:
-            await self._say_what_to_map(path, error)
+            self._wrong = (error.what, await self._todo_of(path, error))
+            self._say_look(*self._wrong)
             return
         self._peek = found
         if not self._named:
@@ -159,18 +162,16 @@ class ImportScreen(PageScreen[str]):
             "Add @revision or :config to name one. Code of a data set is never run.",
         )
 
-    async def _say_what_to_map(self, path: str, error: TuningforkError) -> None:
-        """Show what is wrong with the file, and its columns when naming them would help."""
+    async def _todo_of(self, path: str, error: TuningforkError) -> str:
+        """What to do about an error of the file: name its columns, where it has some and none are named."""
         try:
             names = await self.tuningfork.bridge.thread(file_preview.columns, path)
         except (TuningforkError, OSError):
             names = []
-        todo = error.todo or ""
-        if names and not self.query_one("#columns", Input).value.strip():
-            todo = f"Name its columns above, such as question={names[0]},answer={names[min(1, len(names) - 1)]}."
-            if names[0] not in error.what:
-                todo += f" It has: {', '.join(names)}"
-        self._say_look(error.what, todo)
+        if not names or self.query_one("#columns", Input).value.strip():
+            return error.todo or ""
+        todo = f"Name them under Columns, such as question={names[0]},answer={names[min(1, len(names) - 1)]}."
+        return todo if names[0] in error.what else f"{todo} It has: {', '.join(names)}"
 
     def _say_look(self, text: str, todo: str = "") -> None:
         parts = [Content(clean(text[:1].upper() + text[1:]))] + (
@@ -281,6 +282,8 @@ class ImportScreen(PageScreen[str]):
             self._end()
             self.tuningfork.notify("Stopped. Nothing was imported.")
         except TuningforkError as error:
+            if error.what == self._wrong[0]:  # seen before the import, when the form could say what to type
+                error.todo = self._wrong[1]
             self._end()
             self.tuningfork.show_error(error, "Nothing was imported")
         else:
