@@ -158,8 +158,8 @@ def read(
             found[word] = asked
         else:
             notes.append(
-                f"The probes {word!r} are not asked: no identity row of the data shows a name to look for. Give a probe"
-                " set of your own."
+                f"The probes {word!r} are not asked: no identity row of the data shows a name to look for. Set the"
+                " kind of rows about the model to identity, or give a probe set of your own."
             )
     return found, notes
 
