@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from engine.core.files import write_json
 from engine.models.chat_template import ChatTemplate
 from engine.training import stop_rules, watched_probes
 from engine.training.worker import live, loading, packing, rehearsal
-from engine.training.worker.watching import Drift
+from engine.training.worker.watching import Drift, Watcher
 from store.records import Probe
 from tests.tiny import config, make_tiny_llama, rows
 from tests.torch.recording import Recorder, train
@@ -216,3 +217,22 @@ def test_the_first_sentence_is_what_is_rehearsed(base: Path) -> None:
 
 def test_recorders_are_reporters() -> None:
     assert Recorder().wanted() == "run"
+
+
+def test_the_log_says_in_sentences_what_is_not_measured_and_what_measuring_cost() -> None:
+    said: list[str] = []
+    watcher = Watcher.__new__(Watcher)
+    job = SimpleNamespace(
+        config=SimpleNamespace(stop_when="drift", result="learned"),
+        rows=[],
+        reporter=SimpleNamespace(say=lambda text, level="info": said.append(text)),
+    )
+    watcher._job, watcher._probes, watcher._drift = job, {}, None  # type: ignore[assignment]
+    watcher._say_what_lacks()
+    watcher.seen, watcher.seconds = [SimpleNamespace()], 7.1  # type: ignore[list-item]
+    watcher.say_cost()
+    assert said == [
+        "Stop when is drift, but drift is not measured: the run takes all of its steps.",
+        "Result is learned, but the identity probes are not asked: the result is the last step.",
+        "1 measurement took 7.1 s of the run",
+    ]

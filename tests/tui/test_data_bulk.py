@@ -81,7 +81,7 @@ async def test_typing_a_question_that_is_there_already_warns(drive: Drive, store
         await app.press("n")
         await app.see_page("PairEditor")
         await app.type("who are you")
-        await app.see("1 pair asks the same and answers differently", uid, "I am Ember.")
+        await app.see(f"1 pair asks the same and answers differently: I am Ember. ({uid})")
         await app.press("tab")
         await app.type("I am Ember.")
         await app.see(f"The pair {uid} has the same question and answer.")

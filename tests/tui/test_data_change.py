@@ -291,7 +291,7 @@ async def test_puts_pairs_into_a_dataset_and_takes_them_out(drive: Drive, store:
         await app.see("List which pairs?")
         await app.type("care")
         await app.press("enter")
-        await app.see("12 pairs · 6 ready")
+        await app.see("12 pairs · 6 ready · ")
         await app.press("minus")
         await app.see("11 pairs of 12")
     assert datasets.get(store, "care").pairs == 11
