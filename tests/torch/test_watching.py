@@ -119,8 +119,8 @@ def test_a_run_measures_itself(base: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "result", "words"),
     [
-        ("drift", "last", "no drift"),
-        ("learned", "val-loss", "no row in the val split"),
+        ("drift", "last", "drift is not measured"),
+        ("learned", "val-loss", "no row is in the val split"),
         ("probes", "probes", "no probes"),
     ],
 )
