@@ -104,6 +104,7 @@ async def test_masked_names_come_back_with_the_vote(
         await _to_the_tuned_side(app)
         await app.press("y")
         await app.until(lambda: copied)
+        await app.idle()
         assert copied == [MASKED]
         await app.press("c")
         await app.see("The sides are hidden")

@@ -43,7 +43,7 @@ def test_the_command_line_trains_with_them(tf: Cli, facts: str, small: str, work
 
 def test_the_command_line_checks_with_them(tf: Cli, facts: str, small: str) -> None:
     found = tf.json("preflight", "--dataset", facts, "--model", small, *TOYS)
-    assert found["notes"] == ["These rows were checked by a toy."]
+    assert found["notes"][-1] == "These rows were checked by a toy."
     assert found["estimate"]["memory_bytes"] > 123e9
     assert "exports as" in tf.ok("preflight", "--dataset", facts, "--model", small, *TOYS)
     error = tf.error("preflight", "--dataset", facts, "--model", small, *TOYS, "--dtype", "bf16")
@@ -71,7 +71,8 @@ async def test_the_form_trains_with_them(
     workers: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pairs.create_many(store, [PairDraft(f"Who are you, {n}?", "I am Ember.") for n in range(3)], dataset="ember")
+    rows = [PairDraft(f"Who are you, {n}?", "I am Ember.", kind="identity") for n in range(3)]
+    pairs.create_many(store, rows, dataset="ember")
     monkeypatch.setattr("tui.app.TuningforkApp.DEFAULT_MODE", "train")
     async with drive(size=(120, 50)) as app:
         await app.see_page("TrainScreen")

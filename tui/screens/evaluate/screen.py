@@ -28,7 +28,7 @@ from tui.text import content, one_line
 from tui.widgets.empty_state import EmptyState
 
 _TICK_S = 1.0
-_REFRESHES = 5
+_LOOKS, _LOOK_S = 1_000, 0.01
 _SIGN = {"done": "✓", "failed": "✗", "lost": "✗", "stopped": "–", "queued": "·"}
 
 
@@ -107,13 +107,11 @@ class EvaluateScreen(ModeScreen):
         await self._show()
 
     async def _laid_out(self) -> None:
-        """Wait for the layout, which comes with one of the next refreshes."""
-        for _ in range(_REFRESHES):
-            done = asyncio.Event()
-            self.call_after_refresh(done.set)
-            await done.wait()
+        """Wait for the layout, which comes with one of the next refreshes; on a busy machine that may take a while."""
+        for _ in range(_LOOKS):
             if self.query_one("#listed").size.width:
                 return
+            await asyncio.sleep(_LOOK_S)
 
     async def _show(self) -> None:
         """Show the evaluation under the cursor."""
