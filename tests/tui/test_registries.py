@@ -43,7 +43,12 @@ def test_the_command_line_trains_with_them(tf: Cli, facts: str, small: str, work
 
 def test_the_command_line_checks_with_them(tf: Cli, facts: str, small: str) -> None:
     found = tf.json("preflight", "--dataset", facts, "--model", small, *TOYS)
-    assert found["notes"][-1] == "These rows were checked by a toy."
+    why = (
+        "no identity row of the data shows a name to look for. Set the kind of rows about the model to identity, or"
+        " give a probe set of your own."
+    )
+    not_asked = [f"The probes {word!r} are not asked: {why}" for word in ("identity", "leaks")]
+    assert found["notes"] == [*not_asked, "These rows were checked by a toy."]
     assert found["estimate"]["memory_bytes"] > 123e9
     assert "exports as" in tf.ok("preflight", "--dataset", facts, "--model", small, *TOYS)
     error = tf.error("preflight", "--dataset", facts, "--model", small, *TOYS, "--dtype", "bf16")

@@ -47,7 +47,7 @@ class KeyBar(Widget):
 
     def _noticed(self, width: int) -> Content:
         """Each notice with its sign, wrapped under its own start; the newest comes last."""
-        badge, right = self._badge(), self._right()
+        badge, right = self._badge(), self._right(self._shown())
         lines: list[Content] = []
         for notice in self.notices[-_MOST:]:
             sign, style = _SIGN[notice.severity]
@@ -105,18 +105,19 @@ class KeyBar(Widget):
         badge = getattr(self._acting, "badge", lambda: "")()
         return Content.assemble((f" {badge} ", "bold reverse")) if badge else Content("")
 
-    def _right(self) -> Content:
+    def _right(self, shown: list[Binding]) -> Content:
         """What Escape does, and help."""
         right = Content("")
-        for binding in sorted((b for b in self._shown() if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
+        for binding in sorted((b for b in shown if b.id in _RIGHT), key=lambda b: _RIGHT.index(b.id or "")):
             right += _hint(binding, self._back_word() if binding.id == "back" else None)
         return right
 
     def _keys(self) -> Content:
-        line, right = self._badge() + " ", self._right()
+        shown = self._shown()
+        line, right = self._badge() + " ", self._right(shown)
         width = self.size.width - right.cell_length
         key_word = getattr(self._acting, "key_word", lambda _: None)
-        for binding in [b for b in self._shown() if b.id not in _RIGHT]:
+        for binding in [b for b in shown if b.id not in _RIGHT]:
             word = key_word(binding.id)
             if word == "":
                 continue
