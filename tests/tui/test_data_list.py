@@ -176,6 +176,23 @@ async def test_another_process_writes_and_the_list_follows(drive: Drive, store: 
         await app.see("13 pairs", "Question 99", "4/13")  # the cursor stayed on its pair
 
 
+async def test_a_list_asked_for_just_before_a_reload_is_the_one_shown(
+    drive: Drive, store: Store, some_pairs: list[str]
+) -> None:
+    """A reload follows each change of the store, and may come before the work on the list is begun."""
+    async with drive() as app:
+        await app.see("12 pairs")
+        screen = app.app.screen
+        assert isinstance(screen, DataScreen)
+        screen.list_dataset("care")
+        screen.reload()
+        await app.see("4 pairs", "D care")
+        first = pairs.get(store, some_pairs[0])
+        screen.find(screen.query_now, want_id=first.id)
+        screen.reload()
+        await app.until(lambda: screen.table.current_id == first.id)
+
+
 async def test_foreign_text_is_drawn_literally(drive: Drive, store: Store) -> None:
     wild = "Question \x1b]52;c;SGVsbG8=\x07 [/foo] [red]x[/] \u202etxet 日本語" + "w" * 200_000
     pairs.create(

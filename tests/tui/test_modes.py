@@ -127,6 +127,7 @@ async def test_a_screen_may_be_left_while_it_is_being_built(store: Store, name: 
             app.push_screen(screen)
             for _ in range(moment):
                 await asyncio.sleep(0)
+            assert screen.active_bindings  # what a notice or a key that comes now would ask for
             if moment % 2:
                 app.exit(0)
             else:

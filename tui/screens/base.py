@@ -86,9 +86,17 @@ class PageScreen(ResultScreen[Answer]):
     def on_mount(self) -> None:
         self.query_one(Masthead).live = self.tuningfork.live
         self.tuningfork.live_changed.subscribe(self, self._live_changed)
+        self.call_next(self.refresh_bindings)  # no action works before this
 
     def _live_changed(self, _live: object) -> None:
         self.query_one(Masthead).live = self.tuningfork.live
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.is_mounted and self.app.is_running and self.can_act(action)
+
+    def can_act(self, action: str) -> bool:
+        """Whether an action of this screen has something to act on. Asked only while all widgets are there."""
+        return True
 
     def action_back(self) -> object:
         """Close the innermost thing that is open here; a screen with nothing open stays."""

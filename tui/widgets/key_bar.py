@@ -27,7 +27,7 @@ class KeyBar(Widget):
     before it what Escape does. Where a screen has modes, a badge at the left names the one that keys act in. Both ends
     stay where something is to be noticed."""
 
-    notices: var[tuple[Notification, ...]] = var((), always_update=True)
+    notices: var[tuple[Notification, ...]] = var((), init=False, always_update=True)
     """What is shown instead of the keys, a line or more each, until its time is over. Set by the app."""
 
     def on_mount(self) -> None:

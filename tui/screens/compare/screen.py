@@ -157,7 +157,7 @@ class CompareScreen(ModeScreen):
             return "Replace"
         return key_words.word(id, self.comparison, self.page.position)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         """Keys that have nothing to act on are not offered."""
         if action == "match":  # n and N are other keys while there is no search
             return self.page.finding

@@ -156,7 +156,7 @@ class TaughtView(PageScreen[None]):
     def back_word(self) -> str | None:
         return "Cancel" if self._found is None else "Back"
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         """There is nothing to open while the gradients are compared."""
         return bool(self._found) if action == "open" else True
 

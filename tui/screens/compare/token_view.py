@@ -105,7 +105,7 @@ class TokenView(PageScreen[TokenFork]):
     def back_word(self) -> str | None:
         return "Cancel" if self._found is None else "Back"
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         """There is nothing to fork while the tokens are computed."""
         return self._found is not None if action == "fork" else True
 

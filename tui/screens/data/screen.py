@@ -51,6 +51,8 @@ class DataScreen(ModeScreen):
         self.query_now = Query()
         self.found: Found | None = None
         self._unsaved: set[str] = set()
+        self._want_id: int | None = None
+        """The pair that the cursor goes to as soon as it is listed."""
         self._welcomed = False
         self._lost_focus = False
         """Whether the list had the focus when it was hidden for being empty."""
@@ -108,20 +110,25 @@ class DataScreen(ModeScreen):
         """Read the list again; the cursor stays on its pair."""
         self.find(self.query_now)
 
+    def find(self, query: Query, wait: float = 0.0, want_id: int | None = None) -> None:
+        """List what the query asks for. A newer call replaces one that is still waiting."""
+        if want_id is not None or query != self.query_now:
+            self._want_id = want_id
+        self.query_now = query  # at once, so that a reload which comes before the list is begun asks for the same
+        self._list(query, wait)
+
     @work(group="find", exclusive=True)
     @show_errors
-    async def find(self, query: Query, wait: float = 0.0, want_id: int | None = None) -> None:
-        """List what the query asks for. A newer call replaces one that is still waiting."""
-        self.query_now = query
+    async def _list(self, query: Query, wait: float) -> None:
         if wait:
             await asyncio.sleep(wait)
         try:
-            found = await self._find(query, want_id)
+            found = await self._find(query, self._want_id)
         except BadQuery as error:  # the list stays as it was
             self.query_one(FilterBar).show_error(error)
             self.query_one(StatusLine).show(f"Character {error.start + 1}: {error.todo or error.what}")
             return
-        self.found, self.query_now = found, found.query
+        self.found, self.query_now, self._want_id = found, found.query, None
         self.table.show(found.ids, found.at, found.near, words(found.query.text))
         self.query_one(FilterBar).show(found.query)
         self.query_one(DatasetList).show(found.datasets, found.total, found.query.dataset)

@@ -56,7 +56,7 @@ class DoctorPage(PageScreen[None]):
     def working(self) -> str:
         return "checking" if self._busy else ""
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         return not self._busy if action == "again" else True
 
     def key_word(self, id: str) -> str | None:

@@ -154,9 +154,7 @@ class ProbeSetScreen(PageScreen[None]):
         else:
             self.action_edit()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.app.is_running or not self.is_mounted:
-            return False
+    def can_act(self, action: str) -> bool:
         current = self.current
         match action:
             case "edit":

@@ -183,9 +183,7 @@ class EvaluateScreen(ModeScreen):
         self._diff = not self._diff
         self._show_row()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.app.is_running or not self.is_mounted:
-            return False
+    def can_act(self, action: str) -> bool:
         current = self.current
         live = current is not None and current.state in ("running", "starting", "queued")
         match action:

@@ -178,9 +178,7 @@ class ExportScreen(ModeScreen):
     def quit_notice(self) -> str | None:
         return f"Sending to huggingface.co/{self._sending} breaks off." if self._sending else None
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if not self.app.is_running:  # its widgets are being removed
-            return False
+    def can_act(self, action: str) -> bool:
         listed_run, export = self._listed.listed_run, self._listed.export
         match action:
             case "new":

@@ -113,7 +113,7 @@ class ModelsPage(PageScreen[None]):
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         match action:
             case "stop":
                 return bool(self._preparing)

@@ -137,7 +137,7 @@ class CheckpointsPage(PageScreen[None]):
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         found, current = self._found, self.current
         ended = found is not None and found.run.state in END_STATES
         match action:
@@ -158,7 +158,7 @@ class CheckpointsPage(PageScreen[None]):
 
     @on(OptionList.OptionSelected)
     def _entered(self) -> None:
-        if self.check_action("compare", ()):
+        if self.can_act("compare"):
             self.action_compare()
 
     @work(group="act")

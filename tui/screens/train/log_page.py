@@ -106,7 +106,7 @@ class LogPage(PageScreen[None]):
 
     # -- finding ------------------------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         if action == "match":
             return bool(self._text.needle)
         return self._text.display if action == "find" else True

@@ -153,7 +153,7 @@ class TrainScreen(ModeScreen):
     def working(self) -> str:
         return "checking" if self.row is None and not self._checked else ""
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def can_act(self, action: str) -> bool:
         state = self.row.run.state if self.row else None
         match action:
             case "stop" | "stop_now":
