@@ -31,6 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 SCREENS = Path(__file__).parent / "tui"
 
 
+@pytest.hookimpl(tryfirst=True)  # a group counts only if it is there when the processes read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that drive the app (most of the fast suite's minutes), those that draw at random, those that need
     the machine to themselves because the real default model computes on every core, and those that share what was made
