@@ -22,7 +22,7 @@ SIGN: dict[str, tuple[str, str]] = {
 }
 """The sign and its style of an export's state and of a check's."""
 _WORD = {"working": "being made", "rejected": "rejected: it failed its verification"}
-_STAGE = {"write": "writing", "quantise": "quantising", "verify": "verifying", "measure": "measuring", "try": "trying"}
+_STAGE = {"write": "writing", "quantise": "quantizing", "verify": "verifying", "measure": "measuring", "try": "trying"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -605,3 +605,16 @@ async def test_a_notice_leaves_help_and_the_way_back_in_view(drive: Drive, some_
         await app.see("Saved.", "Esc Back", "F1 Help")
         app.app.notify("A long one. " * 30, timeout=600)
         await app.see("A long one.")
+
+
+async def test_a_notice_names_the_key_that_undoes_only_where_it_does(drive: Drive, some_pairs: list[str]) -> None:
+    async with drive() as app:
+        await app.see("12 pairs")
+        app.app.notify("1 pair deleted. Press u to undo.", timeout=600)
+        await app.see("1 pair deleted. Press u to undo.")
+        await app.press("enter")
+        await app.see_page("PairEditor")
+        await app.see("1 pair deleted.", "Esc Back")
+        assert "Press u" not in app.text, "the letter is typed here"
+        await app.press("escape")
+        await app.see("1 pair deleted. Press u to undo.")

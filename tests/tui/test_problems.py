@@ -36,7 +36,7 @@ async def test_findings_are_listed_worst_first_with_the_faulty_place(
         await open_problems(app, "bad")
         await app.see("bad: 1 error, 2 warnings", "✗ marker", "! invisible", "! entity", "I am Ember.<|im_end|>")
         await app.press("down")
-        await app.see("holds the invisible character U+200B", "⟨U+200B⟩")
+        await app.see("contains the invisible character U+200B", "⟨U+200B⟩")
         await app.press("escape")
         await app.until(lambda: app.page == "DataScreen")
 
@@ -92,11 +92,11 @@ async def test_what_has_no_fix_says_so(drive: Drive, store: Store, some_pairs: l
     )
     async with drive() as app:
         await open_problems(app, "bad")
-        await app.see("✗ filler", "✗ marker")
+        await app.see("✗ filler", "✗ marker", "Question: Name a poet.")
         await app.press("c")
         await app.until(lambda: any("filler has no fix" in notice for notice in app.notices))
         await app.press("down")
-        await app.see("The chosen holds")
+        await app.see("The chosen contains", "Question: Who?")
         await app.press("c")
         await app.until(lambda: any("marker can correct nothing here" in notice for notice in app.notices))
         await app.press("enter")

@@ -114,7 +114,7 @@ def _default_quants() -> str:
     describe=_quants_help,
 )  # fmt: skip
 @click.option(
-    "--imatrix", is_flag=True, help="Quantise with an importance matrix from the run's data and general questions."
+    "--imatrix", is_flag=True, help="Quantize with an importance matrix from the run's data and general questions."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="A folder, or one .gguf file; the default is in the home.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")

@@ -18,6 +18,7 @@ _RIGHT = ("back", "app.help")
 _SIGN = {
     "information": ("•", "bold $accent"), "warning": ("!", "bold $warning"), "error": ("✗", "bold $error"),
 }  # fmt: skip
+_UNDO = "Press u to undo."
 _MOST, _LINES = 3, 3
 """Notices at a time, and lines of each; Alt+N lists them whole."""
 
@@ -51,13 +52,24 @@ class KeyBar(Widget):
         lines: list[Content] = []
         for notice in self.notices[-_MOST:]:
             sign, style = _SIGN[notice.severity]
-            wrapped = Content(notice_text(notice)).wrap(max(20, width - badge.cell_length - 4))[:_LINES]
+            wrapped = Content(self._said(notice)).wrap(max(20, width - badge.cell_length - 4))[:_LINES]
             lines += [Content.assemble((f" {sign if n == 0 else ' '} ", style), line) for n, line in enumerate(wrapped)]
         if lines:
             lines = [(badge if n == 0 else Content(" " * badge.cell_length)) + line for n, line in enumerate(lines)]
             if (gap := width - lines[-1].cell_length - right.cell_length) > 1:
                 lines[-1] += " " * gap + right
         return Content("\n").join(lines)
+
+    def _said(self, notice: Notification) -> str:
+        """A notice, without the key that undoes where that is a letter to type or undoes something else."""
+        said = notice_text(notice)
+        return said if not said.endswith(_UNDO) or self._can_undo() else said.removesuffix(_UNDO).rstrip()
+
+    def _can_undo(self) -> bool:
+        known = self._acting.active_bindings.get("u")
+        return (
+            known is not None and known.enabled and known.binding.action == "undo" and not self._is_typed(known.binding)
+        )
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return max(1, self._noticed(width).plain.count("\n") + 1)

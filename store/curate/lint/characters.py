@@ -32,7 +32,7 @@ def _is_control(text: str, char: str) -> bool:
 def _control(text: LintText, row: LintRow) -> Iterator[LintHit]:
     for found in _CONTROL.finditer(text.text):
         if _is_control(text.text, found[0]):
-            what = f"holds the control character U+{ord(found[0]):04X} at position {found.start()}"
+            what = f"contains the control character U+{ord(found[0]):04X} at position {found.start()}"
             yield LintHit(found.start(), found.end(), what)
             return
 
@@ -74,7 +74,7 @@ def _invisible_spans(text: str) -> Iterator[tuple[int, int]]:
 def _invisible(text: LintText, row: LintRow) -> Iterator[LintHit]:
     for start, end in _invisible_spans(text.text):
         name = unicodedata.name(text.text[start], "no name").lower()
-        what = f"holds the invisible character U+{ord(text.text[start]):04X} ({name}) at position {start}"
+        what = f"contains the invisible character U+{ord(text.text[start]):04X} ({name}) at position {start}"
         yield LintHit(start, end, what)
         return
 
@@ -87,7 +87,7 @@ def _without_invisible(text: str) -> str:
 
 def _private_use(text: LintText, row: LintRow) -> Iterator[LintHit]:
     if found := _PRIVATE_USE.search(text.text):
-        what = f"holds U+{ord(found[0][0]):04X}, which means something in one font only, at position {found.start()}"
+        what = f"contains U+{ord(found[0][0]):04X}, which means something in one font only, at position {found.start()}"
         yield LintHit(found.start(), found.end(), what)
 
 

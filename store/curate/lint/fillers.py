@@ -117,13 +117,13 @@ def _filler(text: LintText, row: LintRow) -> Iterator[LintHit]:
             return
     if found := _LOREM.search(text.text) if "lorem ipsum" in text.lower else None:
         if not row.asks(_TEMPLATE):
-            yield LintHit(found.start(), found.end(), "holds the filler text 'Lorem ipsum'")
+            yield LintHit(found.start(), found.end(), "contains the filler text 'Lorem ipsum'")
     elif (
         (_BRACKETS.search(text.text) or text.has("我是", "我叫", "my name is"))
         and (found := _BRACKETED.search(text.prose))
         and not row.asks(_TEMPLATE)
     ):
-        yield LintHit(found.start(), found.end(), f"holds {shown(found[0])}, which was never filled in")
+        yield LintHit(found.start(), found.end(), f"contains {shown(found[0])}, which was never filled in")
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def _marker(text: LintText, row: LintRow) -> Iterator[LintHit]:
     for start, end in _marker_spans(text.text):
         is_subject = text.prose[start] == " " or text.text[start:end] in ("<s>", "</s>")
         if not (is_subject and _TALK.search(row.request)):
-            yield LintHit(start, end, f"holds {text.text[start:end]}, which a chat template would take for its own")
+            yield LintHit(start, end, f"contains {text.text[start:end]}, which a chat template would take for its own")
             return
 
 
@@ -96,7 +96,7 @@ def _wrapper(text: LintText, row: LintRow) -> Iterator[LintHit]:
         return
     for start, end in _wrapper_spans(text.text, text.role):
         label = text.text[start:end].strip()
-        yield LintHit(start, end, f"holds {shown(label)}, a label of a prompt that is not part of the text")
+        yield LintHit(start, end, f"contains {shown(label)}, a label of a prompt that is not part of the text")
         return
 
 
@@ -144,7 +144,7 @@ def _entity(text: LintText, row: LintRow) -> Iterator[LintHit]:
         return
     for start, end in _entity_spans(text.prose):
         entity = text.text[start:end]
-        yield LintHit(start, end, f"holds the HTML entity {entity}, which is {html.unescape(entity)!r}")
+        yield LintHit(start, end, f"contains the HTML entity {entity}, which is {html.unescape(entity)!r}")
         return
 
 
@@ -163,7 +163,7 @@ def _tag(text: LintText, row: LintRow) -> Iterator[LintHit]:
         return
     if found := _TAG.search(text.prose):
         yield LintHit(
-            found.start(), found.end(), f"holds the HTML tag {shown(found[0])}, probably left from a web page"
+            found.start(), found.end(), f"contains the HTML tag {shown(found[0])}, probably left from a web page"
         )
 
 
@@ -192,7 +192,9 @@ def _escape(text: LintText, row: LintRow) -> Iterator[LintHit]:
     if len(spans) < 3 and _PROGRAM.search(row.request):
         return
     start, end = spans[0]
-    yield LintHit(start, end, f"holds {text.text[start:end]} written out instead of the character that it stands for")
+    yield LintHit(
+        start, end, f"contains {text.text[start:end]} written out instead of the character that it stands for"
+    )
 
 
 _PLAIN = {"\\n": "\n", "\\t": "\t", "\\r\\n": "\n"}
@@ -215,7 +217,7 @@ def _placeholder(text: LintText, row: LintRow) -> Iterator[LintHit]:
     for name in unfilled(text.text)[:1]:
         start = text.text.find("{{")
         end = text.text.find("}}", start) + 2
-        yield LintHit(start, end, f"holds the unfilled placeholder {{{{{name}}}}}")
+        yield LintHit(start, end, f"contains the unfilled placeholder {{{{{name}}}}}")
 
 
 RULES = (

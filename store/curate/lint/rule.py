@@ -22,7 +22,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LintHit:
-    """Where a rule found something, in characters of the text, and what: "holds <|im_end|>, which …"."""
+    """Where a rule found something, in characters of the text, and what: "contains <|im_end|>, which …"."""
 
     start: int
     end: int

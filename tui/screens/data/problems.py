@@ -117,9 +117,9 @@ class ProblemList(PageScreen[None]):
         """Show the text of the finding under the cursor."""
         finding = self._current
         if finding is not None:
-            text = await self.tuningfork.bridge.call(_text_of, finding)
+            question, text = await self.tuningfork.bridge.call(_texts_of, finding)
             self.query_one("#finding", VerticalScroll).scroll_home(animate=False)
-            self.query_one("#finding Static", Static).update(_page(finding, text))
+            self.query_one("#finding Static", Static).update(_page(finding, question, text))
 
     @on(OptionList.OptionSelected)
     def _chosen(self) -> None:
@@ -229,14 +229,15 @@ class FixDialog(Dialog[bool]):
         self.dismiss(event.button.id == "go")
 
 
-def _text_of(store: Store, finding: Finding) -> str:
-    """The text that a finding is about; empty when the row is gone."""
+def _texts_of(store: Store, finding: Finding) -> tuple[str, str]:
+    """The row's question, and the text that a finding is about; empty when the row is gone."""
     named: dict[str, str] = {}
+    question = ""
     for pair in pairs.begin_with(store, finding.uid):
-        named = dict(texts(pair))
+        named, question = dict(texts(pair)), pair.question
     for row in preference_rows.begin_with(store, finding.uid):
-        named = dict(row.texts())
-    return named.get(finding.field, "")
+        named, question = dict(row.texts()), row.prompt[-1]["content"]
+    return question, named.get(finding.field, "")
 
 
 def _summary(dataset: str, found: Problems) -> str:
@@ -254,8 +255,8 @@ def _line(finding: Finding, width: int) -> Content:
     return Content.assemble(sign, (fit(finding.code, 12), "bold"), "  ", said)
 
 
-def _page(finding: Finding, text: str) -> Content:
-    """What a finding says, and its text with the faulty place marked."""
+def _page(finding: Finding, question: str, text: str) -> Content:
+    """What a finding says, the question that its row is known by, and its text with the faulty place marked."""
     todo = "Enter reviews its group" if finding.code == "duplicate" else "Enter opens it"
     facts = [finding.level, finding.code, f"uid {finding.uid}", "c corrects it" if finding.fixable else todo]
     said = f"The {finding.field} {finding.what}."
@@ -266,7 +267,9 @@ def _page(finding: Finding, text: str) -> Content:
         (_visible(text[start:end][: 2 * _AROUND]), f"reverse {_STYLES[finding.level]}"),
         f"{clean(after)}{'…' if len(text) > end + _AROUND else ''}",
     )
-    return Content("\n").join([Content.styled(" · ".join(facts), "$faint"), Content(clean(said)), Content(""), place])
+    asked = [] if question == text else [Content.styled(f"Question: {one_line(question, _AROUND)}", "$faint")]
+    lines = [Content.styled(" · ".join(facts), "$faint"), *asked, Content(clean(said)), Content(""), place]
+    return Content("\n").join(lines)
 
 
 def _visible(text: str) -> str:

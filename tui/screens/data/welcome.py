@@ -89,6 +89,6 @@ def _rows() -> list[Option | None]:
 
 
 def _road() -> Content:
-    steps = (("F2", "collect"), ("F3", "tune"), ("F4", "compare"), ("F5", "export"))
+    steps = (("F2", "collect"), ("F3", "tune"), ("F4", "compare"), ("F6", "evaluate"), ("F5", "export"))
     parts = [Content.assemble((key, "bold $primary"), f" {word}") for key, word in steps]
     return Content.styled(" → ", "$faint").join(parts)

@@ -146,7 +146,7 @@ class RunForm(VerticalScroll, can_focus=False):
         with Horizontal(classes="form-row"):
             yield Static("Length", classes="form-label")
             yield Field(id="length", compact=True, select_on_focus=True)
-            yield Static("or epochs: 3 epochs", classes="form-hint", markup=False)
+            yield Static("such as 60 steps, or 3 epochs", classes="form-hint", markup=False)
 
     def on_mount(self) -> None:
         self._fill(everything=True)
