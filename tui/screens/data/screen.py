@@ -199,15 +199,15 @@ class DataScreen(ModeScreen):
             return
         n, marked = len(self.found.ids), len(self.table.marked)
         parts = [formatting.count(n, "pair") + (f" of {self.found.total:,}" if n != self.found.total else "")]
+        if marked:
+            parts.append(f"● {marked:,} marked")
+        if self._unsaved:
+            parts.append(f"{formatting.count(len(self._unsaved), 'unsaved draft')}")
         listed = next((d for d in self.found.datasets if d.name == self.found.query.dataset), None)
         if listed and not self.found.query.narrowed:
             parts += [f"{listed.ready:,} ready", f"{listed.train:,} train, {listed.val:,} val, {listed.test:,} test"]
             if judged := listed.preferences + listed.feedback:
                 parts.append(f"{formatting.count(judged, 'preference')} (V)")
-        if marked:
-            parts.append(f"● {marked:,} marked")
-        if self._unsaved:
-            parts.append(f"{formatting.count(len(self._unsaved), 'unsaved draft')}")
         self.query_one(StatusLine).show(" · ".join(parts), f"{self.table.cursor + 1:,}/{n:,}" if n else "")
 
     @on(PairTable.Moved)
