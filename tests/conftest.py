@@ -31,6 +31,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 SCREENS = Path(__file__).parent / "tui"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Each of several test processes keeps to its own cores, with all that it starts: the threads of two models that
+    share a core wait for each other most of the time."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if number and hasattr(os, "sched_setaffinity"):
+        processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        cores = sorted(os.sched_getaffinity(0))
+        mine = cores[int(number) % processes :: processes]
+        os.sched_setaffinity(0, mine or cores)
+
+
 @pytest.hookimpl(tryfirst=True)  # a group counts only if it is there when the processes read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that drive the app (most of the fast suite's minutes), those that draw at random, those that need
