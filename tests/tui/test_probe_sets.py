@@ -51,12 +51,12 @@ async def test_sets_and_probes_are_listed(drive: Drive, store: Store, shop: Path
     probes.put_set(store, "asked", [Probe("asked", "Anything?", ())])
     async with drive(size=(80, 24)) as app:
         await opened(app)
-        await app.see("● shop", "○ identity", "○ asked", "--probes shop", "What does it cost?", "contains", "89")
+        await app.see("● shop", "○ identity", "○ asked", "▕ yours", "What does it cost?", "contains", "89")
         await app.see("A good answer contains any of", "eighty-nine", "n New", "m Ask model")
         await app.press("enter", "down")
         await app.see("Asks for the same facts as others of the group")
         await app.press("escape", "down")
-        await app.see("--probes sample:identity · read-only, y copies it", "May I ask your name?")
+        await app.see("sample:identity · read-only, y copies it", "May I ask your name?")
         assert "n New" in app.text and "s Settings" not in app.text
         await app.press("end")
         await app.see("kept from Compare", "! cannot be", "The probe cannot fail")

@@ -164,6 +164,7 @@ class RemoteServer:
 
     async def _call(self, request: dict[str, Any]) -> dict[str, Any]:
         name = _text(request, "action", 100)
+        await self._built()
         bound, page, elsewhere = reading.bound(self._app), reading.page_keys(self._app), _elsewhere()
         if name not in {*bound, *page, *elsewhere}:
             raise protocol.unknown("action", name, {*bound, *page, *elsewhere}, "List them: tuningfork remote actions")
@@ -286,6 +287,12 @@ class RemoteServer:
         with suppress(TimeoutError):
             await asyncio.wait_for(ended, _IDLE_S)
         return await self._settled()
+
+    async def _built(self) -> None:
+        """Wait until the screen has all its widgets: before that it offers no action of its own."""
+        deadline = time.monotonic() + _IDLE_S
+        while not self._app.screen.is_mounted and time.monotonic() < deadline:
+            await asyncio.sleep(0.002)
 
     async def _settled(self) -> dict[str, Any]:
         """Wait until what was sent is handled, no message waits, and no call to the store is under way."""

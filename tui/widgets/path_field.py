@@ -51,6 +51,8 @@ class PathField(Vertical):
         self._complete, self._start, self._placeholder = complete, value, placeholder
         self._paths: list[str] = []
         self._selected: tuple[str, str] | None = None
+        self._wanted = False
+        """Whether something was typed since the list was closed."""
 
     def compose(self) -> ComposeResult:
         yield Field(clean(self._start), placeholder=self._placeholder, compact=True)
@@ -72,6 +74,7 @@ class PathField(Vertical):
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Changed(self.value))
+        self._wanted = True
         self._list()
 
     @work(exclusive=True)
@@ -80,13 +83,21 @@ class PathField(Vertical):
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([Option(Content(clean(path))) for path in self._paths])
-        options.display = bool(self._paths) and self.query_one(Input).has_focus
+        self._show()
+
+    def _show(self) -> None:
+        field, options = self.query_one(Input), self.query_one(OptionList)
+        options.display = self._wanted and bool(self._paths) and field.has_focus
         self.refresh_bindings()
+
+    def on_descendant_focus(self) -> None:
+        """A field that was filled before it got the focus lists what matches now."""
+        self._show()
 
     def hide(self) -> bool:
         """Close the list; False when it was closed."""
         options = self.query_one(OptionList)
-        was_open, options.display = bool(options.display), False
+        was_open, options.display, self._wanted = bool(options.display), False, False
         self.refresh_bindings()
         return was_open
 

@@ -344,11 +344,11 @@ def _about(each: ListedSet) -> Content:
     """Where a set comes from, and what holds for all of it."""
     if each.wrong:
         return Content.styled("Its file cannot be read; correct it in your editor.", "$error")
-    whole, said = each.whole, [_SOURCES[each.source]]
+    whole, said = each.whole, [one_line(each.asked_as, 40)] if each.asked_as != each.name else []
+    said += [_SOURCES[each.source]]
     said += [f"judge {one_line(whole.judge, 20)}"] if whole.judge else []
     said += [f"passes at {whole.pass_at}"] if whole.pass_at else []
     said += ["its own rubric"] if whole.rubric else []
-    said += [f"in commands: --probes {one_line(each.asked_as, 40)}"]
     return Content.styled(" · ".join(said), "$faint")
 
 
