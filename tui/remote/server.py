@@ -291,7 +291,7 @@ class RemoteServer:
     async def _built(self) -> None:
         """Wait until the screen has all its widgets: before that it offers no action of its own."""
         deadline = time.monotonic() + _IDLE_S
-        while not self._app.screen.is_mounted and time.monotonic() < deadline:
+        while not self._app.screen.is_mounted and time.monotonic() < deadline:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.002)
 
     async def _settled(self) -> dict[str, Any]:
