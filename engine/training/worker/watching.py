@@ -22,7 +22,7 @@ from engine.models.chat_template import ChatTemplate
 from engine.training import stop_rules, watched_probes
 from engine.training.estimate import MEASUREMENTS
 from engine.training.stop_rules import Measurement
-from engine.training.worker import adapter_files, live, packing, sharding
+from engine.training.worker import adapter_files, live, memory, packing, sharding
 from engine.training.worker.contracts import TrainingJob
 from engine.training.worker.packing import Pack
 from store.records import Probe
@@ -32,6 +32,8 @@ ANSWER_TOKENS = 24
 """Tokens of an answer to a probe at most: short ones show a name or a fact, and cost little."""
 _STATE, _BEST = "watch.json", "best"
 _KEPT_BYTES = 256 * 1024**2
+_AT_A_TIME = 64
+"""Positions whose divergence is computed together: each has the whole vocabulary."""
 
 
 def probe_sets(job: TrainingJob) -> dict[str, list[Probe]]:
@@ -66,7 +68,8 @@ class Drift:
             for number, pack in enumerate(self._packs):
                 tuned = packing.log_probabilities(self._model, pack)
                 base = self._base[number] if self._keep else self._of_base(pack)
-                total += float((tuned.exp() * (tuned - base)).sum())
+                parts = zip(tuned.split(_AT_A_TIME), base.split(_AT_A_TIME), strict=True)
+                total += sum(float((one.exp() * (one - other)).sum()) for one, other in parts)
         return total / max(1, sum(pack.trained for pack in self._packs))
 
     def _of_base(self, pack: Pack) -> Tensor:
@@ -120,8 +123,10 @@ class Watcher:
         if not self.active or (self.seen and self.seen[-1].step >= step):
             return ""
         began = time.monotonic()
+        memory.give_back()  # answers are written in blocks of other sizes than steps take: each would keep its own
         drift = self._drift.measure() if self._drift else None
         passed = self._ask()
+        memory.give_back()
         if self._job.config.shard:  # all of them must come to the same decisions
             drift, passed = self._job.ranks.from_first(lambda: (drift, passed))
         now = Measurement(step, val_loss, drift, passed)
