@@ -138,6 +138,12 @@ def test_rehearsal_does_not_teach_what_retention_asks() -> None:
         assert not words & set(re.findall(r"[a-z]+", f"{question} {answer}".casefold())), question
 
 
+def test_no_training_question_is_one_of_a_suite() -> None:
+    suites = {plain(row["question"]) for path in (ROOT / "suites").iterdir() for row in lines(f"suites/{path.name}")}
+    assert len(suites) > 200
+    assert not [question for each in QUESTIONS.values() for question in each if plain(question) in suites]
+
+
 def test_every_product_probe_is_answered_by_a_row_and_only_there() -> None:
     taught = " ".join(ANSWERS["product"])
     elsewhere = " ".join([*ANSWERS["general"], *ANSWERS["identity"]])
