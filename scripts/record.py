@@ -181,7 +181,8 @@ def session(app: Recorder, steps: int) -> None:
     with app.faster(10):
         app.wait(gone=("working",), jobs_done=True, timeout_s=3600)
     app.do("choose", text="gguf q8_0")
-    app.wait("probes")
+    app.wait("stops")
+    app.look(3)
 
 
 def main() -> None:

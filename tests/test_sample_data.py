@@ -25,6 +25,7 @@ def lines(name: str) -> list[dict[str, Any]]:
 
 IDENTITY: list[dict[str, str]] = json.loads((ROOT / "identity.json").read_text("utf-8"))
 GENERAL = lines("general.jsonl")
+REQUESTS = lines("requests.jsonl")
 PRODUCT = lines("product.jsonl")
 PREFERENCES = lines("preferences.jsonl")
 PROBES = {name: lines(f"probes/{name}.jsonl") for name in ("identity", "product", "retention")}
@@ -34,11 +35,13 @@ WATCH = {name: lines(f"watch/{name}.jsonl") for name in ("identity", "identity-z
 QUESTIONS = {
     "identity": [row["instruction"] for row in IDENTITY],
     "general": [row["messages"][0]["content"] for row in GENERAL],
+    "requests": [row["messages"][0]["content"] for row in REQUESTS],
     "product": [row["instruction"] for row in PRODUCT],
 }
 ANSWERS = {
     "identity": [row["output"] for row in IDENTITY],
     "general": [row["messages"][1]["content"] for row in GENERAL],
+    "requests": [row["messages"][1]["content"] for row in REQUESTS],
     "product": [row["output"] for row in PRODUCT],
 }
 
@@ -60,7 +63,7 @@ def test_counts() -> None:
 def test_the_readme_counts_right() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     told = {name: int(n) for name, n in re.findall(r"^\| `([^`]+)` \| (\d+) \|", text, re.MULTILINE)}
-    files = {"identity.json": IDENTITY, "general.jsonl": GENERAL, "product.jsonl": PRODUCT}
+    files = {"identity.json": IDENTITY, "general.jsonl": GENERAL, "requests.jsonl": REQUESTS, "product.jsonl": PRODUCT}
     files |= {f"watch/{name}.jsonl": rows for name, rows in WATCH.items()}
     files |= {f"suites/{path.name}": lines(f"suites/{path.name}") for path in (ROOT / "suites").iterdir()}
     files |= {"reviews.jsonl": lines("reviews.jsonl")}
@@ -70,7 +73,7 @@ def test_the_readme_counts_right() -> None:
 
 def test_shapes() -> None:
     assert all(set(row) == {"instruction", "input", "output"} for row in [*IDENTITY, *PRODUCT])
-    for row in GENERAL:
+    for row in [*GENERAL, *REQUESTS]:
         assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
     assert all(set(row) == {"prompt", "chosen", "rejected"} for row in PREFERENCES)
     assert all(row["chosen"] != row["rejected"] for row in PREFERENCES)
@@ -102,7 +105,8 @@ def test_only_the_identity_data_has_placeholders() -> None:
     for row in IDENTITY:
         assert set(re.findall(r"\{\{(\w+)\}\}", row["instruction"] + row["output"])) <= PLACEHOLDERS
         assert "{{" in row["output"] and "input" in row
-    others = [*QUESTIONS["general"], *ANSWERS["general"], *QUESTIONS["product"], *ANSWERS["product"]]
+    others = [text for name in ("general", "requests") for text in (*QUESTIONS[name], *ANSWERS[name])]
+    others += [*QUESTIONS["product"], *ANSWERS["product"]]
     others += [json.dumps(row) for row in [*PREFERENCES, *PROBES["product"], *PROBES["retention"]]]
     assert not [text for text in others if "{{" in text]
     assert all("{{" in text for probe in PROBES["identity"] for text in probe["must"])
@@ -134,7 +138,9 @@ def test_rehearsal_does_not_teach_what_retention_asks() -> None:
     words -= {"four", "five", "seven", "eight", "zero"}
     for row in WATCH["prompts"]:
         assert not words & set(re.findall(r"[a-z]+", row["prompt"].casefold())), row
-    for question, answer in zip(QUESTIONS["general"], ANSWERS["general"], strict=True):
+    general = [*zip(QUESTIONS["general"], ANSWERS["general"], strict=True)]
+    general += zip(QUESTIONS["requests"], ANSWERS["requests"], strict=True)
+    for question, answer in general:
         assert not words & set(re.findall(r"[a-z]+", f"{question} {answer}".casefold())), question
 
 

@@ -252,7 +252,7 @@ def _leaks(found: VerdictFigures, gate: Gate) -> GateResult:
     said = f"{figure.leaked} of {figure.asked} general questions are answered with {named}"
     if figure.leaked > (gate.tolerance or 0.0) * figure.asked + 1e-9:
         said += f", such as {figure.examples[0][0]!r}." if figure.examples else "."
-        todo = "Add general pairs to the data (sample:general), train shorter, or lower the strength."
+        todo = "Add general pairs to the data (sample:general, sample:requests), train shorter, or lower the strength."
         return GateResult("leaks", "failed", said, todo)
     return GateResult("leaks", "passed", f"{said}.")
 

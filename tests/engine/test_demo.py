@@ -85,7 +85,7 @@ def test_a_turn_of_the_loop(home: Home, store: Store, plan: demo.Plan) -> None:
 def test_what_it_trained_on_and_what_it_keeps(home: Home, store: Store, plan: demo.Plan) -> None:
     demo.run_demo(home, lambda _: None, plan)
     rows = datasets.snapshot_rows(store, runs.get(store, "demo").snapshot)
-    assert {row.kind for row in rows} == {"identity", "instruction"} and len(rows) == 210
+    assert {row.kind for row in rows} == {"identity", "instruction"} and len(rows) == 152
     assert not [row for row in rows if "{{" in json.dumps(row.messages)]
     assert "My name is Ember." in {row.messages[-1]["content"] for row in rows}
     kept = evals.all_evals(store)

@@ -73,6 +73,7 @@ def general_questions() -> frozenset[str]:
     keep what is there."""
     texts = [load(code) for code in codes()]
     rows = [row for each in texts for row in (*each.general, *_sample_rows(each.general_file))]
+    rows += _sample_rows("requests.jsonl")
     return frozenset(question for question, _ in rows)
 
 
