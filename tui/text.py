@@ -53,6 +53,24 @@ def one_line(text: str, width: int) -> str:
     return f"{set_cell_size(line, width - 1).rstrip()}…" if cell_len(line) >= width else f"{line}…"
 
 
+def tail(text: str, width: int) -> str:
+    """Clean text on one line of at most `width` cells, with `…` for its beginning where it is longer: paths differ at
+    their ends.
+
+    >>> tail("/home/ada/data/pairs.jsonl", 18)
+    '…/data/pairs.jsonl'
+    """
+    if width <= 0:
+        return ""
+    line = _SPACES.sub(" ", clean(text)).strip()
+    if cell_len(line) <= width:
+        return line
+    end = line[-width:]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return f"…{end}"
+
+
 def fit(text: str, width: int) -> str:
     """`one_line`, padded with spaces to exactly `width` cells."""
     return set_cell_size(one_line(text, width), width)

@@ -91,12 +91,13 @@ async def test_the_samples_action_opens_the_samples_themselves(drive: Drive, sto
 
 async def test_imports_a_file_found_by_completion(drive: Drive, store: Store, tmp_path: Path) -> None:
     rows = [{"instruction": f"What is {n}?", "output": f"It is {n}."} for n in range(30)]
-    (tmp_path / "inner").mkdir()
-    write(tmp_path / "inner" / "numbers.json", rows)
+    deep = tmp_path / ("long" * 25)  # longer than a line: what tells paths apart is at their ends
+    (deep / "inner").mkdir(parents=True)
+    write(deep / "inner" / "numbers.json", rows)
     async with drive() as app:
         await app.press("2")
-        await fill_path(app, tmp_path / "inn")
-        await app.see("inner/")
+        await fill_path(app, deep / "inn")
+        await app.see("…", "long/inner/")
         await app.press("down", "enter")
         await app.see("numbers.json")
         await app.press("down", "enter")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.text import clean, clip, content, fit, one_line
+from tui.text import clean, clip, content, fit, one_line, tail
 
 OSC52 = "\x1b]52;c;SGVsbG8=\x07"
 
@@ -50,6 +50,19 @@ def test_a_fitted_line_has_exactly_its_width(text: str, width: int) -> None:
     assert cell_len(line) == width
     assert "\n" not in line
     assert cell_len(one_line(text, width)) <= width
+
+
+@given(st.text(), st.integers(0, 40))
+def test_the_end_of_a_long_line_stays(text: str, width: int) -> None:
+    shown = tail(text, width)
+    assert cell_len(shown) <= width
+    assert "\n" not in shown and " ".join(clean(text).split()).endswith(shown.removeprefix("…"))
+
+
+def test_a_path_keeps_its_name() -> None:
+    assert tail("/home/ada/data/pairs.jsonl", 18) == "…/data/pairs.jsonl"
+    assert tail("数据/模型/文件.json", 12) == "…/文件.json"
+    assert [tail("abcd", width) for width in (4, 3, 1, 0)] == ["abcd", "…cd", "…", ""]
 
 
 def test_markup_stays_literal() -> None:

@@ -18,8 +18,11 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from tui import keys
-from tui.text import clean
+from tui.text import clean, tail
 from tui.widgets.in_order import Field
+
+_AROUND = 4
+"""Cells of a row of the list that are not its path: padding and a scroll bar."""
 
 Complete = Callable[[str], Awaitable[list[str]]]
 
@@ -82,7 +85,8 @@ class PathField(Vertical):
         self._paths = await self._complete(self.value)
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(Content(clean(path))) for path in self._paths])
+        width = max(20, self.size.width - _AROUND)
+        options.add_options([Option(Content(tail(path, width))) for path in self._paths])
         self._show()
 
     def _show(self) -> None:
