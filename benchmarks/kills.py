@@ -121,7 +121,7 @@ class Work:
         return {"dpo": "preferences", "reward": "preferences", "kto": "thumbs"}.get(self.objective, "towns")
 
     def config(self) -> TrainConfig:
-        """A short run, with dropout where the method has it: the random state has to come back, too."""
+        """A short run, towards sft with dropout: the random state has to come back, too."""
         own = {
             "steps": self.steps,
             "save_every": SAVE_OFTEN if self.writes else SAVE_EVERY,

@@ -48,16 +48,17 @@ class KeyBar(Widget):
 
     def _noticed(self, width: int) -> Content:
         """Each notice with its sign, wrapped under its own start; the newest comes last."""
+        if not self.notices:
+            return Content("")
         badge, right = self._badge(), self._right(self._shown())
         lines: list[Content] = []
         for notice in self.notices[-_MOST:]:
             sign, style = _SIGN[notice.severity]
             wrapped = Content(self._said(notice)).wrap(max(20, width - badge.cell_length - 4))[:_LINES]
             lines += [Content.assemble((f" {sign if n == 0 else ' '} ", style), line) for n, line in enumerate(wrapped)]
-        if lines:
-            lines = [(badge if n == 0 else Content(" " * badge.cell_length)) + line for n, line in enumerate(lines)]
-            if (gap := width - lines[-1].cell_length - right.cell_length) > 1:
-                lines[-1] += " " * gap + right
+        lines = [(badge if n == 0 else Content(" " * badge.cell_length)) + line for n, line in enumerate(lines)]
+        if lines and (gap := width - lines[-1].cell_length - right.cell_length) > 1:
+            lines[-1] += " " * gap + right
         return Content("\n").join(lines)
 
     def _said(self, notice: Notification) -> str:
